@@ -1,0 +1,280 @@
+/*
+ * cache.c
+ *	  Configuration, cached per backend and never stale.
+ *
+ * Each cache has a proxy: an empty table that nobody reads. Row triggers (ENABLE ALWAYS, so that they fire in a logical
+ * replica's apply worker too) and a TRUNCATE trigger on the configuration tables queue a relcache invalidation of the
+ * proxy. PostgreSQL does the rest: it delivers the message to this backend when the command ends and when a
+ * (sub)transaction rolls back, to the others at commit and, through WAL, to the sessions of a hot standby. The one
+ * relcache callback of this library only sets flags.
+ *
+ * A reader accepts pending messages first. A rebuild then takes a new snapshot, so that an entry can never be built of
+ * rows older than the last message consumed; a message that arrives while it runs leaves the cache marked, and what was
+ * built serves that one call. Under REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is the truth: what
+ * was read under it serves that transaction only.
+ *
+ * The rows are read with the rights of their owner, because the cache serves every role of the session; each reader's
+ * SELECT right is checked instead. Where row-level security applies to a reader, the rows are read for each call with
+ * that reader's own rights and are not kept.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "omnichannel.h"
+
+PG_FUNCTION_INFO_V1(omnichannel_invalidate_cache);
+
+enum
+{
+	CACHE_NEEDS_REBUILD = 0,
+	CACHE_REBUILDING,
+	CACHE_VALID
+};
+
+static ConfigCache *caches = NULL;
+
+/* Marks the caches that a relation concerns, all of them for InvalidOid. Sets flags only: it runs anywhere. */
+static void
+cache_relation_changed(Datum arg, Oid relation)
+{
+	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
+	{
+		bool concerned = !OidIsValid(relation) || relation == cache->proxy;
+
+		for (int i = 0; !concerned && i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
+			concerned = relation == cache->table_oids[i];
+
+		if (concerned)
+		{
+			cache->state = CACHE_NEEDS_REBUILD;
+			cache->proxy = InvalidOid;
+			cache->reader = InvalidOid;
+		}
+	}
+}
+
+/* Forgets whose right was checked: roles or memberships have changed. */
+static void
+cache_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
+		cache->reader = InvalidOid;
+}
+
+/* Enters a cache in the list that the callbacks walk; the first one registers them, once a backend. */
+static void
+cache_register(ConfigCache *cache)
+{
+	if (caches == NULL)
+	{
+		CacheRegisterRelcacheCallback(cache_relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, cache_roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, cache_roles_changed, (Datum) 0);
+	}
+	cache->next = caches;
+	caches = cache;
+	cache->registered = true;
+}
+
+/* Finds the proxy and the tables by name; raises 55000 where setup() has not run. */
+static void
+cache_resolve(ConfigCache *cache)
+{
+	char proxy[NAMEDATALEN];
+
+	/* The proxy last: it is what tells that all are known. */
+	for (int i = 0; i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
+		cache->table_oids[i] = omni_table(cache->tables[i]);
+	snprintf(proxy, sizeof(proxy), "cache_%s", cache->name);
+	cache->proxy = omni_table(proxy);
+}
+
+/* Returns whether row-level security hides rows from the current role; raises 42501 where it may not read at all. */
+static bool
+cache_check_rights(ConfigCache *cache)
+{
+	Oid role = GetUserId();
+	bool row_security = false;
+
+	for (int i = 0; i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
+	{
+		AclResult allowed = pg_class_aclcheck(cache->table_oids[i], role, ACL_SELECT);
+
+		if (allowed != ACLCHECK_OK)
+			aclcheck_error(allowed, OBJECT_TABLE, cache->tables[i]);
+		if (check_enable_rls(cache->table_oids[i], role, true) == RLS_ENABLED)
+			row_security = true;
+	}
+	return row_security;
+}
+
+/* Runs load under a snapshot taken now, in an SPI scope. */
+static void
+cache_run_load(ConfigCache *cache, bool as_owner, void (*load)(ConfigCache *cache, void *arg), void *arg)
+{
+	SpiScope scope;
+
+	spi_scope_begin(&scope, as_owner);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	load(cache, arg);
+	PopActiveSnapshot();
+	spi_scope_end(&scope);
+}
+
+typedef struct CacheBuildJob
+{
+	MemoryContext context;
+	void *data;
+} CacheBuildJob;
+
+static void
+cache_build_job(ConfigCache *cache, void *arg)
+{
+	CacheBuildJob *job = arg;
+
+	job->data = cache->build(cache, job->context);
+}
+
+/* Builds the data aside. The context hangs below the caller's, so that an error frees it. */
+static CacheBuildJob
+cache_build(ConfigCache *cache, bool as_owner)
+{
+	CacheBuildJob job = {0};
+
+	if (cache->building)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the configuration \"%s\" is needed to read itself", cache->name),
+				 errhint("A policy, a default or a trigger of its tables calls a function that reads them.")));
+
+	job.context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel configuration", ALLOCSET_DEFAULT_SIZES);
+	cache->building = true;
+	PG_TRY();
+	{
+		cache_run_load(cache, as_owner, cache_build_job, &job);
+	}
+	PG_FINALLY();
+	{
+		cache->building = false;
+	}
+	PG_END_TRY();
+	return job;
+}
+
+/* Rebuilds the cache and swaps it in last; an error leaves it as it was, and marked. */
+static void
+cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
+{
+	CacheBuildJob job;
+
+	cache->state = CACHE_REBUILDING;
+	job = cache_build(cache, true);
+
+	MemoryContextSetParent(job.context, CacheMemoryContext);
+	if (cache->retired != NULL)
+		MemoryContextDelete(cache->retired);
+	cache->retired = cache->context;
+	cache->context = job.context;
+	cache->data = job.data;
+	cache->lxid = lxid;
+	cache->generation++;
+	if (cache->state == CACHE_REBUILDING)
+		cache->state = CACHE_VALID;
+}
+
+/*
+ * config_cache_get returns the data that the cache's build function made of the rows as they are now.
+ *
+ * Good until the next config_cache_get() of the same cache, so copy what must outlive a call back into SQL. Data that a
+ * generation number remembers may be kept while cache->generation stays the same and this function has been called.
+ * Raises 55000 before setup(), 42501 for a role that may not read the tables, and what the build raises.
+ */
+const void *
+config_cache_get(ConfigCache *cache)
+{
+	LocalTransactionId lxid = IsolationUsesXactSnapshot() ? MY_LXID : InvalidLocalTransactionId;
+
+	if (unlikely(!cache->registered))
+		cache_register(cache);
+
+	AcceptInvalidationMessages();
+
+	if (likely(cache->state == CACHE_VALID && cache->lxid == lxid && cache->reader == GetUserId()))
+		return cache->data;
+
+	if (!OidIsValid(cache->proxy))
+		cache_resolve(cache);
+
+	if (cache_check_rights(cache))
+	{
+		/* The build numbers data as if they were kept, so that nobody takes them for an older generation's. */
+		CacheBuildJob job = cache_build(cache, false);
+
+		cache->generation++;
+		cache->reader = InvalidOid;
+		cache->state = CACHE_NEEDS_REBUILD;
+		cache->fill_context = job.context;
+		cache->fill_as_owner = false;
+		return job.data;
+	}
+
+	if (cache->state != CACHE_VALID || cache->lxid != lxid)
+		cache_rebuild(cache, lxid);
+	cache->fill_context = cache->context;
+	cache->fill_as_owner = true;
+	cache->reader = OidIsValid(cache->proxy) ? GetUserId() : InvalidOid;
+	return cache->data;
+}
+
+/*
+ * config_cache_load runs load, which adds rows to a cache that is filled on demand.
+ *
+ * Call it right after config_cache_get(): the rows are then at least as new as the last message consumed. load runs in
+ * an SPI scope under a new snapshot, with the rights that the data were read with, must allocate in
+ * cache->fill_context, and must leave the data whole if it raises.
+ */
+void
+config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)
+{
+	cache_run_load(cache, cache->fill_as_owner, load, arg);
+}
+
+/* invalidate_cache('cache', …): trigger function that marks the named caches in every backend at commit. */
+Datum
+omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"invalidate_cache\" was not called by the trigger manager")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"invalidate_cache\" must be fired AFTER the change")));
+	if (trigger->tg_trigger->tgnargs < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"invalidate_cache\" needs the names of caches as arguments")));
+
+	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
+	{
+		char proxy[NAMEDATALEN];
+
+		snprintf(proxy, sizeof(proxy), "cache_%s", trigger->tg_trigger->tgargs[i]);
+		CacheInvalidateRelcacheByRelid(omni_table(proxy));
+	}
+	return PointerGetDatum(NULL);
+}

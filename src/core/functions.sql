@@ -1,0 +1,39 @@
+CREATE FUNCTION omnichannel.require_setup() RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_require_setup';
+COMMENT ON FUNCTION omnichannel.require_setup() IS
+'Returns nothing, or raises 55000 where setup() has not run in this database.';
+
+CREATE FUNCTION omnichannel.invalidate_cache() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_invalidate_cache';
+COMMENT ON FUNCTION omnichannel.invalidate_cache() IS
+'Trigger function of the configuration tables: marks the caches that its arguments name, in every session, when the transaction commits.';
+
+CREATE FUNCTION omnichannel.create_config_cache(cache text, VARIADIC tables text[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	config_table text;
+BEGIN
+	EXECUTE format('CREATE TABLE omnichannel.%I ()', 'cache_' || cache);
+	EXECUTE format('COMMENT ON TABLE omnichannel.%I IS %L', 'cache_' || cache,
+		format('Stays empty: a change of %s is told to the sessions that cache it as a change of this table.',
+			array_to_string(tables, ', ')));
+	FOREACH config_table IN ARRAY tables
+	LOOP
+		-- The names sort first: whatever other triggers read must be read afresh.
+		EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON omnichannel.%I '
+			'FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache(%L)',
+			'00_config_changed_' || cache, config_table, cache);
+		EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON omnichannel.%I '
+			'FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.invalidate_cache(%L)',
+			'00_config_truncated_' || cache, config_table, cache);
+		EXECUTE format('ALTER TABLE omnichannel.%I ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I',
+			config_table, '00_config_changed_' || cache, '00_config_truncated_' || cache);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.create_config_cache(text, text[]) IS
+'Called by setup(): creates the proxy table of a configuration cache and the triggers on the tables whose rows it holds.';

@@ -1,0 +1,62 @@
+/*
+ * scope.c
+ *	  An SPI connection whose statements mean the same whoever calls.
+ *
+ * The search_path is pinned for the scope's time, so that an operator or a function of a hostile schema cannot stand in
+ * for the built-in one; with as_owner the statements run with the rights of the owner of the tables, as foreign-key
+ * checks do, so that a role that holds no right on the log can still be logged. An error needs no clean-up here: the
+ * abort of the (sub)transaction restores the user, the settings and SPI.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+
+#include "omnichannel.h"
+
+#define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
+
+/* Returns the role that owns the tables: the one that called setup(). */
+static Oid
+tables_owner(void)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(omni_table("company")));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		omni_not_set_up();
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Connects to SPI under the pinned search_path and, if as_owner, with the rights of the tables' owner. */
+void
+spi_scope_begin(SpiScope *scope, bool as_owner)
+{
+	Oid owner = as_owner ? tables_owner() : InvalidOid;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+
+	scope->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+
+	GetUserIdAndSecContext(&scope->user, &scope->security);
+	scope->switched = as_owner;
+	if (as_owner)
+		SetUserIdAndSecContext(owner, scope->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/* Ends what spi_scope_begin() began; results must have been copied out. */
+void
+spi_scope_end(SpiScope *scope)
+{
+	if (scope->switched)
+		SetUserIdAndSecContext(scope->user, scope->security);
+	AtEOXact_GUC(false, scope->guc_level);
+	SPI_finish();
+}

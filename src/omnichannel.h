@@ -1,0 +1,109 @@
+/*
+ * omnichannel.h
+ *	  What the rooms share: the schema, the company's facts, SPI scopes, kept plans and configuration caches.
+ *
+ * Include it after postgres.h.
+ */
+#ifndef OMNICHANNEL_H
+#define OMNICHANNEL_H
+
+#include "executor/spi.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+
+#define OMNI_SCHEMA "omnichannel"
+
+/* A table of the schema, as it is written in SQL. */
+#define OMNI(table) OMNI_SCHEMA "." table
+
+/*
+ * core/schema.c: where the tables are, and whether setup() has made them.
+ */
+extern Oid omni_schema(void);
+extern Oid omni_table(const char *name);
+extern void omni_not_set_up(void) pg_attribute_noreturn();
+
+/*
+ * core/company.c: the one row that setup() writes.
+ */
+typedef struct Company
+{
+	const char *currency;		/* ISO 4217 */
+	const char *country;		/* ISO 3166-1 alpha-2 */
+	const char *calling_code;	/* of the country, with its plus: +48 */
+	const char *time_zone;
+	const char *rounding;		/* half_up, half_even or half_down */
+} Company;
+
+extern const Company *company_get(void);
+
+/*
+ * core/scope.c: SPI with a pinned search_path and, where asked for, the rights of the tables' owner.
+ */
+typedef struct SpiScope
+{
+	int guc_level;
+	Oid user;
+	int security;
+	bool switched;
+} SpiScope;
+
+extern void spi_scope_begin(SpiScope *scope, bool as_owner);
+extern void spi_scope_end(SpiScope *scope);
+
+/*
+ * core/plan.c: plans prepared once a backend.
+ */
+#define KEPT_PLAN_ARGS 20
+
+typedef struct KeptPlan
+{
+	const char *sql;			/* fully qualified */
+	int nargs;
+	Oid argtypes[KEPT_PLAN_ARGS];	/* built-in types only: others change their OID with the extension */
+	SPIPlanPtr plan;
+} KeptPlan;
+
+extern uint64 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows);
+extern char *spi_text(uint64 row, int column, MemoryContext context);
+extern Datum spi_datum(uint64 row, int column, bool *isnull);
+
+/*
+ * core/cache.c: configuration, cached per backend.
+ */
+#define CONFIG_CACHE_TABLES 8
+
+typedef struct ConfigCache ConfigCache;
+
+/* Reads the tables into context and returns what the readers get; see config_cache_get(). */
+typedef void *(*ConfigCacheBuild)(ConfigCache *cache, MemoryContext context);
+
+struct ConfigCache
+{
+	/* what the room says of it */
+	const char *name;			/* its proxy is the table omnichannel.cache_<name> */
+	const char *tables[CONFIG_CACHE_TABLES];	/* whose rows it holds; the reader needs SELECT on all */
+	ConfigCacheBuild build;
+
+	/* private to cache.c */
+	ConfigCache *next;
+	Oid proxy;
+	Oid table_oids[CONFIG_CACHE_TABLES];
+	int state;
+	bool registered;
+	bool building;
+	Oid reader;					/* the role whose right was checked last, or InvalidOid */
+	LocalTransactionId lxid;	/* the transaction whose own snapshot it was read under, or invalid */
+	MemoryContext context;
+	MemoryContext retired;
+	void *data;
+	uint64 generation;			/* changes whenever the data do */
+	MemoryContext fill_context; /* where rows read on demand belong */
+	bool fill_as_owner;
+};
+
+extern const void *config_cache_get(ConfigCache *cache);
+extern void config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);
+
+#endif /* OMNICHANNEL_H */
