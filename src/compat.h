@@ -7,6 +7,7 @@
 #ifndef OMNICHANNEL_COMPAT_H
 #define OMNICHANNEL_COMPAT_H
 
+#include "fmgr.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 140000
@@ -29,6 +30,12 @@
 			 var##__cell = lnext(lst, var##__cell))
 #endif
 
-/* TupleDescAttr became the only way in 18; it is there since 11. */
+/*
+ * Declares a function that SQL calls. Under hidden visibility the symbol itself must be exported too, which
+ * PG_FUNCTION_INFO_V1 does from 16 on only.
+ */
+#define SQL_FUNCTION(name)                                                                                             \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                                   \
+	PG_FUNCTION_INFO_V1(name)
 
 #endif /* OMNICHANNEL_COMPAT_H */

@@ -33,7 +33,7 @@
 
 #include "omnichannel.h"
 
-PG_FUNCTION_INFO_V1(omnichannel_invalidate_cache);
+SQL_FUNCTION(omnichannel_invalidate_cache);
 
 enum
 {

@@ -10,7 +10,7 @@
 
 #include "omnichannel.h"
 
-PG_FUNCTION_INFO_V1(omnichannel_require_setup);
+SQL_FUNCTION(omnichannel_require_setup);
 
 /* Raises the error of a database in which setup() has not run. */
 void
