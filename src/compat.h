@@ -8,6 +8,8 @@
 #define OMNICHANNEL_COMPAT_H
 
 #include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 140000
@@ -37,5 +39,32 @@
 #define SQL_FUNCTION(name)                                                                                             \
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                                   \
 	PG_FUNCTION_INFO_V1(name)
+
+/*
+ * Prepares a set-returning function to put its rows into fcinfo's tuplestore. 15 has a function for it, which its first
+ * minor releases called SetSingleFuncCall; what it does is written out here for 14.
+ */
+#if PG_VERSION_NUM >= 150000
+#define init_materialized_srf(fcinfo) InitMaterializedSRF(fcinfo, 0)
+#else
+static inline void
+init_materialized_srf(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+	TupleDesc desc;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) || !(result->allowedModes & SFRM_Materialize))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("set-valued function called in context that cannot accept a set")));
+	old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	result->returnMode = SFRM_Materialize;
+	result->setResult = tuplestore_begin_heap(true, false, work_mem);
+	result->setDesc = desc;
+	MemoryContextSwitchTo(old);
+}
+#endif
 
 #endif /* OMNICHANNEL_COMPAT_H */

@@ -22,8 +22,10 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -34,6 +36,7 @@
 #include "omnichannel.h"
 
 SQL_FUNCTION(omnichannel_invalidate_cache);
+SQL_FUNCTION(omnichannel_cache_status);
 
 enum
 {
@@ -277,4 +280,29 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 		CacheInvalidateRelcacheByRelid(omni_table(proxy));
 	}
 	return PointerGetDatum(NULL);
+}
+
+/* cache_status(): returns a row for each cache that this session has used: name, valid, times built, bytes. */
+Datum
+omnichannel_cache_status(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	init_materialized_srf(fcinfo);
+	AcceptInvalidationMessages();
+	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
+	{
+		Datum values[4];
+		bool nulls[4] = {0};
+		Size bytes = cache->context == NULL ? 0 : MemoryContextMemAllocated(cache->context, true);
+
+		if (cache->retired != NULL)
+			bytes += MemoryContextMemAllocated(cache->retired, true);
+		values[0] = CStringGetTextDatum(cache->name);
+		values[1] = BoolGetDatum(cache->state == CACHE_VALID);
+		values[2] = Int64GetDatum((int64) cache->generation);
+		values[3] = Int64GetDatum((int64) bytes);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

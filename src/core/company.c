@@ -4,7 +4,13 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/builtins.h"
+
 #include "omnichannel.h"
+
+SQL_FUNCTION(omnichannel_default_currency);
+SQL_FUNCTION(omnichannel_default_time_zone);
 
 static void *company_build(ConfigCache *cache, MemoryContext context);
 
@@ -39,4 +45,18 @@ const Company *
 company_get(void)
 {
 	return config_cache_get(&company_cache);
+}
+
+/* default_currency(): returns the ISO 4217 code that setup() was told; raises 55000 before setup(). */
+Datum
+omnichannel_default_currency(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(company_get()->currency));
+}
+
+/* default_time_zone(): returns the IANA name that setup() was told; raises 55000 before setup(). */
+Datum
+omnichannel_default_time_zone(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(company_get()->time_zone));
 }

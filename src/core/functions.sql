@@ -37,3 +37,21 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.create_config_cache(text, text[]) IS
 'Called by setup(): creates the proxy table of a configuration cache and the triggers on the tables whose rows it holds.';
+
+CREATE FUNCTION omnichannel.default_currency() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_default_currency';
+COMMENT ON FUNCTION omnichannel.default_currency() IS
+'The company''s currency, an ISO 4217 code. Raises 55000 before setup(), 42501 without SELECT on company.';
+
+CREATE FUNCTION omnichannel.default_time_zone() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_default_time_zone';
+COMMENT ON FUNCTION omnichannel.default_time_zone() IS
+'The company''s time zone, an IANA name. Raises 55000 before setup(), 42501 without SELECT on company.';
+
+CREATE FUNCTION omnichannel.cache_status(OUT cache text, OUT valid boolean, OUT built bigint, OUT bytes bigint) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'omnichannel_cache_status';
+COMMENT ON FUNCTION omnichannel.cache_status() IS
+'The configuration caches that this session has used: whether they hold what the tables hold, how often they were built, and the memory they take in bytes.';
