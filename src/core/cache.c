@@ -274,10 +274,17 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
 	{
-		char proxy[NAMEDATALEN];
+		char proxy_name[NAMEDATALEN];
+		Oid proxy;
 
-		snprintf(proxy, sizeof(proxy), "cache_%s", trigger->tg_trigger->tgargs[i]);
-		CacheInvalidateRelcacheByRelid(omni_table(proxy));
+		snprintf(proxy_name, sizeof(proxy_name), "cache_%s", trigger->tg_trigger->tgargs[i]);
+		proxy = get_relname_relid(proxy_name, omni_schema());
+		if (!OidIsValid(proxy))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("configuration cache \"%s\" does not exist", trigger->tg_trigger->tgargs[i]),
+					 errhint("setup() creates the caches and their triggers.")));
+		CacheInvalidateRelcacheByRelid(proxy);
 	}
 	return PointerGetDatum(NULL);
 }

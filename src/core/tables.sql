@@ -3,7 +3,7 @@ CREATE TABLE omnichannel.company (
 	currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
 	country text NOT NULL CHECK (country ~ '^[A-Z]{2}$'),
 	calling_code text NOT NULL CHECK (calling_code ~ '^[+][1-9][0-9]{0,3}$'),
-	time_zone text NOT NULL,
+	time_zone text NOT NULL CHECK ((timestamptz 'epoch' AT TIME ZONE time_zone) IS NOT NULL),
 	rounding text NOT NULL DEFAULT 'half_up' CHECK (rounding IN ('half_up', 'half_even', 'half_down')),
 	version text NOT NULL
 );
