@@ -23,13 +23,9 @@
 #define MY_LXID (MyProc->lxid)
 #endif
 
-/* foreach_ptr and its kin arrived in 17. */
-#ifndef foreach_ptr
-#define foreach_ptr(type, var, lst)                                                                                    \
-	for (type *var = NULL, *var##__outer = (type *) 1; var##__outer; var##__outer = NULL)                              \
-		for (ListCell *var##__cell = list_head(lst);                                                                   \
-			 var##__cell != NULL && (var = lfirst(var##__cell), true);                                                 \
-			 var##__cell = lnext(lst, var##__cell))
+/* 18 writes it before the declaration, and no longer has the form that stood behind it. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
 #endif
 
 /*

@@ -22,7 +22,7 @@
  */
 extern Oid omni_schema(void);
 extern Oid omni_table(const char *name);
-extern void omni_not_set_up(void) pg_attribute_noreturn();
+pg_noreturn extern void omni_not_set_up(void);
 
 /*
  * core/company.c: the one row that setup() writes.
