@@ -29,11 +29,11 @@ pg_noreturn extern void omni_not_set_up(void);
  */
 typedef struct Company
 {
-	const char *currency;		/* ISO 4217 */
-	const char *country;		/* ISO 3166-1 alpha-2 */
-	const char *calling_code;	/* of the country, with its plus: +48 */
+	const char *currency;     /* ISO 4217 */
+	const char *country;      /* ISO 3166-1 alpha-2 */
+	const char *calling_code; /* of the country, with its plus: +48 */
 	const char *time_zone;
-	const char *rounding;		/* half_up, half_even or half_down */
+	const char *rounding; /* half_up, half_even or half_down */
 } Company;
 
 extern const Company *company_get(void);
@@ -59,9 +59,9 @@ extern void spi_scope_end(SpiScope *scope);
 
 typedef struct KeptPlan
 {
-	const char *sql;			/* fully qualified */
+	const char *sql; /* fully qualified */
 	int nargs;
-	Oid argtypes[KEPT_PLAN_ARGS];	/* built-in types only: others change their OID with the extension */
+	Oid argtypes[KEPT_PLAN_ARGS]; /* built-in types only: others change their OID with the extension */
 	SPIPlanPtr plan;
 } KeptPlan;
 
@@ -82,8 +82,8 @@ typedef void *(*ConfigCacheBuild)(ConfigCache *cache, MemoryContext context);
 struct ConfigCache
 {
 	/* what the room says of it */
-	const char *name;			/* its proxy is the table omnichannel.cache_<name> */
-	const char *tables[CONFIG_CACHE_TABLES];	/* whose rows it holds; the reader needs SELECT on all */
+	const char *name;                        /* its proxy is the table omnichannel.cache_<name> */
+	const char *tables[CONFIG_CACHE_TABLES]; /* whose rows it holds; the reader needs SELECT on all */
 	ConfigCacheBuild build;
 
 	/* private to cache.c */
@@ -93,12 +93,12 @@ struct ConfigCache
 	int state;
 	bool registered;
 	bool building;
-	Oid reader;					/* the role whose right was checked last, or InvalidOid */
-	LocalTransactionId lxid;	/* the transaction whose own snapshot it was read under, or invalid */
+	Oid reader;              /* the role whose right was checked last, or InvalidOid */
+	LocalTransactionId lxid; /* the transaction whose own snapshot it was read under, or invalid */
 	MemoryContext context;
 	MemoryContext retired;
 	void *data;
-	uint64 generation;			/* changes whenever the data do */
+	uint64 generation;          /* changes whenever the data do */
 	MemoryContext fill_context; /* where rows read on demand belong */
 	bool fill_as_owner;
 };

@@ -126,32 +126,32 @@ mutate(Input *input, const Input *other)
 
 	switch (random_below(7))
 	{
-		case 0:					/* flip a bit */
+		case 0: /* flip a bit */
 			if (at < input->size)
 				input->bytes[at] ^= (uint8_t) (1u << random_below(8));
 			break;
-		case 1:					/* another byte */
+		case 1: /* another byte */
 			if (at < input->size)
 				input->bytes[at] = telling[random_below(sizeof(telling))];
 			break;
-		case 2:					/* one more byte */
+		case 2: /* one more byte */
 			piece[0] = random_below(2) ? telling[random_below(sizeof(telling))] : (uint8_t) random_below(256);
 			insert(input, at, piece, 1);
 			break;
-		case 3:					/* take out */
+		case 3: /* take out */
 			size = random_below(input->size - at + 1);
 			if (random_below(2) && size > 4)
 				size = 1 + random_below(4);
 			memmove(input->bytes + at, input->bytes + at + size, input->size - at - size);
 			input->size -= size;
 			break;
-		case 4:					/* repeat a piece, perhaps often */
+		case 4: /* repeat a piece, perhaps often */
 			size = random_below(input->size - at + 1);
 			memcpy(piece, input->bytes + at, size);
 			for (size_t times = random_below(16) == 0 ? 64 : 1; times > 0; times--)
 				insert(input, at, piece, size);
 			break;
-		case 5:					/* a piece of another input */
+		case 5: /* a piece of another input */
 			if (other->size > 0)
 			{
 				size_t from = random_below(other->size);
@@ -159,7 +159,7 @@ mutate(Input *input, const Input *other)
 				insert(input, at, other->bytes + from, 1 + random_below(other->size - from));
 			}
 			break;
-		default:				/* an extreme number */
+		default: /* an extreme number */
 			insert(input, at, (const uint8_t *) "99999999999999999999", 1 + random_below(20));
 			break;
 	}
