@@ -1,0 +1,76 @@
+-- Real customer-care conversations on a social network: messages become contacts of their customer and agent, each
+-- conversation's first question gets its deadline, and the agent who knows a customer is found.
+-- Needs the psql variable data, the folder of care.csv.gz.
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset footer off
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+CREATE SCHEMA care;
+CREATE TABLE care.csv (line bigint GENERATED ALWAYS AS IDENTITY, conversation text, company text, at timestamptz, direction text, author text, characters integer);
+\set load '\\copy care.csv (conversation, company, at, direction, author, characters) FROM PROGRAM ''zcat ' :data '/care.csv.gz'' (FORMAT csv, HEADER)'
+:load
+
+-- The companies' accounts are the agents.
+INSERT INTO omnichannel.agent (name, skills, capacity) SELECT DISTINCT company, '', 10 FROM care.csv ORDER BY 1;
+INSERT INTO omnichannel.agent_channel (agent_id, channel, fluency)
+SELECT agent_id, 'social', 8 FROM omnichannel.agent WHERE name IN (SELECT company FROM care.csv);
+CREATE TABLE care.message (
+	message_id bigint PRIMARY KEY,
+	conversation text NOT NULL,
+	at timestamptz NOT NULL,
+	direction text NOT NULL,
+	handle text NOT NULL,
+	agent_id bigint,
+	characters integer
+);
+\echo
+\echo '== Messages of a social network as contacts'
+SELECT omnichannel.track('care.message', channel => 'social', customer => '{handle}', customer_kind => 'handle',
+	direction => '{direction}', occurred_at => '{at}', agent => '{agent_id}', thread => '{conversation}');
+\timing on
+INSERT INTO care.message
+SELECT csv.line, conversation, at, csv.direction, first_value(CASE WHEN csv.direction = 'in' THEN author END)
+		OVER (PARTITION BY conversation ORDER BY csv.direction = 'in' DESC, at, csv.line),
+	CASE WHEN csv.direction = 'out' THEN agent_id END, characters
+FROM care.csv JOIN omnichannel.agent ON agent.name = csv.company
+ORDER BY at, csv.line;
+\timing off
+SELECT (SELECT count(*) FROM care.csv) AS rows_in_file, (SELECT count(*) FROM care.message) AS messages,
+	(SELECT count(*) FROM omnichannel.contact WHERE channel = 'social') AS contacts_logged,
+	(SELECT count(DISTINCT conversation) FROM care.csv) AS conversations,
+	(SELECT count(DISTINCT thread) FROM omnichannel.contact WHERE channel = 'social') AS threads,
+	(SELECT sum(contacts) FROM omnichannel.relationship JOIN omnichannel.agent USING (agent_id) WHERE name IN (SELECT company FROM care.csv)) AS with_an_agent;
+SELECT (SELECT count(*) FROM care.csv) = (SELECT count(*) FROM omnichannel.contact WHERE channel = 'social')
+	AND (SELECT count(DISTINCT conversation) FROM care.csv) = (SELECT count(DISTINCT thread) FROM omnichannel.contact WHERE channel = 'social')
+	AND (SELECT count(*) FROM care.csv WHERE direction = 'out') = (SELECT sum(contacts) FROM omnichannel.relationship JOIN omnichannel.agent USING (agent_id) WHERE name IN (SELECT company FROM care.csv))
+	AND NOT EXISTS (
+		SELECT line, at FROM care.csv
+		EXCEPT
+		SELECT source_key::bigint, occurred_at FROM omnichannel.contact WHERE channel = 'social') AS ok \gset
+\if :ok
+\else
+	DO $$BEGIN RAISE EXCEPTION 'messages were lost: logged contacts differ from the rows loaded'; END$$;
+\endif
+
+\echo 'First answers within 6 working hours (Monday to Friday, 09:00-17:00 in London), had that been promised:'
+WITH first AS (
+	SELECT conversation, company, min(at) FILTER (WHERE direction = 'in') AS asked, min(at) FILTER (WHERE direction = 'out') AS answered
+	FROM care.csv GROUP BY 1, 2
+), timed AS (
+	SELECT company, omnichannel.deadline(asked, '6 hours', 'Mo-Fr 09:00-17:00', 'Europe/London') AS due, answered,
+		omnichannel.working_time(asked, answered, 'Mo-Fr 09:00-17:00', 'Europe/London') AS took
+	FROM first WHERE answered >= asked
+)
+SELECT company, count(*) AS conversations, count(*) FILTER (WHERE answered <= due) AS in_time, max(took) AS longest
+FROM timed GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8;
+WITH first AS (
+	SELECT conversation, min(at) FILTER (WHERE direction = 'in') AS asked, min(at) FILTER (WHERE direction = 'out') AS answered
+	FROM care.csv GROUP BY 1
+)
+-- The two functions are one engine: in time is the same as at most six hours of working time.
+SELECT count(*) AS answered_conversations,
+	count(*) FILTER (WHERE (answered <= omnichannel.deadline(asked, '6 hours', 'Mo-Fr 09:00-17:00', 'Europe/London'))
+		= (omnichannel.working_time(asked, answered, 'Mo-Fr 09:00-17:00', 'Europe/London') < interval '6 hours'
+			OR answered <= omnichannel.deadline(asked, '6 hours', 'Mo-Fr 09:00-17:00', 'Europe/London'))) AS agree
+FROM first WHERE answered >= asked;
