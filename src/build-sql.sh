@@ -27,13 +27,15 @@ $omnichannel_tables$::text;
 COMMENT ON FUNCTION omnichannel.setup_script() IS
 'The DDL and seed rows that setup() runs, for reading. @ltree@ stands for the schema of the extension ltree, and @name@ for an argument of setup().';
 
--- An extension script runs with notices switched off.
+-- An extension script runs with client_min_messages = warning, where it was lower before.
 DO $notice$
 BEGIN
-	PERFORM pg_catalog.set_config('client_min_messages', 'notice', true);
-	RAISE NOTICE 'omnichannel has no tables yet'
-		USING HINT = 'CALL omnichannel.setup(currency => ''EUR'', country => ''DE'', time_zone => ''Europe/Berlin'') creates them.';
-	PERFORM pg_catalog.set_config('client_min_messages', 'warning', true);
+	IF pg_catalog.current_setting('client_min_messages') OPERATOR(pg_catalog.=) 'warning' THEN
+		PERFORM pg_catalog.set_config('client_min_messages', 'notice', true);
+		RAISE NOTICE 'omnichannel has no tables yet'
+			USING HINT = 'CALL omnichannel.setup(currency => ''EUR'', country => ''DE'', time_zone => ''Europe/Berlin'') creates them.';
+		PERFORM pg_catalog.set_config('client_min_messages', 'warning', true);
+	END IF;
 END
 $notice$;
 SQL
