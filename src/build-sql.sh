@@ -7,6 +7,7 @@ for file in $1; do
 	printf '\n-- %s\n' "$file"
 	cat "$file"
 done
+# shellcheck disable=SC2086
 if grep -l 'omnichannel_tables' $2 >&2; then
 	echo "build-sql.sh: a tables.sql contains the quote that surrounds them all" >&2
 	exit 1

@@ -249,5 +249,5 @@ set_up_database() {
 			echo "CREATE EXTENSION \"$extension\" CASCADE;"
 		done
 		echo "CALL omnichannel.setup(currency => 'PLN', country => 'PL', time_zone => 'Europe/Warsaw');"
-	} | PGOPTIONS='-c client_min_messages=warning' psql -X -q -v ON_ERROR_STOP=1 -d "$database" || return 1
+	} | quietly "$WORKSHOP/set_up.log" psql -X -q -v ON_ERROR_STOP=1 -d "$database" || return 1
 }

@@ -15,11 +15,9 @@ $ENV{PG_CONFIG} = "$ENV{SERVER_BIN}/pg_config";
 my $harness = TAP::Harness->new(
 	{
 		jobs => $jobs,
-		failures => 1,
-		comments => 1,
 		errors => 1,
 		color => 0,
-		$kind eq 'pgtap' ? (exec => [ 'sh', 'test/pgtap.sh' ]) : (),
+		$kind eq 'pgtap' ? (exec => [ 'sh', 'test/pgtap.sh' ], failures => 1, comments => 1) : (),
 	});
 $harness->callback(
 	made_parser => sub {
@@ -46,7 +44,14 @@ for my $parser ($results->parsers)
 for my $file (@files)
 {
 	my ($parser) = $results->parsers($file);
+	my ($name) = $file =~ m{([^/]+)\.pl$};
+
 	print "skipped: $file: ", $parser->skip_all, "\n" if defined $parser->skip_all;
+	if ($kind eq 'tap' && ($parser->failed || $parser->has_problems))
+	{
+		print "the end of what $file logged:\n";
+		system('tail', '-n', '40', "$ENV{TESTDIR}/tmp_check/log/regress_log_$name");
+	}
 }
 
 open my $count, '>', $count_file or die "could not write $count_file: $!";
