@@ -28,6 +28,11 @@
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
+/* Soft errors of input functions arrived in 16. */
+#ifndef ereturn
+#define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)
+#endif
+
 /*
  * Declares a function that SQL calls. Under hidden visibility the symbol itself must be exported too, which
  * PG_FUNCTION_INFO_V1 does from 16 on only.
