@@ -1,0 +1,33 @@
+/*
+ * customer.h
+ *	  What the customer room offers to the others: channels, customers and their identities.
+ */
+#ifndef OMNICHANNEL_CUSTOMER_H
+#define OMNICHANNEL_CUSTOMER_H
+
+/* A channel as configured; good until the next config_cache_get() of the cache. */
+typedef struct Channel
+{
+	char code[64];				/* the hash key */
+	int cost;					/* units of an agent's capacity */
+	bool opens_request;
+} Channel;
+
+extern const Channel *channel_get(const char *code);
+extern const Channel *channel_find(const char *code);
+
+/* Which customer an identity belongs to, and whom that customer was merged into (or the customer itself). */
+typedef struct CustomerMatch
+{
+	int64 customer_id;
+	int64 root;
+	bool found;
+} CustomerMatch;
+
+extern char *identity_normalise(const char *kind, const char *value);
+extern CustomerMatch customer_match(const char *kind, const char *normalised, bool create);
+extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);
+extern int64 customer_root(int64 customer_id, bool read_only);
+extern int64 customer_create(void);
+
+#endif /* OMNICHANNEL_CUSTOMER_H */

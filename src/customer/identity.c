@@ -1,0 +1,366 @@
+/*
+ * identity.c
+ *	  Who writes, calls or visits: identities in their normal form, and the customer that each belongs to.
+ *
+ * A customer made for an unknown identity is inserted by the statement that inserts the identity, and only if that
+ * insert won: two sessions that meet the same unknown address at once get one customer, and none is left without an
+ * identity. The foreign key between the two is checked when the statement ends, so the identity can go first.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/hsearch.h"
+
+#include "omnichannel.h"
+#include "customer/address.h"
+#include "customer/customer.h"
+
+SQL_FUNCTION(omnichannel_calling_code);
+SQL_FUNCTION(omnichannel_normalise_identity);
+SQL_FUNCTION(omnichannel_identify);
+SQL_FUNCTION(omnichannel_customer_root);
+
+/* An identity is the key of an index, whose rows must stay below a third of a page. */
+#define IDENTITY_MAX 1000
+
+typedef enum Normal
+{
+	NORMAL_EXACT,
+	NORMAL_LOWER,
+	NORMAL_EMAIL,
+	NORMAL_PHONE
+} Normal;
+
+typedef struct IdentityKind
+{
+	char kind[64];				/* the hash key */
+	Normal normal;
+	text *pattern;				/* that the whole normal form must match, or NULL */
+} IdentityKind;
+
+static void *identity_kind_build(ConfigCache *cache, MemoryContext context);
+
+static ConfigCache identity_kind_cache = {
+	.name = "identity_kind", .tables = {"identity_kind"}, .build = identity_kind_build};
+
+static KeptPlan identity_kind_select = {
+	.sql = "SELECT kind, normal_form, pattern FROM " OMNI("identity_kind"),
+};
+
+static KeptPlan identity_select = {
+	.sql = "SELECT i.customer_id, coalesce(c.merged_into, c.customer_id)"
+		   " FROM " OMNI("identity") " AS i JOIN " OMNI("customer") " AS c ON c.customer_id = i.customer_id"
+		   " WHERE i.kind = $1 AND i.value = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static KeptPlan identity_insert = {
+	.sql = "WITH identified AS ("
+		   " INSERT INTO " OMNI("identity") " (kind, value, customer_id)"
+		   " VALUES ($1, $2, nextval('" OMNI("customer_customer_id_seq") "'))"
+		   " ON CONFLICT (kind, value) DO NOTHING RETURNING customer_id)"
+		   " INSERT INTO " OMNI("customer") " (customer_id) SELECT customer_id FROM identified RETURNING customer_id",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static KeptPlan customer_select = {
+	.sql = "SELECT coalesce(merged_into, customer_id) FROM " OMNI("customer") " WHERE customer_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan customer_insert = {
+	.sql = "INSERT INTO " OMNI("customer") " DEFAULT VALUES RETURNING customer_id",
+};
+
+static const char *const normal_names[] = {"exact", "lower", "email", "phone"};
+
+/* Reads the kinds into a hash table. */
+static void *
+identity_kind_build(ConfigCache *cache, MemoryContext context)
+{
+	uint64 rows = kept_plan_run(&identity_kind_select, NULL, NULL, true, 0);
+	HASHCTL control = {
+		.keysize = sizeof(((IdentityKind *) NULL)->kind), .entrysize = sizeof(IdentityKind), .hcxt = context};
+	HTAB *kinds =
+		hash_create("omnichannel identity kinds", Max(rows, 16), &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+
+	for (uint64 row = 0; row < rows; row++)
+	{
+		const char *normal = spi_text(row, 2, CurrentMemoryContext);
+		const char *pattern = spi_text(row, 3, CurrentMemoryContext);
+		IdentityKind *kind = hash_search(kinds, spi_text(row, 1, CurrentMemoryContext), HASH_ENTER, NULL);
+
+		kind->normal = NORMAL_EXACT;
+		for (int i = 0; i < (int) lengthof(normal_names); i++)
+			if (strcmp(normal, normal_names[i]) == 0)
+				kind->normal = (Normal) i;
+		kind->pattern = NULL;
+		if (pattern != NULL)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			kind->pattern = cstring_to_text(psprintf("^(?:%s)$", pattern));
+			MemoryContextSwitchTo(old);
+		}
+	}
+	return kinds;
+}
+
+/* Returns the kind; raises 23503 where there is none of this code. */
+static const IdentityKind *
+identity_kind_get(const char *code)
+{
+	HTAB *kinds = unconstify(void *, config_cache_get(&identity_kind_cache));
+	const IdentityKind *kind =
+		strlen(code) < sizeof(kind->kind) ? hash_search(kinds, code, HASH_FIND, NULL) : NULL;
+
+	if (kind == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("identity kind \"%s\" does not exist", code),
+				 errhint("The table omnichannel.identity_kind lists the kinds; insert a row for a new one.")));
+	return kind;
+}
+
+/* Returns as much of a value as belongs in a message. */
+static const char *
+shown(const char *value)
+{
+	int length = (int) strlen(value);
+
+	if (length <= 100)
+		return value;
+	return psprintf("%.*s...", pg_mbcliplen(value, length, 100), value);
+}
+
+/* Raises 22023: the value is none of its kind. */
+static void
+identity_refuse(const char *kind, const char *value, const char *problem, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s \"%s\" %s", kind, shown(value), problem),
+					errhint("%s", hint)));
+}
+
+/*
+ * identity_normalise returns the form of value in which identities of this kind are compared, in the current context.
+ *
+ * Raises 23503 for an unknown kind and 22023 for an empty, overlong or malformed value.
+ */
+char *
+identity_normalise(const char *kind_code, const char *value)
+{
+	const IdentityKind *kind = identity_kind_get(kind_code);
+	size_t length = strlen(value);
+	size_t start = 0;
+	char *normalised;
+
+	while (start < length && strchr(" \t\r\n\v\f", value[start]) != NULL)
+		start++;
+	while (length > start && strchr(" \t\r\n\v\f", value[length - 1]) != NULL)
+		length--;
+	if (length == start)
+		identity_refuse(kind_code, value, "is empty", "Pass NULL to log_contact() for a customer who is not known.");
+	if (length - start > IDENTITY_MAX)
+		identity_refuse(kind_code, value, "is longer than 1000 bytes", "An identity is an address, not a text.");
+	normalised = pnstrdup(value + start, length - start);
+
+	switch (kind->normal)
+	{
+		case NORMAL_EXACT:
+			break;
+		case NORMAL_LOWER:
+			normalised = str_tolower(normalised, strlen(normalised), DEFAULT_COLLATION_OID);
+			break;
+		case NORMAL_EMAIL:
+		{
+			size_t first = 0;
+			size_t end = 0;
+			const char *problem = email_address(normalised, strlen(normalised), &first, &end);
+
+			if (problem != NULL)
+				identity_refuse(kind_code, value, problem, "Write it as in anna@example.com.");
+			normalised = str_tolower(normalised + first, end - first, DEFAULT_COLLATION_OID);
+			break;
+		}
+		case NORMAL_PHONE:
+		{
+			const Company *company = company_get();
+			const NumberingPlan *plan = numbering_plan(company->country);
+			NumberingPlan home = {company->country, company->calling_code + 1, "", "", 0, 0};
+			char phone[PHONE_SIZE];
+			const char *problem;
+
+			if (plan != NULL)
+			{
+				home = *plan;
+				home.code = company->calling_code + 1;
+			}
+			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
+			if (problem != NULL)
+				identity_refuse(kind_code, value, problem,
+								psprintf("Write it as in +%s601234567; without a plus it is a number of country %s.",
+										 home.code, home.country));
+			normalised = pstrdup(phone);
+			break;
+		}
+	}
+
+	if (kind->pattern != NULL &&
+		!DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
+											  PointerGetDatum(cstring_to_text(normalised)),
+											  PointerGetDatum(kind->pattern))))
+		identity_refuse(kind_code, value, "does not match the pattern of its kind",
+						"The pattern stands in omnichannel.identity_kind.");
+	return normalised;
+}
+
+/*
+ * customer_match returns the customer of an identity in its normal form, making one if there is none and create says so.
+ *
+ * Needs an SPI scope. Under REPEATABLE READ and SERIALIZABLE it raises 40001 where another transaction made the
+ * identity meanwhile.
+ */
+CustomerMatch
+customer_match(const char *kind, const char *normalised, bool create)
+{
+	Datum values[2] = {CStringGetTextDatum(kind), CStringGetTextDatum(normalised)};
+	CustomerMatch match = {0};
+	bool isnull;
+
+	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
+		{
+			match.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+			match.root = DatumGetInt64(spi_datum(0, 2, &isnull));
+			match.found = true;
+			return match;
+		}
+		if (!create)
+			return match;
+		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
+		{
+			match.customer_id = match.root = DatumGetInt64(spi_datum(0, 1, &isnull));
+			return match;
+		}
+	}
+}
+
+/*
+ * customer_identify returns the customer (after merges) of an identity as written, or 0 where there is none.
+ *
+ * create makes a new customer of an unknown identity; found, if given, tells whether it was known. Needs an SPI scope.
+ * Raises as identity_normalise() and customer_match() do.
+ */
+int64
+customer_identify(const char *kind, const char *value, bool create, bool *found)
+{
+	CustomerMatch match = customer_match(kind, identity_normalise(kind, value), create);
+
+	if (found != NULL)
+		*found = match.found;
+	return match.root;
+}
+
+/*
+ * customer_root returns the customer that this one was merged into, or itself, or 0 where there is none.
+ *
+ * Needs an SPI scope; read_only looks under the active snapshot.
+ */
+int64
+customer_root(int64 customer_id, bool read_only)
+{
+	Datum values[1] = {Int64GetDatum(customer_id)};
+	bool isnull;
+
+	if (kept_plan_run(&customer_select, values, NULL, read_only, 1) != 1)
+		return 0;
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}
+
+/* Makes a customer of whom nothing is known and returns the id. Needs an SPI scope. */
+int64
+customer_create(void)
+{
+	bool isnull;
+
+	if (kept_plan_run(&customer_insert, NULL, NULL, false, 0) != 1)
+		elog(ERROR, "a new customer was not returned");
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}
+
+/* calling_code(country): returns the calling code with its plus, or NULL. */
+Datum
+omnichannel_calling_code(PG_FUNCTION_ARGS)
+{
+	const NumberingPlan *plan = numbering_plan(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (plan == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("+%s", plan->code)));
+}
+
+/* Returns an argument as a C string; raises 22023 for NULL. */
+static char *
+required_text(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be NULL", name),
+						errhint("An identity is a kind and a value, as in identify('email', 'anna@example.com').")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* normalise_identity(kind, value): returns the form in which identities are compared. */
+Datum
+omnichannel_normalise_identity(PG_FUNCTION_ARGS)
+{
+	char *kind = required_text(fcinfo, 0, "kind");
+	char *value = required_text(fcinfo, 1, "value");
+
+	PG_RETURN_TEXT_P(cstring_to_text(identity_normalise(kind, value)));
+}
+
+/* identify(kind, value, create): returns the customer, or NULL where none is known and none shall be made. */
+Datum
+omnichannel_identify(PG_FUNCTION_ARGS)
+{
+	char *kind = required_text(fcinfo, 0, "kind");
+	char *value = required_text(fcinfo, 1, "value");
+	bool create = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
+	char *normalised = identity_normalise(kind, value);
+	SpiScope scope;
+	CustomerMatch match;
+
+	spi_scope_begin(&scope, false);
+	match = customer_match(kind, normalised, create);
+	spi_scope_end(&scope);
+
+	if (match.root == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(match.root);
+}
+
+/* customer_root(customer_id): returns the customer that this one was merged into, or itself. */
+Datum
+omnichannel_customer_root(PG_FUNCTION_ARGS)
+{
+	SpiScope scope;
+	int64 root;
+
+	omni_table("customer");
+	spi_scope_begin(&scope, false);
+	root = customer_root(PG_GETARG_INT64(0), true);
+	spi_scope_end(&scope);
+
+	if (root == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(root);
+}
