@@ -1,0 +1,129 @@
+/*
+ * open.c
+ *	  Opens requests.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "omnichannel.h"
+#include "customer/customer.h"
+#include "request/request.h"
+
+SQL_FUNCTION(omnichannel_open_request);
+
+/* A clock of an application's server may run ahead of the database's by this much. */
+#define CLOCK_SKEW (60 * USECS_PER_SEC)
+
+static KeptPlan request_insert = {
+	.sql = "INSERT INTO " OMNI("request")
+		   " (customer_id, kind, state, channel, queue, priority, requires, prefers, data, agent_id, subject, opened_at,"
+		   " state_since)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS " OMNI("skill_set") "), CAST($8 AS " OMNI("skill_set") "),"
+		   " coalesce($9, '{}'), $10, $11, $12, $12) RETURNING request_id",
+	.nargs = 12,
+	.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, INT8OID, TEXTOID,
+				 TIMESTAMPTZOID},
+};
+
+/* Returns a text datum, marking in nulls what is not there. */
+static Datum
+text_or_null(const char *value, char *null)
+{
+	*null = value == NULL ? 'n' : ' ';
+	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
+}
+
+/*
+ * request_open inserts a request and returns its id.
+ *
+ * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for a bad kind or data, 22008
+ * for a time that is infinite or to come.
+ */
+int64
+request_open(const RequestOpening *opening)
+{
+	RequestState state = opening->agent_id != 0 ? REQUEST_ASSIGNED
+						 : opening->queue != NULL ? REQUEST_WAITING_AGENT
+												  : REQUEST_NEW;
+	Datum values[12];
+	char nulls[12];
+	bool isnull;
+
+	if (opening->kind[0] == '\0' || strlen(opening->kind) > 63)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no kind of request", opening->kind),
+						errhint("A kind is a code of 1 to 63 bytes, as in complaint.")));
+	if (TIMESTAMP_NOT_FINITE(opening->opened_at) || opening->opened_at > GetCurrentTimestamp() + CLOCK_SKEW)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("a request cannot be opened at %s", timestamptz_to_str(opening->opened_at)),
+						errhint("Give the time when it was opened, or NULL for now.")));
+	if (opening->data != NULL && !JB_ROOT_IS_OBJECT(opening->data))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the data of a request are no JSON object"),
+						errhint("Write them as in '{\"order\": 17}'.")));
+	(void) channel_get(opening->channel);
+	if (customer_root(opening->customer_id, false) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("customer " INT64_FORMAT " does not exist", opening->customer_id),
+						errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(opening->customer_id);
+	values[1] = CStringGetTextDatum(opening->kind);
+	values[2] = CStringGetTextDatum(request_state_name(state));
+	values[3] = CStringGetTextDatum(opening->channel);
+	values[4] = text_or_null(opening->queue, &nulls[4]);
+	values[5] = Int32GetDatum(opening->priority);
+	values[6] = text_or_null(opening->requires, &nulls[6]);
+	values[7] = text_or_null(opening->prefers, &nulls[7]);
+	values[8] = JsonbPGetDatum(opening->data);
+	nulls[8] = opening->data == NULL ? 'n' : ' ';
+	values[9] = Int64GetDatum(opening->agent_id);
+	nulls[9] = opening->agent_id == 0 ? 'n' : ' ';
+	values[10] = text_or_null(opening->subject, &nulls[10]);
+	values[11] = TimestampTzGetDatum(opening->opened_at);
+
+	if (kept_plan_run(&request_insert, values, nulls, false, 0) != 1)
+		elog(ERROR, "a new request was not returned");
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}
+
+/* Returns a text argument as a C string, NULL for NULL. */
+static char *
+text_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* open_request(customer_id, kind, channel, …): returns the new request's id. */
+Datum
+omnichannel_open_request(PG_FUNCTION_ARGS)
+{
+	static const char *const required[] = {"customer_id", "kind", "channel"};
+	RequestOpening opening = {0};
+	SpiScope scope;
+	int64 request_id;
+
+	for (int i = 0; i < (int) lengthof(required); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be NULL", required[i]),
+							errhint("A request names its customer, its kind and the channel it was opened in.")));
+
+	opening.customer_id = PG_GETARG_INT64(0);
+	opening.kind = text_argument(fcinfo, 1);
+	opening.channel = text_argument(fcinfo, 2);
+	opening.queue = text_argument(fcinfo, 3);
+	opening.priority = PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4);
+	opening.requires = text_argument(fcinfo, 5);
+	opening.prefers = text_argument(fcinfo, 6);
+	opening.data = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P(7);
+	opening.agent_id = PG_ARGISNULL(8) ? 0 : PG_GETARG_INT64(8);
+	opening.subject = text_argument(fcinfo, 9);
+	opening.opened_at = PG_ARGISNULL(10) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(10);
+
+	omni_table("request");
+	spi_scope_begin(&scope, false);
+	request_id = request_open(&opening);
+	spi_scope_end(&scope);
+	PG_RETURN_INT64(request_id);
+}

@@ -1,0 +1,46 @@
+/*
+ * request.h
+ *	  What the request room offers to the others.
+ */
+#ifndef OMNICHANNEL_REQUEST_H
+#define OMNICHANNEL_REQUEST_H
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+typedef enum RequestState
+{
+	REQUEST_NEW,
+	REQUEST_WAITING_AGENT,
+	REQUEST_OFFERED,
+	REQUEST_ASSIGNED,
+	REQUEST_WAITING_CUSTOMER,
+	REQUEST_DONE,
+	REQUEST_CANCELLED
+} RequestState;
+
+#define REQUEST_STATES (REQUEST_CANCELLED + 1)
+
+extern const char *request_state_name(RequestState state);
+extern bool request_state_parse(const char *name, RequestState *state);
+extern bool request_may_become(RequestState from, RequestState to);
+
+/* What a request is opened with; NULL pointers and agent_id 0 stand for what is not given. */
+typedef struct RequestOpening
+{
+	int64 customer_id;
+	const char *kind;
+	const char *channel;
+	const char *queue;
+	int32 priority;
+	const char *requires;
+	const char *prefers;
+	Jsonb *data;
+	int64 agent_id;
+	const char *subject;
+	TimestampTz opened_at;
+} RequestOpening;
+
+extern int64 request_open(const RequestOpening *opening);
+
+#endif /* OMNICHANNEL_REQUEST_H */

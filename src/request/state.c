@@ -1,0 +1,172 @@
+/*
+ * state.c
+ *	  The states of a request, and which may follow which.
+ *
+ * A row trigger guards them, because several rooms and the company's own statements change them. It only looks at the
+ * row and never writes another: what follows from a change is the business of the function that makes it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "request/request.h"
+
+SQL_FUNCTION(omnichannel_guard_request);
+
+static const char *const state_names[REQUEST_STATES] = {
+	"new", "waiting_agent", "offered", "assigned", "waiting_customer", "done", "cancelled",
+};
+
+#define BIT(state) (1 << (state))
+
+/* Each state's successors. A request that is done can be opened again; one that was cancelled cannot. */
+static const int successors[REQUEST_STATES] = {
+	[REQUEST_NEW] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) |
+					BIT(REQUEST_WAITING_CUSTOMER) | BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
+	[REQUEST_WAITING_AGENT] = BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_WAITING_CUSTOMER) |
+							  BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
+	[REQUEST_OFFERED] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_DONE) |
+						BIT(REQUEST_CANCELLED),
+	[REQUEST_ASSIGNED] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_WAITING_CUSTOMER) |
+						 BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
+	[REQUEST_WAITING_CUSTOMER] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) |
+								 BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
+	[REQUEST_DONE] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) |
+					 BIT(REQUEST_WAITING_CUSTOMER),
+	[REQUEST_CANCELLED] = 0,
+};
+
+/* Returns the state's name. */
+const char *
+request_state_name(RequestState state)
+{
+	return state_names[state];
+}
+
+/* Sets the state of this name; returns false where there is none. */
+bool
+request_state_parse(const char *name, RequestState *state)
+{
+	for (int i = 0; i < REQUEST_STATES; i++)
+	{
+		if (strcmp(name, state_names[i]) == 0)
+		{
+			*state = (RequestState) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Returns whether a request may go from one state to the other. */
+bool
+request_may_become(RequestState from, RequestState to)
+{
+	return (successors[from] & BIT(to)) != 0;
+}
+
+/* Returns the names of the states that may follow. */
+static const char *
+successor_names(RequestState from)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < REQUEST_STATES; i++)
+		if (request_may_become(from, (RequestState) i))
+			appendStringInfo(&names, "%s%s", names.len == 0 ? "" : ", ", state_names[i]);
+	return names.len == 0 ? "none" : names.data;
+}
+
+/* Returns the number of a column of the trigger's table. */
+static int
+column_number(Relation relation, const char *name)
+{
+	int number = SPI_fnumber(RelationGetDescr(relation), name);
+
+	if (number <= 0)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(relation), name),
+						errhint("The trigger belongs to the table omnichannel.request.")));
+	return number;
+}
+
+/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at. */
+Datum
+omnichannel_guard_request(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Relation relation;
+	TupleDesc desc;
+	int columns[3];
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
+	int changed = 0;
+	int state_column;
+	int version_column;
+	char *before;
+	char *after;
+	bool isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"guard_request\" was not called by the trigger manager")));
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"guard_request\" must be fired BEFORE UPDATE FOR EACH ROW")));
+
+	relation = trigger->tg_relation;
+	desc = RelationGetDescr(relation);
+	state_column = column_number(relation, "state");
+	version_column = column_number(relation, "version");
+
+	/* Whatever the statement says: nobody may set it back. */
+	columns[changed] = version_column;
+	values[changed++] = Int64GetDatum(DatumGetInt64(heap_getattr(trigger->tg_trigtuple, version_column, desc, &isnull)) +
+									  1);
+
+	before = SPI_getvalue(trigger->tg_trigtuple, desc, state_column);
+	after = SPI_getvalue(trigger->tg_newtuple, desc, state_column);
+	if (before != NULL && after != NULL && strcmp(before, after) != 0)
+	{
+		RequestState from;
+		RequestState to;
+		int since = column_number(relation, "state_since");
+		int closed = column_number(relation, "closed_at");
+		Datum old_since = heap_getattr(trigger->tg_trigtuple, since, desc, &isnull);
+		Datum new_since = heap_getattr(trigger->tg_newtuple, since, desc, &isnull);
+		bool closed_isnull;
+
+		if (!request_state_parse(after, &to) || !request_state_parse(before, &from))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no state of a request", after),
+							errhint("The states are new, waiting_agent, offered, assigned, waiting_customer, done and "
+									"cancelled.")));
+		if (!request_may_become(from, to))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("request %s cannot go from \"%s\" to \"%s\"",
+								   SPI_getvalue(trigger->tg_trigtuple, desc, column_number(relation, "request_id")),
+								   before, after),
+							errhint("What may follow: %s.", successor_names(from))));
+
+		if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
+		{
+			columns[changed] = since;
+			values[changed++] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		}
+		(void) heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
+		if ((to == REQUEST_DONE || to == REQUEST_CANCELLED) == closed_isnull)
+		{
+			columns[changed] = closed;
+			values[changed] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+			nulls[changed++] = !closed_isnull;
+		}
+	}
+	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_newtuple, desc, changed, columns, values, nulls));
+}
