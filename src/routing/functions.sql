@@ -215,3 +215,15 @@ CREATE FUNCTION omnichannel.skills(skill_set omnichannel.skill_set) RETURNS TABL
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 5
 AS 'MODULE_PATHNAME', 'omnichannel_skills';
 COMMENT ON FUNCTION omnichannel.skills(omnichannel.skill_set) IS 'One row a skill, by code.';
+
+CREATE FUNCTION omnichannel.relationship_with(strength double precision, aged_at timestamptz, at timestamptz, half_life double precision) RETURNS double precision
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_relationship_with';
+COMMENT ON FUNCTION omnichannel.relationship_with(double precision, timestamptz, timestamptz, double precision) IS
+'A relationship''s strength with one more contact, as of the later of the two times; half_life in seconds. Raises 22023 for a half-life that is not positive.';
+
+CREATE FUNCTION omnichannel.relationship_strength(strength double precision, aged_at timestamptz, at timestamptz DEFAULT now()) RETURNS double precision
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_relationship_strength';
+COMMENT ON FUNCTION omnichannel.relationship_strength(double precision, timestamptz, timestamptz) IS
+'A relationship''s strength as of a later time, halved for every relationship_half_life in between. Raises 55000 before setup().';

@@ -69,9 +69,10 @@ skill_error_detail(SkillStatus status, const char *part)
 		case SKILL_BAD_CODE:
 			if (part[0] == '\0')
 				return pstrdup("A skill's code is missing.");
-			return psprintf("\"%s\" is no skill's code: that begins with a letter and has letters, digits and _, joined by "
-							"single dots or hyphens.",
-							part);
+			return psprintf(
+				"\"%s\" is no skill's code: that begins with a letter and has letters, digits and _, joined by "
+				"single dots or hyphens.",
+				part);
 		case SKILL_LONG_CODE:
 			return psprintf("The skill's code \"%s\" has more than %d characters.", part, SKILL_CODE_MAX);
 		case SKILL_BAD_LEVEL:

@@ -22,19 +22,19 @@
 typedef enum SkillStatus
 {
 	SKILL_OK,
-	SKILL_BAD_CODE,				/* not a code where one must stand */
-	SKILL_LONG_CODE,			/* longer than SKILL_CODE_MAX */
-	SKILL_BAD_LEVEL,			/* no whole number from 1 to SKILL_LEVEL_MAX after the colon */
-	SKILL_NO_COMMA,				/* something else than a comma after an item */
-	SKILL_TWICE,				/* a code named twice */
-	SKILL_TOO_MANY,				/* more than SKILL_COUNT_MAX */
-	SKILL_NOT_SORTED,			/* stored form only */
-	SKILL_CUT_SHORT				/* stored form only */
+	SKILL_BAD_CODE,   /* not a code where one must stand */
+	SKILL_LONG_CODE,  /* longer than SKILL_CODE_MAX */
+	SKILL_BAD_LEVEL,  /* no whole number from 1 to SKILL_LEVEL_MAX after the colon */
+	SKILL_NO_COMMA,   /* something else than a comma after an item */
+	SKILL_TWICE,      /* a code named twice */
+	SKILL_TOO_MANY,   /* more than SKILL_COUNT_MAX */
+	SKILL_NOT_SORTED, /* stored form only */
+	SKILL_CUT_SHORT   /* stored form only */
 } SkillStatus;
 
 typedef struct SkillItem
 {
-	const char *code;			/* not terminated; in a parsed text possibly in capitals */
+	const char *code; /* not terminated; in a parsed text possibly in capitals */
 	int length;
 	int level;
 } SkillItem;
@@ -57,6 +57,6 @@ extern bool skill_contains(const unsigned char *has, size_t has_size, const unsi
 extern int skill_compare(const unsigned char *a, size_t a_size, const unsigned char *b, size_t b_size);
 
 /* The longest text of a stored form of so many bytes: "code:10, " for each item of at least three bytes. */
-#define SKILL_TEXT_MAX(size) ((size) * 3 + 1)
+#define SKILL_TEXT_MAX(size) ((size) *3 + 1)
 
 #endif /* OMNICHANNEL_SKILLS_H */

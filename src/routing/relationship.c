@@ -1,0 +1,155 @@
+/*
+ * relationship.c
+ *	  How well agents know customers: contacts counted, and aged in one step a contact.
+ *
+ * The strength is a sum of contacts, each halved for every half-life that has passed since. Kept with the moment that it
+ * holds for, it takes a new contact without a look at the old ones, and a late one counts as if it had come in order.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "routing/routing.h"
+
+SQL_FUNCTION(omnichannel_relationship_strength);
+SQL_FUNCTION(omnichannel_relationship_with);
+
+/* So many half-lives leave nothing that could matter. */
+#define MANY_HALF_LIVES 1000.0
+
+typedef struct RelationshipSetting
+{
+	double half_life; /* seconds */
+} RelationshipSetting;
+
+static void *relationship_build(ConfigCache *cache, MemoryContext context);
+
+static ConfigCache relationship_cache = {
+	.name = "relationship", .tables = {"routing_setting"}, .build = relationship_build};
+
+static KeptPlan setting_select = {
+	.sql = "SELECT extract(epoch FROM relationship_half_life)::float8 FROM " OMNI("routing_setting"),
+};
+
+static KeptPlan relationship_update = {
+	.sql = "UPDATE " OMNI(
+		"relationship") " AS r "
+						"SET contacts = r.contacts + 1, "
+						"strength = " OMNI(
+							"relationship_with") "(r.strength, r.aged_at, $3, $4), "
+												 "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3) "
+												 "WHERE r.customer_id = $1 AND r.agent_id = $2",
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
+};
+
+static KeptPlan relationship_insert = {
+	.sql = "INSERT INTO " OMNI(
+		"relationship") " AS r "
+						"(customer_id, agent_id, contacts, strength, aged_at, first_at, last_at) VALUES ($1, $2, 1, 1, $3, $3, $3) "
+						"ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + 1, "
+						"strength = " OMNI(
+							"relationship_with") "(r.strength, r.aged_at, $3, $4), "
+												 "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3)",
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
+};
+
+static KeptPlan agent_select = {
+	.sql = "SELECT FROM " OMNI("agent") " WHERE agent_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Reads the half-life; raises 55000 where its row is gone. */
+static void *
+relationship_build(ConfigCache *cache, MemoryContext context)
+{
+	RelationshipSetting *setting = MemoryContextAlloc(context, sizeof(RelationshipSetting));
+	bool isnull;
+
+	if (kept_plan_run(&setting_select, NULL, NULL, true, 1) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table \"omnichannel.routing_setting\" is empty"),
+				 errhint("INSERT INTO omnichannel.routing_setting DEFAULT VALUES makes its row again.")));
+	setting->half_life = DatumGetFloat8(spi_datum(0, 1, &isnull));
+	return setting;
+}
+
+/* Returns what is left of one after so many microseconds. */
+static double
+aged(TimestampTz from, TimestampTz to, double half_life)
+{
+	double half_lives = ((double) to - (double) from) / USECS_PER_SEC / half_life;
+
+	return exp2(-Min(half_lives, MANY_HALF_LIVES));
+}
+
+/*
+ * relationship_touch counts a contact between the two at that time; any order of times gives the same.
+ *
+ * Needs an SPI scope that may write relationship. Raises 23503 for an unknown agent, 22008 for an infinite time.
+ */
+void
+relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at)
+{
+	const RelationshipSetting *setting;
+	Datum values[4];
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("a contact cannot happen at an infinite time"),
+				 errhint("Give the time at which the contact happened.")));
+
+	setting = config_cache_get(&relationship_cache);
+	values[0] = Int64GetDatum(customer_id);
+	values[1] = Int64GetDatum(agent_id);
+	values[2] = TimestampTzGetDatum(at);
+	values[3] = Float8GetDatum(setting->half_life);
+	if (kept_plan_run(&relationship_update, values, NULL, false, 0) > 0)
+		return;
+
+	if (kept_plan_run(&agent_select, &values[1], NULL, false, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("agent " INT64_FORMAT " does not exist", agent_id),
+				 errhint("Insert it into omnichannel.agent, or log the contact without an agent.")));
+	(void) kept_plan_run(&relationship_insert, values, NULL, false, 0);
+}
+
+/* relationship_with(strength, aged_at, at, half_life): the strength with one more contact, as of the later time. */
+Datum
+omnichannel_relationship_with(PG_FUNCTION_ARGS)
+{
+	double strength = PG_GETARG_FLOAT8(0);
+	TimestampTz aged_at = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
+	double half_life = PG_GETARG_FLOAT8(3);
+
+	if (!(half_life > 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("half-life must be positive, not %g", half_life),
+				 errhint("Give it in seconds.")));
+	if (at >= aged_at)
+		PG_RETURN_FLOAT8(strength * aged(aged_at, at, half_life) + 1);
+	PG_RETURN_FLOAT8(strength + aged(at, aged_at, half_life));
+}
+
+/* relationship_strength(strength, aged_at, at, half_life): the strength as of another time. */
+Datum
+omnichannel_relationship_strength(PG_FUNCTION_ARGS)
+{
+	double strength = PG_GETARG_FLOAT8(0);
+	TimestampTz aged_at = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
+	const RelationshipSetting *setting = config_cache_get(&relationship_cache);
+
+	PG_RETURN_FLOAT8(at <= aged_at ? strength : strength * aged(aged_at, at, setting->half_life));
+}

@@ -1,0 +1,13 @@
+/*
+ * routing.h
+ *	  What the room routing offers to the rooms after it.
+ */
+#ifndef OMNICHANNEL_ROUTING_H
+#define OMNICHANNEL_ROUTING_H
+
+#include "datatype/timestamp.h"
+
+/* relationship.c */
+extern void relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at);
+
+#endif /* OMNICHANNEL_ROUTING_H */
