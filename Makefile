@@ -13,6 +13,7 @@ INCLUDED     = $(wildcard src/*.h src/*/*.h)
 
 EXT_SCRIPT   = $(EXTENSION)--$(EXT_VERSION).sql
 DATA_built   = $(EXT_SCRIPT)
+REGRESS      = setup $(filter-out setup,$(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))))
 EXTRA_CLEAN  = $(EXT_SCRIPT) tmp_check test/fuzz/build results output_iso
 
 # PGDLLEXPORT: before 16, hidden visibility would hide even the module's magic symbol.
