@@ -44,8 +44,15 @@ clang_build() {
 }
 
 clang_formatted() {
-	# shellcheck disable=SC2046
-	clang-format --dry-run -Werror $(c_files)
+	for file in $(c_files); do
+		clang-format "$file" | diff -u --label "$file" --label "$file" "$file" - || true
+	done | nothing
+}
+
+narrow_lines() {
+	for file in $(c_files); do
+		expand -t 4 "$file" | awk -v file="$file" 'length > 120 {print file ":" NR ": " length " columns, more than 120"}'
+	done | nothing
 }
 
 cppchecked() {
@@ -134,6 +141,7 @@ plpgsql_checked() {
 lint "gcc -Wall -Wextra -Werror" gcc_build
 lint "clang -Wall -Wextra -Werror" clang_build
 lint "clang-format" clang_formatted
+lint "lines of at most 120 columns" narrow_lines
 lint "cppcheck" cppchecked
 lint "shellcheck" shellchecked
 lint "Makefile of at most 100 lines, files of at most 1,300" small_files

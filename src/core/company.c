@@ -17,7 +17,7 @@ static void *company_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache company_cache = {.name = "company", .tables = {"company"}, .build = company_build};
 
 static KeptPlan company_select = {
-	.sql = "SELECT currency, country, calling_code, time_zone, rounding FROM " OMNI("company"),
+	.sql = "SELECT currency, country, calling_code, time_zone, rounding FROM omnichannel.company",
 };
 
 /* Reads the row; raises 55000 where it is gone. */

@@ -14,7 +14,7 @@ static void *channel_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache channel_cache = {.name = "channel", .tables = {"channel"}, .build = channel_build};
 
 static KeptPlan channel_select = {
-	.sql = "SELECT channel, cost, opens_request FROM " OMNI("channel"),
+	.sql = "SELECT channel, cost, opens_request FROM omnichannel.channel",
 };
 
 /* Reads the channels into a hash table. */
@@ -23,8 +23,8 @@ channel_build(ConfigCache *cache, MemoryContext context)
 {
 	uint64 rows = kept_plan_run(&channel_select, NULL, NULL, true, 0);
 	HASHCTL control = {.keysize = sizeof(((Channel *) NULL)->code), .entrysize = sizeof(Channel), .hcxt = context};
-	HTAB *channels = hash_create("omnichannel channels", Max(rows, 16), &control,
-								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	HTAB *channels =
+		hash_create("omnichannel channels", Max(rows, 16), &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
 	for (uint64 row = 0; row < rows; row++)
 	{

@@ -8,8 +8,8 @@
 /* A channel as configured; good until the next config_cache_get() of the cache. */
 typedef struct Channel
 {
-	char code[64];				/* the hash key */
-	int cost;					/* units of an agent's capacity */
+	char code[64]; /* the hash key */
+	int cost;      /* units of an agent's capacity */
 	bool opens_request;
 } Channel;
 

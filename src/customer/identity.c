@@ -37,9 +37,9 @@ typedef enum Normal
 
 typedef struct IdentityKind
 {
-	char kind[64];				/* the hash key */
+	char kind[64]; /* the hash key */
 	Normal normal;
-	text *pattern;				/* that the whole normal form must match, or NULL */
+	text *pattern; /* that the whole normal form must match, or NULL */
 } IdentityKind;
 
 static void *identity_kind_build(ConfigCache *cache, MemoryContext context);
@@ -48,12 +48,12 @@ static ConfigCache identity_kind_cache = {
 	.name = "identity_kind", .tables = {"identity_kind"}, .build = identity_kind_build};
 
 static KeptPlan identity_kind_select = {
-	.sql = "SELECT kind, normal_form, pattern FROM " OMNI("identity_kind"),
+	.sql = "SELECT kind, normal_form, pattern FROM omnichannel.identity_kind",
 };
 
 static KeptPlan identity_select = {
 	.sql = "SELECT i.customer_id, coalesce(c.merged_into, c.customer_id)"
-		   " FROM " OMNI("identity") " AS i JOIN " OMNI("customer") " AS c ON c.customer_id = i.customer_id"
+		   " FROM omnichannel.identity AS i JOIN omnichannel.customer AS c ON c.customer_id = i.customer_id"
 		   " WHERE i.kind = $1 AND i.value = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
@@ -61,22 +61,22 @@ static KeptPlan identity_select = {
 
 static KeptPlan identity_insert = {
 	.sql = "WITH identified AS ("
-		   " INSERT INTO " OMNI("identity") " (kind, value, customer_id)"
-		   " VALUES ($1, $2, nextval('" OMNI("customer_customer_id_seq") "'))"
+		   " INSERT INTO omnichannel.identity (kind, value, customer_id)"
+		   " VALUES ($1, $2, nextval('omnichannel.customer_customer_id_seq'))"
 		   " ON CONFLICT (kind, value) DO NOTHING RETURNING customer_id)"
-		   " INSERT INTO " OMNI("customer") " (customer_id) SELECT customer_id FROM identified RETURNING customer_id",
+		   " INSERT INTO omnichannel.customer (customer_id) SELECT customer_id FROM identified RETURNING customer_id",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
 static KeptPlan customer_select = {
-	.sql = "SELECT coalesce(merged_into, customer_id) FROM " OMNI("customer") " WHERE customer_id = $1",
+	.sql = "SELECT coalesce(merged_into, customer_id) FROM omnichannel.customer WHERE customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
 
 static KeptPlan customer_insert = {
-	.sql = "INSERT INTO " OMNI("customer") " DEFAULT VALUES RETURNING customer_id",
+	.sql = "INSERT INTO omnichannel.customer DEFAULT VALUES RETURNING customer_id",
 };
 
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};
@@ -118,8 +118,7 @@ static const IdentityKind *
 identity_kind_get(const char *code)
 {
 	HTAB *kinds = unconstify(void *, config_cache_get(&identity_kind_cache));
-	const IdentityKind *kind =
-		strlen(code) < sizeof(kind->kind) ? hash_search(kinds, code, HASH_FIND, NULL) : NULL;
+	const IdentityKind *kind = strlen(code) < sizeof(kind->kind) ? hash_search(kinds, code, HASH_FIND, NULL) : NULL;
 
 	if (kind == NULL)
 		ereport(ERROR,
@@ -211,17 +210,17 @@ identity_normalise(const char *kind_code, const char *value)
 		}
 	}
 
-	if (kind->pattern != NULL &&
-		!DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
-											  PointerGetDatum(cstring_to_text(normalised)),
-											  PointerGetDatum(kind->pattern))))
+	if (kind->pattern != NULL && !DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
+																	   PointerGetDatum(cstring_to_text(normalised)),
+																	   PointerGetDatum(kind->pattern))))
 		identity_refuse(kind_code, value, "does not match the pattern of its kind",
 						"The pattern stands in omnichannel.identity_kind.");
 	return normalised;
 }
 
 /*
- * customer_match returns the customer of an identity in its normal form, making one if there is none and create says so.
+ * customer_match returns the customer of an identity in its normal form, making one if there is none and create
+ * says so.
  *
  * Needs an SPI scope. Under REPEATABLE READ and SERIALIZABLE it raises 40001 where another transaction made the
  * identity meanwhile.

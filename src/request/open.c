@@ -17,11 +17,11 @@ SQL_FUNCTION(omnichannel_open_request);
 #define CLOCK_SKEW (60 * USECS_PER_SEC)
 
 static KeptPlan request_insert = {
-	.sql = "INSERT INTO " OMNI("request")
-		   " (customer_id, kind, state, channel, queue, priority, requires, prefers, data, agent_id, subject, opened_at,"
-		   " state_since)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS " OMNI("skill_set") "), CAST($8 AS " OMNI("skill_set") "),"
-		   " coalesce($9, '{}'), $10, $11, $12, $12) RETURNING request_id",
+	.sql =
+		"INSERT INTO omnichannel.request (customer_id, kind, state, channel, queue, priority, requires, prefers, data,"
+		" agent_id, subject, opened_at, state_since)"
+		" VALUES ($1, $2, $3, $4, $5, $6, CAST($7 AS omnichannel.skill_set), CAST($8 AS omnichannel.skill_set),"
+		" coalesce($9, '{}'), $10, $11, $12, $12) RETURNING request_id",
 	.nargs = 12,
 	.argtypes = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, INT8OID, TEXTOID,
 				 TIMESTAMPTZOID},
@@ -38,13 +38,13 @@ text_or_null(const char *value, char *null)
 /*
  * request_open inserts a request and returns its id.
  *
- * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for a bad kind or data, 22008
- * for a time that is infinite or to come.
+ * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for a bad kind or data,
+ * 22008 for a time that is infinite or to come.
  */
 int64
 request_open(const RequestOpening *opening)
 {
-	RequestState state = opening->agent_id != 0 ? REQUEST_ASSIGNED
+	RequestState state = opening->agent_id != 0   ? REQUEST_ASSIGNED
 						 : opening->queue != NULL ? REQUEST_WAITING_AGENT
 												  : REQUEST_NEW;
 	Datum values[12];

@@ -31,14 +31,13 @@ static const int successors[REQUEST_STATES] = {
 					BIT(REQUEST_WAITING_CUSTOMER) | BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
 	[REQUEST_WAITING_AGENT] = BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_WAITING_CUSTOMER) |
 							  BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
-	[REQUEST_OFFERED] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_DONE) |
-						BIT(REQUEST_CANCELLED),
+	[REQUEST_OFFERED] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
 	[REQUEST_ASSIGNED] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_WAITING_CUSTOMER) |
 						 BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
 	[REQUEST_WAITING_CUSTOMER] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) |
 								 BIT(REQUEST_DONE) | BIT(REQUEST_CANCELLED),
-	[REQUEST_DONE] = BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) |
-					 BIT(REQUEST_WAITING_CUSTOMER),
+	[REQUEST_DONE] =
+		BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_WAITING_CUSTOMER),
 	[REQUEST_CANCELLED] = 0,
 };
 
@@ -129,8 +128,8 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 
 	/* Whatever the statement says: nobody may set it back. */
 	columns[changed] = version_column;
-	values[changed++] = Int64GetDatum(DatumGetInt64(heap_getattr(trigger->tg_trigtuple, version_column, desc, &isnull)) +
-									  1);
+	values[changed++] =
+		Int64GetDatum(DatumGetInt64(heap_getattr(trigger->tg_trigtuple, version_column, desc, &isnull)) + 1);
 
 	before = SPI_getvalue(trigger->tg_trigtuple, desc, state_column);
 	after = SPI_getvalue(trigger->tg_newtuple, desc, state_column);

@@ -2,8 +2,9 @@
  * relationship.c
  *	  How well agents know customers: contacts counted, and aged in one step a contact.
  *
- * The strength is a sum of contacts, each halved for every half-life that has passed since. Kept with the moment that it
- * holds for, it takes a new contact without a look at the old ones, and a late one counts as if it had come in order.
+ * The strength is a sum of contacts, each halved for every half-life that has passed since. Kept with the moment that
+ * it holds for, it takes a new contact without a look at the old ones, and a late one counts as if it had come in
+ * order.
  */
 #include "postgres.h"
 
@@ -32,35 +33,31 @@ static ConfigCache relationship_cache = {
 	.name = "relationship", .tables = {"routing_setting"}, .build = relationship_build};
 
 static KeptPlan setting_select = {
-	.sql = "SELECT extract(epoch FROM relationship_half_life)::float8 FROM " OMNI("routing_setting"),
+	.sql = "SELECT extract(epoch FROM relationship_half_life)::float8 FROM omnichannel.routing_setting",
 };
 
 static KeptPlan relationship_update = {
-	.sql = "UPDATE " OMNI(
-		"relationship") " AS r "
-						"SET contacts = r.contacts + 1, "
-						"strength = " OMNI(
-							"relationship_with") "(r.strength, r.aged_at, $3, $4), "
-												 "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3) "
-												 "WHERE r.customer_id = $1 AND r.agent_id = $2",
+	.sql = "UPDATE omnichannel.relationship AS r "
+		   "SET contacts = r.contacts + 1, "
+		   "strength = omnichannel.relationship_with(r.strength, r.aged_at, $3, $4), "
+		   "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3) "
+		   "WHERE r.customer_id = $1 AND r.agent_id = $2",
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
 };
 
 static KeptPlan relationship_insert = {
-	.sql = "INSERT INTO " OMNI(
-		"relationship") " AS r "
-						"(customer_id, agent_id, contacts, strength, aged_at, first_at, last_at) VALUES ($1, $2, 1, 1, $3, $3, $3) "
-						"ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + 1, "
-						"strength = " OMNI(
-							"relationship_with") "(r.strength, r.aged_at, $3, $4), "
-												 "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3)",
+	.sql = "INSERT INTO omnichannel.relationship AS r "
+		   "(customer_id, agent_id, contacts, strength, aged_at, first_at, last_at) VALUES ($1, $2, 1, 1, $3, $3, $3) "
+		   "ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + 1, "
+		   "strength = omnichannel.relationship_with(r.strength, r.aged_at, $3, $4), "
+		   "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3)",
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
 };
 
 static KeptPlan agent_select = {
-	.sql = "SELECT FROM " OMNI("agent") " WHERE agent_id = $1",
+	.sql = "SELECT FROM omnichannel.agent WHERE agent_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
