@@ -28,6 +28,19 @@ extern char *identity_normalise(const char *kind, const char *value);
 extern CustomerMatch customer_match(const char *kind, const char *normalised, bool create);
 extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);
 extern int64 customer_root(int64 customer_id, bool read_only);
-extern int64 customer_create(void);
+
+/* A customer to be found, by kind and value (in normal form) or, where kind is NULL, by customer_id. */
+typedef struct CustomerLookup
+{
+	const char *kind;
+	const char *value;
+	int64 customer_id;
+	int64 root;
+} CustomerLookup;
+
+extern void customer_match_many(CustomerLookup *lookups, int count);
+extern int64 customer_reserve(void);
+extern void customer_create_many(const int64 *ids, int count);
+pg_noreturn extern void customer_missing(int64 customer_id);
 
 #endif /* OMNICHANNEL_CUSTOMER_H */

@@ -75,10 +75,6 @@ static KeptPlan customer_select = {
 	.argtypes = {INT8OID},
 };
 
-static KeptPlan customer_insert = {
-	.sql = "INSERT INTO omnichannel.customer DEFAULT VALUES RETURNING customer_id",
-};
-
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};
 
 /* Reads the kinds into a hash table. */
@@ -282,17 +278,6 @@ customer_root(int64 customer_id, bool read_only)
 
 	if (kept_plan_run(&customer_select, values, NULL, read_only, 1) != 1)
 		return 0;
-	return DatumGetInt64(spi_datum(0, 1, &isnull));
-}
-
-/* Makes a customer of whom nothing is known and returns the id. Needs an SPI scope. */
-int64
-customer_create(void)
-{
-	bool isnull;
-
-	if (kept_plan_run(&customer_insert, NULL, NULL, false, 0) != 1)
-		elog(ERROR, "a new customer was not returned");
 	return DatumGetInt64(spi_datum(0, 1, &isnull));
 }
 

@@ -63,9 +63,7 @@ request_open(const RequestOpening *opening)
 						errhint("Write them as in '{\"order\": 17}'.")));
 	(void) channel_get(opening->channel);
 	if (customer_root(opening->customer_id, false) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("customer " INT64_FORMAT " does not exist", opening->customer_id),
-						errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
+		customer_missing(opening->customer_id);
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(opening->customer_id);

@@ -1,0 +1,227 @@
+/*
+ * bulk.c
+ *	  Many identities and customers at once.
+ *
+ * What identity.c does for one, by statements over arrays. Unknown identities are inserted in the order of their keys, so
+ * that two sessions that meet the same ones wait for each other instead of locking up.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "omnichannel.h"
+#include "customer/customer.h"
+
+static KeptPlan identities_select = {
+	.sql = "SELECT u.place, i.customer_id, coalesce(c.merged_into, c.customer_id)"
+		   " FROM unnest($1, $2) WITH ORDINALITY AS u (kind, value, place)"
+		   " JOIN omnichannel.identity AS i ON i.kind = u.kind AND i.value = u.value"
+		   " JOIN omnichannel.customer AS c ON c.customer_id = i.customer_id",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+};
+
+static KeptPlan identities_insert = {
+	.sql = "WITH identified AS ("
+		   " INSERT INTO omnichannel.identity (kind, value, customer_id)"
+		   " SELECT u.kind, u.value, nextval('omnichannel.customer_customer_id_seq')"
+		   " FROM unnest($1, $2) AS u (kind, value)"
+		   " ON CONFLICT (kind, value) DO NOTHING RETURNING customer_id)"
+		   " INSERT INTO omnichannel.customer (customer_id) SELECT customer_id FROM identified",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+};
+
+static KeptPlan customers_select = {
+	.sql = "SELECT u.place, c.customer_id, coalesce(c.merged_into, c.customer_id)"
+		   " FROM unnest($1) WITH ORDINALITY AS u (customer_id, place)"
+		   " JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan customers_insert = {
+	.sql = "INSERT INTO omnichannel.customer (customer_id) SELECT * FROM unnest($1)",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+/* Orders by kind and value, then by id. */
+static int
+compare_lookups(const void *a, const void *b)
+{
+	const CustomerLookup *left = *(CustomerLookup *const *) a;
+	const CustomerLookup *right = *(CustomerLookup *const *) b;
+	int order;
+
+	if (left->kind == NULL || right->kind == NULL)
+	{
+		if (left->kind != right->kind)
+			return left->kind == NULL ? -1 : 1;
+		return left->customer_id < right->customer_id ? -1 : left->customer_id > right->customer_id;
+	}
+	order = strcmp(left->value, right->value);
+	return order != 0 ? order : strcmp(left->kind, right->kind);
+}
+
+/* Returns an array datum of the lookups' kinds or values. */
+static Datum
+text_array(CustomerLookup **lookups, int count, bool values)
+{
+	Datum *elements = palloc(sizeof(Datum) * count);
+
+	for (int i = 0; i < count; i++)
+		elements[i] = CStringGetTextDatum(values ? lookups[i]->value : lookups[i]->kind);
+	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Returns an array datum of ids. */
+static Datum
+id_array(Datum *ids, int count)
+{
+	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* Fills in what was found by a statement that returns place, customer and root. */
+static void
+take_found(CustomerLookup **lookups, uint64 rows)
+{
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+		CustomerLookup *lookup = lookups[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+
+		lookup->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+		lookup->root = DatumGetInt64(spi_datum(row, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Moves what has no root yet to the front and returns how many these are. */
+static int
+keep_unknown(CustomerLookup **lookups, int count)
+{
+	int unknown = 0;
+
+	for (int i = 0; i < count; i++)
+		if (lookups[i]->root == 0)
+			lookups[unknown++] = lookups[i];
+	return unknown;
+}
+
+/* Resolves identities, each once and in order; makes customers of unknown ones. */
+static void
+match_identities(CustomerLookup **lookups, int count)
+{
+	while (count > 0)
+	{
+		Datum values[2] = {text_array(lookups, count, false), text_array(lookups, count, true)};
+
+		CHECK_FOR_INTERRUPTS();
+		take_found(lookups, kept_plan_run(&identities_select, values, NULL, false, 0));
+		count = keep_unknown(lookups, count);
+		if (count == 0)
+			break;
+
+		/* What another session inserts meanwhile is found in the next round. */
+		values[0] = text_array(lookups, count, false);
+		values[1] = text_array(lookups, count, true);
+		(void) kept_plan_run(&identities_insert, values, NULL, false, 0);
+	}
+}
+
+/* Resolves ids, each once; raises 23503 for one that is no customer. */
+static void
+match_ids(CustomerLookup **lookups, int count)
+{
+	Datum *ids = palloc(sizeof(Datum) * count);
+	Datum values[1];
+
+	for (int i = 0; i < count; i++)
+		ids[i] = Int64GetDatum(lookups[i]->customer_id);
+	values[0] = id_array(ids, count);
+	take_found(lookups, kept_plan_run(&customers_select, values, NULL, false, 0));
+	if (keep_unknown(lookups, count) > 0)
+		customer_missing(lookups[0]->customer_id);
+}
+
+/* Raises 23503: there is no such customer. */
+void
+customer_missing(int64 customer_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("customer " INT64_FORMAT " does not exist", customer_id),
+					errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
+}
+
+/*
+ * customer_match_many sets customer_id and root of each lookup, by kind and value (in normal form) or by customer_id.
+ *
+ * Unknown identities become new customers. Needs an SPI scope. Raises 23503 for an id that is no customer, and 40001 as
+ * customer_match() does.
+ */
+void
+customer_match_many(CustomerLookup *lookups, int count)
+{
+	CustomerLookup **sorted = palloc(sizeof(CustomerLookup *) * count);
+	CustomerLookup **distinct = palloc(sizeof(CustomerLookup *) * count);
+	int *places = palloc(sizeof(int) * count);
+	int ids = 0;
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		lookups[i].root = 0;
+		sorted[i] = &lookups[i];
+	}
+	qsort(sorted, count, sizeof(CustomerLookup *), compare_lookups);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || compare_lookups(&sorted[i - 1], &sorted[i]) != 0)
+			distinct[found++] = sorted[i];
+		places[i] = found - 1;
+		if (sorted[i]->kind == NULL)
+			ids = found;
+	}
+
+	{
+		/* The matching reorders its pointers. */
+		CustomerLookup **order = palloc(sizeof(CustomerLookup *) * found);
+
+		memcpy(order, distinct, sizeof(CustomerLookup *) * found);
+		if (ids > 0)
+			match_ids(order, ids);
+		match_identities(order + ids, found - ids);
+	}
+
+	for (int i = 0; i < count; i++)
+	{
+		sorted[i]->customer_id = distinct[places[i]]->customer_id;
+		sorted[i]->root = distinct[places[i]]->root;
+	}
+}
+
+/* Returns the id of a customer that customer_create_many() is still to make. */
+int64
+customer_reserve(void)
+{
+	return nextval_internal(omni_table("customer_customer_id_seq"), true);
+}
+
+/* Makes customers of whom nothing is known, of reserved ids. Needs an SPI scope. */
+void
+customer_create_many(const int64 *ids, int count)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(count, 1));
+	Datum values[1];
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	values[0] = id_array(elements, count);
+	(void) kept_plan_run(&customers_insert, values, NULL, false, 0);
+}
