@@ -36,13 +36,13 @@
 #define CONTACT_NCOLUMNS 14
 
 static const char *const directions[] = {"inbound", "outbound", "internal"};
-static const char *const outcomes[] = {"received", "sent", "answered", "missed", "abandoned",
-									   "voicemail", "busy", "failed"};
+static const char *const outcomes[] = {"received",  "sent",      "answered", "missed",
+									   "abandoned", "voicemail", "busy",     "failed"};
 
 /* The columns' types, and the array types that the statements over many rows take. */
-static const Oid column_types[CONTACT_NCOLUMNS] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-												   TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
-												   TEXTOID, JSONBOID, TEXTOID, TEXTOID};
+static const Oid column_types[CONTACT_NCOLUMNS] = {INT8OID, INT8OID,  TIMESTAMPTZOID, TEXTOID, TEXTOID,
+												   TEXTOID, INT8OID,  INT8OID,        TEXTOID, TEXTOID,
+												   TEXTOID, JSONBOID, TEXTOID,        TEXTOID};
 
 static KeptPlan key_insert = {
 	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
@@ -77,8 +77,9 @@ static KeptPlan contacts_insert = {
 	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
 		   " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 	.nargs = CONTACT_NCOLUMNS,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
-				 INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+				 INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
+				 TEXTARRAYOID},
 };
 
 static KeptPlan request_select = {

@@ -13,26 +13,26 @@
  */
 typedef struct ContactEntry
 {
-	int64 customer_id;			/* or kind and value, or neither: a customer nobody knows */
+	int64 customer_id; /* or kind and value, or neither: a customer nobody knows */
 	const char *kind;
-	const char *value;			/* as written; contact_check() brings it into its normal form */
+	const char *value; /* as written; contact_check() brings it into its normal form */
 	const char *channel;
-	const char *direction;		/* NULL is inbound */
-	const char *outcome;		/* NULL is what the direction says: received or sent */
+	const char *direction; /* NULL is inbound */
+	const char *outcome;   /* NULL is what the direction says: received or sent */
 	TimestampTz occurred_at;
 	int64 agent_id;
 	int64 request_id;
 	const char *thread;
 	text *subject;
 	text *body;
-	struct varlena *payload;	/* jsonb */
+	struct varlena *payload; /* jsonb */
 	const char *source;
 	const char *source_key;
 
-	int64 root;					/* whom the customer was merged into, or the customer */
+	int64 root; /* whom the customer was merged into, or the customer */
 	int64 contact_id;
-	bool unknown;				/* the customer is made for this contact */
-	bool duplicate;				/* the same source and key was logged before */
+	bool unknown;   /* the customer is made for this contact */
+	bool duplicate; /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
