@@ -7,6 +7,7 @@
 # temporary folder with results, logs and the server's data in place.
 set -eu
 cd "$(dirname "$0")/.."
+COUNTS=yes
 . test/lib.sh
 in_workshop test/check.sh "$BUILD_PACKAGES $CHECK_PACKAGES" "$@"
 
@@ -55,7 +56,7 @@ run_regress() {
 	# shellcheck disable=SC2086
 	set -- $names
 	if [ $# -gt 0 ]; then
-		"$PG_REGRESS" --inputdir=. --outputdir="$WORKSHOP/regress" --bindir="$SERVER_BIN" --dbname=regression --encoding=UTF8 \
+		timeout 900 "$PG_REGRESS" --inputdir=. --outputdir="$WORKSHOP/regress" --bindir="$SERVER_BIN" --dbname=regression --encoding=UTF8 \
 			"$@" >"$WORKSHOP/regress.log" 2>&1 || true
 	else
 		: >"$WORKSHOP/regress.log"
@@ -69,7 +70,7 @@ run_isolation() {
 	: >"$WORKSHOP/isolation.log"
 	if [ $# -gt 0 ]; then
 		createdb -T prepared isolation
-		"$PGXS_TEST/isolation/pg_isolation_regress" --inputdir=test/isolation --outputdir="$WORKSHOP/isolation" \
+		timeout 900 "$PGXS_TEST/isolation/pg_isolation_regress" --inputdir=test/isolation --outputdir="$WORKSHOP/isolation" \
 			--bindir="$SERVER_BIN" --dbname=isolation --use-existing "$@" >"$WORKSHOP/isolation.log" 2>&1 || true
 	fi
 	record_regress isolation $# "$WORKSHOP/isolation.log" "$WORKSHOP/isolation/regression.diffs"
@@ -155,7 +156,7 @@ run_readme() {
 		createdb readme
 		if [ "$examples" -eq 0 ]; then
 			:
-		elif quietly "$WORKSHOP/readme.log" psql -X -v ON_ERROR_STOP=1 -d readme -f "$WORKSHOP/readme.sql"; then
+		elif quietly "$WORKSHOP/readme.log" timeout 300 psql -X -v ON_ERROR_STOP=1 -d readme -f "$WORKSHOP/readme.sql"; then
 			passed=$examples
 		else
 			passed=$(($(grep -c '^example' "$WORKSHOP/readme.log") - 1))

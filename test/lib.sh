@@ -21,9 +21,10 @@ CHECK_PACKAGES="perl libipc-run-perl libdbd-pg-perl postgresql-$PG_MAJOR-pgtap"
 LINT_PACKAGES="clang clang-format cppcheck shellcheck postgresql-$PG_MAJOR-plpgsql-check"
 export BUILD_PACKAGES DEMO_PACKAGES CHECK_PACKAGES LINT_PACKAGES
 
-# fail MESSAGE: says what is wrong and ends the script.
+# fail MESSAGE: says what is wrong and ends the script; one that counts counts it.
 fail() {
 	printf '%s: %s\n' "$(basename "$0")" "$1" >&2
+	[ -z "${COUNTS:-}" ] || echo "0 passed, 1 failed"
 	exit 1
 }
 

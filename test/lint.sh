@@ -3,6 +3,7 @@
 # Installs what a Debian lacks.
 set -eu
 cd "$(dirname "$0")/.."
+COUNTS=yes
 . test/lib.sh
 in_workshop test/lint.sh "$BUILD_PACKAGES $LINT_PACKAGES" "$@"
 

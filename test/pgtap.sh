@@ -3,4 +3,5 @@
 set -eu
 database=pgtap_$(basename "$1" .sql)
 createdb -T pgtap_template "$database"
-PGOPTIONS='-c client_min_messages=warning' exec psql -X -q -A -t -v ON_ERROR_STOP=1 -v cases="${CASES:-}" -d "$database" -f "$1"
+PGOPTIONS='-c client_min_messages=warning' \
+	exec timeout 300 psql -X -q -A -t -v ON_ERROR_STOP=1 -v cases="${CASES:-}" -d "$database" -f "$1"
