@@ -91,3 +91,113 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.upgrade() IS
 'Migrates the tables and views to the version of the extension, all or nothing, and returns that version; does nothing where they have it. For the owner of the tables. Raises 55000 before setup() and where no upgrade leads from the one version to the other.';
+
+CREATE FUNCTION omnichannel.access_rule(OUT relation text, OUT app text, OUT agent text, OUT supervisor text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- r SELECT, a INSERT, w UPDATE, d DELETE
+	VALUES
+		-- what the company is told how to work: read by all, written by supervisors
+		('agent', 'r', 'r', 'raw'),
+		('agent_channel', 'r', 'r', 'rawd'),
+		('channel', 'r', 'r', 'rawd'),
+		('company', 'r', 'r', 'rw'),
+		('currency', 'r', 'r', 'raw'),
+		('identity_kind', 'r', 'r', 'raw'),
+		('presence_state', 'r', 'r', 'rawd'),
+		('price', 'r', 'r', 'rawd'),
+		('price_list', 'r', 'r', 'raw'),
+		('product', 'r', 'r', 'rawd'),
+		('queue', 'r', 'r', 'rawd'),
+		('queue_department', 'r', 'r', 'rawd'),
+		('queue_member', 'r', 'r', 'rawd'),
+		('routing_setting', 'r', 'r', 'rw'),
+		('segment', 'r', 'r', 'raw'),
+		-- what happens: written by the functions that applications and agents call
+		('agent_state', 'raw', 'raw', 'raw'),
+		('assignment', 'rawd', 'rawd', 'rawd'),
+		('assignment_history', 'ra', 'ra', 'ra'),
+		('contact', 'ra', 'ra', 'raw'),
+		('contact_key', 'ra', 'ra', 'ra'),
+		('customer', 'raw', 'raw', 'raw'),
+		('identity', 'raw', 'raw', 'rawd'),
+		('lane', 'ra', 'ra', 'ra'),
+		('presence', 'raw', 'raw', 'raw'),
+		('refusal', 'rawd', 'rawd', 'rawd'),
+		('relationship', 'raw', 'raw', 'raw'),
+		('request', 'raw', 'raw', 'raw'),
+		('segment_member', 'raw', 'r', 'rawd'),
+		('waiting', 'rawd', 'rawd', 'rawd');
+END;
+COMMENT ON FUNCTION omnichannel.access_rule() IS
+'What grant_access() grants on each table and view, as the letters of an access privilege list: r SELECT, a INSERT, w UPDATE, d DELETE.';
+
+CREATE FUNCTION omnichannel.grant_access(role regrole, profile text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	granted record;
+	numbering name;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF role IS NULL OR role = 0::regrole THEN
+		RAISE EXCEPTION 'role must not be %', coalesce(quote_literal(role), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role, as in grant_access(''web_shop'', ''app'').';
+	END IF;
+	IF profile IS NULL OR profile NOT IN ('app', 'agent', 'supervisor', 'bi') THEN
+		RAISE EXCEPTION 'profile % does not exist', coalesce(quote_literal(profile), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Profiles are app, agent, supervisor and bi.';
+	END IF;
+	IF NOT (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'omnichannel') THEN
+		RAISE EXCEPTION 'role "%" may not grant access to schema "omnichannel"', current_user
+			USING ERRCODE = 'insufficient_privilege', HINT = 'Ask the owner of the schema and of its tables.';
+	END IF;
+
+	EXECUTE format('GRANT USAGE ON SCHEMA omnichannel TO %s', role);
+	FOR granted IN
+		SELECT rule.relation, string_agg(letter.privilege, ', ') AS privileges
+		FROM omnichannel.access_rule() AS rule,
+			(VALUES ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE'), ('d', 'DELETE')) AS letter (letter, privilege)
+		WHERE strpos(CASE profile WHEN 'app' THEN rule.app WHEN 'agent' THEN rule.agent WHEN 'supervisor' THEN rule.supervisor ELSE '' END,
+			letter.letter) > 0
+		GROUP BY rule.relation
+		UNION ALL
+		SELECT relname, 'SELECT'
+		FROM pg_class
+		WHERE relnamespace = 'omnichannel'::regnamespace AND relkind = 'v' AND starts_with(relname, 'report_') AND profile IN ('bi', 'supervisor')
+		ORDER BY 1
+	LOOP
+		EXECUTE format('GRANT %s ON omnichannel.%I TO %s', granted.privileges, granted.relation, role);
+		CONTINUE WHEN strpos(granted.privileges, 'INSERT') = 0;
+		-- Who inserts also numbers.
+		FOR numbering IN
+			SELECT sequence.relname
+			FROM pg_depend AS owned JOIN pg_class AS sequence ON sequence.oid = owned.objid AND sequence.relkind = 'S'
+			WHERE owned.refobjid = format('omnichannel.%I', granted.relation)::regclass AND owned.deptype IN ('a', 'i')
+		LOOP
+			EXECUTE format('GRANT USAGE ON SEQUENCE omnichannel.%I TO %s', numbering, role);
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.grant_access(regrole, text) IS
+'Grants a role what its profile needs, on top of what it has: app (channel applications), agent (an agent''s desk), supervisor (also writes the configuration) or bi (reads the report_ views, which hold no personal data). For the owner of the schema and the tables. Raises 22023 for an unknown profile, 42501 for others.';
+
+CREATE FUNCTION omnichannel.revoke_access(role regrole) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF role IS NULL OR role = 0::regrole THEN
+		RAISE EXCEPTION 'role must not be %', coalesce(quote_literal(role), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role, as in revoke_access(''web_shop'').';
+	END IF;
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA omnichannel FROM %s', role);
+	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA omnichannel FROM %s', role);
+	EXECUTE format('REVOKE ALL ON SCHEMA omnichannel FROM %s', role);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.revoke_access(regrole) IS
+'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables.';

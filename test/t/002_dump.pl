@@ -24,8 +24,8 @@ CREATE TABLE omnichannel.contact_2026_03 PARTITION OF omnichannel.contact FOR VA
 GRANT SELECT ON omnichannel.contact TO branch_desk;
 ALTER TABLE omnichannel.company ADD COLUMN my_column text DEFAULT 'mine';
 
-SELECT omnichannel.log_contact('email', identity_kind => 'email', identity => 'Anna@Example.com', occurred_at => '2026-03-02 09:00+01', subject => 'Where is my order?');
-SELECT omnichannel.log_contact('branch', identity_kind => 'email', identity => 'anna@example.com', occurred_at => '2026-02-02 09:00+01', subject => 'Before');
+SELECT omnichannel.log_contact('email', kind => 'email', value => 'Anna@Example.com', occurred_at => '2026-03-02 09:00+01', subject => 'Where is my order?');
+SELECT omnichannel.log_contact('branch', kind => 'email', value => 'anna@example.com', occurred_at => '2026-02-02 09:00+01', subject => 'Before');
 CREATE TABLE public.call (call_id bigint PRIMARY KEY, caller text, at timestamptz);
 SELECT omnichannel.track('public.call', channel => 'phone', customer => '{caller}', customer_kind => 'phone', occurred_at => '{at}');
 INSERT INTO public.call VALUES (1, '600 100 200', '2026-03-03 10:00+01');

@@ -47,7 +47,7 @@ is(value($session, $answer), 'SEK', 'after a rollback on the primary');
 is($primary->safe_psql('postgres', 'SELECT currency FROM omnichannel.company'), 'SEK', 'which is what the primary says');
 
 # Writing functions say what they would say of any write.
-is(error_of($standby, 'postgres', "SELECT omnichannel.log_contact('email', identity_kind => 'email', identity => 'a\@example.com')"),
+is(error_of($standby, 'postgres', "SELECT omnichannel.log_contact('email', kind => 'email', value => 'a\@example.com')"),
 	'25006', 'log_contact() on a standby');
 is(error_of($standby, 'postgres', 'SELECT omnichannel.upgrade()'), '25006', 'upgrade() on a standby');
 
