@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 
-import pg8000.native
+import pg8000
 
 BOLD, DIM, OFF = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 SEPARATOR = "\x1f"
@@ -47,15 +47,18 @@ class Driver:
 
     def __init__(self, name):
         self.name = name
-        self.connection = pg8000.native.Connection(
-            os.environ["PGUSER"],
+        self.connection = pg8000.connect(
+            user=os.environ["PGUSER"],
             unix_sock=f"{os.environ['PGHOST']}/.s.PGSQL.{os.environ['PGPORT']}",
             database=os.environ["PGDATABASE"],
         )
+        self.connection.autocommit = True
 
     def ask(self, sql):
         """Returns the rows of a statement as lists of text."""
-        rows = self.connection.run(sql) or []
+        cursor = self.connection.cursor()
+        cursor.execute(sql)
+        rows = cursor.fetchall() if cursor.description else []
         return [["" if value is None else str(value) for value in row] for row in rows]
 
     def close(self):

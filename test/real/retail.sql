@@ -71,7 +71,7 @@ SELECT count(*) = 0 AS ok FROM shop.answer WHERE answered IS DISTINCT FROM expec
 \echo
 \echo '== Order lines as contacts, logged by the trigger within the COPY-like INSERT'
 -- The wholesaler numbers its customers; who buys without a number is known by the invoice only.
-SELECT omnichannel.create_identity_kind('shop_customer') WHERE to_regprocedure('omnichannel.create_identity_kind(text)') IS NOT NULL;
+INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('shop_customer', 'Number of a customer of the shop');
 SELECT omnichannel.track('shop.order_line', channel => 'web_form', customer => '{customer}', customer_kind => 'shop_customer',
 	direction => 'in', occurred_at => '{sold_at}', thread => '{invoice}', subject => '{description}', outcome => '{outcome}');
 \timing on
