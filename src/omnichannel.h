@@ -52,6 +52,15 @@ typedef struct SpiScope
 extern void spi_scope_begin(SpiScope *scope, bool as_owner);
 extern void spi_scope_end(SpiScope *scope);
 
+typedef struct OwnerSwitch
+{
+	Oid user;
+	int security;
+} OwnerSwitch;
+
+extern void owner_switch_begin(OwnerSwitch *owner);
+extern void owner_switch_end(OwnerSwitch *owner);
+
 /*
  * core/plan.c: plans prepared once a backend.
  */

@@ -73,3 +73,151 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.timeline(bigint, timestamptz, integer, bigint) IS
 'The contacts of a customer in every channel, newest first, with those of customers merged with this one (logged_as says of which). before: only what occurred earlier; the next page is asked for with the occurred_at and the contact_id of the last row as before and before_contact, and stays the same whatever is logged meanwhile with a later time. Raises 22023 for NULL or a negative number of rows, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.log_contact_trigger() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_log_contact_trigger';
+COMMENT ON FUNCTION omnichannel.log_contact_trigger() IS
+'Trigger function of tracked tables: logs their rows in the writing statement, with the rights of the owner of the log. track() makes its triggers; its argument is the code of a tracking. Raises 42501 on a relation that the tracking is not of, 42703 and 42804 where its columns are no longer there or no longer suit, what log_contact() raises for a row, and 39P01 for a trigger of another make.';
+
+CREATE FUNCTION omnichannel.check_tracking(tracking text) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_check_tracking';
+COMMENT ON FUNCTION omnichannel.check_tracking(text) IS
+'Returns nothing, or raises what is wrong with a mapping: 42703 for a column that is not there, 42804 for one whose type does not suit, 23503 for an unknown channel or kind of identity, 22023 and 22P02 for another bad constant, 42704 for a tracking that does not exist, 42P01 where its relation is gone.';
+
+CREATE FUNCTION omnichannel.track(
+	relation regclass,
+	channel text,
+	customer text DEFAULT NULL,
+	kind text DEFAULT NULL,
+	direction text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	occurred_at text DEFAULT NULL,
+	agent text DEFAULT NULL,
+	request text DEFAULT NULL,
+	thread text DEFAULT NULL,
+	subject text DEFAULT NULL,
+	body text DEFAULT NULL,
+	payload text DEFAULT NULL,
+	source text DEFAULT NULL,
+	source_key text DEFAULT NULL,
+	value_maps jsonb DEFAULT NULL,
+	time_zone text DEFAULT NULL,
+	on_error text DEFAULT 'error',
+	updates boolean DEFAULT false,
+	on_replica boolean DEFAULT false
+) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	class pg_class;
+	code text := track.relation::text;
+	key text := track.source_key;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT * INTO class FROM pg_class WHERE oid = track.relation;
+	IF class.relkind IS DISTINCT FROM 'r' AND class.relkind IS DISTINCT FROM 'p' THEN
+		RAISE EXCEPTION '% is no table', coalesce(quote_literal(code), 'NULL')
+			USING ERRCODE = 'wrong_object_type', HINT = 'Ordinary and partitioned tables can be tracked.';
+	END IF;
+	IF class.relpersistence = 't' OR class.relnamespace = 'omnichannel'::regnamespace THEN
+		RAISE EXCEPTION 'table "%" cannot be tracked', code
+			USING ERRCODE = 'wrong_object_type',
+				HINT = 'Temporary tables and those of omnichannel itself are no application''s record.';
+	END IF;
+	IF track.channel IS NULL THEN
+		RAISE EXCEPTION 'tracking of "%" has no channel', code
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A contact names its channel: a code, as in channel => ''email'', or a column, as in channel => ''{channel}''.';
+	END IF;
+	IF track.on_error IS NULL OR track.on_error NOT IN ('error', 'quarantine') THEN
+		RAISE EXCEPTION 'on_error cannot be %', coalesce(quote_literal(track.on_error), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is error or quarantine.';
+	END IF;
+	IF track.time_zone IS NOT NULL AND NOT EXISTS (SELECT FROM pg_timezone_names AS zone WHERE zone.name = track.time_zone) THEN
+		RAISE EXCEPTION 'time zone "%" is not known', track.time_zone
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Use an IANA name, as in ''Europe/Berlin''; pg_timezone_names lists them.';
+	END IF;
+	IF key IS NULL THEN
+		-- The columns of the primary key, joined by slashes.
+		SELECT string_agg(format('{%s}', attribute.attname), '/' ORDER BY part.place) INTO key
+		FROM pg_index AS index
+		CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (number, place)
+		JOIN pg_attribute AS attribute ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number
+		WHERE index.indrelid = track.relation AND index.indisprimary;
+	END IF;
+
+	PERFORM omnichannel.drop_tracking_triggers(track.relation);
+	DELETE FROM omnichannel.tracking AS old WHERE old.relation = track.relation OR old.tracking = code;
+	INSERT INTO omnichannel.tracking (tracking, relation, source, channel, customer, kind, direction, outcome,
+		occurred_at, agent, request, thread, subject, body, payload, source_key, value_maps, time_zone, on_error, updates)
+	VALUES (code, track.relation, coalesce(track.source, code), track.channel, track.customer, track.kind,
+		track.direction, track.outcome, track.occurred_at, track.agent, track.request, track.thread, track.subject,
+		track.body, track.payload, key, track.value_maps, coalesce(track.time_zone, omnichannel.default_time_zone()),
+		track.on_error, coalesce(track.updates, false));
+	PERFORM omnichannel.check_tracking(code);
+
+	IF class.relkind = 'p' OR class.relispartition THEN
+		EXECUTE format('CREATE TRIGGER omnichannel_log_contact AFTER INSERT ON %s FOR EACH ROW '
+			'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+		IF track.on_replica THEN
+			EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER omnichannel_log_contact', track.relation);
+		END IF;
+	ELSE
+		EXECUTE format('CREATE TRIGGER omnichannel_log_contact AFTER INSERT ON %s REFERENCING NEW TABLE AS logged '
+			'FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+		IF track.on_replica THEN
+			EXECUTE format('CREATE TRIGGER omnichannel_log_contact_replica AFTER INSERT ON %s FOR EACH ROW '
+				'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+			EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER omnichannel_log_contact_replica', track.relation);
+		END IF;
+	END IF;
+	IF track.updates THEN
+		EXECUTE format('CREATE TRIGGER omnichannel_log_contact_update AFTER UPDATE ON %s FOR EACH ROW '
+			'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+		IF track.on_replica THEN
+			EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER omnichannel_log_contact_update', track.relation);
+		END IF;
+	END IF;
+	RETURN code;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
+'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL values become new customers. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises their contact. on_replica: also where session_replication_role is replica. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, and what check_tracking() raises.';
+
+CREATE FUNCTION omnichannel.drop_tracking_triggers(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	trigger_name name;
+BEGIN
+	FOR trigger_name IN
+		SELECT tgname FROM pg_trigger
+		WHERE tgrelid = drop_tracking_triggers.relation AND tgparentid = 0
+			AND tgfoid = 'omnichannel.log_contact_trigger()'::regprocedure
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, drop_tracking_triggers.relation);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.drop_tracking_triggers(regclass) IS
+'Drops the triggers that log a table''s rows. For owners of the table.';
+
+CREATE FUNCTION omnichannel.untrack(relation regclass) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.drop_tracking_triggers(untrack.relation);
+	DELETE FROM omnichannel.tracking AS tracking WHERE tracking.relation = untrack.relation;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.untrack(regclass) IS
+'No longer logs the rows of a table; what is logged stays. Returns whether it was tracked. For owners of the table with DELETE on tracking. Raises 55000 before setup().';

@@ -45,3 +45,38 @@ CREATE TABLE omnichannel.contact_key (
 );
 COMMENT ON TABLE omnichannel.contact_key IS
 'Which source''s rows are logged, and as which contact: it makes sure that each is logged once, which no key of the partitioned log can.';
+
+CREATE TABLE omnichannel.tracking (
+	tracking text PRIMARY KEY CHECK (tracking <> '' AND octet_length(tracking) < 256),
+	relation regclass NOT NULL UNIQUE,
+	source text NOT NULL CHECK (source <> '' AND octet_length(source) <= 1000),
+	channel text NOT NULL,
+	customer text,
+	kind text,
+	direction text,
+	outcome text,
+	occurred_at text,
+	agent text,
+	request text,
+	thread text,
+	subject text,
+	body text,
+	payload text,
+	source_key text,
+	value_maps jsonb CHECK (jsonb_typeof(value_maps) = 'object'),
+	time_zone text NOT NULL CHECK ((timestamptz 'epoch' AT TIME ZONE time_zone) IS NOT NULL),
+	on_error text NOT NULL DEFAULT 'error' CHECK (on_error IN ('error', 'quarantine')),
+	updates boolean NOT NULL DEFAULT false,
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE omnichannel.tracking IS
+'The tables whose rows are logged as contacts, written by track(). In a mapping, {column} stands for the value of a column and anything else for itself.';
+COMMENT ON COLUMN omnichannel.tracking.relation IS 'The only table, with its partitions, that is logged by this mapping.';
+COMMENT ON COLUMN omnichannel.tracking.source IS 'What contact.source becomes.';
+COMMENT ON COLUMN omnichannel.tracking.value_maps IS
+'By field, what the application''s values mean here, as in {"direction": {"I": "inbound", "note": null}}; null leaves the row out, "*" stands for all others.';
+COMMENT ON COLUMN omnichannel.tracking.time_zone IS 'IANA name of the zone of columns without one.';
+COMMENT ON COLUMN omnichannel.tracking.on_error IS
+'error: a row that cannot be logged cannot be written; quarantine: it is written, and kept in contact_reject.';
+COMMENT ON COLUMN omnichannel.tracking.updates IS 'Whether updated rows are logged too, or revise their contact.';
+SELECT omnichannel.create_config_cache('tracking', 'tracking');

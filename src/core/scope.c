@@ -60,3 +60,24 @@ spi_scope_end(SpiScope *scope)
 	AtEOXact_GUC(false, scope->guc_level);
 	SPI_finish();
 }
+
+/*
+ * owner_switch_begin takes the rights of the tables' owner for C code that runs no SQL of the caller's making.
+ *
+ * Kept short: what evaluates the caller's own types and functions must run with the caller's rights.
+ */
+void
+owner_switch_begin(OwnerSwitch *owner)
+{
+	Oid role = tables_owner();
+
+	GetUserIdAndSecContext(&owner->user, &owner->security);
+	SetUserIdAndSecContext(role, owner->security | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+/* Ends what owner_switch_begin() began. */
+void
+owner_switch_end(OwnerSwitch *owner)
+{
+	SetUserIdAndSecContext(owner->user, owner->security);
+}

@@ -24,6 +24,7 @@ typedef struct CustomerMatch
 	bool found;
 } CustomerMatch;
 
+extern void identity_kind_check(const char *kind);
 extern char *identity_normalise(const char *kind, const char *value);
 extern CustomerMatch customer_match(const char *kind, const char *normalised, bool create);
 extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);

@@ -123,6 +123,13 @@ identity_kind_get(const char *code)
 	return kind;
 }
 
+/* Raises 23503 where there is no such kind. */
+void
+identity_kind_check(const char *kind)
+{
+	(void) identity_kind_get(kind);
+}
+
 /* Returns as much of a value as belongs in a message. */
 static const char *
 shown(const char *value)

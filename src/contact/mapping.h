@@ -1,0 +1,82 @@
+/*
+ * mapping.h
+ *	  How the rows of a tracked table become contacts.
+ */
+#ifndef OMNICHANNEL_MAPPING_H
+#define OMNICHANNEL_MAPPING_H
+
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+
+#include "contact/contact.h"
+
+/* What of a contact a mapping says, in the order of the columns of tracking. */
+typedef enum MappingField
+{
+	FIELD_CHANNEL,
+	FIELD_CUSTOMER,
+	FIELD_KIND,
+	FIELD_DIRECTION,
+	FIELD_OUTCOME,
+	FIELD_OCCURRED_AT,
+	FIELD_AGENT,
+	FIELD_REQUEST,
+	FIELD_THREAD,
+	FIELD_SUBJECT,
+	FIELD_BODY,
+	FIELD_PAYLOAD,
+	FIELD_SOURCE_KEY
+} MappingField;
+
+#define MAPPING_FIELDS (FIELD_SOURCE_KEY + 1)
+
+/* One stretch of a mapping: a constant text, or a column's name. */
+typedef struct MappingPart
+{
+	const char *text;
+	bool column;
+} MappingPart;
+
+/* What the application calls it, and what it is here; NULL for rows that are not to be logged. */
+typedef struct MappedValue
+{
+	const char *from;
+	const char *to;
+} MappedValue;
+
+typedef struct MappingItem
+{
+	MappingPart *parts;
+	int nparts;          /* 0: not mapped */
+	MappedValue *values; /* sorted by from */
+	int nvalues;         /* 0: the value is taken as it is */
+	bool whole_row;
+} MappingItem;
+
+/* A row of tracking; its code is the hash key. */
+#define TRACKING_SIZE 256
+
+typedef struct Tracking
+{
+	char code[TRACKING_SIZE];
+	Oid relation;
+	const char *source;
+	const char *time_zone;
+	bool quarantine;
+	bool updates;
+	MappingItem items[MAPPING_FIELDS];
+} Tracking;
+
+/* A mapping fitted to the columns of one table. */
+typedef struct FittedMapping FittedMapping;
+
+extern const Tracking *tracking_find(const char *code);
+extern uint64 tracking_generation(void);
+extern int compare_mapped_values(const void *a, const void *b);
+extern void mapping_check_registered(const Tracking *tracking, Relation relation);
+extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relation);
+extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
+extern void mapping_check_constants(const Tracking *tracking);
+extern const char *mapping_field_name(MappingField field);
+
+#endif /* OMNICHANNEL_MAPPING_H */
