@@ -112,7 +112,8 @@ code_check(const char *value, const char *what, const char *const *known, int co
 	initStringInfo(&names);
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&names, "%s%s", i == 0 ? "" : ", ", known[i]);
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no %s of a contact", shown(value), what),
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("\"%s\" is no %s of a contact", shown(value), what),
 					errhint("It is one of %s.", names.data)));
 }
 

@@ -55,7 +55,8 @@ omnichannel_log_contact(PG_FUNCTION_ARGS)
 	entry.source_key = text_argument(fcinfo, 14);
 
 	if (entry.value != NULL && entry.kind == NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the identity \"%s\" has no kind", entry.value),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the identity \"%s\" has no kind", entry.value),
 						errhint("Name its kind, as in kind => 'email'.")));
 	if (entry.customer_id != 0 && entry.value != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -2,8 +2,8 @@
  * bulk.c
  *	  Many identities and customers at once.
  *
- * What identity.c does for one, by statements over arrays. Unknown identities are inserted in the order of their keys, so
- * that two sessions that meet the same ones wait for each other instead of locking up.
+ * What identity.c does for one, by statements over arrays. Unknown identities are inserted in the order of their keys,
+ * so that two sessions that meet the same ones wait for each other instead of locking up.
  */
 #include "postgres.h"
 
@@ -153,7 +153,8 @@ match_ids(CustomerLookup **lookups, int count)
 void
 customer_missing(int64 customer_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("customer " INT64_FORMAT " does not exist", customer_id),
+	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					errmsg("customer " INT64_FORMAT " does not exist", customer_id),
 					errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
 }
 

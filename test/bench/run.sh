@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . test/lib.sh
-in_workshop test/bench/run.sh "$BUILD_PACKAGES $DEMO_PACKAGES" "$@"
+in_workshop test/bench/run.sh "$BUILD_PACKAGES" "$@"
 
 SERVER_SETTINGS="
 shared_buffers = 512MB
