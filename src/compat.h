@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 140000
@@ -66,6 +67,14 @@ init_materialized_srf(FunctionCallInfo fcinfo)
 	result->setDesc = desc;
 	MemoryContextSwitchTo(old);
 }
+#endif
+
+/* foreach_ptr arrived in 17. */
+#ifndef foreach_ptr
+#define foreach_ptr(type, var, lst)                                                                                    \
+	for (type *var = NULL, *var##__outer = (type *) 1; var##__outer; var##__outer = NULL)                              \
+		for (ListCell *var##__cell = list_head(lst); var##__cell != NULL && (var = lfirst(var##__cell), true);         \
+			 var##__cell = lnext(lst, var##__cell))
 #endif
 
 #endif /* OMNICHANNEL_COMPAT_H */

@@ -5,8 +5,10 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/guc.h"
 
 #include "omnichannel.h"
+#include "pricing/pricing.h"
 
 PG_MODULE_MAGIC;
 
@@ -16,4 +18,8 @@ void
 _PG_init(void)
 {
 	/* Nothing is hooked and nothing started: caches register themselves on first use. */
+	DefineCustomIntVariable("omnichannel.price_cache",
+							"Memory for products, their prices and customers' segments kept by a session.",
+							"When it is full, what is kept is dropped and read again on demand.", &price_cache_size,
+							price_cache_size, 1024, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }

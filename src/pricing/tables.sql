@@ -10,11 +10,11 @@ CREATE TRIGGER segment_unused BEFORE DELETE OR UPDATE OF segment ON omnichannel.
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segment_unused();
 
 CREATE TABLE omnichannel.segment_member (
-	customer_id bigint NOT NULL,
+	customer_id bigint NOT NULL REFERENCES omnichannel.customer,
 	segment text NOT NULL REFERENCES omnichannel.segment,
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
 	PRIMARY KEY (customer_id, segment, valid),
-	CONSTRAINT segment_member_no_overlap EXCLUDE USING gist (customer_id WITH =, segment WITH =, valid WITH &&)
+	CONSTRAINT segment_member_no_overlap EXCLUDE USING gist (customer_id WITH =, (segment || '') WITH =, valid WITH &&)
 );
 CREATE INDEX segment_member_segment ON omnichannel.segment_member (segment);
 COMMENT ON TABLE omnichannel.segment_member IS
@@ -66,15 +66,17 @@ CREATE TABLE omnichannel.price (
 	CONSTRAINT price_one_target CHECK (num_nonnulls(product, category, nullif(everything, false)) = 1),
 	CONSTRAINT price_amount_or_adjust CHECK ((amount IS NULL) <> (adjust IS NULL AND surcharge IS NULL)),
 	CONSTRAINT price_rounds_adjusted CHECK (round_to IS NULL OR amount IS NULL),
-	-- The hash leads because GiST finds numbers four times faster than text; the columns keep it exact.
-	CONSTRAINT price_product_no_overlap EXCLUDE USING gist (hashtextextended(product, 0) WITH =,
-		product WITH =, price_list WITH =, min_quantity WITH =, valid WITH &&) WHERE (product IS NOT NULL),
-	CONSTRAINT price_category_no_overlap EXCLUDE USING gist
-		(category_path WITH =, price_list WITH =, min_quantity WITH =, valid WITH &&) WHERE (category IS NOT NULL),
+	-- The hash leads because GiST finds numbers four times faster than text. The columns keep it exact, and stand as
+	-- expressions so that the planner does not take these for indexes on them.
+	CONSTRAINT price_product_no_overlap EXCLUDE USING gist (hashtextextended(product, 0) WITH =, (product || '') WITH =,
+		(price_list || '') WITH =, min_quantity WITH =, valid WITH &&) WHERE (product IS NOT NULL),
+	CONSTRAINT price_category_no_overlap EXCLUDE USING gist (hashtextextended(category_path, 0) WITH =,
+		(category_path || '') WITH =, (price_list || '') WITH =, min_quantity WITH =, valid WITH &&)
+		WHERE (category_path IS NOT NULL),
 	CONSTRAINT price_everything_no_overlap EXCLUDE USING gist
-		(price_list WITH =, min_quantity WITH =, valid WITH &&) WHERE (everything)
+		((price_list || '') WITH =, min_quantity WITH =, valid WITH &&) WHERE (everything)
 );
-CREATE INDEX price_product ON omnichannel.price (product) WHERE product IS NOT NULL;
+CREATE INDEX price_product ON omnichannel.price (product);
 CREATE INDEX price_category ON omnichannel.price (category_path) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON omnichannel.price (price_list) WHERE everything;
 CREATE INDEX price_list_rows ON omnichannel.price (price_list);
@@ -96,3 +98,10 @@ FOR EACH ROW WHEN (NEW.amount IS NULL) EXECUTE FUNCTION omnichannel.check_price_
 SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');
 SELECT omnichannel.create_config_cache('segment_member', 'segment_member');
+-- A merge changes the segments of the customer that is kept.
+CREATE TRIGGER "00_config_changed_segment_member" AFTER DELETE OR UPDATE OF customer_id, merged_into ON omnichannel.customer
+FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('segment_member');
+CREATE TRIGGER "00_config_truncated_segment_member" AFTER TRUNCATE ON omnichannel.customer
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.invalidate_cache('segment_member');
+ALTER TABLE omnichannel.customer ENABLE ALWAYS TRIGGER "00_config_changed_segment_member",
+	ENABLE ALWAYS TRIGGER "00_config_truncated_segment_member";

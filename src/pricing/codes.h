@@ -1,0 +1,45 @@
+/*
+ * codes.h
+ *	  A map from codes (texts of any length) to what the caches know of them.
+ */
+#ifndef OMNICHANNEL_CODES_H
+#define OMNICHANNEL_CODES_H
+
+#include "common/hashfn.h"
+
+typedef struct CodeEntry
+{
+	uint32 hash;
+	uint32 length;
+	const char *code; /* not zero-terminated; belongs to value's owner */
+	void *value;
+} CodeEntry;
+
+typedef struct CodeMap
+{
+	MemoryContext context;
+	uint32 size; /* a power of two */
+	uint32 count;
+	CodeEntry *entries;
+} CodeMap;
+
+extern void code_map_init(CodeMap *map, MemoryContext context, uint32 expected);
+extern void code_map_put(CodeMap *map, const char *code, uint32 length, void *value);
+
+/* Returns what was put there under this code, or NULL. */
+static inline void *
+code_map_get(const CodeMap *map, const char *code, uint32 length)
+{
+	uint32 hash = hash_bytes((const unsigned char *) code, (int) length);
+
+	for (uint32 i = hash & (map->size - 1); map->entries[i].value != NULL; i = (i + 1) & (map->size - 1))
+	{
+		const CodeEntry *entry = &map->entries[i];
+
+		if (entry->hash == hash && entry->length == length && memcmp(entry->code, code, length) == 0)
+			return entry->value;
+	}
+	return NULL;
+}
+
+#endif /* OMNICHANNEL_CODES_H */

@@ -1,0 +1,215 @@
+/*
+ * members.c
+ *	  Who is in which segments when, read on demand and kept, and the audiences that follow.
+ *
+ * A customer's entry holds all memberships with their times, of the customer and of those merged into it, and remembers
+ * the audience found last with the time for which it holds. It is kept only while the triggers that tell of changes are
+ * in place: where segment_member was distributed over other nodes, they cannot be, and each call reads afresh.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "utils/hsearch.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "pricing/pricing.h"
+
+typedef struct Membership
+{
+	int segment;
+	Span valid;
+} Membership;
+
+typedef struct Member
+{
+	int64 customer_id; /* the hash key */
+	int nmemberships;
+	Membership *memberships;
+	const AudienceSet *audience; /* found last, or NULL */
+	Span audience_valid;
+} Member;
+
+typedef struct MemberCache
+{
+	MemoryContext parent;
+	MemoryContext context;
+	HTAB *members;
+	uint64 rules_generation;
+	bool keep;
+} MemberCache;
+
+typedef struct MemberJob
+{
+	MemberCache *cache;
+	PriceRules *rules;
+	int64 customer_id;
+	Member *member;
+} MemberJob;
+
+static void *members_build(ConfigCache *cache, MemoryContext context);
+
+static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member"}, .build = members_build};
+
+static KeptPlan members_select = {
+	.sql = "SELECT m.segment, m.valid FROM " OMNI("customer") " c LEFT JOIN " OMNI(
+		"segment_member") " m"
+						  " ON m.customer_id = coalesce(c.merged_into, c.customer_id) WHERE c.customer_id = $1"
+						  " UNION ALL SELECT m.segment, m.valid FROM " OMNI("customer") " c JOIN " OMNI(
+							  "customer") " d"
+										  " ON d.merged_into = coalesce(c.merged_into, c.customer_id) JOIN " OMNI(
+											  "segment_member") " m"
+																" ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Returns whether a change of the table is told to this cache. */
+static bool
+has_trigger(const char *table)
+{
+	Relation relation = table_open(omni_table(table), AccessShareLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	bool found = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers && !found; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		found = strcmp(trigger->tgname, "00_config_changed_segment_member") == 0 &&
+				trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
+	}
+	table_close(relation, AccessShareLock);
+	return found;
+}
+
+static void *
+members_build(ConfigCache *config, MemoryContext context)
+{
+	MemberCache *cache = MemoryContextAllocZero(context, sizeof(MemberCache));
+
+	cache->parent = context;
+	cache->keep = has_trigger("segment_member") && has_trigger("customer");
+	return cache;
+}
+
+static void
+member_cache_open(MemberCache *cache, PriceRules *rules)
+{
+	HASHCTL control = {.keysize = sizeof(int64), .entrysize = sizeof(Member)};
+	MemoryContext context = AllocSetContextCreate(cache->parent, "omnichannel members", ALLOCSET_DEFAULT_SIZES);
+
+	control.hcxt = context;
+	cache->members = hash_create("omnichannel members", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	cache->rules_generation = rules->generation;
+	cache->context = context;
+}
+
+/* Reads a customer's memberships; leaves job->member NULL where the customer is not known. */
+static void
+members_load(ConfigCache *config, void *arg)
+{
+	MemberJob *job = arg;
+	MemoryContext context = job->cache->context;
+	Datum argument = Int64GetDatum(job->customer_id);
+	uint64 n = kept_plan_run(&members_select, &argument, NULL, true, 0);
+	Membership *memberships;
+	int nmemberships = 0;
+	Member *member;
+
+	if (n == 0)
+		return;
+	memberships = MemoryContextAlloc(context, mul_size(n, sizeof(Membership)));
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+		Datum code = spi_datum(i, 1, &isnull);
+		const int *number = isnull ? NULL : segment_find(job->rules, DatumGetTextPP(code));
+
+		/* One that is too new for the rules is left out: their message is due. */
+		if (number == NULL)
+			continue;
+		memberships[nmemberships].segment = *number;
+		memberships[nmemberships].valid = span_from_range(spi_datum(i, 2, &isnull));
+		nmemberships++;
+	}
+	member = hash_search(job->cache->members, &job->customer_id, HASH_ENTER, NULL);
+	member->nmemberships = nmemberships;
+	member->memberships = memberships;
+	member->audience = NULL;
+	job->member = member;
+}
+
+/*
+ * customer_audience returns the audience that the customer belongs to at that time, and until when.
+ *
+ * NULL where the customer is not known. Good as long as the rules and until the next call. Raises 55000 before setup(),
+ * 42501 for a role that may not read the tables.
+ */
+const AudienceSet *
+customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until)
+{
+	MemberCache *cache = unconstify(MemberCache *, (const MemberCache *) config_cache_get(&member_cache));
+	Member *member = NULL;
+	const AudienceSet *audience;
+	Span valid = {DT_NOBEGIN, DT_NOEND};
+	int *segments;
+	int nsegments = 0;
+	bool kept;
+
+	if (cache->context != NULL &&
+		(!cache->keep || cache->rules_generation != rules->generation ||
+		 MemoryContextMemAllocated(cache->context, true) > (Size) price_cache_size * 1024 / 8))
+	{
+		MemoryContext context = cache->context;
+
+		cache->context = NULL;
+		MemoryContextDelete(context);
+	}
+	if (cache->context == NULL)
+		member_cache_open(cache, rules);
+	else
+		member = hash_search(cache->members, &customer_id, HASH_FIND, NULL);
+
+	if (member == NULL)
+	{
+		MemberJob job = {cache, rules, customer_id};
+
+		config_cache_load(&member_cache, members_load, &job);
+		member = job.member;
+		if (member == NULL)
+			return NULL;
+	}
+	if (member->audience != NULL && span_contains(&member->audience_valid, at))
+	{
+		*until = member->audience_valid.until;
+		return member->audience;
+	}
+
+	segments = palloc(Max(member->nmemberships, 1) * sizeof(int));
+	for (int i = 0; i < member->nmemberships; i++)
+	{
+		const Membership *membership = &member->memberships[i];
+
+		if (span_contains(&membership->valid, at))
+			segments[nsegments++] = membership->segment;
+		if (membership->valid.from > at)
+			valid.until = Min(valid.until, membership->valid.from);
+		else
+			valid.from = Max(valid.from, membership->valid.from);
+		if (membership->valid.until > at)
+			valid.until = Min(valid.until, membership->valid.until);
+		else
+			valid.from = Max(valid.from, membership->valid.until);
+	}
+	audience = audience_get(rules, segments, nsegments, &kept);
+	pfree(segments);
+	if (kept)
+	{
+		member->audience = audience;
+		member->audience_valid = valid;
+	}
+	*until = valid.until;
+	return audience;
+}

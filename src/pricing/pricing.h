@@ -1,0 +1,237 @@
+/*
+ * pricing.h
+ *	  What the files of this room share: price rules, products with their prices, and questions with their answers.
+ *
+ * rules.c keeps lists, segments and currencies; load.c keeps products with their prices, and members.c customers'
+ * segments, both filled on demand; resolve.c answers from these in memory; quote.c is what SQL sees.
+ */
+#ifndef OMNICHANNEL_PRICING_H
+#define OMNICHANNEL_PRICING_H
+
+#include "datatype/timestamp.h"
+#include "utils/array.h"
+
+#include "omnichannel.h"
+#include "pricing/codes.h"
+#include "pricing/money.h"
+
+/* A half-open span of time. */
+typedef struct Span
+{
+	TimestampTz from;  /* DT_NOBEGIN: always was */
+	TimestampTz until; /* DT_NOEND: for ever */
+} Span;
+
+static inline bool
+span_contains(const Span *span, TimestampTz at)
+{
+	return span->from <= at && at < span->until;
+}
+
+extern Span span_from_range(Datum range);
+
+typedef struct Currency
+{
+	const char *code;
+	text *code_text;
+	int decimals;
+} Currency;
+
+typedef enum ListKind
+{
+	LIST_BASE,
+	LIST_OVERRIDE,
+	LIST_SALE
+} ListKind;
+
+typedef enum ListStatus
+{
+	STATUS_DRAFT,
+	STATUS_APPROVED,
+	STATUS_ACTIVE,
+	STATUS_RETIRED
+} ListStatus;
+
+/* For whom: in one of any (or any is empty), and in each of all. */
+typedef struct Audience
+{
+	int nany;
+	int nall;
+	int *any;
+	int *all;
+} Audience;
+
+typedef struct PriceList
+{
+	const char *code;
+	text *code_text;
+	int number; /* in byte order of the codes: the last tie-breaker */
+	ListKind kind;
+	ListStatus status;
+	int priority;
+	const Currency *currency;
+	Audience audience;
+	Span valid;
+	bool tax_inclusive;
+} PriceList;
+
+typedef struct PriceRules
+{
+	MemoryContext context;
+	uint64 generation; /* of the cache: whatever was derived from another one's is void */
+	CodeMap segments;  /* to int *: its number */
+	int nsegments;
+	CodeMap currencies;    /* to Currency */
+	CodeMap lists_by_code; /* to PriceList */
+	int nlists;
+	PriceList *lists;
+	const Currency *company_currency;
+	ArrayType *no_promotions; /* an empty text[] */
+	Rounding rounding;
+	int naudiences;
+	struct AudienceSet **audiences; /* a hash table of the sets met so far */
+} PriceRules;
+
+/* A set of segments, and which lists are for it. */
+typedef struct AudienceSet
+{
+	uint32 hash;
+	int nsegments;
+	int *segments; /* ascending, without repeats */
+	uint64 *lists; /* a bit for each */
+} AudienceSet;
+
+#define BIT_WORDS(n) (((n) + 63) / 64)
+#define BIT_TEST(words, n) (((words)[(n) / 64] >> ((n) % 64)) & 1)
+#define BIT_SET(words, n) ((words)[(n) / 64] |= UINT64CONST(1) << ((n) % 64))
+
+/* One row of price. */
+typedef struct PriceRow
+{
+	int64 id;
+	int list;
+	bool adjusts; /* factor and surcharge of the base price, instead of an amount */
+	Money min_quantity;
+	Money amount;
+	Money factor;
+	Money surcharge;
+	Money round_to; /* zero: not rounded */
+	Span valid;
+} PriceRow;
+
+/*
+ * The prices of one target: a product, a category or everything. Rows are in order of list, then min_quantity and
+ * start, both descending. wider leads from a category to the one above it, and from the highest to everything.
+ */
+typedef struct PriceTarget
+{
+	const char *code;
+	uint32 length;
+	int nrows;
+	PriceRow *rows;
+	struct PriceTarget *wider;
+} PriceTarget;
+
+typedef struct Product
+{
+	PriceTarget target; /* first: what the map finds is both */
+	struct Product *parent;
+	PriceTarget *wider; /* the deepest category, own or inherited, or everything */
+	text *code_text;
+	const char *parent_code;
+	const char *category;
+	const char *brand;
+	const Currency *currency; /* of min_price and cost; NULL where the rules do not know it yet */
+	bool has_min_price;
+	bool has_cost;
+	bool has_tax_rate;
+	Money min_price;
+	Money cost;
+	Money tax_rate;
+} Product;
+
+/* A question. */
+typedef struct PriceQuestion
+{
+	const PriceRules *rules;
+	const Product *product;
+	const AudienceSet *audience;
+	TimestampTz audience_until; /* when the customer's segments change next */
+	const Currency *currency;
+	Money quantity;
+	TimestampTz at;
+} PriceQuestion;
+
+typedef enum PriceReason
+{
+	PRICE_FOUND,
+	PRICE_NONE,    /* no list has a price for the product */
+	PRICE_NO_LIST, /* only lists that are not active */
+	PRICE_NO_CURRENCY,
+	PRICE_NO_SEGMENT,
+	PRICE_NO_TIME,
+	PRICE_NO_QUANTITY,
+	PRICE_NO_BASE /* only lists that change a base price */
+} PriceReason;
+
+/* An answer. */
+typedef struct PriceAnswer
+{
+	PriceReason reason;
+	const PriceList *base; /* whose price list_price is */
+	const PriceList *list; /* whose price unit_price is */
+	const PriceRow *row;
+	Money list_price; /* rounded, as all below */
+	Money unit_price;
+	Money line_total;
+	Money unit_net;
+	Money unit_gross;
+	TimestampTz valid_until;
+} PriceAnswer;
+
+/* What became of a candidate. */
+typedef enum PriceVerdict
+{
+	VERDICT_WON,
+	VERDICT_LIST_PRICE, /* the base price that another list changes */
+	VERDICT_LOST_PRIORITY,
+	VERDICT_LOST_AMOUNT,
+	VERDICT_LOST_ID,
+	VERDICT_NOT_LOWER,
+	VERDICT_NO_BASE,
+	VERDICT_NEARER_ROW,
+	VERDICT_STATUS,
+	VERDICT_LIST_WINDOW,
+	VERDICT_WINDOW,
+	VERDICT_SEGMENT,
+	VERDICT_QUANTITY,
+	VERDICT_CURRENCY
+} PriceVerdict;
+
+/* Told of each candidate where one asks for an explanation; NULL otherwise. */
+typedef struct PriceCollector
+{
+	void (*row)(struct PriceCollector *collector, const PriceTarget *target, const PriceRow *row, PriceVerdict verdict,
+				const Money *amount);
+} PriceCollector;
+
+/* omnichannel.price_cache, in kB: what a session keeps of products, their prices and customers' segments. */
+extern int price_cache_size;
+
+/* rules.c */
+extern PriceRules *price_rules_get(void);
+extern const AudienceSet *audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept);
+extern text *spi_keep_text(uint64 row, int column, MemoryContext context);
+extern const int *segment_find(const PriceRules *rules, text *segment);
+extern const Currency *currency_find(const PriceRules *rules, text *currency);
+
+/* load.c */
+extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
+
+/* members.c */
+extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until);
+
+/* resolve.c */
+extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector);
+
+#endif /* OMNICHANNEL_PRICING_H */

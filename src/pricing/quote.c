@@ -1,0 +1,379 @@
+/*
+ * quote.c
+ *	  quote(), quote_segments() and quotes(): what SQL sees of prices.
+ *
+ * None of them takes a channel: whoever asks for the same customer, product, quantity and moment gets the same answer.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "pricing/pricing.h"
+
+SQL_FUNCTION(omnichannel_quote);
+SQL_FUNCTION(omnichannel_quote_segments);
+SQL_FUNCTION(omnichannel_quotes);
+
+/* Products that quotes() takes at a time: enough to share a statement, few enough not to outgrow the cache. */
+#define QUOTES_AT_A_TIME 500
+
+/* The columns of price_quote. */
+enum
+{
+	QUOTE_PRODUCT,
+	QUOTE_QUANTITY,
+	QUOTE_CURRENCY,
+	QUOTE_LIST_PRICE,
+	QUOTE_UNIT_PRICE,
+	QUOTE_LINE_TOTAL,
+	QUOTE_PRICE_LIST,
+	QUOTE_PROMOTIONS,
+	QUOTE_REFERENCE_PRICE,
+	QUOTE_VALID_UNTIL,
+	QUOTE_REASON,
+	QUOTE_TAX_RATE,
+	QUOTE_TAX_INCLUSIVE,
+	QUOTE_UNIT_NET,
+	QUOTE_UNIT_GROSS,
+	QUOTE_COLUMNS
+};
+
+/* The largest quantity: beyond it somebody's finger stayed on a key. */
+#define QUANTITY_LIMIT INT64CONST(1000000000000)
+
+/* Returns a text argument, or raises 22023 for NULL. */
+static text *
+text_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be NULL", name),
+				 errhint("Pass a %s.", name)));
+	return PG_GETARG_TEXT_PP(number);
+}
+
+/* Returns the quantity; raises 22023 for one that nobody can buy. */
+static Money
+quantity_argument(FunctionCallInfo fcinfo, int number)
+{
+	Numeric value;
+	Money quantity;
+	bool possible;
+
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("quantity must not be NULL"),
+				 errhint("Leave it out for one unit.")));
+	value = PG_GETARG_NUMERIC(number);
+	quantity = money_from_numeric(value);
+	if (quantity.big == NULL)
+		possible = quantity.ticks > 0;
+	else
+	{
+		Datum limit = DirectFunctionCall1(int8_numeric, Int64GetDatum(QUANTITY_LIMIT));
+
+		possible = !numeric_is_nan(value) && money_positive(quantity) &&
+				   DatumGetBool(DirectFunctionCall2(numeric_le, NumericGetDatum(value), limit));
+	}
+	if (!possible)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("quantity %s cannot be sold",
+						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
+				 errhint("A quantity is above zero and at most " INT64_FORMAT "; fractions are allowed.",
+						 QUANTITY_LIMIT)));
+	return quantity;
+}
+
+/* Returns the currency of the argument, or the company's for NULL; raises 23503 for one that is not known. */
+static const Currency *
+currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules)
+{
+	const Currency *currency = rules->company_currency;
+	const char *code = company_get()->currency;
+
+	if (!PG_ARGISNULL(number))
+	{
+		text *value = PG_GETARG_TEXT_PP(number);
+
+		code = text_to_cstring(value);
+		currency = currency_find(rules, value);
+	}
+	if (currency == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("currency \"%s\" is not known", code),
+				 errhint("Use an ISO 4217 code of omnichannel.currency, as in 'EUR'.")));
+	return currency;
+}
+
+/* Returns the moment of the argument; raises 22023 for NULL and 22008 for one that is not finite. */
+static TimestampTz
+at_argument(FunctionCallInfo fcinfo, int number)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at must not be NULL"),
+				 errhint("Leave it out for the price of now.")));
+	at = PG_GETARG_TIMESTAMPTZ(number);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("at must be finite, not %s", TIMESTAMP_IS_NOBEGIN(at) ? "-infinity" : "infinity"),
+				 errhint("Ask for the price as of a moment.")));
+	return at;
+}
+
+/* Returns the audience of a customer, anonymous for NULL; raises 23503 for one that is not known. */
+static const AudienceSet *
+customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, TimestampTz at, TimestampTz *until)
+{
+	const AudienceSet *audience;
+
+	if (PG_ARGISNULL(number))
+	{
+		bool kept;
+
+		*until = DT_NOEND;
+		return audience_get(rules, NULL, 0, &kept);
+	}
+	audience = customer_audience(rules, PG_GETARG_INT64(number), at, until);
+	if (audience == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("customer " INT64_FORMAT " is not known", PG_GETARG_INT64(number)),
+				 errhint("identify() finds customers; for a visitor who is not known, pass NULL or ask "
+						 "quote_segments('{}', …).")));
+	return audience;
+}
+
+/* Returns the audience of these segments; raises 23503 for one that is not known. */
+static const AudienceSet *
+segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules)
+{
+	Datum *codes;
+	bool *nulls;
+	int ncodes;
+	int *segments;
+	bool kept;
+
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segments must not be NULL"),
+				 errhint("Pass '{}' for a visitor of whom nothing is known.")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, &ncodes);
+	segments = palloc(Max(ncodes, 1) * sizeof(int));
+	for (int i = 0; i < ncodes; i++)
+	{
+		const int *found = nulls[i] ? NULL : segment_find(rules, DatumGetTextPP(codes[i]));
+
+		if (found == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					 errmsg("segment \"%s\" is not known", nulls[i] ? "NULL" : TextDatumGetCString(codes[i])),
+					 errhint("Use codes of omnichannel.segment.")));
+		segments[i] = *found;
+	}
+	return audience_get(rules, segments, ncodes, &kept);
+}
+
+static void
+raise_unknown_product(text *code)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("product \"%s\" is not known", text_to_cstring(code)),
+			 errhint("Use a code of omnichannel.product.")));
+}
+
+/* Returns why there is no price, for people. */
+static text *
+reason_text(const PriceQuestion *question, PriceReason reason)
+{
+	const char *code = question->currency->code;
+
+	switch (reason)
+	{
+		case PRICE_FOUND:
+			break;
+		case PRICE_NONE:
+			return cstring_to_text("no price list has a price for it");
+		case PRICE_NO_LIST:
+			return cstring_to_text("only price lists that are not active have a price for it");
+		case PRICE_NO_CURRENCY:
+			return cstring_to_text(psprintf("it has no price in %s", code));
+		case PRICE_NO_SEGMENT:
+			return cstring_to_text(psprintf("its prices in %s are for other segments", code));
+		case PRICE_NO_TIME:
+			return cstring_to_text(psprintf("its prices in %s hold at other times", code));
+		case PRICE_NO_QUANTITY:
+			return cstring_to_text(psprintf("its prices in %s hold from a larger quantity on", code));
+		case PRICE_NO_BASE:
+			return cstring_to_text(psprintf("it has no base price in %s for a sale or an adjustment to change", code));
+	}
+	return NULL;
+}
+
+/* Returns an amount as the currency writes it. */
+static Datum
+amount_datum(const PriceQuestion *question, Money amount)
+{
+	return NumericGetDatum(money_to_numeric(amount, question->currency->decimals));
+}
+
+/* Fills the columns of a price_quote. */
+static void
+quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values, bool *nulls)
+{
+	const Product *product = question->product;
+
+	memset(nulls, 0, QUOTE_COLUMNS * sizeof(bool));
+	values[QUOTE_PRODUCT] = PointerGetDatum(product->code_text);
+	values[QUOTE_QUANTITY] = quantity;
+	values[QUOTE_CURRENCY] = PointerGetDatum(question->currency->code_text);
+	values[QUOTE_PROMOTIONS] = PointerGetDatum(question->rules->no_promotions);
+	nulls[QUOTE_REFERENCE_PRICE] = true;
+
+	nulls[QUOTE_VALID_UNTIL] = answer->valid_until == DT_NOEND;
+	values[QUOTE_VALID_UNTIL] = TimestampTzGetDatum(answer->valid_until);
+
+	nulls[QUOTE_TAX_RATE] = !product->has_tax_rate;
+	if (product->has_tax_rate)
+		values[QUOTE_TAX_RATE] = NumericGetDatum(
+			product->tax_rate.big != NULL ? product->tax_rate.big : money_to_numeric(product->tax_rate, 2));
+
+	if (answer->reason != PRICE_FOUND)
+	{
+		nulls[QUOTE_LIST_PRICE] = nulls[QUOTE_UNIT_PRICE] = nulls[QUOTE_LINE_TOTAL] = true;
+		nulls[QUOTE_PRICE_LIST] = nulls[QUOTE_TAX_INCLUSIVE] = true;
+		nulls[QUOTE_UNIT_NET] = nulls[QUOTE_UNIT_GROSS] = true;
+		values[QUOTE_REASON] = PointerGetDatum(reason_text(question, answer->reason));
+		return;
+	}
+	nulls[QUOTE_REASON] = true;
+	values[QUOTE_LIST_PRICE] = amount_datum(question, answer->list_price);
+	values[QUOTE_UNIT_PRICE] = amount_datum(question, answer->unit_price);
+	values[QUOTE_LINE_TOTAL] = amount_datum(question, answer->line_total);
+	values[QUOTE_PRICE_LIST] = PointerGetDatum(answer->list->code_text);
+	values[QUOTE_TAX_INCLUSIVE] = BoolGetDatum(answer->list->tax_inclusive);
+	values[QUOTE_UNIT_NET] = amount_datum(question, answer->unit_net);
+	values[QUOTE_UNIT_GROSS] = amount_datum(question, answer->unit_gross);
+}
+
+/* Answers for one product as a price_quote. */
+static Datum
+quote_one(FunctionCallInfo fcinfo, PriceQuestion *question, text *code, Datum quantity)
+{
+	TupleDesc desc = lookup_type_cache(get_func_rettype(fcinfo->flinfo->fn_oid), TYPECACHE_TUPDESC)->tupDesc;
+	PriceAnswer answer;
+	Datum values[QUOTE_COLUMNS];
+	bool nulls[QUOTE_COLUMNS];
+
+	products_get(unconstify(PriceRules *, question->rules), &code, 1, &question->product);
+	if (question->product == NULL)
+		raise_unknown_product(code);
+	price_resolve(question, &answer, NULL);
+	quote_values(question, &answer, quantity, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/* quote(customer_id, product, quantity, currency, at): returns the price for a customer. */
+Datum
+omnichannel_quote(PG_FUNCTION_ARGS)
+{
+	PriceRules *rules = price_rules_get();
+	text *product = text_argument(fcinfo, 1, "product");
+	PriceQuestion question = {.rules = rules};
+
+	question.quantity = quantity_argument(fcinfo, 2);
+	question.currency = currency_argument(fcinfo, 3, rules);
+	question.at = at_argument(fcinfo, 4);
+	question.audience = customer_argument(fcinfo, 0, rules, question.at, &question.audience_until);
+	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
+}
+
+/* quote_segments(segments, product, quantity, currency, at): returns the price for customers in these segments. */
+Datum
+omnichannel_quote_segments(PG_FUNCTION_ARGS)
+{
+	PriceRules *rules = price_rules_get();
+	text *product = text_argument(fcinfo, 1, "product");
+	PriceQuestion question = {.rules = rules, .audience_until = DT_NOEND};
+
+	question.quantity = quantity_argument(fcinfo, 2);
+	question.currency = currency_argument(fcinfo, 3, rules);
+	question.at = at_argument(fcinfo, 4);
+	question.audience = segments_argument(fcinfo, 0, rules);
+	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
+}
+
+/* quotes(customer_id, products, quantity, currency, at): returns a row for each product, in the order given. */
+Datum
+omnichannel_quotes(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	PriceQuestion question = {0};
+	Datum *codes;
+	bool *nulls;
+	int ncodes;
+
+	init_materialized_srf(fcinfo);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("products must not be NULL"),
+				 errhint("Pass an array of products.")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, &ncodes);
+	question.quantity = quantity_argument(fcinfo, 2);
+	question.at = at_argument(fcinfo, 4);
+
+	for (int start = 0; start == 0 || start < ncodes; start += QUOTES_AT_A_TIME)
+	{
+		PriceRules *rules = price_rules_get();
+		const Product *products[QUOTES_AT_A_TIME];
+		text *wanted[QUOTES_AT_A_TIME];
+		int n = Min(ncodes - start, QUOTES_AT_A_TIME);
+
+		CHECK_FOR_INTERRUPTS();
+		question.rules = rules;
+		question.currency = currency_argument(fcinfo, 3, rules);
+		question.audience = customer_argument(fcinfo, 0, rules, question.at, &question.audience_until);
+		for (int i = 0; i < n; i++)
+		{
+			if (nulls[start + i])
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("products must not contain NULL"),
+						 errhint("Leave the element out.")));
+			wanted[i] = DatumGetTextPP(codes[start + i]);
+		}
+		products_get(rules, wanted, n, products);
+		for (int i = 0; i < n; i++)
+		{
+			PriceAnswer answer;
+			Datum row[QUOTE_COLUMNS];
+			bool row_nulls[QUOTE_COLUMNS];
+
+			if (products[i] == NULL)
+				raise_unknown_product(wanted[i]);
+			question.product = products[i];
+			price_resolve(&question, &answer, NULL);
+			quote_values(&question, &answer, PG_GETARG_DATUM(2), row, row_nulls);
+			tuplestore_putvalues(result->setResult, result->setDesc, row, row_nulls);
+		}
+	}
+	return (Datum) 0;
+}

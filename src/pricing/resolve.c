@@ -1,0 +1,306 @@
+/*
+ * resolve.c
+ *	  The price of a product for an audience, from what is in memory. Reads no table and allocates next to nothing.
+ *
+ * From the nearest target to the widest, each list that fits sends one row: its survivor. Survivors of base lists make
+ * the list price, those of override and sale lists compete to replace it. Every order ends in the list's code, so that
+ * the answer does not depend on the order in which rows were read. explain_quote() passes a collector through the very
+ * same walk.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "pricing/pricing.h"
+
+/* The row by which a list takes part. */
+typedef struct Survivor
+{
+	const PriceList *list;
+	const PriceTarget *target;
+	const PriceRow *row;
+	Money amount; /* not rounded yet */
+	PriceVerdict verdict;
+} Survivor;
+
+typedef struct Walk
+{
+	const PriceQuestion *question;
+	PriceCollector *collector;
+	PriceReason reason;
+	TimestampTz until;
+	uint64 *decided; /* a bit for each list that has its survivor */
+	Survivor *survivors;
+	int nsurvivors;
+	int space;
+} Walk;
+
+/* Notes a moment at which the answer can change. */
+static inline void
+walk_changes_at(Walk *walk, TimestampTz moment)
+{
+	if (moment > walk->question->at && moment < walk->until)
+		walk->until = moment;
+}
+
+/* Remembers the reason that came nearest to a price. */
+static inline void
+walk_reason(Walk *walk, PriceReason reason)
+{
+	if (reason > walk->reason)
+		walk->reason = reason;
+}
+
+static void
+walk_add_survivor(Walk *walk, const PriceList *list, const PriceTarget *target, const PriceRow *row)
+{
+	if (walk->nsurvivors == walk->space)
+	{
+		Survivor *survivors = palloc(walk->space * 2 * sizeof(Survivor));
+
+		memcpy(survivors, walk->survivors, walk->nsurvivors * sizeof(Survivor));
+		walk->survivors = survivors;
+		walk->space *= 2;
+	}
+	walk->survivors[walk->nsurvivors++] = (Survivor){list, target, row, row->amount, VERDICT_WON};
+	BIT_SET(walk->decided, list->number);
+}
+
+/* Returns why a list takes no part, or VERDICT_WON where it does. */
+static inline PriceVerdict
+list_verdict(Walk *walk, const PriceList *list)
+{
+	const PriceQuestion *question = walk->question;
+
+	if (list->status != STATUS_ACTIVE)
+	{
+		walk_reason(walk, PRICE_NO_LIST);
+		return VERDICT_STATUS;
+	}
+	if (list->currency != question->currency)
+	{
+		walk_reason(walk, PRICE_NO_CURRENCY);
+		return VERDICT_CURRENCY;
+	}
+	if (!BIT_TEST(question->audience->lists, list->number))
+	{
+		walk_reason(walk, PRICE_NO_SEGMENT);
+		return VERDICT_SEGMENT;
+	}
+	walk_changes_at(walk, list->valid.from);
+	walk_changes_at(walk, list->valid.until);
+	if (!span_contains(&list->valid, question->at))
+	{
+		walk_reason(walk, PRICE_NO_TIME);
+		return VERDICT_LIST_WINDOW;
+	}
+	return VERDICT_WON;
+}
+
+/* Tells the collector of a row that takes no part. */
+static inline void
+walk_tell(Walk *walk, const PriceTarget *target, const PriceRow *row, PriceVerdict verdict)
+{
+	if (unlikely(walk->collector != NULL))
+		walk->collector->row(walk->collector, target, row, verdict, row->adjusts ? NULL : &row->amount);
+}
+
+/* Takes the rows of one target: one survivor for each list that has none yet. */
+static void
+walk_target(Walk *walk, const PriceTarget *target)
+{
+	const PriceQuestion *question = walk->question;
+	const PriceRow *row = target->rows;
+	const PriceRow *end = row + target->nrows;
+
+	while (row < end)
+	{
+		const PriceList *list = &question->rules->lists[row->list];
+		bool decided = BIT_TEST(walk->decided, row->list);
+		PriceVerdict verdict = list_verdict(walk, list);
+
+		/* The rows of a list come with the highest quantity first, and of one quantity with the latest start. */
+		for (; row < end && row->list == list->number; row++)
+		{
+			if (verdict != VERDICT_WON)
+			{
+				walk_tell(walk, target, row, verdict);
+				continue;
+			}
+			if (money_compare(row->min_quantity, question->quantity) > 0)
+			{
+				walk_reason(walk, PRICE_NO_QUANTITY);
+				walk_tell(walk, target, row, VERDICT_QUANTITY);
+				continue;
+			}
+			if (decided)
+			{
+				walk_tell(walk, target, row, VERDICT_NEARER_ROW);
+				continue;
+			}
+			walk_changes_at(walk, row->valid.from);
+			walk_changes_at(walk, row->valid.until);
+			if (!span_contains(&row->valid, question->at))
+			{
+				walk_reason(walk, PRICE_NO_TIME);
+				walk_tell(walk, target, row, VERDICT_WINDOW);
+				continue;
+			}
+			walk_add_survivor(walk, list, target, row);
+			decided = true;
+		}
+	}
+}
+
+/* Returns whether a comes before b, and why. */
+static bool
+survivor_before(const Survivor *a, const Survivor *b, PriceVerdict *why)
+{
+	int order;
+
+	if (a->list->priority != b->list->priority)
+	{
+		*why = VERDICT_LOST_PRIORITY;
+		return a->list->priority > b->list->priority;
+	}
+	order = money_compare(a->amount, b->amount);
+	if (order != 0)
+	{
+		*why = VERDICT_LOST_AMOUNT;
+		return order < 0;
+	}
+	*why = VERDICT_LOST_ID;
+	return a->list->number < b->list->number;
+}
+
+/* Returns the first of two, of which best may be NULL; the other one has lost. */
+static Survivor *
+survivor_choose(Survivor *best, Survivor *survivor)
+{
+	PriceVerdict why;
+
+	if (best == NULL)
+		return survivor;
+	if (survivor_before(survivor, best, &why))
+	{
+		best->verdict = why;
+		return survivor;
+	}
+	survivor->verdict = why;
+	return best;
+}
+
+/* Computes what a row that adjusts makes of the base price; never below zero. */
+static Money
+adjusted_amount(const PriceQuestion *question, const PriceRow *row, Money base)
+{
+	Money amount = money_add(money_multiply(base, row->factor), row->surcharge);
+
+	if (money_positive(row->round_to))
+		amount = money_round_to(amount, row->round_to, question->rules->rounding);
+	return money_greatest(amount, MONEY_ZERO);
+}
+
+/* Chooses among the survivors; sets the base and the winner, NULL where there is none. */
+static void
+walk_choose(Walk *walk, Survivor **base, Survivor **winner)
+{
+	*base = NULL;
+	*winner = NULL;
+	for (int i = 0; i < walk->nsurvivors; i++)
+		if (walk->survivors[i].list->kind == LIST_BASE)
+			*base = survivor_choose(*base, &walk->survivors[i]);
+
+	for (int i = 0; i < walk->nsurvivors; i++)
+	{
+		Survivor *survivor = &walk->survivors[i];
+
+		if (survivor->list->kind == LIST_BASE)
+			continue;
+		if (*base == NULL && (survivor->row->adjusts || survivor->list->kind == LIST_SALE))
+		{
+			survivor->verdict = VERDICT_NO_BASE;
+			walk_reason(walk, PRICE_NO_BASE);
+			continue;
+		}
+		if (survivor->row->adjusts)
+			survivor->amount = adjusted_amount(walk->question, survivor->row, (*base)->amount);
+		if (survivor->list->kind == LIST_SALE && money_compare(survivor->amount, (*base)->amount) >= 0)
+		{
+			survivor->verdict = VERDICT_NOT_LOWER;
+			continue;
+		}
+		*winner = survivor_choose(*winner, survivor);
+	}
+}
+
+/* Puts the tax beside the price: what it is without, and what with it. */
+static void
+answer_tax(const PriceQuestion *question, PriceAnswer *answer)
+{
+	const Product *product = question->product;
+	int decimals = question->currency->decimals;
+	Rounding rounding = question->rules->rounding;
+	Money factor;
+
+	answer->unit_net = answer->unit_gross = answer->unit_price;
+	if (!product->has_tax_rate)
+		return;
+	factor = money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
+	if (answer->list->tax_inclusive)
+		answer->unit_net = money_round(money_divide(answer->unit_price, factor), decimals, rounding);
+	else
+		answer->unit_gross = money_round(money_multiply(answer->unit_price, factor), decimals, rounding);
+}
+
+/* price_resolve answers the question. Allocates in the current context where amounts or rows are many. */
+void
+price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector)
+{
+	const PriceRules *rules = question->rules;
+	int words = Max(BIT_WORDS(rules->nlists), 1);
+	uint64 few_decided[32];
+	Survivor few_survivors[16];
+	Walk walk = {question, collector, PRICE_NONE, question->audience_until};
+	Survivor *base;
+	Survivor *winner;
+	int decimals = question->currency->decimals;
+
+	walk.decided = words <= (int) lengthof(few_decided) ? few_decided : palloc(words * sizeof(uint64));
+	memset(walk.decided, 0, words * sizeof(uint64));
+	walk.survivors = few_survivors;
+	walk.space = lengthof(few_survivors);
+
+	for (const Product *product = question->product; product != NULL; product = product->parent)
+		walk_target(&walk, &product->target);
+	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
+		walk_target(&walk, target);
+	walk_choose(&walk, &base, &winner);
+
+	memset(answer, 0, sizeof(PriceAnswer));
+	answer->valid_until = walk.until;
+	if (base != NULL || winner != NULL)
+	{
+		const Survivor *listed = winner != NULL && winner->list->kind == LIST_OVERRIDE ? winner : base;
+		const Survivor *charged = winner != NULL ? winner : base;
+
+		answer->reason = PRICE_FOUND;
+		answer->base = listed->list;
+		answer->list = charged->list;
+		answer->row = charged->row;
+		answer->list_price = money_round(listed->amount, decimals, rules->rounding);
+		answer->unit_price = money_round(charged->amount, decimals, rules->rounding);
+		answer->line_total =
+			money_round(money_multiply(answer->unit_price, question->quantity), decimals, rules->rounding);
+		answer_tax(question, answer);
+		if (winner != NULL && base != NULL)
+			base->verdict = VERDICT_LIST_PRICE;
+	}
+	else
+		answer->reason = walk.reason;
+
+	if (unlikely(collector != NULL))
+		for (int i = 0; i < walk.nsurvivors; i++)
+			collector->row(collector, walk.survivors[i].target, walk.survivors[i].row, walk.survivors[i].verdict,
+						   &walk.survivors[i].amount);
+}

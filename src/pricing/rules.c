@@ -1,0 +1,333 @@
+/*
+ * rules.c
+ *	  Price lists, segments and currencies, read whole and kept, and who each list is for.
+ *
+ * Segments get numbers, so that who is in which is compared as numbers. For each set of segments met, a bit says for
+ * each list whether it is for that set: a customer's fifty segments and a thousand lists are matched once.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "pricing/pricing.h"
+
+/* Sets kept before new ones are made for a call only, and places for them: each is a few dozen bytes and a bit a list. */
+#define AUDIENCES_KEPT 4096
+#define AUDIENCE_PLACES 8192
+
+static void *rules_build(ConfigCache *cache, MemoryContext context);
+
+static ConfigCache rules_cache = {
+	.name = "price_rules", .tables = {"price_list", "segment", "currency"}, .build = rules_build};
+
+static KeptPlan segments_select = {.sql = "SELECT segment FROM " OMNI("segment")};
+
+static KeptPlan currencies_select = {.sql = "SELECT currency, coalesce(minor_units, 6)::int4 FROM " OMNI("currency")};
+
+static KeptPlan lists_select = {
+	.sql = "SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive"
+		   " FROM " OMNI("price_list") " ORDER BY price_list COLLATE \"C\"",
+};
+
+/* Returns the half-open span that a tstzrange means; timestamps are whole microseconds, so any bound can be made so. */
+Span
+span_from_range(Datum range)
+{
+	TypeCacheEntry *type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+	RangeBound lower;
+	RangeBound upper;
+	bool empty;
+	Span span = {DT_NOBEGIN, DT_NOEND};
+
+	range_deserialize(type, DatumGetRangeTypeP(range), &lower, &upper, &empty);
+	if (empty)
+		span.until = DT_NOBEGIN;
+	else
+	{
+		if (!lower.infinite)
+			span.from = DatumGetTimestampTz(lower.val);
+		if (!lower.infinite && !lower.inclusive && !TIMESTAMP_NOT_FINITE(span.from))
+			span.from++;
+		if (!upper.infinite)
+			span.until = DatumGetTimestampTz(upper.val);
+		if (!upper.infinite && upper.inclusive && !TIMESTAMP_NOT_FINITE(span.until))
+			span.until++;
+	}
+	return span;
+}
+
+static int
+compare_ints(const void *a, const void *b)
+{
+	int left = *(const int *) a;
+	int right = *(const int *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Sorts numbers and drops repeats; returns how many are left. */
+static int
+sort_unique(int *numbers, int n)
+{
+	int kept = 0;
+
+	qsort(numbers, n, sizeof(int), compare_ints);
+	for (int i = 0; i < n; i++)
+		if (kept == 0 || numbers[i] != numbers[kept - 1])
+			numbers[kept++] = numbers[i];
+	return kept;
+}
+
+/* Returns a copy in context of a text value of the last result, or NULL. */
+text *
+spi_keep_text(uint64 row, int column, MemoryContext context)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	text *kept = isnull ? NULL : DatumGetTextPCopy(value);
+
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+/* Returns the numbers of the segments that a text[] column names, ascending; -1 for one that nobody can be in. */
+static int *
+keep_segments(PriceRules *rules, uint64 row, int column, int *count)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+	Datum *codes;
+	bool *nulls;
+	int *numbers;
+
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, count);
+	numbers = MemoryContextAlloc(rules->context, Max(*count, 1) * sizeof(int));
+	for (int i = 0; i < *count; i++)
+	{
+		const int *number = segment_find(rules, DatumGetTextPP(codes[i]));
+
+		numbers[i] = number == NULL ? -1 : *number;
+	}
+	*count = sort_unique(numbers, *count);
+	return numbers;
+}
+
+static ListKind
+list_kind(const char *name)
+{
+	if (strcmp(name, "base") == 0)
+		return LIST_BASE;
+	return strcmp(name, "sale") == 0 ? LIST_SALE : LIST_OVERRIDE;
+}
+
+static ListStatus
+list_status(const char *name)
+{
+	if (strcmp(name, "active") == 0)
+		return STATUS_ACTIVE;
+	if (strcmp(name, "draft") == 0)
+		return STATUS_DRAFT;
+	return strcmp(name, "approved") == 0 ? STATUS_APPROVED : STATUS_RETIRED;
+}
+
+static void
+rules_read_segments(PriceRules *rules)
+{
+	uint64 n = kept_plan_run(&segments_select, NULL, NULL, true, 0);
+	int *numbers = MemoryContextAllocHuge(rules->context, mul_size(Max(n, 1), sizeof(int)));
+
+	rules->nsegments = (int) n;
+	code_map_init(&rules->segments, rules->context, (uint32) n);
+	for (uint64 i = 0; i < n; i++)
+	{
+		text *code = spi_keep_text(i, 1, rules->context);
+
+		numbers[i] = (int) i;
+		code_map_put(&rules->segments, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code), &numbers[i]);
+	}
+}
+
+static void
+rules_read_currencies(PriceRules *rules)
+{
+	uint64 n = kept_plan_run(&currencies_select, NULL, NULL, true, 0);
+	Currency *currencies = MemoryContextAlloc(rules->context, mul_size(Max(n, 1), sizeof(Currency)));
+
+	code_map_init(&rules->currencies, rules->context, (uint32) n);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Currency *currency = &currencies[i];
+		bool isnull;
+
+		currency->code = spi_text(i, 1, rules->context);
+		currency->code_text = spi_keep_text(i, 1, rules->context);
+		currency->decimals = DatumGetInt32(spi_datum(i, 2, &isnull));
+		code_map_put(&rules->currencies, currency->code, strlen(currency->code), currency);
+	}
+}
+
+static void
+rules_read_lists(PriceRules *rules)
+{
+	MemoryContext context = rules->context;
+	uint64 n = kept_plan_run(&lists_select, NULL, NULL, true, 0);
+
+	rules->nlists = (int) n;
+	rules->lists = MemoryContextAllocHuge(context, mul_size(Max(n, 1), sizeof(PriceList)));
+	code_map_init(&rules->lists_by_code, context, (uint32) n);
+	for (uint64 i = 0; i < n; i++)
+	{
+		PriceList *list = &rules->lists[i];
+		bool isnull;
+
+		list->code = spi_text(i, 1, context);
+		list->code_text = spi_keep_text(i, 1, context);
+		list->number = (int) i;
+		list->kind = list_kind(spi_text(i, 2, CurrentMemoryContext));
+		list->status = list_status(spi_text(i, 3, CurrentMemoryContext));
+		list->priority = DatumGetInt32(spi_datum(i, 4, &isnull));
+		list->currency = currency_find(rules, DatumGetTextPP(spi_datum(i, 5, &isnull)));
+		list->audience.any = keep_segments(rules, i, 6, &list->audience.nany);
+		list->audience.all = keep_segments(rules, i, 7, &list->audience.nall);
+		list->valid = span_from_range(spi_datum(i, 8, &isnull));
+		list->tax_inclusive = DatumGetBool(spi_datum(i, 9, &isnull));
+		code_map_put(&rules->lists_by_code, list->code, strlen(list->code), list);
+	}
+}
+
+static void *
+rules_build(ConfigCache *cache, MemoryContext context)
+{
+	PriceRules *rules = MemoryContextAllocZero(context, sizeof(PriceRules));
+	MemoryContext old;
+
+	rules->context = context;
+	rules_read_segments(rules);
+	rules_read_currencies(rules);
+	rules_read_lists(rules);
+	old = MemoryContextSwitchTo(context);
+	rules->no_promotions = construct_empty_array(TEXTOID);
+	MemoryContextSwitchTo(old);
+	rules->audiences = MemoryContextAllocZero(context, AUDIENCE_PLACES * sizeof(AudienceSet *));
+	return rules;
+}
+
+/*
+ * price_rules_get returns the rules as they are now, good until the next call.
+ *
+ * Raises 55000 before setup(), 42501 for a role that may not read the tables.
+ */
+PriceRules *
+price_rules_get(void)
+{
+	const Company *company = company_get();
+	PriceRules *rules = unconstify(PriceRules *, (const PriceRules *) config_cache_get(&rules_cache));
+
+	rules->generation = rules_cache.generation;
+	if (rules->company_currency == NULL || strcmp(rules->company_currency->code, company->currency) != 0)
+		rules->company_currency = code_map_get(&rules->currencies, company->currency, strlen(company->currency));
+	rules->rounding = money_rounding(company->rounding);
+	return rules;
+}
+
+/* Returns the number of a segment, or NULL where it is not known. */
+const int *
+segment_find(const PriceRules *rules, text *segment)
+{
+	return code_map_get(&rules->segments, VARDATA_ANY(segment), VARSIZE_ANY_EXHDR(segment));
+}
+
+/* Returns the currency, or NULL where it is not known. */
+const Currency *
+currency_find(const PriceRules *rules, text *currency)
+{
+	return code_map_get(&rules->currencies, VARDATA_ANY(currency), VARSIZE_ANY_EXHDR(currency));
+}
+
+/* Returns whether a number is among ascending ones. */
+static bool
+contains(const int *numbers, int n, int wanted)
+{
+	int low = 0;
+
+	while (low < n)
+	{
+		int middle = low + (n - low) / 2;
+
+		if (numbers[middle] == wanted)
+			return true;
+		if (numbers[middle] < wanted)
+			low = middle + 1;
+		else
+			n = middle;
+	}
+	return false;
+}
+
+/* Returns whether customers in these segments belong to the audience. */
+static bool
+audience_fits(const Audience *audience, const int *segments, int nsegments)
+{
+	bool fits = audience->nany == 0;
+
+	for (int i = 0; i < audience->nany && !fits; i++)
+		fits = contains(segments, nsegments, audience->any[i]);
+	for (int i = 0; i < audience->nall && fits; i++)
+		fits = contains(segments, nsegments, audience->all[i]);
+	return fits;
+}
+
+/* Makes the set of these segments in context. */
+static AudienceSet *
+audience_make(PriceRules *rules, MemoryContext context, const int *segments, int nsegments, uint32 hash)
+{
+	AudienceSet *set = MemoryContextAllocZero(context, sizeof(AudienceSet));
+
+	set->hash = hash;
+	set->nsegments = nsegments;
+	set->segments = MemoryContextAlloc(context, Max(nsegments, 1) * sizeof(int));
+	memcpy(set->segments, segments, nsegments * sizeof(int));
+	set->lists = MemoryContextAllocZero(context, Max(BIT_WORDS(rules->nlists), 1) * sizeof(uint64));
+	for (int i = 0; i < rules->nlists; i++)
+		if (audience_fits(&rules->lists[i].audience, segments, nsegments))
+			BIT_SET(set->lists, i);
+	return set;
+}
+
+/*
+ * audience_get returns the set of these segments, with the lists that are for it, good as long as the rules.
+ *
+ * segments is sorted in place and may name one twice. Once AUDIENCES_KEPT are kept, a new one is made in the caller's
+ * context, for this call only: *kept tells.
+ */
+const AudienceSet *
+audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept)
+{
+	uint32 hash;
+	uint32 place;
+	AudienceSet *set;
+
+	*kept = true;
+	nsegments = sort_unique(segments, nsegments);
+	hash = hash_bytes((const unsigned char *) segments, nsegments * (int) sizeof(int));
+	for (place = hash % AUDIENCE_PLACES; (set = rules->audiences[place]) != NULL; place = (place + 1) % AUDIENCE_PLACES)
+		if (set->hash == hash && set->nsegments == nsegments &&
+			memcmp(set->segments, segments, nsegments * sizeof(int)) == 0)
+			return set;
+
+	if (rules->naudiences >= AUDIENCES_KEPT)
+	{
+		*kept = false;
+		return audience_make(rules, CurrentMemoryContext, segments, nsegments, hash);
+	}
+	set = audience_make(rules, rules->context, segments, nsegments, hash);
+	rules->audiences[place] = set;
+	rules->naudiences++;
+	return set;
+}
