@@ -29,7 +29,9 @@ zone_finish(Zone *zone)
 			offset = -offset;
 		if (offset > zone->widest_offset)
 			zone->widest_offset = offset;
-		if (zone->changes[i].after - zone->changes[i].before >= DAY_SECONDS)
+		/* One change skips a day, or two so near to each other that both bear on one. */
+		if (zone->changes[i].after - zone->changes[i].before >= DAY_SECONDS ||
+			(i > 0 && zone->changes[i].at - zone->changes[i - 1].at < 5 * DAY_SECONDS))
 			zone->skips_days = true;
 	}
 }

@@ -36,7 +36,7 @@ typedef struct Zone
 	int count;
 	int32_t first_offset;		/* before the first change */
 	int32_t widest_offset;		/* the largest by amount */
-	bool skips_days;			/* some local day never was */
+	bool skips_days;			/* some local day may never have been */
 	ZoneChange *changes;		/* by time, also those that leave the offset as it was */
 } Zone;
 
