@@ -42,6 +42,11 @@
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                                   \
 	PG_FUNCTION_INFO_V1(name)
 
+/* Intervals became infinite in 17. */
+#if PG_VERSION_NUM < 170000
+#define INTERVAL_NOT_FINITE(interval) ((void) (interval), false)
+#endif
+
 /*
  * Prepares a set-returning function to put its rows into fcinfo's tuplestore. 15 has a function for it, which its first
  * minor releases called SetSingleFuncCall; what it does is written out here for 14.

@@ -1,0 +1,310 @@
+CREATE TYPE omnichannel.working_hours;
+
+CREATE FUNCTION omnichannel.working_hours_in(cstring) RETURNS omnichannel.working_hours
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_in';
+COMMENT ON FUNCTION omnichannel.working_hours_in(cstring) IS
+'Input function of working_hours. Raises 22P02 for a malformed week.';
+
+CREATE FUNCTION omnichannel.working_hours_out(omnichannel.working_hours) RETURNS cstring
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_out';
+COMMENT ON FUNCTION omnichannel.working_hours_out(omnichannel.working_hours) IS
+'Output function of working_hours: the canonical text.';
+
+CREATE FUNCTION omnichannel.working_hours_recv(internal) RETURNS omnichannel.working_hours
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_recv';
+COMMENT ON FUNCTION omnichannel.working_hours_recv(internal) IS
+'Binary input function of working_hours: the number of spells (int4), then the start and the end of each in minutes since Monday 00:00 (int2 each), sorted, with closed time between them. Raises 22P03 for anything else.';
+
+CREATE FUNCTION omnichannel.working_hours_send(omnichannel.working_hours) RETURNS bytea
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_send';
+COMMENT ON FUNCTION omnichannel.working_hours_send(omnichannel.working_hours) IS
+'Binary output function of working_hours, as working_hours_recv() reads it.';
+
+CREATE TYPE omnichannel.working_hours (
+	INPUT = omnichannel.working_hours_in,
+	OUTPUT = omnichannel.working_hours_out,
+	RECEIVE = omnichannel.working_hours_recv,
+	SEND = omnichannel.working_hours_send,
+	INTERNALLENGTH = variable,
+	ALIGNMENT = int4,
+	STORAGE = extended
+);
+COMMENT ON TYPE omnichannel.working_hours IS
+'A week of opening times, to the minute, in local time: ''Mo-Fr 09:00-17:00; Sa 10:00-14:00'', several spells a day ''Mo 07:00-12:00,13:00-18:00'', over midnight ''Fr 22:00-06:00'', ''24/7'', ''off''. No days are every day; a later rule after a semicolon replaces the days that it names, one after a comma adds to them; a spell belongs to the day on which it starts. Notation: the part of OpenStreetMap''s opening_hours that is about a plain week; English names of days of any length. Overlaps count once; the output is canonical.';
+
+CREATE FUNCTION omnichannel.working_hours_eq(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_eq';
+COMMENT ON FUNCTION omnichannel.working_hours_eq(omnichannel.working_hours, omnichannel.working_hours) IS
+'Whether two weeks are open at the same times.';
+
+CREATE FUNCTION omnichannel.working_hours_ne(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_ne';
+COMMENT ON FUNCTION omnichannel.working_hours_ne(omnichannel.working_hours, omnichannel.working_hours) IS
+'Whether two weeks differ.';
+
+CREATE FUNCTION omnichannel.working_hours_lt(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_lt';
+COMMENT ON FUNCTION omnichannel.working_hours_lt(omnichannel.working_hours, omnichannel.working_hours) IS
+'Compares two weeks by their open time, then by the first spell that differs, the earlier one being less.';
+
+CREATE FUNCTION omnichannel.working_hours_le(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_le';
+COMMENT ON FUNCTION omnichannel.working_hours_le(omnichannel.working_hours, omnichannel.working_hours) IS
+'Compares two weeks by their open time, then by the first spell that differs, the earlier one being less.';
+
+CREATE FUNCTION omnichannel.working_hours_gt(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_gt';
+COMMENT ON FUNCTION omnichannel.working_hours_gt(omnichannel.working_hours, omnichannel.working_hours) IS
+'Compares two weeks by their open time, then by the first spell that differs, the earlier one being less.';
+
+CREATE FUNCTION omnichannel.working_hours_ge(omnichannel.working_hours, omnichannel.working_hours) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_ge';
+COMMENT ON FUNCTION omnichannel.working_hours_ge(omnichannel.working_hours, omnichannel.working_hours) IS
+'Compares two weeks by their open time, then by the first spell that differs, the earlier one being less.';
+
+CREATE OPERATOR omnichannel.= (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_eq,
+	COMMUTATOR = OPERATOR(omnichannel.=), NEGATOR = OPERATOR(omnichannel.<>), RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+);
+COMMENT ON OPERATOR omnichannel.= (omnichannel.working_hours, omnichannel.working_hours) IS 'equal';
+
+CREATE OPERATOR omnichannel.<> (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_ne,
+	COMMUTATOR = OPERATOR(omnichannel.<>), NEGATOR = OPERATOR(omnichannel.=), RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR omnichannel.<> (omnichannel.working_hours, omnichannel.working_hours) IS 'not equal';
+
+CREATE OPERATOR omnichannel.< (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_lt,
+	COMMUTATOR = OPERATOR(omnichannel.>), NEGATOR = OPERATOR(omnichannel.>=), RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR omnichannel.< (omnichannel.working_hours, omnichannel.working_hours) IS 'less';
+
+CREATE OPERATOR omnichannel.<= (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_le,
+	COMMUTATOR = OPERATOR(omnichannel.>=), NEGATOR = OPERATOR(omnichannel.>), RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR omnichannel.<= (omnichannel.working_hours, omnichannel.working_hours) IS 'less or equal';
+
+CREATE OPERATOR omnichannel.> (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_gt,
+	COMMUTATOR = OPERATOR(omnichannel.<), NEGATOR = OPERATOR(omnichannel.<=), RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR omnichannel.> (omnichannel.working_hours, omnichannel.working_hours) IS 'greater';
+
+CREATE OPERATOR omnichannel.>= (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_ge,
+	COMMUTATOR = OPERATOR(omnichannel.<=), NEGATOR = OPERATOR(omnichannel.<), RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR omnichannel.>= (omnichannel.working_hours, omnichannel.working_hours) IS 'greater or equal';
+
+CREATE FUNCTION omnichannel.working_hours_cmp(omnichannel.working_hours, omnichannel.working_hours) RETURNS integer
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_cmp';
+COMMENT ON FUNCTION omnichannel.working_hours_cmp(omnichannel.working_hours, omnichannel.working_hours) IS
+'Support function of B-tree indexes: less than, equal to or greater than zero.';
+
+CREATE FUNCTION omnichannel.working_hours_hash(omnichannel.working_hours) RETURNS integer
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_hash';
+COMMENT ON FUNCTION omnichannel.working_hours_hash(omnichannel.working_hours) IS
+'Support function of hash indexes and hash joins.';
+
+CREATE FUNCTION omnichannel.working_hours_hash_extended(omnichannel.working_hours, bigint) RETURNS bigint
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_hash_extended';
+COMMENT ON FUNCTION omnichannel.working_hours_hash_extended(omnichannel.working_hours, bigint) IS
+'Support function of hash partitioning: a hash with a seed.';
+
+CREATE OPERATOR CLASS omnichannel.working_hours_ops DEFAULT FOR TYPE omnichannel.working_hours USING btree AS
+	OPERATOR 1 omnichannel.<,
+	OPERATOR 2 omnichannel.<=,
+	OPERATOR 3 omnichannel.=,
+	OPERATOR 4 omnichannel.>=,
+	OPERATOR 5 omnichannel.>,
+	FUNCTION 1 omnichannel.working_hours_cmp(omnichannel.working_hours, omnichannel.working_hours);
+COMMENT ON OPERATOR CLASS omnichannel.working_hours_ops USING btree IS
+'Weeks by their open time, then by the first spell that differs.';
+
+CREATE OPERATOR CLASS omnichannel.working_hours_ops DEFAULT FOR TYPE omnichannel.working_hours USING hash AS
+	OPERATOR 1 omnichannel.=,
+	FUNCTION 1 omnichannel.working_hours_hash(omnichannel.working_hours),
+	FUNCTION 2 omnichannel.working_hours_hash_extended(omnichannel.working_hours, bigint);
+COMMENT ON OPERATOR CLASS omnichannel.working_hours_ops USING hash IS
+'Weeks that are open at the same times.';
+
+CREATE FUNCTION omnichannel.working_hours_union(omnichannel.working_hours, omnichannel.working_hours) RETURNS omnichannel.working_hours
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_union';
+COMMENT ON FUNCTION omnichannel.working_hours_union(omnichannel.working_hours, omnichannel.working_hours) IS
+'Open when either week is.';
+
+CREATE OPERATOR omnichannel.+ (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_union, COMMUTATOR = OPERATOR(omnichannel.+)
+);
+COMMENT ON OPERATOR omnichannel.+ (omnichannel.working_hours, omnichannel.working_hours) IS 'open when either week is';
+
+CREATE FUNCTION omnichannel.working_hours_intersection(omnichannel.working_hours, omnichannel.working_hours) RETURNS omnichannel.working_hours
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_intersection';
+COMMENT ON FUNCTION omnichannel.working_hours_intersection(omnichannel.working_hours, omnichannel.working_hours) IS
+'Open when both weeks are.';
+
+CREATE OPERATOR omnichannel.* (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_intersection, COMMUTATOR = OPERATOR(omnichannel.*)
+);
+COMMENT ON OPERATOR omnichannel.* (omnichannel.working_hours, omnichannel.working_hours) IS 'open when both weeks are';
+
+CREATE FUNCTION omnichannel.working_hours_difference(omnichannel.working_hours, omnichannel.working_hours) RETURNS omnichannel.working_hours
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_difference';
+COMMENT ON FUNCTION omnichannel.working_hours_difference(omnichannel.working_hours, omnichannel.working_hours) IS
+'Open when the first week is and the second one is not.';
+
+CREATE OPERATOR omnichannel.- (
+	LEFTARG = omnichannel.working_hours, RIGHTARG = omnichannel.working_hours, FUNCTION = omnichannel.working_hours_difference
+);
+COMMENT ON OPERATOR omnichannel.- (omnichannel.working_hours, omnichannel.working_hours) IS 'open when the first week is and the second one is not';
+
+CREATE FUNCTION omnichannel.working_hours_total(hours omnichannel.working_hours) RETURNS interval
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_hours_total';
+COMMENT ON FUNCTION omnichannel.working_hours_total(omnichannel.working_hours) IS
+'The open time of a week, as hours and minutes.';
+
+CREATE TYPE omnichannel.calendar_span AS (during tsrange, open boolean);
+COMMENT ON TYPE omnichannel.calendar_span IS
+'An exception of a calendar given by value: a closure, or an opening where open is true, in local time.';
+
+CREATE FUNCTION omnichannel.check_time_zone(time_zone text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_check_time_zone';
+COMMENT ON FUNCTION omnichannel.check_time_zone(text) IS
+'True for a time zone that AT TIME ZONE knows by name; raises 22023 for any other.';
+
+CREATE FUNCTION omnichannel.deadline(start timestamptz, target interval, calendar text)
+RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_deadline';
+COMMENT ON FUNCTION omnichannel.deadline(timestamptz, interval, text) IS
+'The instant at which a target that starts at start is used up, counted inside working time. A start outside it moves to the next opening; used up exactly at closing time, it is due then; a target of zero is due at the start if open, else at the next opening; a negative one counts backwards. Days are working days: the same local time on the n-th later day with any opening, moved to the next opening if closed then. Raises 23503 for an unknown calendar, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.deadline(start timestamptz, target interval, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS timestamptz
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_deadline_given';
+COMMENT ON FUNCTION omnichannel.deadline(timestamptz, interval, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months.';
+
+CREATE FUNCTION omnichannel.working_time(a timestamptz, b timestamptz, calendar text)
+RETURNS interval
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_time';
+COMMENT ON FUNCTION omnichannel.working_time(timestamptz, timestamptz, text) IS
+'The working time from a to b in hours, minutes and seconds, to the microsecond; negative where b is earlier. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.working_time(a timestamptz, b timestamptz, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS interval
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_time_given';
+COMMENT ON FUNCTION omnichannel.working_time(timestamptz, timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
+
+CREATE FUNCTION omnichannel.is_working(at timestamptz, calendar text)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_is_working';
+COMMENT ON FUNCTION omnichannel.is_working(timestamptz, text) IS
+'Whether an instant is working time; a closing time is not. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.is_working(at timestamptz, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_is_working_given';
+COMMENT ON FUNCTION omnichannel.is_working(timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
+
+CREATE FUNCTION omnichannel.next_working(at timestamptz, calendar text)
+RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_next_working';
+COMMENT ON FUNCTION omnichannel.next_working(timestamptz, text) IS
+'The instant itself if it is working time, else the next opening. Raises 23503 for an unknown calendar, 22008 for an infinite time or after the last opening, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.next_working(at timestamptz, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS timestamptz
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_next_working_given';
+COMMENT ON FUNCTION omnichannel.next_working(timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or after the last opening.';
+
+CREATE FUNCTION omnichannel.working_periods(a timestamptz, b timestamptz, calendar text)
+RETURNS SETOF tstzrange
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_periods';
+COMMENT ON FUNCTION omnichannel.working_periods(timestamptz, timestamptz, text) IS
+'The spells of working time between a and b in order, cut there; none where b is not later. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.working_periods(a timestamptz, b timestamptz, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS SETOF tstzrange
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_working_periods_given';
+COMMENT ON FUNCTION omnichannel.working_periods(timestamptz, timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
+
+CREATE FUNCTION omnichannel.explain_deadline(start timestamptz, target interval, calendar text)
+RETURNS TABLE (part text, during tstzrange, used interval, remaining interval)
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_explain_deadline';
+COMMENT ON FUNCTION omnichannel.explain_deadline(timestamptz, interval, text) IS
+'The way of deadline() through the same code: a row for each working day counted (part day), for each spell with what it used up (part spell), and for the end (part due). Raises 23503 for an unknown calendar, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.explain_deadline(start timestamptz, target interval, hours omnichannel.working_hours, time_zone text,
+	exceptions omnichannel.calendar_span[] DEFAULT '{}')
+RETURNS TABLE (part text, during tstzrange, used interval, remaining interval)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_explain_deadline_given';
+COMMENT ON FUNCTION omnichannel.explain_deadline(timestamptz, interval, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
+'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months.';
+
+CREATE FUNCTION omnichannel.add_holiday(calendar text, day date, name text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF calendar IS NULL OR day IS NULL THEN
+		RAISE EXCEPTION 'a holiday needs a calendar and a day'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give both, as in add_holiday(''office'', ''2026-12-25'').';
+	END IF;
+	IF NOT isfinite(day) THEN
+		RAISE EXCEPTION 'a holiday cannot be on day "%"', day
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a finite date.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM omnichannel.calendar AS known WHERE known.calendar = add_holiday.calendar) THEN
+		RAISE EXCEPTION 'calendar "%" does not exist', calendar
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.calendar lists them.';
+	END IF;
+	INSERT INTO omnichannel.calendar_exception AS known (calendar, during, open, name)
+	VALUES (add_holiday.calendar, tsrange(day, day + 1), false, add_holiday.name)
+	ON CONFLICT ON CONSTRAINT calendar_exception_pkey
+	DO UPDATE SET name = excluded.name WHERE known.name IS DISTINCT FROM excluded.name;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.add_holiday(text, date, text) IS
+'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day, 55000 before setup().';
