@@ -42,9 +42,9 @@ typedef struct CodeKey
 typedef struct CalendarEntry
 {
 	CodeKey key;
-	char status;				/* of the hash table */
+	char status; /* of the hash table */
 	TimelineRules rules;
-	Timeline *timeline;			/* NULL until it is asked for */
+	Timeline *timeline; /* NULL until it is asked for */
 } CalendarEntry;
 
 #define SH_PREFIX calendar_table
@@ -119,7 +119,7 @@ read_zone(MemoryContext context, Zone *zone, const pg_tz *tz)
 			zone->first_offset = (int32) before;
 		if (found == 0 || boundary - EPOCH_SECONDS >= ZONE_CHANGES_END)
 			break;
-		add_change(context, zone, (ZoneChange) {boundary - EPOCH_SECONDS, (int32) before, (int32) after});
+		add_change(context, zone, (ZoneChange){boundary - EPOCH_SECONDS, (int32) before, (int32) after});
 		at = boundary;
 	}
 	zone_finish(zone);
@@ -301,5 +301,5 @@ calendar_get(const char *code, size_t length)
 		last_entry = entry;
 		last_generation = calendar_cache.generation;
 	}
-	return (CalendarRef) {entry->timeline, entry->key.code};
+	return (CalendarRef){entry->timeline, entry->key.code};
 }

@@ -13,7 +13,7 @@
 typedef struct CalendarRef
 {
 	Timeline *timeline;
-	const char *code;			/* NULL where it has none */
+	const char *code; /* NULL where it has none */
 } CalendarRef;
 
 /* Told of each part of a target when asked to explain: the instants it took and what it used up. */

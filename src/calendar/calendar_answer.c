@@ -37,7 +37,7 @@ subject(CalendarRef calendar)
 }
 
 /* Raises 22008 for what lies beyond the last opening, or beyond the range of timestamps. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 unreachable(CalendarRef calendar, TimestampTz from, const Interval *target, bool backwards)
 {
 	int64 found;

@@ -26,10 +26,10 @@ typedef struct GivenKey
 
 typedef struct GivenCalendar
 {
-	MemoryContext context;		/* NULL where the place is free */
+	MemoryContext context; /* NULL where the place is free */
 	GivenKey key;
 	Timeline *timeline;
-	uint64 used;				/* when it was asked for last */
+	uint64 used; /* when it was asked for last */
 } GivenCalendar;
 
 static GivenCalendar kept[KEPT_CALENDARS];
@@ -97,7 +97,7 @@ calendar_given(Datum hours_datum, Datum time_zone_datum, Datum exceptions_datum)
 		if (kept[i].context != NULL && same_key(&kept[i].key, &key))
 		{
 			kept[i].used = ++uses;
-			return (CalendarRef) {kept[i].timeline, NULL};
+			return (CalendarRef){kept[i].timeline, NULL};
 		}
 		if (kept[i].used < oldest->used)
 			oldest = &kept[i];
@@ -114,5 +114,5 @@ calendar_given(Datum hours_datum, Datum time_zone_datum, Datum exceptions_datum)
 		if (evicted != NULL)
 			MemoryContextDelete(evicted);
 	}
-	return (CalendarRef) {made.timeline, NULL};
+	return (CalendarRef){made.timeline, NULL};
 }

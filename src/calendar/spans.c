@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "compat.h"
 #include "calendar/spans.h"
 
 #define FIRST_CAPACITY 16
@@ -45,7 +46,7 @@ span_set_add(SpanSet *set, Datum during, bool open)
 	range_deserialize(type, DatumGetRangeTypeP(during), &lower, &upper, &empty);
 	if (empty)
 		return;
-	span = (TimeSpan) {bound_time(&lower), bound_time(&upper)};
+	span = (TimeSpan){bound_time(&lower), bound_time(&upper)};
 
 	if (set->counts[open] == set->capacities[open])
 	{
@@ -64,7 +65,7 @@ span_set_add(SpanSet *set, Datum during, bool open)
 }
 
 /* Raises 22004 for an exception that is NULL or has a part that is. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 null_span(int number)
 {
 	ereport(ERROR,

@@ -12,7 +12,7 @@
 /* Closures and openings, in the current memory context; all zeros is an empty one. */
 typedef struct SpanSet
 {
-	int counts[2];				/* closures, openings */
+	int counts[2]; /* closures, openings */
 	int capacities[2];
 	TimeSpan *spans[2];
 } SpanSet;

@@ -23,8 +23,8 @@
 /* Which of the places with the same sum is meant. */
 typedef enum Side
 {
-	SIDE_EARLY = 0,				/* where the sum is reached: a closing time rather than the next opening */
-	SIDE_LATE					/* where it begins to grow: an opening rather than the last closing time */
+	SIDE_EARLY = 0, /* where the sum is reached: a closing time rather than the next opening */
+	SIDE_LATE       /* where it begins to grow: an opening rather than the last closing time */
 } Side;
 
 static void *

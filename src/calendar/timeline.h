@@ -33,7 +33,7 @@ typedef struct TimelineHost
 /* What a timeline is made of. Closures and openings are local times, in any order, and may overlap. */
 typedef struct TimelineRules
 {
-	const Zone *zone;			/* must outlive the timeline; the rest is copied */
+	const Zone *zone; /* must outlive the timeline; the rest is copied */
 	const WeekSpell *spells;
 	int spell_count;
 	const TimeSpan *closures;

@@ -29,20 +29,20 @@
 typedef struct Chunk
 {
 	int64_t number;
-	bool plain;					/* without the exceptions */
+	bool plain; /* without the exceptions */
 	int count;
 	size_t size;
-	int64_t *starts;			/* from the chunk's start on */
+	int64_t *starts; /* from the chunk's start on */
 	int64_t *before;
 } Chunk;
 
 /* How the chunks of a cycle of 400 years are found. */
 typedef enum CycleKind
 {
-	CYCLE_MODEL = 0,			/* those of the model cycle, without exceptions */
-	CYCLE_OPEN,					/* all open */
-	CYCLE_CLOSED,				/* all closed */
-	CYCLE_OWN					/* built for themselves */
+	CYCLE_MODEL = 0, /* those of the model cycle, without exceptions */
+	CYCLE_OPEN,      /* all open */
+	CYCLE_CLOSED,    /* all closed */
+	CYCLE_OWN        /* built for themselves */
 } CycleKind;
 
 /* Sums over the chunks of a cycle: sums[i], for low <= i <= high, up to the start of chunk i, from some chunk on. */
@@ -56,15 +56,15 @@ typedef struct Cycle
 /* What is summed. */
 typedef enum Unit
 {
-	UNIT_TIME = 0,				/* open microseconds, by instant */
-	UNIT_DAY					/* working days, by local day */
+	UNIT_TIME = 0, /* open microseconds, by instant */
+	UNIT_DAY       /* working days, by local day */
 } Unit;
 
 #define UNITS 2
 
 typedef struct Series
 {
-	Cycle *shared[CYCLE_OWN];	/* by kind */
+	Cycle *shared[CYCLE_OWN]; /* by kind */
 	Cycle *own[CYCLES];
 	Chunk *slots[CHUNK_SLOTS];
 } Series;
@@ -80,9 +80,9 @@ struct Timeline
 {
 	TimelineHost host;
 	const Zone *zone;
-	int day_first[WEEK_DAYS + 1];	/* the spells of weekday d, Monday 0, are day_first[d] .. day_first[d + 1] - 1 */
-	TimeSpan *day_spells;			/* microseconds after midnight, to the next midnight at most */
-	SpanList closures;				/* instants, sorted, apart from each other */
+	int day_first[WEEK_DAYS + 1]; /* the spells of weekday d, Monday 0, are day_first[d] .. day_first[d + 1] - 1 */
+	TimeSpan *day_spells;         /* microseconds after midnight, to the next midnight at most */
+	SpanList closures;            /* instants, sorted, apart from each other */
 	SpanList openings;
 	SpanList scratch[2];
 	size_t chunk_bytes;

@@ -110,7 +110,7 @@ typedef struct DaySpell
 
 typedef struct DaySpells
 {
-	int first[WEEK_DAYS + 1];	/* the spells of day d are first[d] .. first[d + 1] - 1 */
+	int first[WEEK_DAYS + 1]; /* the spells of day d are first[d] .. first[d + 1] - 1 */
 	DaySpell spells[WEEK_MAX_SPELLS + WEEK_DAYS];
 } DaySpells;
 

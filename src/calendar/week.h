@@ -38,9 +38,9 @@ typedef struct WeekMinutes
 
 typedef struct WeekError
 {
-	size_t position;			/* of the offending byte, from 0 */
-	const char *expected;		/* "a day's name", … */
-	const char *hint;			/* a sentence, or NULL where the form as such is in question */
+	size_t position;      /* of the offending byte, from 0 */
+	const char *expected; /* "a day's name", … */
+	const char *hint;     /* a sentence, or NULL where the form as such is in question */
 } WeekError;
 
 extern bool week_parse(const char *text, size_t length, WeekMinutes *minutes, WeekError *error);

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define ALL_DAYS ((1 << WEEK_DAYS) - 1)
-#define NAME_MAX_LENGTH 9		/* wednesday */
+#define NAME_MAX_LENGTH 9 /* wednesday */
 
 /* The minutes of the spells that start on one day; they end on the next at the latest. */
 #define DAY_WORDS (2 * WEEK_DAY_MINUTES / 64)
@@ -30,7 +30,7 @@ typedef struct Parser
 	uint64_t days[WEEK_DAYS][DAY_WORDS];
 } Parser;
 
-static const char *const full_names[WEEK_DAYS] = {"monday", "tuesday", "wednesday", "thursday",
+static const char *const full_names[WEEK_DAYS] = {"monday", "tuesday",  "wednesday", "thursday",
 												  "friday", "saturday", "sunday"};
 
 static bool

@@ -58,7 +58,7 @@ hours_of_minutes(const WeekMinutes *minutes)
 }
 
 /* Raises 22P02 for a literal, cut where it is long, with the character at which reading it ended. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 malformed(const char *text, const WeekError *error)
 {
 	int shown = pg_mbcliplen(text, (int) strlen(text), SHOWN_MAX);

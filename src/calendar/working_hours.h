@@ -12,7 +12,7 @@
 /* Spells as week_check() wants them. */
 typedef struct WorkingHours
 {
-	int32 vl_len_;				/* varlena header; do not touch directly */
+	int32 vl_len_; /* varlena header; do not touch directly */
 	WeekSpell spells[FLEXIBLE_ARRAY_MEMBER];
 } WorkingHours;
 

@@ -21,23 +21,23 @@
  * Zones follow a plain rule from 2400 on, so that later years are read as those of the cycle 2401 to 2801. The list of
  * changes must reach to ZONE_CHANGES_END.
  */
-#define ZONE_FOLD_DAY INT64_C(146463)	/* 2401-01-01 */
+#define ZONE_FOLD_DAY INT64_C(146463) /* 2401-01-01 */
 #define ZONE_CHANGES_END ((ZONE_FOLD_DAY + ZONE_CYCLE_DAYS + 800) * 86400)
 
 typedef struct ZoneChange
 {
-	int64_t at;					/* seconds since 2000-01-01 00:00 UTC */
-	int32_t before;				/* offsets in seconds east of UTC */
+	int64_t at;     /* seconds since 2000-01-01 00:00 UTC */
+	int32_t before; /* offsets in seconds east of UTC */
 	int32_t after;
 } ZoneChange;
 
 typedef struct Zone
 {
 	int count;
-	int32_t first_offset;		/* before the first change */
-	int32_t widest_offset;		/* the largest by amount */
-	bool skips_days;			/* some local day may never have been */
-	ZoneChange *changes;		/* by time, also those that leave the offset as it was */
+	int32_t first_offset;  /* before the first change */
+	int32_t widest_offset; /* the largest by amount */
+	bool skips_days;       /* some local day may never have been */
+	ZoneChange *changes;   /* by time, also those that leave the offset as it was */
 } Zone;
 
 extern void zone_finish(Zone *zone);

@@ -52,7 +52,7 @@ static TimeSpan closures[MAX_EXCEPTIONS];
 static int closure_count;
 static TimeSpan openings[MAX_EXCEPTIONS];
 static int opening_count;
-static int64_t base;			/* the day, from 2000-01-01, in whose midst the window begins */
+static int64_t base; /* the day, from 2000-01-01, in whose midst the window begins */
 static bool open_minutes[WINDOW_MINUTES];
 
 static void *
@@ -111,8 +111,9 @@ take(int64_t limit)
 static void
 make_base(void)
 {
-	static const int64_t days[] = {0, 189, -189, 9500, 146097, 146097 + 189 * 3, 146463, 2 * 146097, 292560, 3 * 146097,
-								   -146097, -2451500, 146097 * 250, 106751900, 100000, -800000};
+	static const int64_t days[] = {0,          189,    -189,       9500,    146097,   146097 + 189 * 3, 146463,
+								   2 * 146097, 292560, 3 * 146097, -146097, -2451500, 146097 * 250,     106751900,
+								   100000,     -800000};
 
 	if (take(4) == 0)
 		base = -2451500 + take(2451500 + INT64_C(106751900));
@@ -181,7 +182,8 @@ slow_to_utc(int64_t local_minute)
 	int64_t folded = 0;
 
 	while (local - folded >= (ZONE_FOLD_DAY + ZONE_CYCLE_DAYS) * DAY_SECONDS)
-		folded += ((local - folded - (ZONE_FOLD_DAY + ZONE_CYCLE_DAYS) * DAY_SECONDS) / CYCLE_SECONDS + 1) * CYCLE_SECONDS;
+		folded +=
+			((local - folded - (ZONE_FOLD_DAY + ZONE_CYCLE_DAYS) * DAY_SECONDS) / CYCLE_SECONDS + 1) * CYCLE_SECONDS;
 	local -= folded;
 	for (int i = 0; i < zone.count; i++)
 	{
@@ -265,7 +267,7 @@ make_week(void)
 	spell_count = 0;
 	if (take(16) == 0)
 	{
-		spells[spell_count++] = (WeekSpell) {0, WEEK_MINUTES};
+		spells[spell_count++] = (WeekSpell){0, WEEK_MINUTES};
 		return;
 	}
 	for (int i = (int) take(MAX_SPELLS + 1); i > 0; i--)
@@ -275,7 +277,7 @@ make_week(void)
 
 		if (end > WEEK_MINUTES)
 			break;
-		spells[spell_count++] = (WeekSpell) {(uint16_t) start, (uint16_t) end};
+		spells[spell_count++] = (WeekSpell){(uint16_t) start, (uint16_t) end};
 		minute = end;
 	}
 }
@@ -491,7 +493,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	make_zone();
 	make_week();
 	make_exceptions();
-	rules = (TimelineRules) {&zone, spells, spell_count, closures, closure_count, openings, opening_count};
+	rules = (TimelineRules){&zone, spells, spell_count, closures, closure_count, openings, opening_count};
 	timeline = timeline_create(&host, &rules);
 
 	first = base * 1440;
