@@ -131,6 +131,20 @@ outcome_check(const char *outcome)
 	return code_check(outcome, "outcome", outcomes, lengthof(outcomes));
 }
 
+/* Returns whether a text is a known outcome or else direction. */
+bool
+code_known(const text *code, bool outcome)
+{
+	const char *const *known = outcome ? outcomes : directions;
+	int count = outcome ? lengthof(outcomes) : lengthof(directions);
+	size_t length = VARSIZE_ANY_EXHDR(code);
+
+	for (int i = 0; i < count; i++)
+		if (strlen(known[i]) == length && memcmp(known[i], VARDATA_ANY(code), length) == 0)
+			return true;
+	return false;
+}
+
 /* Raises 22023 for an empty key and 22001 for one that is too long. */
 static void
 key_check(const char *value, const char *what)
@@ -211,21 +225,15 @@ match_one(ContactEntry *entry)
 {
 	if (entry->customer_id != 0)
 	{
-		entry->root = customer_root(entry->customer_id, false);
-		if (entry->root == 0)
+		if (customer_root(entry->customer_id, false) == 0)
 			customer_missing(entry->customer_id);
 	}
 	else if (entry->kind != NULL)
-	{
-		CustomerMatch match = customer_match(entry->kind, entry->value, true);
-
-		entry->customer_id = match.customer_id;
-		entry->root = match.root;
-	}
+		entry->customer_id = customer_match(entry->kind, entry->value, true, NULL);
 	else
 	{
 		entry->unknown = true;
-		entry->customer_id = entry->root = customer_reserve();
+		entry->customer_id = customer_reserve();
 	}
 }
 
@@ -243,7 +251,7 @@ match_many(ContactEntry *entries, int count)
 		if (entry->customer_id == 0 && entry->kind == NULL)
 		{
 			entry->unknown = true;
-			entry->customer_id = entry->root = customer_reserve();
+			entry->customer_id = customer_reserve();
 			continue;
 		}
 		lookups[known++] =
@@ -251,12 +259,8 @@ match_many(ContactEntry *entries, int count)
 	}
 	customer_match_many(lookups, known);
 	for (int i = 0, next = 0; i < count; i++)
-	{
-		if (entries[i].unknown)
-			continue;
-		entries[i].customer_id = lookups[next].customer_id;
-		entries[i].root = lookups[next++].root;
-	}
+		if (!entries[i].unknown)
+			entries[i].customer_id = lookups[next++].customer_id;
 }
 
 /* Returns a text as a datum; marks in nulls what is not there. */
@@ -461,8 +465,8 @@ compare_relationships(const void *a, const void *b)
 	const ContactEntry *left = *(ContactEntry *const *) a;
 	const ContactEntry *right = *(ContactEntry *const *) b;
 
-	if (left->root != right->root)
-		return left->root < right->root ? -1 : 1;
+	if (left->customer_id != right->customer_id)
+		return left->customer_id < right->customer_id ? -1 : 1;
 	if (left->agent_id != right->agent_id)
 		return left->agent_id < right->agent_id ? -1 : 1;
 	return left->occurred_at < right->occurred_at ? -1 : left->occurred_at > right->occurred_at;
@@ -481,7 +485,7 @@ touch_relationships(ContactEntry *entries, int count)
 	if (found > 1)
 		qsort(touched, found, sizeof(ContactEntry *), compare_relationships);
 	for (int i = 0; i < found; i++)
-		relationship_touch(touched[i]->root, touched[i]->agent_id, touched[i]->occurred_at);
+		relationship_touch(touched[i]->customer_id, touched[i]->agent_id, touched[i]->occurred_at);
 }
 
 /* Keeps the planner to the indexes: a plan made while the tables were empty must not scan them when they have grown. */

@@ -29,7 +29,6 @@ typedef struct ContactEntry
 	const char *source;
 	const char *source_key;
 
-	int64 root; /* whom the customer was merged into, or the customer */
 	int64 contact_id;
 	bool unknown;   /* the customer is made for this contact */
 	bool duplicate; /* the same source and key was logged before */
@@ -41,5 +40,6 @@ extern int64 contact_find(const char *source, const char *source_key);
 
 extern const char *direction_check(const char *direction);
 extern const char *outcome_check(const char *outcome);
+extern bool code_known(const text *code, bool outcome);
 
 #endif /* OMNICHANNEL_CONTACT_H */

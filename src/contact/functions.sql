@@ -1,3 +1,9 @@
+CREATE FUNCTION omnichannel.is_contact(direction text, outcome text, occurred_at timestamptz) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_is_contact';
+COMMENT ON FUNCTION omnichannel.is_contact(text, text, timestamptz) IS
+'The check on contact: whether direction and outcome are known codes and the time is finite.';
+
 CREATE FUNCTION omnichannel.log_contact(
 	channel text,
 	customer_id bigint DEFAULT NULL,

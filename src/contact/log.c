@@ -10,6 +10,7 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 
+SQL_FUNCTION(omnichannel_is_contact);
 SQL_FUNCTION(omnichannel_log_contact);
 
 /* Returns a text argument as a C string, NULL for NULL. */
@@ -70,4 +71,12 @@ omnichannel_log_contact(PG_FUNCTION_ARGS)
 		entry.contact_id = contact_find(entry.source, entry.source_key);
 	spi_scope_end(&scope);
 	PG_RETURN_INT64(entry.contact_id);
+}
+
+/* is_contact(direction, outcome, occurred_at): returns whether the log may hold them. */
+Datum
+omnichannel_is_contact(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(code_known(PG_GETARG_TEXT_PP(0), false) && code_known(PG_GETARG_TEXT_PP(1), true) &&
+				   !TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)));
 }

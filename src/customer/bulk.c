@@ -17,10 +17,9 @@
 #include "customer/customer.h"
 
 static KeptPlan identities_select = {
-	.sql = "SELECT u.place, i.customer_id, coalesce(c.merged_into, c.customer_id)"
-		   " FROM unnest($1, $2) WITH ORDINALITY AS u (kind, value, place)"
-		   " JOIN omnichannel.identity AS i ON i.kind = u.kind AND i.value = u.value"
-		   " JOIN omnichannel.customer AS c ON c.customer_id = i.customer_id",
+	.sql = "SELECT u.place, i.customer_id "
+		   "FROM unnest($1, $2) WITH ORDINALITY AS u (kind, value, place) "
+		   "JOIN omnichannel.identity AS i ON i.kind = u.kind AND i.value = u.value",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
 };
@@ -37,9 +36,9 @@ static KeptPlan identities_insert = {
 };
 
 static KeptPlan customers_select = {
-	.sql = "SELECT u.place, c.customer_id, coalesce(c.merged_into, c.customer_id)"
-		   " FROM unnest($1) WITH ORDINALITY AS u (customer_id, place)"
-		   " JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id",
+	.sql = "SELECT u.place, c.customer_id "
+		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
+		   "JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 };
@@ -86,7 +85,7 @@ id_array(Datum *ids, int count)
 	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Fills in what was found by a statement that returns place, customer and root. */
+/* Fills in what was found by a statement that returns place and customer. */
 static void
 take_found(CustomerLookup **lookups, uint64 rows)
 {
@@ -96,19 +95,19 @@ take_found(CustomerLookup **lookups, uint64 rows)
 		CustomerLookup *lookup = lookups[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
 
 		lookup->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
-		lookup->root = DatumGetInt64(spi_datum(row, 3, &isnull));
+		lookup->known = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Moves what has no root yet to the front and returns how many these are. */
+/* Moves what is not known yet to the front and returns how many these are. */
 static int
 keep_unknown(CustomerLookup **lookups, int count)
 {
 	int unknown = 0;
 
 	for (int i = 0; i < count; i++)
-		if (lookups[i]->root == 0)
+		if (!lookups[i]->known)
 			lookups[unknown++] = lookups[i];
 	return unknown;
 }
@@ -159,7 +158,7 @@ customer_missing(int64 customer_id)
 }
 
 /*
- * customer_match_many sets customer_id and root of each lookup, by kind and value (in normal form) or by customer_id.
+ * customer_match_many sets customer_id of each lookup, before merges, by kind and value (in normal form) or by customer_id.
  *
  * Unknown identities become new customers. Needs an SPI scope. Raises 23503 for an id that is no customer, and 40001 as
  * customer_match() does.
@@ -175,7 +174,7 @@ customer_match_many(CustomerLookup *lookups, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		lookups[i].root = 0;
+		lookups[i].known = false;
 		sorted[i] = &lookups[i];
 	}
 	qsort(sorted, count, sizeof(CustomerLookup *), compare_lookups);
@@ -199,10 +198,7 @@ customer_match_many(CustomerLookup *lookups, int count)
 	}
 
 	for (int i = 0; i < count; i++)
-	{
 		sorted[i]->customer_id = distinct[places[i]]->customer_id;
-		sorted[i]->root = distinct[places[i]]->root;
-	}
 }
 
 /* Returns the id of a customer that customer_create_many() is still to make. */

@@ -16,17 +16,9 @@ typedef struct Channel
 extern const Channel *channel_get(const char *code);
 extern const Channel *channel_find(const char *code);
 
-/* Which customer an identity belongs to, and whom that customer was merged into (or the customer itself). */
-typedef struct CustomerMatch
-{
-	int64 customer_id;
-	int64 root;
-	bool found;
-} CustomerMatch;
-
 extern void identity_kind_check(const char *kind);
 extern char *identity_normalise(const char *kind, const char *value);
-extern CustomerMatch customer_match(const char *kind, const char *normalised, bool create);
+extern int64 customer_match(const char *kind, const char *normalised, bool create, bool *found);
 extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);
 extern int64 customer_root(int64 customer_id, bool read_only);
 
@@ -36,7 +28,7 @@ typedef struct CustomerLookup
 	const char *kind;
 	const char *value;
 	int64 customer_id;
-	int64 root;
+	bool known;
 } CustomerLookup;
 
 extern void customer_match_many(CustomerLookup *lookups, int count);

@@ -52,9 +52,7 @@ static KeptPlan identity_kind_select = {
 };
 
 static KeptPlan identity_select = {
-	.sql = "SELECT i.customer_id, coalesce(c.merged_into, c.customer_id)"
-		   " FROM omnichannel.identity AS i JOIN omnichannel.customer AS c ON c.customer_id = i.customer_id"
-		   " WHERE i.kind = $1 AND i.value = $2",
+	.sql = "SELECT customer_id FROM omnichannel.identity WHERE kind = $1 AND value = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 };
@@ -222,37 +220,30 @@ identity_normalise(const char *kind_code, const char *value)
 }
 
 /*
- * customer_match returns the customer of an identity in its normal form, making one if there is none and create
- * says so.
+ * customer_match returns the customer to whom an identity in its normal form was assigned, before merges.
  *
- * Needs an SPI scope. Under REPEATABLE READ and SERIALIZABLE it raises 40001 where another transaction made the
- * identity meanwhile.
+ * Makes one if there is none and create says so, else returns 0; found, if given, tells whether it was known. Needs an
+ * SPI scope. Under REPEATABLE READ and SERIALIZABLE it raises 40001 where another transaction made the identity
+ * meanwhile.
  */
-CustomerMatch
-customer_match(const char *kind, const char *normalised, bool create)
+int64
+customer_match(const char *kind, const char *normalised, bool create, bool *found)
 {
 	Datum values[2] = {CStringGetTextDatum(kind), CStringGetTextDatum(normalised)};
-	CustomerMatch match = {0};
 	bool isnull;
 
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
 	for (;;)
 	{
+		bool known = kept_plan_run(&identity_select, values, NULL, false, 1) == 1;
+
 		CHECK_FOR_INTERRUPTS();
-		if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
-		{
-			match.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-			match.root = DatumGetInt64(spi_datum(0, 2, &isnull));
-			match.found = true;
-			return match;
-		}
-		if (!create)
-			return match;
-		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
-		{
-			match.customer_id = match.root = DatumGetInt64(spi_datum(0, 1, &isnull));
-			return match;
-		}
+		if (found != NULL)
+			*found = known;
+		if (!known && !create)
+			return 0;
+		if (known || kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
+			return DatumGetInt64(spi_datum(0, 1, &isnull));
 	}
 }
 
@@ -265,11 +256,9 @@ customer_match(const char *kind, const char *normalised, bool create)
 int64
 customer_identify(const char *kind, const char *value, bool create, bool *found)
 {
-	CustomerMatch match = customer_match(kind, identity_normalise(kind, value), create);
+	int64 customer_id = customer_match(kind, identity_normalise(kind, value), create, found);
 
-	if (found != NULL)
-		*found = match.found;
-	return match.root;
+	return customer_id == 0 ? 0 : customer_root(customer_id, false);
 }
 
 /*
@@ -326,17 +315,16 @@ omnichannel_identify(PG_FUNCTION_ARGS)
 	char *kind = required_text(fcinfo, 0, "kind");
 	char *value = required_text(fcinfo, 1, "value");
 	bool create = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
-	char *normalised = identity_normalise(kind, value);
 	SpiScope scope;
-	CustomerMatch match;
+	int64 customer_id;
 
 	spi_scope_begin(&scope, false);
-	match = customer_match(kind, normalised, create);
+	customer_id = customer_identify(kind, value, create, NULL);
 	spi_scope_end(&scope);
 
-	if (match.root == 0)
+	if (customer_id == 0)
 		PG_RETURN_NULL();
-	PG_RETURN_INT64(match.root);
+	PG_RETURN_INT64(customer_id);
 }
 
 /* customer_root(customer_id): returns the customer that this one was merged into, or itself. */
