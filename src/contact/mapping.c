@@ -158,7 +158,8 @@ fit_item(const Tracking *tracking, MappingField field, Relation relation)
 		}
 		if (part->column == 0)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-							errmsg("column \"%s\" of relation \"%s\", which tracking \"%s\" reads as %s, does not exist",
+							errmsg("column \"%s\" of relation \"%s\", which tracking \"%s\" reads as %s, "
+								   "does not exist",
 								   part->text, RelationGetRelationName(relation), tracking->code,
 								   mapping_field_name(field)),
 							errhint("Call track() again with the columns that the table has now.")));
@@ -433,7 +434,8 @@ item_time(const FittedMapping *fitted, TupleTableSlot *slot)
 /*
  * mapping_evaluate makes a contact of a row, in the current context; what points into the slot is good as long as it.
  *
- * Returns false for a row that its value maps leave out. Raises 22P02 for what is no id, and what output functions raise.
+ * Returns false for a row that its value maps leave out. Raises 22P02 for what is no id, and what output functions
+ * raise.
  */
 bool
 mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry)

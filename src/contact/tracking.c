@@ -2,8 +2,8 @@
  * tracking.c
  *	  The registered mappings of tracked tables, cached.
  *
- * A mapping is a text: '{column}' stands for a column's value and anything else for itself, so that '{a}/{b}' joins two.
- * It is taken apart here once a backend, and fitted to a table's columns in mapping.c.
+ * A mapping is a text: '{column}' stands for a column's value and anything else for itself, so that '{a}/{b}' joins
+ * two. It is taken apart here once a backend, and fitted to a table's columns in mapping.c.
  */
 #include "postgres.h"
 

@@ -4,8 +4,8 @@
  *
  * On an ordinary table it is a statement trigger with a transition table, so that a COPY of a million rows is logged in
  * batches and its memory stays flat: a row trigger would leave one queued event for each row. On a partitioned table it
- * is a row trigger, because rows can be written straight into a partition, whose statements fire no trigger of the whole;
- * so it is for updates, and where a replica applies rows, which fires no statement triggers at all.
+ * is a row trigger, because rows can be written straight into a partition, whose statements fire no trigger of the
+ * whole; so it is for updates, and where a replica applies rows, which fires no statement triggers at all.
  *
  * Rows are read with the rights of whoever writes them and logged with those of the log's owner. That must not become a
  * way round the rights: it serves the relation that a tracking names and no other.

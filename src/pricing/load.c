@@ -56,9 +56,8 @@ static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 #define PRODUCT_COLUMNS "p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate"
 #define PRODUCT_SELECT                                                                                                 \
-	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS                                                                       \
-	" FROM " OMNI("product") " p LEFT JOIN " OMNI("price") " r"                                                        \
-														   " ON r.product = p.product WHERE p.product = "
+	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS " FROM omnichannel.product p LEFT JOIN omnichannel.price r"           \
+	" ON r.product = p.product WHERE p.product = "
 
 enum
 {
@@ -86,13 +85,13 @@ static KeptPlan product_select = {.sql = PRODUCT_SELECT "$1", .nargs = 1, .argty
 static KeptPlan products_select = {.sql = PRODUCT_SELECT "ANY ($1)", .nargs = 1, .argtypes = {TEXTARRAYOID}};
 
 static KeptPlan categories_select = {
-	.sql = "SELECT " PRICE_COLUMNS ", r.category_path FROM " OMNI("price") " r WHERE r.category_path = ANY ($1)",
+	.sql = "SELECT " PRICE_COLUMNS ", r.category_path FROM omnichannel.price r WHERE r.category_path = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
 
 static KeptPlan everything_select = {
-	.sql = "SELECT " PRICE_COLUMNS " FROM " OMNI("price") " r WHERE r.everything",
+	.sql = "SELECT " PRICE_COLUMNS " FROM omnichannel.price r WHERE r.everything",
 };
 
 static void *

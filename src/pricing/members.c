@@ -53,14 +53,11 @@ static void *members_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member"}, .build = members_build};
 
 static KeptPlan members_select = {
-	.sql = "SELECT m.segment, m.valid FROM " OMNI("customer") " c LEFT JOIN " OMNI(
-		"segment_member") " m"
-						  " ON m.customer_id = coalesce(c.merged_into, c.customer_id) WHERE c.customer_id = $1"
-						  " UNION ALL SELECT m.segment, m.valid FROM " OMNI("customer") " c JOIN " OMNI(
-							  "customer") " d"
-										  " ON d.merged_into = coalesce(c.merged_into, c.customer_id) JOIN " OMNI(
-											  "segment_member") " m"
-																" ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
+	.sql = "SELECT m.segment, m.valid FROM omnichannel.customer c LEFT JOIN omnichannel.segment_member m"
+		   " ON m.customer_id = coalesce(c.merged_into, c.customer_id) WHERE c.customer_id = $1"
+		   " UNION ALL SELECT m.segment, m.valid FROM omnichannel.customer c JOIN omnichannel.customer d"
+		   " ON d.merged_into = coalesce(c.merged_into, c.customer_id) JOIN omnichannel.segment_member m"
+		   " ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };

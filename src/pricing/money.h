@@ -5,6 +5,7 @@
 #ifndef OMNICHANNEL_MONEY_H
 #define OMNICHANNEL_MONEY_H
 
+#include "common/int.h"
 #include "utils/numeric.h"
 
 /* Decimals of the fast form: a cent discounted twice by percentages of two decimals each still fits. */

@@ -16,7 +16,9 @@
 
 #include "pricing/pricing.h"
 
-/* Sets kept before new ones are made for a call only, and places for them: each is a few dozen bytes and a bit a list. */
+/*
+ * Sets kept before new ones are made for a call only, and places for them: each is a few dozen bytes and a bit a list.
+ */
 #define AUDIENCES_KEPT 4096
 #define AUDIENCE_PLACES 8192
 
@@ -25,13 +27,14 @@ static void *rules_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache rules_cache = {
 	.name = "price_rules", .tables = {"price_list", "segment", "currency"}, .build = rules_build};
 
-static KeptPlan segments_select = {.sql = "SELECT segment FROM " OMNI("segment")};
+static KeptPlan segments_select = {.sql = "SELECT segment FROM omnichannel.segment"};
 
-static KeptPlan currencies_select = {.sql = "SELECT currency, coalesce(minor_units, 6)::int4 FROM " OMNI("currency")};
+static KeptPlan currencies_select = {.sql =
+										 "SELECT currency, coalesce(minor_units, 6)::int4 FROM omnichannel.currency"};
 
 static KeptPlan lists_select = {
 	.sql = "SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive"
-		   " FROM " OMNI("price_list") " ORDER BY price_list COLLATE \"C\"",
+		   " FROM omnichannel.price_list ORDER BY price_list COLLATE \"C\"",
 };
 
 /* Returns the half-open span that a tstzrange means; timestamps are whole microseconds, so any bound can be made so. */
