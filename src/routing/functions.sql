@@ -227,3 +227,135 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_relationship_strength';
 COMMENT ON FUNCTION omnichannel.relationship_strength(double precision, timestamptz, timestamptz) IS
 'A relationship''s strength as of a later time, halved for every relationship_half_life in between. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.match_agents(
+	request_id bigint, max_agents integer DEFAULT 10,
+	OUT agent_id bigint, OUT score double precision, OUT relationship double precision, OUT fluency double precision,
+	OUT skill double precision, OUT idle double precision, OUT load double precision, OUT reason text
+) RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10
+AS 'MODULE_PATHNAME', 'omnichannel_match_agents';
+COMMENT ON FUNCTION omnichannel.match_agents(bigint, integer) IS
+'The agents whom route() would offer the request to as of now(), best first: present, member of the queue, at work in the request''s channel, with every required skill at its level, and with room for channel.cost. score is the sum of the queue''s weights times the parts, each between 0 and 1: relationship = strength / (strength + 1), fluency = fluency / 10, skill = mean level of the skills named / 10, idle = minutes / (minutes + 15), load = 1 - used / capacity. The owner comes first where the queue holds for owners; while a request is held, nobody else is returned. Ties by longest idle, then agent_id. Reads, does not lock. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue and before setup(), 22023 for max_agents below 1.';
+
+CREATE FUNCTION omnichannel.explain_match(
+	request_id bigint,
+	OUT agent_id bigint, OUT verdict text, OUT score double precision, OUT relationship double precision,
+	OUT fluency double precision, OUT skill double precision, OUT idle double precision, OUT load double precision,
+	OUT reason text
+) RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 100
+AS 'MODULE_PATHNAME', 'omnichannel_explain_match';
+COMMENT ON FUNCTION omnichannel.explain_match(bigint) IS
+'Every agent and what becomes of him for this request as of now(), by the code of route(). verdict: offered or assigned (has the request), best (would get it), lower_score, held_for_owner, declined, preferred (lacks a preferred skill while prefer_for lasts), no_room, wrap_up, absent, later (join_after lasts), skill, channel, not_in_queue, inactive. Score and parts as in match_agents(), NULL for whom the configuration rules out. Raises as match_agents() does.';
+
+CREATE FUNCTION omnichannel.route(request_id bigint) RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_route';
+COMMENT ON FUNCTION omnichannel.route(bigint) IS
+'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. A request that is offered or assigned already stays so. Only in READ COMMITTED; takes the queue''s lock until the transaction ends, so commit soon. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.set_presence(agent_id bigint, state text) RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_set_presence';
+COMMENT ON FUNCTION omnichannel.set_presence(bigint, text) IS
+'Sets an agent''s presence to a state of presence_state as of now(), keeps the interval before, ends a wrap-up, and offers an available agent the requests that come first and fit, in the same transaction; returns the first of them, or NULL. Only in READ COMMITTED. Raises 23503 for an unknown agent or state, 55000 for an inactive agent who comes on, above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.claim(agent_id bigint) RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_claim';
+COMMENT ON FUNCTION omnichannel.claim(bigint) IS
+'For agents who pull: assigns the agent the waiting request that comes first among those that suit and fit, and returns it, or NULL where there is none or the agent is not available. First is the highest aged priority, then the earliest due, then the longest wait, then the lowest id. Only in READ COMMITTED. Raises 23503 for an unknown agent, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0') RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_next_offer';
+COMMENT ON FUNCTION omnichannel.next_offer(bigint, interval) IS
+'The oldest request that is offered to the agent and not expired, or NULL. Looks again every 100 ms for as long as wait says, at most 1 hour; the transaction stays open meanwhile. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_accept_request';
+COMMENT ON FUNCTION omnichannel.accept_request(bigint, bigint) IS
+'The agent takes a request that is offered to him; a second time changes nothing. Raises 55000 where it is offered to nobody or somebody else, the offer has expired or the request was closed, above READ COMMITTED and before setup(), 23503 for an unknown agent, 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.decline_request(request_id bigint, agent_id bigint) RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_decline_request';
+COMMENT ON FUNCTION omnichannel.decline_request(bigint, bigint) IS
+'The agent does not take a request that is offered to him: it is offered to the next one, whose agent_id is returned, or goes back with its age, and not to this agent for queue.decline_for; he gets what comes next. Raises as accept_request() does.';
+
+CREATE FUNCTION omnichannel.transfer_request(
+	request_id bigint, queue text DEFAULT NULL, agent_id bigint DEFAULT NULL, requires text DEFAULT NULL,
+	prefers text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_transfer_request';
+COMMENT ON FUNCTION omnichannel.transfer_request(bigint, text, bigint, text, text) IS
+'Passes a request on, with its age and all that is known of it, to another queue, with other skills where given, or to a colleague; returns the agent_id to whom it is offered, or NULL where it waits. Its agent is freed and gets what comes next. Raises 22023 without a queue or an agent, 23503 for an unknown one, 22P02 for malformed skills, 55000 where the colleague cannot take it now or the request is closed, above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.release_request(request_id bigint, state text DEFAULT 'waiting_customer') RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_release_request';
+COMMENT ON FUNCTION omnichannel.release_request(bigint, text) IS
+'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.abandon_request(request_id bigint, keep_for interval DEFAULT '5 minutes') RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_abandon_request';
+COMMENT ON FUNCTION omnichannel.abandon_request(bigint, interval) IS
+'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for a time out of range, 23503 for an unknown request, 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEFAULT 'phone') RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+AS 'MODULE_PATHNAME', 'omnichannel_request_callback';
+COMMENT ON FUNCTION omnichannel.request_callback(bigint, text) IS
+'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'omnichannel_tick_queues';
+COMMENT ON FUNCTION omnichannel.tick_queues() IS
+'Does what only time makes due, and returns how many requests it moved: takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (
+		WITH RECURSIVE next_queue (queue) AS (
+			SELECT new.overflow_queue
+			UNION
+			SELECT queue.overflow_queue FROM next_queue JOIN omnichannel.queue USING (queue)
+			WHERE queue.overflow_queue IS NOT NULL
+		)
+		SELECT FROM next_queue WHERE next_queue.queue = new.queue
+	) THEN
+		RAISE EXCEPTION 'queue "%" cannot overflow into "%", which leads back to it', new.queue, new.overflow_queue
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The last queue of the chain must have no overflow_queue.';
+	END IF;
+	RETURN new;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.guard_queue() IS
+'Trigger function of queue: refuses overflow in a circle with 22023.';
+
+CREATE FUNCTION omnichannel.level_waiting() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE omnichannel.waiting SET level = omnichannel.waiting_level(waiting.priority, waiting.entered_at, new.age_after)
+	FROM omnichannel.lane WHERE lane.lane_id = waiting.lane_id AND lane.queue = new.queue;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.level_waiting() IS
+'Trigger function of queue: puts the waiting requests in the order of a changed age_after.';
+
+CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamptz, age_after interval) RETURNS bigint
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_waiting_level';
+COMMENT ON FUNCTION omnichannel.waiting_level(integer, timestamptz, interval) IS
+'What waiting.level is: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL.';

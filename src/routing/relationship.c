@@ -139,14 +139,18 @@ omnichannel_relationship_with(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(strength + aged(at, aged_at, half_life));
 }
 
-/* relationship_strength(strength, aged_at, at, half_life): the strength as of another time. */
+/* Returns a relationship's strength as of a later time. */
+double
+relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at)
+{
+	const RelationshipSetting *setting = config_cache_get(&relationship_cache);
+
+	return at <= aged_at ? strength : strength * aged(aged_at, at, setting->half_life);
+}
+
+/* relationship_strength(strength, aged_at, at): the same for SQL. */
 Datum
 omnichannel_relationship_strength(PG_FUNCTION_ARGS)
 {
-	double strength = PG_GETARG_FLOAT8(0);
-	TimestampTz aged_at = PG_GETARG_TIMESTAMPTZ(1);
-	TimestampTz at = PG_GETARG_TIMESTAMPTZ(2);
-	const RelationshipSetting *setting = config_cache_get(&relationship_cache);
-
-	PG_RETURN_FLOAT8(at <= aged_at ? strength : strength * aged(aged_at, at, setting->half_life));
+	PG_RETURN_FLOAT8(relationship_strength_at(PG_GETARG_FLOAT8(0), PG_GETARG_TIMESTAMPTZ(1), PG_GETARG_TIMESTAMPTZ(2)));
 }

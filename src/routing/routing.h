@@ -9,5 +9,9 @@
 
 /* relationship.c */
 extern void relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at);
+extern double relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at);
+
+/* work.c */
+extern void routing_release(int64 request_id);
 
 #endif /* OMNICHANNEL_ROUTING_H */

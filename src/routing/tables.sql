@@ -91,7 +91,7 @@ COMMENT ON COLUMN omnichannel.agent_state.state IS 'Code of a presence_state.';
 CREATE TABLE omnichannel.queue (
 	queue text PRIMARY KEY CHECK (queue ~ '^[[:alnum:]_.-]{1,63}$'),
 	name text CHECK (name <> ''),
-	calendar text,
+	calendar text REFERENCES omnichannel.calendar,
 	hold_for_owner interval NOT NULL DEFAULT '30 seconds' CHECK (hold_for_owner BETWEEN '0' AND '365 days'),
 	prefer_for interval NOT NULL DEFAULT '0' CHECK (prefer_for BETWEEN '0' AND '365 days'),
 	age_after interval DEFAULT '10 minutes' CHECK (age_after BETWEEN '1 second' AND '365 days'),
@@ -129,6 +129,10 @@ COMMENT ON COLUMN omnichannel.queue.weight_skill IS
 COMMENT ON COLUMN omnichannel.queue.weight_idle IS 'Weight of the time since the agent''s last work: minutes / (minutes + 15).';
 COMMENT ON COLUMN omnichannel.queue.weight_load IS 'Weight of free capacity: 1 - used / capacity.';
 CREATE INDEX queue_overflow_queue ON omnichannel.queue (overflow_queue) WHERE overflow_queue IS NOT NULL;
+CREATE TRIGGER guard_queue BEFORE INSERT OR UPDATE OF queue, overflow_queue ON omnichannel.queue
+	FOR EACH ROW WHEN (new.overflow_queue IS NOT NULL) EXECUTE FUNCTION omnichannel.guard_queue();
+CREATE TRIGGER level_waiting AFTER UPDATE OF age_after ON omnichannel.queue
+	FOR EACH ROW WHEN (old.age_after IS DISTINCT FROM new.age_after) EXECUTE FUNCTION omnichannel.level_waiting();
 ALTER TABLE omnichannel.request ADD FOREIGN KEY (queue) REFERENCES omnichannel.queue;
 
 CREATE TABLE omnichannel.queue_member (
@@ -252,6 +256,15 @@ CREATE TABLE omnichannel.refusal (
 COMMENT ON TABLE omnichannel.refusal IS
 'Offers that were declined or expired: until when the request is not offered to the agent again. tick() clears it.';
 CREATE INDEX refusal_until ON omnichannel.refusal (until);
+
+CREATE TABLE omnichannel.kept_place (
+	request_id bigint PRIMARY KEY,
+	entered_at timestamptz NOT NULL,
+	until timestamptz NOT NULL
+);
+COMMENT ON TABLE omnichannel.kept_place IS
+'Places of customers who left the queue: who comes back before until has waited since entered_at. tick() clears it.';
+CREATE INDEX kept_place_until ON omnichannel.kept_place (until);
 
 SELECT omnichannel.create_config_cache('routing', 'agent', 'agent_channel', 'queue', 'queue_member', 'queue_department',
 	'presence_state', 'channel', 'routing_setting');

@@ -1,0 +1,157 @@
+/*
+ * config.h
+ *	  The configuration of the matching, as it is cached, and what it says of one agent and one kind of request.
+ *
+ * Everything here is good until the next routing_config() or lane_get(); indexes stand for agents, queues and channels.
+ */
+#ifndef OMNICHANNEL_ROUTING_CONFIG_H
+#define OMNICHANNEL_ROUTING_CONFIG_H
+
+#include "datatype/timestamp.h"
+#include "omnichannel.h"
+#include "routing/skill_set.h"
+
+typedef struct RoutingAgent
+{
+	int64 agent_id;
+	int32 capacity;
+	bool active;
+	const char *department; /* or NULL */
+	SkillSet *skills;
+} RoutingAgent;
+
+typedef struct RoutingChannel
+{
+	const char *channel;
+	int32 cost;
+} RoutingChannel;
+
+typedef struct RoutingState
+{
+	const char *state;
+	bool available;
+	bool present;
+} RoutingState;
+
+typedef struct RoutingMember
+{
+	int agent;
+	int64 join_after;
+} RoutingMember;
+
+/* The parts of a score, and the weights of a queue in the same order. */
+enum
+{
+	PART_RELATIONSHIP,
+	PART_FLUENCY,
+	PART_SKILL,
+	PART_IDLE,
+	PART_LOAD,
+	SCORE_PARTS
+};
+
+/* Intervals are microseconds; a month counts 30 days, as in comparisons of intervals. */
+typedef struct RoutingQueue
+{
+	const char *queue;
+	int64 hold_for_owner;
+	int64 prefer_for;
+	int64 age_after; /* 0 for never */
+	int64 offer_for;
+	int64 decline_for;
+	int64 wrap_up;
+	int overflow; /* index of a queue, or -1 */
+	int64 overflow_after;
+	double weights[SCORE_PARTS];
+	RoutingMember *members; /* by agent */
+	int member_count;
+} RoutingQueue;
+
+typedef struct RoutingConfig
+{
+	RoutingAgent *agents; /* by agent_id */
+	int agent_count;
+	RoutingChannel *channels; /* by code */
+	int channel_count;
+	RoutingState *states;
+	int state_count;
+	RoutingQueue *queues; /* by code */
+	int queue_count;
+	uint8 *fluency; /* [agent * channel_count + channel], 0 for none */
+	const char *notify_channel;
+	uint64 generation;          /* another one for other data */
+	MemoryContext pool_context; /* child of the configuration's */
+	struct Pool *pools;
+	int pool_count;
+} RoutingConfig;
+
+/* A kind of request. */
+typedef struct Lane
+{
+	int64 lane_id;
+	const char *queue_code;
+	const char *channel_code;
+	SkillSet *requires;
+	SkillSet *prefers;
+	int queue;
+	int channel;
+} Lane;
+
+/* What becomes of an agent when one is looked for; what is found first counts. */
+typedef enum Verdict
+{
+	VERDICT_CANDIDATE,
+	VERDICT_INACTIVE,
+	VERDICT_NOT_IN_QUEUE,
+	VERDICT_CHANNEL,
+	VERDICT_SKILL,
+	VERDICT_LATER, /* joins the queue's helpers later */
+	VERDICT_ABSENT,
+	VERDICT_WRAP_UP,
+	VERDICT_NO_ROOM,
+	VERDICT_PREFERRED, /* lacks a preferred skill, and prefer_for lasts */
+	VERDICT_REFUSED,
+	VERDICT_HELD /* the request is held for its owner */
+} Verdict;
+
+/* What the configuration says of an agent for a lane. */
+typedef struct PoolMember
+{
+	int agent;
+	int64 join_after;
+	bool preferred; /* has all preferred skills */
+	double fluency; /* parts of the score */
+	double skill;
+} PoolMember;
+
+/* The agents who can serve a lane, as far as the configuration says, by agent. */
+typedef struct Pool
+{
+	struct Pool *next;
+	int queue;
+	int channel;
+	SkillSet *requires;
+	SkillSet *prefers;
+	PoolMember *members;
+	int count;
+	Datum agent_ids; /* bigint[] */
+} Pool;
+
+extern RoutingConfig *routing_config(void);
+extern int config_agent(const RoutingConfig *config, int64 agent_id);
+extern int config_queue(const RoutingConfig *config, const char *queue);
+extern int config_channel(const RoutingConfig *config, const char *channel);
+extern const RoutingState *config_state(const RoutingConfig *config, const char *state);
+extern const RoutingMember *config_member(const RoutingConfig *config, int queue, int agent);
+extern Verdict config_judge(const RoutingConfig *config, int queue, int channel, const SkillSet *requires,
+							const SkillSet *prefers, int agent, PoolMember *member);
+extern Pool *config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers);
+extern const PoolMember *pool_member(const Pool *pool, int agent);
+extern int64 interval_usecs(const Interval *interval);
+
+/* lane.c */
+extern Lane *lanes_get(const RoutingConfig *config, int *count);
+extern const Lane *lane_find(const RoutingConfig *config, int64 lane_id);
+extern int64 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers);
+
+#endif /* OMNICHANNEL_ROUTING_CONFIG_H */

@@ -1,0 +1,164 @@
+/*
+ * lane.c
+ *	  The kinds of requests that have waited, cached.
+ *
+ * All requests of a lane suit the same agents. So a free agent looks at the heads of the few lanes that suit, each found
+ * by one descent of an index, however many requests wait behind them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "routing/config.h"
+
+static void *lane_build(ConfigCache *cache, MemoryContext context);
+
+static ConfigCache lane_cache = {.name = "lane", .tables = {"lane"}, .build = lane_build};
+
+typedef struct Lanes
+{
+	Lane *lanes; /* by lane_id */
+	int count;
+	uint64 generation; /* of the configuration that queue and channel are indexes of */
+} Lanes;
+
+static KeptPlan lanes_select = {
+	.sql = "SELECT lane_id, queue, channel, requires, prefers FROM " OMNI("lane") " ORDER BY lane_id",
+};
+
+static KeptPlan lane_insert = {
+	.sql = "INSERT INTO " OMNI("lane") " (queue, channel, requires, prefers)"
+									   " VALUES ($1, $2, CAST($3 AS " OMNI("skill_set") "), CAST($4 AS " OMNI(
+										   "skill_set") "))"
+														" ON CONFLICT DO NOTHING RETURNING lane_id",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+static KeptPlan lane_select = {
+	.sql =
+		"SELECT lane_id FROM " OMNI("lane") " WHERE queue = $1 AND channel = $2"
+											" AND requires OPERATOR(" OMNI_SCHEMA
+											".=) CAST($3 AS " OMNI("skill_set") ")"
+																				" AND prefers OPERATOR(" OMNI_SCHEMA
+																				".=) CAST($4 AS " OMNI("skill_set") ")",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+/* Returns a copy of the skills in a column of the last result. */
+static SkillSet *
+spi_skills(uint64 row, int column, MemoryContext context)
+{
+	bool isnull;
+	struct varlena *skills = PG_DETOAST_DATUM_PACKED(spi_datum(row, column, &isnull));
+	SkillSet *copy = MemoryContextAlloc(context, VARSIZE_ANY(skills));
+
+	memcpy(copy, skills, VARSIZE_ANY(skills));
+	return copy;
+}
+
+static void *
+lane_build(ConfigCache *cache, MemoryContext context)
+{
+	Lanes *lanes = MemoryContextAllocZero(context, sizeof(Lanes));
+
+	lanes->count = (int) kept_plan_run(&lanes_select, NULL, NULL, true, 0);
+	lanes->lanes = MemoryContextAllocHuge(context, sizeof(Lane) * (lanes->count + 1));
+	for (int i = 0; i < lanes->count; i++)
+	{
+		Lane *lane = &lanes->lanes[i];
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		lane->lane_id = DatumGetInt64(spi_datum(i, 1, &isnull));
+		lane->queue_code = spi_text(i, 2, context);
+		lane->channel_code = spi_text(i, 3, context);
+		lane->requires = spi_skills(i, 4, context);
+		lane->prefers = spi_skills(i, 5, context);
+	}
+	return lanes;
+}
+
+/* Returns all lanes by lane_id, with the queues and channels of this configuration, or -1 where it has them not. */
+Lane *
+lanes_get(const RoutingConfig *config, int *count)
+{
+	Lanes *lanes = unconstify(Lanes *, (const Lanes *) config_cache_get(&lane_cache));
+
+	for (int i = 0; lanes->generation != config->generation && i < lanes->count; i++)
+	{
+		Lane *lane = &lanes->lanes[i];
+
+		lane->queue = config_queue(config, lane->queue_code);
+		lane->channel = config_channel(config, lane->channel_code);
+	}
+	lanes->generation = config->generation;
+	*count = lanes->count;
+	return lanes->lanes;
+}
+
+/* Returns a lane, or NULL. */
+const Lane *
+lane_find(const RoutingConfig *config, int64 lane_id)
+{
+	int count;
+	const Lane *lanes = lanes_get(config, &count);
+	int low = 0;
+	int high = count;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (lanes[middle].lane_id < lane_id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < count && lanes[low].lane_id == lane_id ? &lanes[low] : NULL;
+}
+
+/* Returns the text of a set. */
+static Datum
+skills_text(SkillSet *set)
+{
+	char *text = palloc(SKILL_TEXT_MAX(SKILL_SET_SIZE(set)));
+
+	(void) skill_format(SKILL_SET_BYTES(set), SKILL_SET_SIZE(set), text);
+	return CStringGetTextDatum(text);
+}
+
+/* Returns the lane of a kind of request, made where it is the first; needs an SPI scope. */
+int64
+lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers)
+{
+	int count;
+	const Lane *lanes = lanes_get(config, &count);
+	Datum values[4];
+	bool isnull;
+
+	for (int i = 0; i < count; i++)
+	{
+		const Lane *lane = &lanes[i];
+
+		if (lane->queue == queue && lane->channel == channel &&
+			skill_compare(SKILL_SET_BYTES(lane->requires), SKILL_SET_SIZE(lane->requires), SKILL_SET_BYTES(requires),
+						  SKILL_SET_SIZE(requires)) == 0 &&
+			skill_compare(SKILL_SET_BYTES(lane->prefers), SKILL_SET_SIZE(lane->prefers), SKILL_SET_BYTES(prefers),
+						  SKILL_SET_SIZE(prefers)) == 0)
+			return lane->lane_id;
+	}
+
+	values[0] = CStringGetTextDatum(config->queues[queue].queue);
+	values[1] = CStringGetTextDatum(config->channels[channel].channel);
+	values[2] = skills_text(requires);
+	values[3] = skills_text(prefers);
+	if (kept_plan_run(&lane_insert, values, NULL, false, 0) == 0 &&
+		kept_plan_run(&lane_select, values, NULL, false, 0) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("queue \"%s\" is being changed", config->queues[queue].queue),
+				 errhint("Try again.")));
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}

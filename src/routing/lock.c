@@ -1,0 +1,146 @@
+/*
+ * lock.c
+ *	  The locks of matching, always taken in this order: queues, requests, agents, rows.
+ *
+ * A queue's lock is one advisory transaction lock whose mode says what its holder does: an arrival reads the agents and
+ * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at once,
+ * neither would see what the other left. RowExclusive and Share are the two modes of PostgreSQL's lock table that each
+ * agree with themselves and exclude each other; ShareRowExclusive excludes both and itself.
+ *
+ * The lock must stand before the first read: hence READ COMMITTED only, where the next statement sees what was
+ * committed while this one waited.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+
+#include "routing/route.h"
+
+/*
+ * routing_writes refuses to match where it cannot be right: 55000 above READ COMMITTED, 25006 where nothing can be
+ * written.
+ */
+void
+routing_writes(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s cannot run at isolation level %s", function,
+							   XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
+						errhint("Call it in a READ COMMITTED transaction: others' offers must be seen.")));
+}
+
+/* Takes an advisory transaction lock in the class of a table. */
+static void
+take(const char *table, uint32 key, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table(table), key, 2);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/* Keeps apart whoever changes where this request stands. */
+void
+request_lock(int64 request_id)
+{
+	take("assignment", (uint32) request_id, ExclusiveLock);
+}
+
+/* Returns an empty set of locks. */
+QueueLocks *
+queue_locks(const RoutingConfig *config)
+{
+	QueueLocks *locks = palloc(sizeof(QueueLocks));
+
+	locks->modes = palloc0(sizeof(LOCKMODE) * (config->queue_count + 1));
+	return locks;
+}
+
+/* Adds a queue to the locks to take. */
+void
+queue_locks_add(QueueLocks *locks, int queue, QueueLock mode)
+{
+	if (locks->modes[queue] == 0)
+		locks->modes[queue] = mode;
+	else if (locks->modes[queue] != (LOCKMODE) mode)
+		locks->modes[queue] = QUEUE_BOTH;
+}
+
+/* Adds the queues that an agent serves, who is about to be free for their requests. */
+void
+queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent)
+{
+	for (int queue = 0; queue < config->queue_count; queue++)
+	{
+		if (config_member(config, queue, agent) != NULL)
+			queue_locks_add(locks, queue, QUEUE_FREE);
+	}
+}
+
+typedef struct KeyedLock
+{
+	uint32 key;
+	LOCKMODE mode;
+} KeyedLock;
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	uint32 x = ((const KeyedLock *) a)->key;
+	uint32 y = ((const KeyedLock *) b)->key;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * queue_locks_take takes the locks, in one order for everybody, and returns the configuration as it is then.
+ *
+ * Raises 40001 where queues came or went meanwhile, because the locks are those of other queues then.
+ */
+RoutingConfig *
+queue_locks_take(RoutingConfig *config, QueueLocks *locks)
+{
+	KeyedLock *keyed = palloc(sizeof(KeyedLock) * (config->queue_count + 1));
+	uint64 generation = config->generation;
+	int queue_count = config->queue_count;
+	int count = 0;
+
+	for (int queue = 0; queue < config->queue_count; queue++)
+	{
+		const char *code = config->queues[queue].queue;
+
+		if (locks->modes[queue] == 0)
+			continue;
+		keyed[count].key = hash_bytes((const unsigned char *) code, (int) strlen(code));
+		keyed[count++].mode = locks->modes[queue];
+	}
+	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
+	for (int i = 0; i < count; i++)
+		take("waiting", keyed[i].key, keyed[i].mode);
+
+	config = routing_config();
+	if (config->generation != generation && config->queue_count != queue_count)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("the queues were changed meanwhile"),
+						errhint("Try again.")));
+	return config;
+}
+
+/* Returns the index of an agent; raises 23503 for an unknown one. */
+int
+agent_argument(const RoutingConfig *config, int64 agent_id)
+{
+	int agent = config_agent(config, agent_id);
+
+	if (agent < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("agent " INT64_FORMAT " does not exist", agent_id),
+				 errhint("Insert it into omnichannel.agent.")));
+	return agent;
+}

@@ -1,0 +1,63 @@
+/*
+ * match.h
+ *	  A request that looks for an agent, and the agents that are found for it.
+ */
+#ifndef OMNICHANNEL_ROUTING_MATCH_H
+#define OMNICHANNEL_ROUTING_MATCH_H
+
+#include "routing/config.h"
+
+typedef struct MatchRequest
+{
+	int64 request_id;
+	int64 customer_id;
+	char state[32];
+	int queue;
+	int channel;
+	int32 priority;
+	SkillSet *requires;
+	SkillSet *prefers;
+	int64 agent_id;    /* whom the request names, or 0 */
+	bool waiting;      /* stands in the table waiting */
+	int64 assigned_to; /* whom it is offered or assigned to, or 0 */
+	bool accepted;
+	TimestampTz expires_at; /* of the offer */
+	bool closed;
+	int64 lane_id;          /* where it waits or waited, or 0 */
+	TimestampTz entered_at; /* when it began to wait */
+	TimestampTz due_at;
+} MatchRequest;
+
+/* An agent, and what speaks for him. */
+typedef struct Candidate
+{
+	int agent;
+	double score;
+	double parts[SCORE_PARTS];
+	TimestampTz idle_since;
+	TimestampTz busy_until;
+	int32 used;
+	int64 contacts;
+	bool owner;
+} Candidate;
+
+/* Is told what became of each agent. */
+typedef void (*MatchCollect)(void *arg, Verdict verdict, const Candidate *candidate);
+
+typedef struct MatchResult
+{
+	Candidate *candidates; /* best first */
+	int count;
+	int64 owner_id;         /* whom the request should wait for or prefer, or 0 */
+	TimestampTz held_until; /* until when it is held for the owner, or 0 */
+} MatchResult;
+
+extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
+extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
+extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
+					   MatchCollect collect, void *arg, MatchResult *result);
+extern int match_compare(const void *left, const void *right);
+extern char *match_reason(const RoutingConfig *config, const MatchRequest *request, const Candidate *candidate,
+						  TimestampTz now);
+
+#endif /* OMNICHANNEL_ROUTING_MATCH_H */

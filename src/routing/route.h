@@ -1,0 +1,55 @@
+/*
+ * route.h
+ *	  What the files that change who has which request share: locks, offers, and a freed agent's next request.
+ */
+#ifndef OMNICHANNEL_ROUTING_ROUTE_H
+#define OMNICHANNEL_ROUTING_ROUTE_H
+
+#include "storage/lock.h"
+
+#include "routing/match.h"
+
+/*
+ * The lock of a queue. Arrivals do not disturb one another, nor do freed agents; but an arrival and a freed agent do not
+ * see each other's uncommitted change, so each waits for the other to commit.
+ */
+typedef enum QueueLock
+{
+	QUEUE_ARRIVE = RowExclusiveLock,
+	QUEUE_FREE = ShareLock,
+	QUEUE_BOTH = ShareRowExclusiveLock
+} QueueLock;
+
+/* Which queues to lock, and how: a mode or 0 for each queue of the configuration. */
+typedef struct QueueLocks
+{
+	LOCKMODE *modes;
+} QueueLocks;
+
+/* lock.c */
+extern void routing_writes(const char *function);
+extern QueueLocks *queue_locks(const RoutingConfig *config);
+extern void queue_locks_add(QueueLocks *locks, int queue, QueueLock mode);
+extern void queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent);
+extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks);
+extern void request_lock(int64 request_id);
+
+/* route.c */
+extern int64 route_request(RoutingConfig *config, MatchRequest *request);
+extern bool route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait);
+extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 owner_id);
+extern void queue_check_members(const RoutingConfig *config, int queue);
+extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at);
+extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
+
+/* serve.c */
+extern int64 serve_agent(RoutingConfig *config, int agent, bool accepted, bool all);
+
+/* work.c */
+extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
+extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
+
+/* Argument checks that the functions share. */
+extern int agent_argument(const RoutingConfig *config, int64 agent_id);
+
+#endif /* OMNICHANNEL_ROUTING_ROUTE_H */

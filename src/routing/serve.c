@@ -1,0 +1,420 @@
+/*
+ * serve.c
+ *	  Gives a free agent the request that comes first among those that suit: set_presence(), claim(), next_offer().
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "routing/route.h"
+
+SQL_FUNCTION(omnichannel_set_presence);
+SQL_FUNCTION(omnichannel_claim);
+SQL_FUNCTION(omnichannel_next_offer);
+
+/* How often next_offer() looks again, and how long it does at most. */
+#define POLL_MSECS 100
+#define WAIT_MAX USECS_PER_HOUR
+
+static KeptPlan agent_lock = {
+	.sql = "SELECT state, used, busy_until FROM " OMNI("agent_state") " WHERE agent_id = $1 FOR UPDATE",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/*
+ * What may be taken from a lane: what has waited long enough for this agent, is not held for somebody else who is
+ * present, and was not refused by him. $5 agent, $6 now, $7 the states of those who are present.
+ */
+#define SUITS(lane)                                                                                                    \
+	" w.lane_id = " lane "lane_id AND w.entered_at <= " lane "entered_before"                                          \
+	" AND (w.owner_id = 0 OR w.owner_id = $5 OR w.entered_at <= " lane "held_since OR NOT EXISTS"                      \
+	" (SELECT FROM " OMNI(                                                                                             \
+		"agent_state") " AS o WHERE o.agent_id = w.owner_id AND o.state = ANY ($7)))"                                  \
+					   " AND NOT EXISTS (SELECT FROM " OMNI(                                                           \
+						   "refusal") " AS f"                                                                          \
+									  " WHERE f.request_id = w.request_id AND f.agent_id = $5 AND f.until > $6)"       \
+									  " ORDER BY w.level DESC, w.due_at, w.entered_at, w.request_id LIMIT 1"
+
+#define LANE_ARGS                                                                                                      \
+	.nargs = 7, .argtypes = {INT8ARRAYOID, INT8ARRAYOID,   TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,                   \
+							 INT8OID,      TIMESTAMPTZOID, TEXTARRAYOID}
+
+/* The lane with the request that comes first, without a lock; $2 is what each queue's ageing adds by now. */
+static KeptPlan lane_peek = {
+	.sql =
+		"SELECT lane.lane_id"
+		" FROM unnest($1, $2, $3, $4) AS lane (lane_id, age, entered_before, held_since)"
+		" CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM " OMNI(
+			"waiting") " AS w"
+					   " WHERE" SUITS(
+						   "lane.") ") AS head"
+									" ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
+	LANE_ARGS,
+};
+
+/* Takes the first request of one lane that nobody else is taking. */
+static KeptPlan lane_take = {
+	.sql = "WITH lane AS (SELECT * FROM unnest($1, $2, $3, $4) AS u (lane_id, age, entered_before, held_since)),"
+		   " head AS MATERIALIZED (SELECT w.request_id FROM lane CROSS JOIN LATERAL (SELECT w.request_id"
+		   " FROM " OMNI("waiting") " AS w WHERE" SUITS(
+			   "lane.") " FOR UPDATE SKIP LOCKED) AS w)"
+						" DELETE FROM " OMNI(
+							"waiting") " AS w USING head WHERE w.request_id = head.request_id"
+									   " RETURNING w.request_id, w.customer_id, w.due_at, w.entered_at, w.priority",
+	LANE_ARGS,
+};
+
+static KeptPlan state_upsert = {
+	.sql =
+		"INSERT INTO " OMNI("agent_state") " AS s (agent_id, idle_since, state) VALUES ($1, $3, $2)"
+										   " ON CONFLICT (agent_id) DO UPDATE SET state = $2,"
+										   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN $3 ELSE s.idle_since END,"
+										   " busy_until = CASE WHEN $4 THEN '-infinity' ELSE s.busy_until END",
+	.nargs = 4,
+	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID, BOOLOID},
+};
+
+/* The agent's row is locked, so that no other change of his presence can come between these two. */
+static KeptPlan presence_close = {
+	.sql = "UPDATE " OMNI("presence") " SET during = CASE WHEN lower(during) < $3 THEN tstzrange(lower(during), $3)"
+									  " ELSE during END, state = CASE WHEN lower(during) < $3 THEN state ELSE $2 END"
+									  " WHERE agent_id = $1 AND upper_inf(during) AND state <> $2",
+	.nargs = 3,
+	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan presence_open = {
+	.sql =
+		"INSERT INTO " OMNI("presence") " (agent_id, state, during)"
+										" SELECT $1, $2, tstzrange($3, NULL) WHERE NOT EXISTS"
+										" (SELECT FROM " OMNI("presence") " WHERE agent_id = $1 AND upper_inf(during))",
+	.nargs = 3,
+	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan offer_select = {
+	.sql = "SELECT request_id FROM " OMNI(
+		"assignment") " WHERE agent_id = $1 AND accepted_at IS NULL AND expires_at > clock_timestamp()"
+					  " ORDER BY offered_at, request_id LIMIT 1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Lanes in the form in which the statements above take them. */
+typedef struct LaneList
+{
+	int count;
+	const Lane **lanes;
+	Datum *ids;
+	Datum *ages;
+	Datum *entered_before;
+	Datum *held_since;
+} LaneList;
+
+/* Finds the lanes that suit an agent with that much room. */
+static void
+lanes_of_agent(const RoutingConfig *config, int agent, int64 room, TimestampTz now, LaneList *list)
+{
+	int count;
+	const Lane *lanes = lanes_get(config, &count);
+
+	list->count = 0;
+	list->lanes = palloc(sizeof(Lane *) * (count + 1));
+	list->ids = palloc(sizeof(Datum) * (count + 1));
+	list->ages = palloc(sizeof(Datum) * (count + 1));
+	list->entered_before = palloc(sizeof(Datum) * (count + 1));
+	list->held_since = palloc(sizeof(Datum) * (count + 1));
+	for (int i = 0; i < count; i++)
+	{
+		const Lane *lane = &lanes[i];
+		const RoutingQueue *queue;
+		PoolMember member;
+		int64 wait;
+
+		if (lane->queue < 0 || lane->channel < 0 || config->channels[lane->channel].cost > room)
+			continue;
+		if (config_judge(config, lane->queue, lane->channel, lane->requires, lane->prefers, agent, &member) !=
+			VERDICT_CANDIDATE)
+			continue;
+		queue = &config->queues[lane->queue];
+		wait = Max(member.join_after, member.preferred ? 0 : queue->prefer_for);
+
+		/* Who waited for the lock began before what arrived meanwhile: no wait is no bound. */
+		list->lanes[list->count] = lane;
+		list->ids[list->count] = Int64GetDatum(lane->lane_id);
+		list->ages[list->count] = Int64GetDatum(queue_age(queue, now));
+		list->entered_before[list->count] = TimestampTzGetDatum(wait == 0 ? DT_NOEND : now - wait);
+		list->held_since[list->count] = TimestampTzGetDatum(now - queue->hold_for_owner);
+		list->count++;
+	}
+}
+
+static Datum
+int64_array(Datum *values, int count, Oid type)
+{
+	return PointerGetDatum(construct_array(values, count, type, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* Returns the states in which agents count as present, as text[]. */
+static Datum
+present_states(const RoutingConfig *config)
+{
+	Datum *states = palloc(sizeof(Datum) * (config->state_count + 1));
+	int count = 0;
+
+	for (int i = 0; i < config->state_count; i++)
+	{
+		if (config->states[i].present)
+			states[count++] = CStringGetTextDatum(config->states[i].state);
+	}
+	return PointerGetDatum(construct_array(states, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Runs one of the lane statements for count lanes from the first; returns the number of rows. */
+static uint64
+run_lanes(KeptPlan *plan, const RoutingConfig *config, const LaneList *list, int first, int count, int64 agent_id,
+		  TimestampTz now)
+{
+	Datum values[7];
+
+	values[0] = int64_array(&list->ids[first], count, INT8OID);
+	values[1] = int64_array(&list->ages[first], count, INT8OID);
+	values[2] = int64_array(&list->entered_before[first], count, TIMESTAMPTZOID);
+	values[3] = int64_array(&list->held_since[first], count, TIMESTAMPTZOID);
+	values[4] = Int64GetDatum(agent_id);
+	values[5] = TimestampTzGetDatum(now);
+	values[6] = present_states(config);
+	return kept_plan_run(plan, values, NULL, false, 0);
+}
+
+/* Takes the request that comes first out of the waiting ones; returns false where none suits. */
+static bool
+take_next(const RoutingConfig *config, LaneList *list, int64 agent_id, TimestampTz now, MatchRequest *request)
+{
+	while (list->count > 0)
+	{
+		const Lane *lane;
+		int best = 0;
+		bool isnull;
+
+		if (list->count > 1)
+		{
+			int64 lane_id;
+
+			if (run_lanes(&lane_peek, config, list, 0, list->count, agent_id, now) == 0)
+				return false;
+			lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+			while (list->lanes[best]->lane_id != lane_id)
+				best++;
+		}
+		lane = list->lanes[best];
+		if (run_lanes(&lane_take, config, list, best, 1, agent_id, now) == 1)
+		{
+			memset(request, 0, sizeof(*request));
+			request->request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+			request->customer_id = DatumGetInt64(spi_datum(0, 2, &isnull));
+			request->due_at = DatumGetTimestampTz(spi_datum(0, 3, &isnull));
+			request->entered_at = DatumGetTimestampTz(spi_datum(0, 4, &isnull));
+			request->priority = DatumGetInt32(spi_datum(0, 5, &isnull));
+			request->lane_id = lane->lane_id;
+			request->queue = lane->queue;
+			request->channel = lane->channel;
+			request->requires = lane->requires;
+			request->prefers = lane->prefers;
+			return true;
+		}
+
+		/* What was there is being taken by others: the other lanes are left. */
+		list->count--;
+		list->lanes[best] = list->lanes[list->count];
+		list->ids[best] = list->ids[list->count];
+		list->ages[best] = list->ages[list->count];
+		list->entered_before[best] = list->entered_before[list->count];
+		list->held_since[best] = list->held_since[list->count];
+	}
+	return false;
+}
+
+/*
+ * serve_agent gives an agent the request that comes first, and, with all, further ones while they fit; returns the id of
+ * the first one, or 0.
+ *
+ * The holder has the locks of the agent's queues. With accepted they are assigned to him at once.
+ */
+int64
+serve_agent(RoutingConfig *config, int agent, bool accepted, bool all)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int64 agent_id = config->agents[agent].agent_id;
+	Datum id = Int64GetDatum(agent_id);
+	int64 first = 0;
+	int64 used;
+	bool isnull;
+	const RoutingState *state;
+
+	if (!config->agents[agent].active || kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0)
+		return 0;
+	state = config_state(config, spi_text(0, 1, CurrentMemoryContext));
+	used = DatumGetInt32(spi_datum(0, 2, &isnull));
+	if (state == NULL || !state->available || DatumGetTimestampTz(spi_datum(0, 3, &isnull)) > now)
+		return 0;
+
+	for (;;)
+	{
+		MatchRequest request;
+		LaneList list;
+
+		CHECK_FOR_INTERRUPTS();
+		lanes_of_agent(config, agent, config->agents[agent].capacity - used, now, &list);
+		if (!take_next(config, &list, agent_id, now, &request))
+			break;
+		if (!route_offer(config, &request, agent, accepted, true))
+		{
+			/* A request that was closed without a word to the queue has just left it. */
+			MatchRequest found;
+
+			match_load(config, request.request_id, false, &found);
+			if (!found.closed)
+				elog(ERROR, "agent " INT64_FORMAT " is not as he was when his row was locked", agent_id);
+			continue;
+		}
+		used += config->channels[request.channel].cost;
+		if (first == 0)
+			first = request.request_id;
+		if (!all)
+			break;
+	}
+	return first;
+}
+
+/* set_presence(agent_id, state): the first request that the agent is offered by it, or NULL. */
+Datum
+omnichannel_set_presence(PG_FUNCTION_ARGS)
+{
+	int64 agent_id = PG_GETARG_INT64(0);
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	RoutingConfig *config;
+	const RoutingState *state;
+	Datum values[4];
+	SpiScope scope;
+	bool available;
+	int64 request_id = 0;
+	int agent;
+
+	routing_writes("set_presence()");
+	config = routing_config();
+	agent = agent_argument(config, agent_id);
+	state = config_state(config, name);
+	if (state == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("presence state \"%s\" does not exist", name),
+						errhint("The table omnichannel.presence_state lists them, as in available and break.")));
+	available = state->available;
+	if (available && !config->agents[agent].active)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("agent " INT64_FORMAT " is inactive", agent_id),
+						errhint("Set agent.active first.")));
+
+	spi_scope_begin(&scope, false);
+	if (available)
+	{
+		QueueLocks *locks = queue_locks(config);
+
+		queue_locks_add_agent(config, locks, agent);
+		config = queue_locks_take(config, locks);
+		agent = agent_argument(config, agent_id);
+	}
+	values[0] = Int64GetDatum(agent_id);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = TimestampTzGetDatum(now);
+	values[3] = BoolGetDatum(available);
+	(void) kept_plan_run(&state_upsert, values, NULL, false, 0);
+	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
+	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
+	if (available)
+		request_id = serve_agent(config, agent, false, true);
+	spi_scope_end(&scope);
+
+	if (request_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(request_id);
+}
+
+/* claim(agent_id): the request that the agent now works on, or NULL where none suits. */
+Datum
+omnichannel_claim(PG_FUNCTION_ARGS)
+{
+	int64 agent_id = PG_GETARG_INT64(0);
+	RoutingConfig *config;
+	QueueLocks *locks;
+	SpiScope scope;
+	int64 request_id;
+	int agent;
+
+	routing_writes("claim()");
+	config = routing_config();
+	agent = agent_argument(config, agent_id);
+	spi_scope_begin(&scope, false);
+	locks = queue_locks(config);
+	queue_locks_add_agent(config, locks, agent);
+	config = queue_locks_take(config, locks);
+	request_id = serve_agent(config, agent_argument(config, agent_id), true, false);
+	spi_scope_end(&scope);
+
+	if (request_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(request_id);
+}
+
+/* Returns the agent's oldest offer that can be accepted, or 0, as of now. */
+static int64
+offer_of_agent(int64 agent_id)
+{
+	Datum id = Int64GetDatum(agent_id);
+	int64 request_id = 0;
+	SpiScope scope;
+	bool isnull;
+
+	spi_scope_begin(&scope, false);
+	if (kept_plan_run(&offer_select, &id, NULL, false, 0) > 0)
+		request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	spi_scope_end(&scope);
+	return request_id;
+}
+
+/* next_offer(agent_id, wait): the oldest request that is offered to the agent, waited for, or NULL. */
+Datum
+omnichannel_next_offer(PG_FUNCTION_ARGS)
+{
+	int64 agent_id = PG_GETARG_INT64(0);
+	int64 wait = interval_usecs(PG_GETARG_INTERVAL_P(1));
+	TimestampTz end;
+	int64 request_id;
+
+	routing_writes("next_offer()");
+	if (wait < 0 || wait > WAIT_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot wait for that long"),
+						errhint("Wait between 0 and 1 hour.")));
+	(void) agent_argument(routing_config(), agent_id);
+
+	end = GetCurrentTimestamp() + wait;
+	while ((request_id = offer_of_agent(agent_id)) == 0 && GetCurrentTimestamp() < end)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MSECS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (request_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(request_id);
+}

@@ -1,0 +1,252 @@
+/*
+ * sweep.c
+ *	  The net below the matching: what only time changes, found by tick_queues().
+ *
+ * Offers expire, holds for owners and preferences end, further helpers join, wrap-ups end, requests overflow, and
+ * requests are closed without a word to the queue. What is due is looked for first, then all locks are taken in their
+ * order, then each is looked at again under them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "routing/route.h"
+
+SQL_FUNCTION(omnichannel_tick_queues);
+
+/* One call does not hold the locks for more than this much work of each kind. */
+#define BATCH_SQL "1000"
+
+static KeptPlan expired_select = {
+	.sql = "SELECT request_id FROM " OMNI("assignment") " WHERE accepted_at IS NULL AND expires_at <= $1"
+														" ORDER BY expires_at, request_id LIMIT " BATCH_SQL,
+	.nargs = 1,
+	.argtypes = {TIMESTAMPTZOID},
+};
+
+/* Whose request was closed by a plain UPDATE. */
+static KeptPlan closed_select = {
+	.sql = "SELECT a.request_id FROM " OMNI("assignment") " AS a JOIN " OMNI(
+		"request") " AS q"
+				   " ON q.request_id = a.request_id AND q.customer_id = a.customer_id WHERE q.closed_at IS NOT NULL"
+				   " ORDER BY a.request_id LIMIT " BATCH_SQL,
+};
+
+static KeptPlan overflow_select = {
+	.sql = "SELECT w.request_id FROM " OMNI("lane") " AS l JOIN " OMNI(
+		"waiting") " AS w USING (lane_id)"
+				   " WHERE l.queue = $1 AND w.entered_at <= $2 ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
+	.nargs = 2,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan overflow_move = {
+	.sql = "UPDATE " OMNI("request") " SET queue = $3 WHERE request_id = $1 AND customer_id = $2",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TEXTOID},
+};
+
+/* Those who could take something, the longest idle first, unless nobody waits. */
+static KeptPlan free_select = {
+	.sql = "SELECT s.agent_id FROM " OMNI("agent_state") " AS s JOIN " OMNI(
+		"agent") " AS a USING (agent_id)"
+				 " JOIN " OMNI(
+					 "presence_state") " AS p USING (state)"
+									   " WHERE p.available AND s.busy_until <= $1 AND a.active AND s.used < a.capacity"
+									   " AND EXISTS (SELECT FROM " OMNI(
+										   "waiting") ") ORDER BY s.idle_since, s.agent_id",
+	.nargs = 1,
+	.argtypes = {TIMESTAMPTZOID},
+};
+
+static KeptPlan clear_refusals = {
+	.sql = "WITH places AS (DELETE FROM " OMNI("kept_place") " WHERE until <= $1)"
+															 " DELETE FROM " OMNI("refusal") " WHERE until <= $1",
+	.nargs = 1,
+	.argtypes = {TIMESTAMPTZOID},
+};
+
+/* Ids found before the locks were taken. */
+typedef struct IdList
+{
+	int64 *ids;
+	int count;
+} IdList;
+
+/* Appends the ids of the last result, which has so many rows. */
+static void
+append_ids(IdList *list, uint64 count)
+{
+	bool isnull;
+
+	if (list->ids == NULL)
+		list->ids = palloc(sizeof(int64) * (count + 1));
+	else
+		list->ids = repalloc(list->ids, sizeof(int64) * (list->count + count + 1));
+	for (uint64 row = 0; row < count; row++)
+		list->ids[list->count++] = DatumGetInt64(spi_datum(row, 1, &isnull));
+}
+
+/* Adds the locks for ending an assignment or moving a request. */
+static void
+add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *list, bool overflow)
+{
+	for (int i = 0; i < list->count; i++)
+	{
+		MatchRequest request;
+		int agent;
+
+		CHECK_FOR_INTERRUPTS();
+		match_load(config, list->ids[i], false, &request);
+		if (request.queue >= 0)
+			queue_locks_add(locks, request.queue, QUEUE_BOTH);
+		if (request.queue >= 0 && overflow && config->queues[request.queue].overflow >= 0)
+			queue_locks_add(locks, config->queues[request.queue].overflow, QUEUE_BOTH);
+		agent = request.assigned_to == 0 ? -1 : config_agent(config, request.assigned_to);
+		if (agent >= 0)
+			queue_locks_add_agent(config, locks, agent);
+	}
+}
+
+/* Whether all of an agent's queues are among the locks held, so that he can be served. */
+static bool
+can_serve(const RoutingConfig *config, const QueueLocks *locks, int agent)
+{
+	for (int queue = 0; queue < config->queue_count; queue++)
+	{
+		if (config_member(config, queue, agent) != NULL && locks->modes[queue] == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Takes back the offers that have expired and ends the work on requests that were closed; returns how many. */
+static int
+end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdue, IdList *freed)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int done = 0;
+
+	for (int i = 0; i < overdue->count; i++)
+	{
+		MatchRequest request;
+		int64 agent_id;
+
+		CHECK_FOR_INTERRUPTS();
+		request_lock(overdue->ids[i]);
+		match_load(config, overdue->ids[i], false, &request);
+		agent_id = request.assigned_to;
+		if (agent_id == 0 || (!request.closed && (request.accepted || request.expires_at > now)))
+			continue;
+		if (request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH)
+			continue;
+		work_end(config, &request, request.closed ? "finished" : "expired", !request.closed);
+		if (!request.closed)
+			(void) route_request(config, &request);
+		freed->ids[freed->count++] = agent_id;
+		done++;
+	}
+	return done;
+}
+
+/* Moves the requests that have waited too long to the next queue; returns how many. */
+static int
+move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int done = 0;
+
+	for (int i = 0; i < late->count; i++)
+	{
+		MatchRequest request;
+		const RoutingQueue *queue;
+		Datum values[3];
+
+		CHECK_FOR_INTERRUPTS();
+		request_lock(late->ids[i]);
+		match_load(config, late->ids[i], false, &request);
+		if (!request.waiting || request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH)
+			continue;
+		queue = &config->queues[request.queue];
+		if (queue->overflow < 0 || now - request.entered_at < queue->overflow_after ||
+			locks->modes[queue->overflow] != QUEUE_BOTH)
+			continue;
+		work_leave_queue(&request, DT_NOBEGIN);
+		if (!request.closed)
+		{
+			values[0] = Int64GetDatum(request.request_id);
+			values[1] = Int64GetDatum(request.customer_id);
+			values[2] = CStringGetTextDatum(config->queues[queue->overflow].queue);
+			(void) kept_plan_run(&overflow_move, values, NULL, false, 0);
+			request.queue = queue->overflow;
+			(void) route_request(config, &request);
+		}
+		done++;
+	}
+	return done;
+}
+
+/* tick_queues(): does what only time makes due; returns how many requests it moved. */
+Datum
+omnichannel_tick_queues(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Datum time = TimestampTzGetDatum(now);
+	IdList overdue = {0};
+	IdList late = {0};
+	IdList idle = {0};
+	IdList freed = {0};
+	RoutingConfig *config;
+	QueueLocks *locks;
+	SpiScope scope;
+	int64 done;
+
+	routing_writes("tick_queues()");
+	config = routing_config();
+	spi_scope_begin(&scope, false);
+
+	append_ids(&overdue, kept_plan_run(&expired_select, &time, NULL, false, 0));
+	append_ids(&overdue, kept_plan_run(&closed_select, NULL, NULL, false, 0));
+	for (int i = 0; i < config->queue_count; i++)
+	{
+		Datum values[2];
+
+		if (config->queues[i].overflow < 0)
+			continue;
+		values[0] = CStringGetTextDatum(config->queues[i].queue);
+		values[1] = TimestampTzGetDatum(now - config->queues[i].overflow_after);
+		append_ids(&late, kept_plan_run(&overflow_select, values, NULL, false, 0));
+	}
+	append_ids(&idle, kept_plan_run(&free_select, &time, NULL, false, 0));
+
+	locks = queue_locks(config);
+	add_request_locks(config, locks, &overdue, false);
+	add_request_locks(config, locks, &late, true);
+	for (int i = 0; i < idle.count; i++)
+	{
+		int agent = config_agent(config, idle.ids[i]);
+
+		if (agent >= 0)
+			queue_locks_add_agent(config, locks, agent);
+	}
+	config = queue_locks_take(config, locks);
+
+	freed.ids = palloc(sizeof(int64) * (overdue.count + 1));
+	done = end_overdue(config, locks, &overdue, &freed);
+	done += move_overflow(config, locks, &late);
+	for (int i = 0; i < freed.count + idle.count; i++)
+	{
+		int agent = config_agent(config, i < freed.count ? freed.ids[i] : idle.ids[i - freed.count]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (agent >= 0 && can_serve(config, locks, agent) && serve_agent(config, agent, false, true) != 0)
+			done++;
+	}
+	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
+	spi_scope_end(&scope);
+	PG_RETURN_INT64(done);
+}

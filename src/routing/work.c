@@ -1,0 +1,498 @@
+/*
+ * work.c
+ *	  What happens to a request after it was offered: accepted, declined, transferred, released, abandoned.
+ *
+ * Whatever frees an agent gives him his next request in the same transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "request/request.h"
+#include "routing/route.h"
+#include "routing/routing.h"
+
+SQL_FUNCTION(omnichannel_accept_request);
+SQL_FUNCTION(omnichannel_decline_request);
+SQL_FUNCTION(omnichannel_transfer_request);
+SQL_FUNCTION(omnichannel_release_request);
+SQL_FUNCTION(omnichannel_abandon_request);
+SQL_FUNCTION(omnichannel_request_callback);
+
+static KeptPlan accept = {
+	.sql = "WITH accepted AS (UPDATE " OMNI(
+		"assignment") " SET accepted_at = $3, expires_at = 'infinity'"
+					  " WHERE request_id = $1 AND agent_id = $2 AND accepted_at IS NULL AND expires_at > $3"
+					  " RETURNING customer_id)"
+					  " UPDATE " OMNI(
+						  "request") " AS q SET state = 'assigned' FROM accepted"
+									 " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+};
+
+static KeptPlan assignment_select = {
+	.sql = "SELECT agent_id, accepted_at IS NOT NULL, expires_at FROM " OMNI("assignment") " WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan assignment_end = {
+	.sql = "WITH ended AS (DELETE FROM " OMNI(
+		"assignment") " WHERE request_id = $1 RETURNING *),"
+					  " freed AS (UPDATE " OMNI(
+						  "agent_state") " AS s SET used = s.used - e.cost, idle_since = $2,"
+										 " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
+										 " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
+										 " refused AS (INSERT INTO " OMNI(
+											 "refusal") " AS f (request_id, agent_id, until)"
+														" SELECT e.request_id, e.agent_id, $5 FROM ended AS e WHERE $5 > $2"
+														" ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
+														" INSERT INTO " OMNI(
+															"assignment_history") " (request_id, customer_id, agent_id, queue, channel, entered_at,"
+																				  " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
+																				  " l.channel, e.entered_at, e.offered_at, e.accepted_at, $2, $3 FROM ended AS e"
+																				  " JOIN " OMNI(
+																					  "lane") " AS l USING (lane_id)",
+	.nargs = 5,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan leave_queue = {
+	.sql = "WITH gone AS (DELETE FROM " OMNI(
+		"waiting") " WHERE request_id = $1)"
+				   " INSERT INTO " OMNI(
+					   "kept_place") " (request_id, entered_at, until) SELECT $1, $2, $3"
+									 " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3",
+	.nargs = 4,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan request_change = {
+	.sql = "UPDATE " OMNI("request") " SET state = coalesce($3, state), queue = coalesce($4, queue),"
+									 " channel = coalesce($5, channel),"
+									 " requires = coalesce(CAST($6 AS " OMNI(
+										 "skill_set") "), requires),"
+													  " prefers = coalesce(CAST($7 AS " OMNI(
+														  "skill_set") "), prefers)"
+																	   " WHERE request_id = $1 AND customer_id = $2",
+	.nargs = 7,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+/*
+ * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse, keeps
+ * the request from coming back to him at once.
+ *
+ * The holder has the locks of the agent's queues and the request's. The request is left without an agent.
+ */
+void
+work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
+	Datum values[5];
+
+	values[0] = Int64GetDatum(request->request_id);
+	values[1] = TimestampTzGetDatum(now);
+	values[2] = CStringGetTextDatum(outcome);
+	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
+	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + queue->decline_for);
+	(void) kept_plan_run(&assignment_end, values, NULL, false, 0);
+	request->assigned_to = 0;
+	request->accepted = false;
+	request->agent_id = 0;
+}
+
+/* Takes a request out of the queue; its place is kept until then where that is to come. */
+void
+work_leave_queue(MatchRequest *request, TimestampTz keep_until)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Datum values[4] = {Int64GetDatum(request->request_id), TimestampTzGetDatum(request->entered_at),
+					   TimestampTzGetDatum(keep_until), TimestampTzGetDatum(now)};
+
+	(void) kept_plan_run(&leave_queue, values, NULL, false, 0);
+	request->waiting = false;
+}
+
+/* Changes the columns that are given. */
+static void
+change_request(const MatchRequest *request, const char *state, const char *queue, const char *channel,
+			   const char *requires, const char *prefers)
+{
+	const char *columns[5] = {state, queue, channel, requires, prefers};
+	Datum values[7];
+	char nulls[7] = "       ";
+
+	values[0] = Int64GetDatum(request->request_id);
+	values[1] = Int64GetDatum(request->customer_id);
+	for (int i = 0; i < 5; i++)
+	{
+		values[2 + i] = columns[i] == NULL ? (Datum) 0 : CStringGetTextDatum(columns[i]);
+		nulls[2 + i] = columns[i] == NULL ? 'n' : ' ';
+	}
+	(void) kept_plan_run(&request_change, values, nulls, false, 0);
+}
+
+/*
+ * Takes the locks for ending what an agent does with a request, and reads the request under them.
+ *
+ * The queue to which the request may go next is locked for its arrival, the agent's queues for him.
+ */
+static RoutingConfig *
+lock_work(RoutingConfig *config, int64 request_id, const char *to_queue, MatchRequest *request)
+{
+	QueueLocks *locks = queue_locks(config);
+	int64 agent_id;
+	int queue;
+	int agent;
+
+	match_load(config, request_id, false, request);
+	agent_id = request->assigned_to;
+	queue = request->queue;
+	agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
+	if (queue >= 0)
+		queue_locks_add(locks, queue, QUEUE_ARRIVE);
+	if (to_queue != NULL)
+	{
+		int target = config_queue(config, to_queue);
+
+		if (target < 0)
+			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("queue \"%s\" does not exist", to_queue),
+							errhint("Insert it into omnichannel.queue.")));
+		queue_locks_add(locks, target, QUEUE_ARRIVE);
+	}
+	if (agent >= 0)
+		queue_locks_add_agent(config, locks, agent);
+	config = queue_locks_take(config, locks);
+	request_lock(request_id);
+	match_load(config, request_id, false, request);
+	if (request->assigned_to != agent_id || request->queue != queue)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("request " INT64_FORMAT " was changed meanwhile", request_id), errhint("Try again.")));
+	return config;
+}
+
+/* Gives a freed agent what comes next; returns the id of that request, or 0. */
+static int64
+serve_freed(RoutingConfig *config, int64 agent_id)
+{
+	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
+
+	return agent < 0 ? 0 : serve_agent(config, agent, false, true);
+}
+
+/* Raises 55000 because a request is not offered to an agent. */
+static void
+not_offered(int64 request_id, int64 agent_id, const char *why)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("request " INT64_FORMAT " is not offered to agent " INT64_FORMAT, request_id, agent_id),
+					errdetail("%s", why), errhint("next_offer(agent_id) returns what is offered to an agent.")));
+}
+
+/* Returns why a request is not offered to an agent, or NULL where it is; accepted tells whether he has it already. */
+static const char *
+why_not_offered(int64 request_id, int64 agent_id, bool *accepted)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Datum id = Int64GetDatum(request_id);
+	bool isnull;
+
+	*accepted = false;
+	if (kept_plan_run(&assignment_select, &id, NULL, false, 0) == 0)
+		return "It is offered to nobody.";
+	if (DatumGetInt64(spi_datum(0, 1, &isnull)) != agent_id)
+		return psprintf("It is with agent " INT64_FORMAT ".", DatumGetInt64(spi_datum(0, 1, &isnull)));
+	*accepted = DatumGetBool(spi_datum(0, 2, &isnull));
+	if (!*accepted && DatumGetTimestampTz(spi_datum(0, 3, &isnull)) <= now)
+		return "The offer has expired.";
+	return NULL;
+}
+
+/* accept_request(request_id, agent_id): the agent takes what is offered to him; a second time changes nothing. */
+Datum
+omnichannel_accept_request(PG_FUNCTION_ARGS)
+{
+	int64 request_id = PG_GETARG_INT64(0);
+	int64 agent_id = PG_GETARG_INT64(1);
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id), TimestampTzGetDatum(now)};
+	SpiScope scope;
+
+	routing_writes("accept_request()");
+	(void) agent_argument(routing_config(), agent_id);
+	spi_scope_begin(&scope, false);
+	request_lock(request_id);
+	if (kept_plan_run(&accept, values, NULL, false, 0) == 0)
+	{
+		bool accepted;
+		const char *why = why_not_offered(request_id, agent_id, &accepted);
+
+		if (!accepted)
+			not_offered(request_id, agent_id, why == NULL ? "It was closed." : why);
+	}
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
+}
+
+/* decline_request(request_id, agent_id): the agent to whom it is offered instead, or NULL where it waits. */
+Datum
+omnichannel_decline_request(PG_FUNCTION_ARGS)
+{
+	int64 request_id = PG_GETARG_INT64(0);
+	int64 agent_id = PG_GETARG_INT64(1);
+	RoutingConfig *config;
+	MatchRequest request;
+	SpiScope scope;
+	bool accepted;
+	const char *why;
+	int64 next;
+
+	routing_writes("decline_request()");
+	config = routing_config();
+	(void) agent_argument(config, agent_id);
+	spi_scope_begin(&scope, false);
+	config = lock_work(config, request_id, NULL, &request);
+	why = why_not_offered(request_id, agent_id, &accepted);
+	if (why != NULL || accepted)
+		not_offered(request_id, agent_id,
+					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
+	work_end(config, &request, "declined", true);
+	next = route_request(config, &request);
+	(void) serve_freed(config, agent_id);
+	spi_scope_end(&scope);
+
+	if (next == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next);
+}
+
+/* Offers a request to a colleague whom its agent has named; raises 55000 where that one cannot take it. */
+static void
+offer_to_colleague(const RoutingConfig *config, const MatchRequest *request, int64 agent_id)
+{
+	int agent = agent_argument(config, agent_id);
+	const char *why = NULL;
+
+	if (!config->agents[agent].active)
+		why = "The agent is inactive.";
+	else if (config->fluency[(size_t) agent * config->channel_count + request->channel] == 0)
+		why = psprintf("The agent does not work in channel %s.", config->channels[request->channel].channel);
+	else if (!route_offer(config, request, agent, false, true))
+		why = "The agent is not available or has no room.";
+	if (why != NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("agent " INT64_FORMAT " cannot take request " INT64_FORMAT " now", agent_id,
+							   request->request_id),
+						errdetail("%s", why), errhint("Transfer it to a queue, where it waits for an agent.")));
+}
+
+/* Returns a text argument, or NULL. */
+static char *
+text_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+/* transfer_request(request_id, queue, agent_id, requires, prefers): the agent to whom it is offered, or NULL. */
+Datum
+omnichannel_transfer_request(PG_FUNCTION_ARGS)
+{
+	char *queue = text_argument(fcinfo, 1);
+	int64 to_agent = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
+	char *requires = text_argument(fcinfo, 3);
+	char *prefers = text_argument(fcinfo, 4);
+	RoutingConfig *config;
+	MatchRequest request;
+	SpiScope scope;
+	int64 from_agent;
+	int64 next;
+
+	routing_writes("transfer_request()");
+	if (PG_ARGISNULL(0) || (queue == NULL && to_agent == 0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("transfer_request() needs a request and a queue or an agent"),
+						errhint("For example transfer_request(17, queue => 'billing').")));
+	config = routing_config();
+	if (to_agent != 0)
+		(void) agent_argument(config, to_agent);
+	if (requires != NULL)
+		(void) skill_set_from_text(requires);
+	if (prefers != NULL)
+		(void) skill_set_from_text(prefers);
+
+	spi_scope_begin(&scope, false);
+	config = lock_work(config, PG_GETARG_INT64(0), queue, &request);
+	if (request.closed)
+		match_read(config, request.request_id, false, &request);
+	from_agent = request.assigned_to;
+	if (from_agent != 0 && from_agent == to_agent)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("request " INT64_FORMAT " is with agent " INT64_FORMAT " already", request.request_id,
+							   to_agent),
+						errhint("Transfer it to another agent or to a queue.")));
+	if (from_agent != 0)
+		work_end(config, &request, "transferred", true);
+	change_request(&request, NULL, queue, NULL, requires, prefers);
+	{
+		TimestampTz entered_at = request.entered_at;
+		TimestampTz due_at = request.due_at;
+
+		/* It keeps its age. */
+		match_read(config, request.request_id, false, &request);
+		request.entered_at = entered_at;
+		request.due_at = due_at;
+		request.agent_id = 0;
+	}
+	if (to_agent != 0)
+	{
+		offer_to_colleague(config, &request, to_agent);
+		next = to_agent;
+	}
+	else
+	{
+		queue_check_members(config, request.queue);
+		if (request.waiting)
+			work_leave_queue(&request, DT_NOBEGIN);
+		next = route_request(config, &request);
+	}
+	(void) serve_freed(config, from_agent);
+	spi_scope_end(&scope);
+
+	if (next == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next);
+}
+
+/* Ends what routing has to do with a request; returns the freed agent's next request, or 0. */
+static int64
+release(RoutingConfig *config, int64 request_id, const char *state)
+{
+	MatchRequest request;
+	int64 agent_id;
+
+	config = lock_work(config, request_id, NULL, &request);
+	agent_id = request.assigned_to;
+	if (agent_id != 0)
+		work_end(config, &request, "finished", false);
+	if (request.waiting)
+		work_leave_queue(&request, DT_NOBEGIN);
+	if (state != NULL)
+		change_request(&request, state, NULL, NULL, NULL, NULL);
+	return serve_freed(config, agent_id);
+}
+
+/*
+ * routing_release ends what routing has to do with a request: it leaves the queue, or its agent is freed and given the
+ * next one. The request's own row is not touched.
+ *
+ * Call it before the request's row is locked: agents are locked before requests. Needs an SPI scope that may write the
+ * tables of this room. Does nothing where no agent has the request and it does not wait; otherwise raises 55000 above
+ * READ COMMITTED.
+ */
+void
+routing_release(int64 request_id)
+{
+	RoutingConfig *config = routing_config();
+	MatchRequest request;
+
+	match_load(config, request_id, false, &request);
+	if (request.assigned_to == 0 && !request.waiting)
+		return;
+	routing_writes("the end of a request with an agent");
+	(void) release(config, request_id, NULL);
+}
+
+/* release_request(request_id, state): the request that the freed agent is offered next, or NULL. */
+Datum
+omnichannel_release_request(PG_FUNCTION_ARGS)
+{
+	char *state = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	SpiScope scope;
+	int64 next;
+
+	routing_writes("release_request()");
+	if (strcmp(state, "waiting_customer") != 0 && strcmp(state, "done") != 0 && strcmp(state, "cancelled") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no state without an agent", state),
+						errhint("Release a request as waiting_customer, done or cancelled.")));
+	spi_scope_begin(&scope, false);
+	next = release(routing_config(), PG_GETARG_INT64(0), state);
+	spi_scope_end(&scope);
+	if (next == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next);
+}
+
+/* abandon_request(request_id, keep_for): the customer has left the queue; comes back before then to the same place. */
+Datum
+omnichannel_abandon_request(PG_FUNCTION_ARGS)
+{
+	int64 keep_for = interval_usecs(PG_GETARG_INTERVAL_P(1));
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	RoutingConfig *config;
+	MatchRequest request;
+	SpiScope scope;
+	int64 agent_id;
+
+	routing_writes("abandon_request()");
+	if (keep_for < 0 || keep_for > 366 * USECS_PER_DAY)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a place cannot be kept for that long"),
+						errhint("Keep it between 0 and 366 days.")));
+	spi_scope_begin(&scope, false);
+	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
+	if (request.accepted || !(request.waiting || request.assigned_to != 0))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
+						errhint("release_request() ends the work of its agent.")));
+	agent_id = request.assigned_to;
+	if (agent_id != 0)
+		work_end(config, &request, "abandoned", false);
+
+	/* An offer goes back before the customer is waited for: the states say so. */
+	if (agent_id != 0)
+		route_enqueue(config, &request, 0);
+	work_leave_queue(&request, now + keep_for);
+	change_request(&request, "waiting_customer", NULL, NULL, NULL, NULL);
+	(void) serve_freed(config, agent_id);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
+}
+
+/* request_callback(request_id, channel): the agent to whom it is offered, or NULL where it keeps its place. */
+Datum
+omnichannel_request_callback(PG_FUNCTION_ARGS)
+{
+	char *channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	RoutingConfig *config;
+	MatchRequest request;
+	SpiScope scope;
+	int64 next;
+	int found;
+
+	routing_writes("request_callback()");
+	spi_scope_begin(&scope, false);
+	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
+	found = config_channel(config, channel);
+	if (found < 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("channel \"%s\" does not exist", channel),
+						errhint("Insert it into omnichannel.channel.")));
+	if (request.assigned_to != 0 || request.closed || request.queue < 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
+						errhint("Whoever waits in a queue can be called back.")));
+	change_request(&request, NULL, NULL, channel, NULL, NULL);
+	request.channel = found;
+	if (request.waiting)
+		work_leave_queue(&request, DT_NOBEGIN);
+	next = route_request(config, &request);
+	spi_scope_end(&scope);
+
+	if (next == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(next);
+}
