@@ -34,6 +34,12 @@
 #define ereturn(context, dummy_value, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
+/* make_range() learned to report errors softly in 16. */
+#if PG_VERSION_NUM < 160000
+#include "utils/rangetypes.h"
+#define make_range(typcache, lower, upper, empty, escontext) make_range(typcache, lower, upper, empty)
+#endif
+
 /*
  * Declares a function that SQL calls. Under hidden visibility the symbol itself must be exported too, which
  * PG_FUNCTION_INFO_V1 does from 16 on only.

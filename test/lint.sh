@@ -52,7 +52,7 @@ clang_formatted() {
 
 narrow_lines() {
 	for file in $(c_files); do
-		expand -t 4 "$file" | awk -v file="$file" 'length > 120 {print file ":" NR ": " length " columns, more than 120"}'
+		expand -t 4 "$file" | awk -v file="$file" 'length > 120 && !/^\/\* sources:/ {print file ":" NR ": " length " columns, more than 120"}'
 	done | nothing
 }
 

@@ -73,11 +73,11 @@ static ConfigCache calendar_cache = {
 };
 
 static KeptPlan select_calendars = {
-	.sql = "SELECT calendar, time_zone, hours FROM " OMNI("calendar"),
+	.sql = "SELECT calendar, time_zone, hours FROM omnichannel.calendar",
 };
 
 static KeptPlan select_exceptions = {
-	.sql = "SELECT calendar, during, open FROM " OMNI("calendar_exception") " ORDER BY calendar",
+	.sql = "SELECT calendar, during, open FROM omnichannel.calendar_exception ORDER BY calendar",
 };
 
 static ZoneEntry *zones = NULL;

@@ -79,7 +79,7 @@ collect_days(CalendarRef calendar, TimestampTz start, int32 days, const Calendar
 {
 	int64 at = start;
 
-	for (int32 i = 1; i <= Abs(days); i++)
+	for (int32 i = 1; i <= abs(days); i++)
 	{
 		int64 next;
 

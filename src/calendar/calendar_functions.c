@@ -113,7 +113,7 @@ instants_range(TimestampTz from, TimestampTz to)
 	RangeBound lower = {.val = TimestampTzGetDatum(from), .inclusive = true, .lower = true};
 	RangeBound upper = {.val = TimestampTzGetDatum(to), .inclusive = from == to};
 
-	return RangeTypePGetDatum(make_range(type, &lower, &upper, false));
+	return RangeTypePGetDatum(make_range(type, &lower, &upper, false, NULL));
 }
 
 /* Prepares the tuplestore of a function that returns a set of tstzrange. */
@@ -147,7 +147,8 @@ return_periods(FunctionCallInfo fcinfo, CalendarRef calendar)
 	if (TIMESTAMP_NOT_FINITE(from) || TIMESTAMP_NOT_FINITE(to))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("working periods without a finite %s are endless", TIMESTAMP_NOT_FINITE(from) ? "start" : "end"),
+				 errmsg("working periods without a finite %s are endless",
+						TIMESTAMP_NOT_FINITE(from) ? "start" : "end"),
 				 errhint("Give finite times.")));
 	while (timeline_next_spell(calendar.timeline, from, to, &spell))
 	{

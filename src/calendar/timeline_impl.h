@@ -24,7 +24,8 @@
 
 /*
  * The open units of a stretch of 189 days, as runs: spells in microseconds, or single working days.
- * before[i] is the sum of the runs before run i, and before[count] of all, so that run i is as long as their difference.
+ * before[i] is the sum of the runs before run i, and before[count] of all, so that run i is as long as their
+ * difference.
  */
 typedef struct Chunk
 {

@@ -158,7 +158,8 @@ customer_missing(int64 customer_id)
 }
 
 /*
- * customer_match_many sets customer_id of each lookup, before merges, by kind and value (in normal form) or by customer_id.
+ * customer_match_many sets customer_id of each lookup, before merges, by kind and value (in normal form) or by
+ * customer_id.
  *
  * Unknown identities become new customers. Needs an SPI scope. Raises 23503 for an id that is no customer, and 40001 as
  * customer_match() does.

@@ -3,9 +3,9 @@
  * timeline.c
  *	  The engine of working time against a slow and obvious one, which walks minute by minute.
  *
- * The input makes a zone with a few changes, a week, exceptions and questions, somewhere between 4713 BC and 294276. The
- * walker asks of each minute whether it lies in a spell of one of the days around it. It is slow: of the inputs, those
- * whose hash is a multiple of WALKED are walked.
+ * The input makes a zone with a few changes, a week, exceptions and questions, somewhere between 4713 BC and 294276.
+ * The walker asks of each minute whether it lies in a spell of one of the days around it. It is slow: of the inputs,
+ * those whose hash is a multiple of WALKED are walked.
  */
 #include "calendar/timeline.h"
 
