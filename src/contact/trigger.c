@@ -149,6 +149,8 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 			if (count == BATCH_ROWS || bytes >= BATCH_BYTES)
 				break;
 		}
+		/* A row that the store read from disk lies in the batch's memory. */
+		ExecClearTuple(reader);
 		if (count > 0)
 			log_rows(write, rows, count);
 		MemoryContextSwitchTo(old);

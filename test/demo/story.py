@@ -189,7 +189,7 @@ def main():
 SET_UP = [
     """CREATE SCHEMA mail; CREATE SCHEMA chat; CREATE SCHEMA pbx; CREATE SCHEMA desk""",
     """CREATE TABLE mail.message (message_id bigserial PRIMARY KEY, sender text, subject text, received timestamptz,
-        answered_by bigint, direction text GENERATED ALWAYS AS (CASE WHEN answered_by IS NULL THEN 'in' ELSE 'out' END) STORED)""",
+        answered_by bigint, direction text GENERATED ALWAYS AS (CASE WHEN answered_by IS NULL THEN 'inbound' ELSE 'outbound' END) STORED)""",
     """CREATE TABLE chat.line (line_id bigserial PRIMARY KEY, login text, who text, said text, at timestamptz)""",
     """CREATE TABLE pbx.call (call_id bigserial PRIMARY KEY, caller text, began timestamptz, ended_how text)""",
     """CREATE TABLE desk.visit (visit_id bigserial PRIMARY KEY, member_card text, at timestamptz, note text)""",
@@ -211,13 +211,13 @@ SET_UP = [
     """INSERT INTO omnichannel.identity (kind, value, customer_id) VALUES ('email', 'anna.nowak@example.com', 1001),
         ('phone', '+48600100200', 1001), ('member_card', 'R-1001', 1001)""",
     """INSERT INTO omnichannel.segment_member (customer_id, segment) VALUES (1001, 'member')""",
-    """SELECT omnichannel.track('mail.message', channel => 'email', customer => '{sender}', customer_kind => 'email',
+    """SELECT omnichannel.track('mail.message', channel => 'email', customer => '{sender}', kind => 'email',
         direction => '{direction}', occurred_at => '{received}', agent => '{answered_by}', subject => '{subject}')""",
-    """SELECT omnichannel.track('chat.line', channel => 'chat', customer => '{login}', customer_kind => 'email',
+    """SELECT omnichannel.track('chat.line', channel => 'chat', customer => '{login}', kind => 'email',
         occurred_at => '{at}', body => '{said}')""",
-    """SELECT omnichannel.track('pbx.call', channel => 'phone', customer => '{caller}', customer_kind => 'phone',
+    """SELECT omnichannel.track('pbx.call', channel => 'phone', customer => '{caller}', kind => 'phone',
         occurred_at => '{began}', outcome => '{ended_how}')""",
-    """SELECT omnichannel.track('desk.visit', channel => 'branch', customer => '{member_card}', customer_kind => 'member_card',
+    """SELECT omnichannel.track('desk.visit', channel => 'branch', customer => '{member_card}', kind => 'member_card',
         occurred_at => '{at}', body => '{note}')""",
 ]
 

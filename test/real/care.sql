@@ -27,8 +27,8 @@ CREATE TABLE care.message (
 \echo
 \echo '== Messages of a social network as contacts'
 INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('handle', 'Name on a social network') ON CONFLICT DO NOTHING;
-SELECT omnichannel.track('care.message', channel => 'social', customer => '{handle}', customer_kind => 'handle',
-	direction => '{direction}', occurred_at => '{at}', agent => '{agent_id}', thread => '{conversation}');
+SELECT omnichannel.track('care.message', channel => 'social', customer => '{handle}', kind => 'handle',
+	direction => '{direction}', value_maps => '{"direction": {"in": "inbound", "out": "outbound"}}', occurred_at => '{at}', agent => '{agent_id}', thread => '{conversation}');
 \timing on
 INSERT INTO care.message
 SELECT csv.line, conversation, at, csv.direction, first_value(CASE WHEN csv.direction = 'in' THEN author END)

@@ -17,8 +17,7 @@ CREATE TABLE shop.order_line (
 	sold_at timestamptz NOT NULL,
 	unit_price numeric NOT NULL,
 	customer text NOT NULL,
-	country text,
-	outcome text GENERATED ALWAYS AS (CASE WHEN invoice LIKE 'C%' THEN 'cancelled' ELSE 'ordered' END) STORED
+	country text
 );
 
 \echo
@@ -48,9 +47,10 @@ FROM shop.tier;
 SELECT (SELECT count(*) FROM omnichannel.product) AS products, (SELECT count(*) FROM omnichannel.price) AS prices,
 	(SELECT count(*) FROM (SELECT product FROM shop.tier GROUP BY product HAVING count(DISTINCT unit_price) > 1) AS p) AS products_with_several_prices;
 
--- Every distinct question that the order lines put: this product, this month, this quantity.
+-- Every distinct question that the order lines put: this product, this month, this quantity. A price below a penny is
+-- rounded to the penny.
 CREATE TABLE shop.question AS
-SELECT row_number() OVER () AS question, q.*, (SELECT min(unit_price) FROM shop.tier AS t WHERE t.product = q.product AND t.month = q.month AND t.min_quantity <= q.quantity) AS expected
+SELECT row_number() OVER () AS question, q.*, (SELECT round(min(unit_price), 2) FROM shop.tier AS t WHERE t.product = q.product AND t.month = q.month AND t.min_quantity <= q.quantity) AS expected
 FROM (SELECT DISTINCT product, date_trunc('month', sold_at) AS month, quantity FROM shop.csv WHERE quantity > 0) AS q;
 \timing on
 CREATE TABLE shop.answer AS
@@ -72,8 +72,8 @@ SELECT count(*) = 0 AS ok FROM shop.answer WHERE answered IS DISTINCT FROM expec
 \echo '== Order lines as contacts, logged by the trigger within the COPY-like INSERT'
 -- The wholesaler numbers its customers; who buys without a number is known by the invoice only.
 INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('shop_customer', 'Number of a customer of the shop');
-SELECT omnichannel.track('shop.order_line', channel => 'web_form', customer => '{customer}', customer_kind => 'shop_customer',
-	direction => 'in', occurred_at => '{sold_at}', thread => '{invoice}', subject => '{description}', outcome => '{outcome}');
+SELECT omnichannel.track('shop.order_line', channel => 'web_form', customer => '{customer}', kind => 'shop_customer',
+	direction => 'inbound', occurred_at => '{sold_at}', thread => '{invoice}', subject => '{description}');
 \timing on
 INSERT INTO shop.order_line (invoice, product, description, quantity, sold_at, unit_price, customer, country)
 SELECT invoice, product, description, quantity, sold_at AT TIME ZONE 'Europe/London', unit_price, coalesce(customer, 'invoice ' || invoice), country
@@ -96,5 +96,5 @@ SELECT (SELECT count(*) FROM shop.csv) = (SELECT count(*) FROM omnichannel.conta
 	DO $$BEGIN RAISE EXCEPTION 'contacts were lost: logged contacts differ from the rows loaded'; END$$;
 \endif
 \echo 'The last contacts of the best customer:'
-SELECT occurred_at AT TIME ZONE 'Europe/London' AS at, channel, outcome, subject
+SELECT occurred_at AT TIME ZONE 'Europe/London' AS at, channel, subject
 FROM omnichannel.timeline((SELECT customer_id FROM omnichannel.contact GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1), max_rows => 5);

@@ -27,7 +27,7 @@ ALTER TABLE omnichannel.company ADD COLUMN my_column text DEFAULT 'mine';
 SELECT omnichannel.log_contact('email', kind => 'email', value => 'Anna@Example.com', occurred_at => '2026-03-02 09:00+01', subject => 'Where is my order?');
 SELECT omnichannel.log_contact('branch', kind => 'email', value => 'anna@example.com', occurred_at => '2026-02-02 09:00+01', subject => 'Before');
 CREATE TABLE public.call (call_id bigint PRIMARY KEY, caller text, at timestamptz);
-SELECT omnichannel.track('public.call', channel => 'phone', customer => '{caller}', customer_kind => 'phone', occurred_at => '{at}');
+SELECT omnichannel.track('public.call', channel => 'phone', customer => '{caller}', kind => 'phone', occurred_at => '{at}');
 INSERT INTO public.call VALUES (1, '600 100 200', '2026-03-03 10:00+01');
 SQL
 
