@@ -27,39 +27,37 @@ static ConfigCache routing_cache = {
 };
 
 static KeptPlan channels_select = {
-	.sql = "SELECT channel, cost FROM " OMNI("channel") " ORDER BY channel COLLATE \"C\"",
+	.sql = "SELECT channel, cost FROM omnichannel.channel ORDER BY channel COLLATE \"C\"",
 };
 
 static KeptPlan states_select = {
-	.sql = "SELECT state, available, present FROM " OMNI("presence_state"),
+	.sql = "SELECT state, available, present FROM omnichannel.presence_state",
 };
 
 static KeptPlan agents_select = {
-	.sql = "SELECT agent_id, capacity, active, department, skills FROM " OMNI("agent") " ORDER BY agent_id",
+	.sql = "SELECT agent_id, capacity, active, department, skills FROM omnichannel.agent ORDER BY agent_id",
 };
 
 static KeptPlan fluencies_select = {
-	.sql = "SELECT agent_id, channel, fluency FROM " OMNI("agent_channel"),
+	.sql = "SELECT agent_id, channel, fluency FROM omnichannel.agent_channel",
 };
 
 static KeptPlan queues_select = {
 	.sql = "SELECT queue, hold_for_owner, prefer_for, age_after, offer_for, decline_for, wrap_up, overflow_queue,"
 		   " overflow_after, weight_relationship, weight_fluency, weight_skill, weight_idle, weight_load"
-		   " FROM " OMNI("queue") " ORDER BY queue COLLATE \"C\"",
+		   " FROM omnichannel.queue ORDER BY queue COLLATE \"C\"",
 };
 
 /* Both ways into a queue; the earliest of an agent first. */
 static KeptPlan members_select = {
-	.sql =
-		"SELECT DISTINCT ON (queue COLLATE \"C\", agent_id) queue, agent_id, join_after FROM ("
-		"SELECT queue, agent_id, join_after FROM " OMNI("queue_member") " UNION ALL SELECT d.queue, a.agent_id, d.join_after FROM " OMNI(
-			"queue_department") " AS d"
-								" JOIN " OMNI(
-									"agent") " AS a USING (department)) AS way ORDER BY queue COLLATE \"C\", agent_id, join_after",
+	.sql = "SELECT DISTINCT ON (queue COLLATE \"C\", agent_id) queue, agent_id, join_after FROM ("
+		   "SELECT queue, agent_id, join_after FROM omnichannel.queue_member UNION ALL SELECT d.queue, a.agent_id,"
+		   " d.join_after FROM omnichannel.queue_department AS d"
+		   " JOIN omnichannel.agent AS a USING (department)) AS way ORDER BY queue COLLATE \"C\", agent_id, join_after",
 };
 
 static KeptPlan notify_select = {
-	.sql = "SELECT notify_channel FROM " OMNI("routing_setting"),
+	.sql = "SELECT notify_channel FROM omnichannel.routing_setting",
 };
 
 /* Returns the length of an interval in microseconds, a month counted as 30 days. */

@@ -2,8 +2,8 @@
  * lane.c
  *	  The kinds of requests that have waited, cached.
  *
- * All requests of a lane suit the same agents. So a free agent looks at the heads of the few lanes that suit, each found
- * by one descent of an index, however many requests wait behind them.
+ * All requests of a lane suit the same agents. So a free agent looks at the heads of the few lanes that suit, each
+ * found by one descent of an index, however many requests wait behind them.
  */
 #include "postgres.h"
 
@@ -24,25 +24,21 @@ typedef struct Lanes
 } Lanes;
 
 static KeptPlan lanes_select = {
-	.sql = "SELECT lane_id, queue, channel, requires, prefers FROM " OMNI("lane") " ORDER BY lane_id",
+	.sql = "SELECT lane_id, queue, channel, requires, prefers FROM omnichannel.lane ORDER BY lane_id",
 };
 
 static KeptPlan lane_insert = {
-	.sql = "INSERT INTO " OMNI("lane") " (queue, channel, requires, prefers)"
-									   " VALUES ($1, $2, CAST($3 AS " OMNI("skill_set") "), CAST($4 AS " OMNI(
-										   "skill_set") "))"
-														" ON CONFLICT DO NOTHING RETURNING lane_id",
+	.sql = "INSERT INTO omnichannel.lane (queue, channel, requires, prefers)"
+		   " VALUES ($1, $2, CAST($3 AS omnichannel.skill_set), CAST($4 AS omnichannel.skill_set))"
+		   " ON CONFLICT DO NOTHING RETURNING lane_id",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 };
 
 static KeptPlan lane_select = {
-	.sql =
-		"SELECT lane_id FROM " OMNI("lane") " WHERE queue = $1 AND channel = $2"
-											" AND requires OPERATOR(" OMNI_SCHEMA
-											".=) CAST($3 AS " OMNI("skill_set") ")"
-																				" AND prefers OPERATOR(" OMNI_SCHEMA
-																				".=) CAST($4 AS " OMNI("skill_set") ")",
+	.sql = "SELECT lane_id FROM omnichannel.lane WHERE queue = $1 AND channel = $2"
+		   " AND requires OPERATOR(" OMNI_SCHEMA ".=) CAST($3 AS omnichannel.skill_set)"
+		   " AND prefers OPERATOR(" OMNI_SCHEMA ".=) CAST($4 AS omnichannel.skill_set)",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 };
@@ -158,7 +154,8 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 	if (kept_plan_run(&lane_insert, values, NULL, false, 0) == 0 &&
 		kept_plan_run(&lane_select, values, NULL, false, 0) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("queue \"%s\" is being changed", config->queues[queue].queue),
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("queue \"%s\" is being changed", config->queues[queue].queue),
 				 errhint("Try again.")));
 	return DatumGetInt64(spi_datum(0, 1, &isnull));
 }

@@ -3,9 +3,9 @@
  *	  The locks of matching, always taken in this order: queues, requests, agents, rows.
  *
  * A queue's lock is one advisory transaction lock whose mode says what its holder does: an arrival reads the agents and
- * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at once,
- * neither would see what the other left. RowExclusive and Share are the two modes of PostgreSQL's lock table that each
- * agree with themselves and exclude each other; ShareRowExclusive excludes both and itself.
+ * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at
+ * once, neither would see what the other left. RowExclusive and Share are the two modes of PostgreSQL's lock table that
+ * each agree with themselves and exclude each other; ShareRowExclusive excludes both and itself.
  *
  * The lock must stand before the first read: hence READ COMMITTED only, where the next statement sees what was
  * committed while this one waited.

@@ -31,19 +31,14 @@
 #define FEW 32
 
 static KeptPlan request_select = {
-	.sql =
-		"SELECT q.customer_id, q.state, q.queue, q.channel, q.requires, q.prefers, q.priority, q.agent_id,"
-		" q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
-		" p.entered_at, a.expires_at"
-		" FROM " OMNI(
-			"request") " AS q"
-					   " LEFT JOIN " OMNI(
-						   "waiting") " AS w ON w.request_id = q.request_id"
-									  " LEFT JOIN " OMNI(
-										  "assignment") " AS a ON a.request_id = q.request_id"
-														" LEFT JOIN " OMNI(
-															"kept_place") " AS p ON p.request_id = q.request_id AND p.until > $2"
-																		  " WHERE q.request_id = $1",
+	.sql = "SELECT q.customer_id, q.state, q.queue, q.channel, q.requires, q.prefers, q.priority, q.agent_id,"
+		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
+		   " p.entered_at, a.expires_at"
+		   " FROM omnichannel.request AS q"
+		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
+		   " LEFT JOIN omnichannel.assignment AS a ON a.request_id = q.request_id"
+		   " LEFT JOIN omnichannel.kept_place AS p ON p.request_id = q.request_id AND p.until > $2"
+		   " WHERE q.request_id = $1",
 	.nargs = 2,
 	.argtypes = {INT8OID, TIMESTAMPTZOID},
 };
@@ -57,29 +52,24 @@ enum
 
 /* What is known of the customer, and of customers merged with this one; and who refused the request. */
 static KeptPlan facts_select = {
-	.sql = "WITH family AS MATERIALIZED (SELECT c.customer_id FROM " OMNI(
-		"customer") " AS me"
-					" JOIN " OMNI(
-						"customer") " AS c ON c.customer_id = coalesce(me.merged_into, me.customer_id)"
-									" OR c.merged_into = coalesce(me.merged_into, me.customer_id) WHERE me.customer_id = $1)"
-									" SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM family"
-									" JOIN " OMNI(
-										"relationship") " AS r USING (customer_id)"
-														" UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM family"
-														" JOIN " OMNI(
-															"request") " AS q USING (customer_id)"
-																	   " WHERE q.closed_at IS NULL AND q.state IN ('assigned', 'waiting_customer') AND q.agent_id IS NOT NULL"
-																	   " AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
-																	   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM " OMNI(
-																		   "refusal") " AS f"
-																					  " WHERE f.request_id = $2 AND f.until > $3",
+	.sql = "WITH family AS MATERIALIZED (SELECT c.customer_id FROM omnichannel.customer AS me"
+		   " JOIN omnichannel.customer AS c ON c.customer_id = coalesce(me.merged_into, me.customer_id)"
+		   " OR c.merged_into = coalesce(me.merged_into, me.customer_id) WHERE me.customer_id = $1)"
+		   " SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM family"
+		   " JOIN omnichannel.relationship AS r USING (customer_id)"
+		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM family"
+		   " JOIN omnichannel.request AS q USING (customer_id)"
+		   " WHERE q.closed_at IS NULL AND q.state IN ('assigned', 'waiting_customer') AND q.agent_id IS NOT NULL"
+		   " AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
+		   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
+		   " WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
 };
 
 static KeptPlan live_select = {
 	.sql =
-		"SELECT agent_id, state, used, idle_since, busy_until FROM " OMNI("agent_state") " WHERE agent_id = ANY ($1)",
+		"SELECT agent_id, state, used, idle_since, busy_until FROM omnichannel.agent_state WHERE agent_id = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 };

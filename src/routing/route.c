@@ -21,27 +21,21 @@ SQL_FUNCTION(omnichannel_waiting_level);
  * The agent first, then the request: what is offered is decided by the agent's row as it is when its lock is held. The
  * other parts follow from that row.
  */
-#define OFFER_SQL(the_agent)                                                                                                                                                                              \
-	"WITH agent AS (UPDATE " OMNI(                                                                                                                                                                        \
-		"agent_state") " AS s SET used = s.used + $4, idle_since = $6"                                                                                                                                    \
-					   " WHERE s.agent_id = " the_agent                                                                                                                                                   \
-					   " AND s.state = ANY ($9) AND s.busy_until <= $6 AND s.used::bigint + $4 <= $5"                                                                                                     \
-					   " AND EXISTS (SELECT FROM " OMNI(                                                                                                                                                  \
-						   "request") " AS q WHERE q.request_id = $1 AND q.customer_id = $2"                                                                                                              \
-									  " AND q.closed_at IS NULL) RETURNING s.agent_id),"                                                                                                                  \
-									  " gone AS (DELETE FROM " OMNI(                                                                                                                                      \
-										  "waiting") " AS w USING agent WHERE w.request_id = $1),"                                                                                                        \
-													 " left_place AS (DELETE FROM " OMNI(                                                                                                                 \
-														 "kept_place") " AS p USING agent WHERE p.request_id = $1),"                                                                                      \
-																	   " made AS (INSERT INTO " OMNI(                                                                                                     \
-																		   "assignment") " (request_id, customer_id, agent_id, lane_id, cost, priority, due_at, entered_at, offered_at, expires_at,"      \
-																						 " accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $6, $7,"                                    \
-																						 " CASE WHEN $13 THEN $6 END FROM agent),"                                                                        \
-																						 " noted AS (UPDATE " OMNI(                                                                                       \
-																							 "request") " AS q SET agent_id = $3,"                                                                        \
-																										" state = CASE WHEN $13 THEN 'assigned' ELSE 'offered' END FROM agent"                            \
-																										" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL RETURNING q.request_id)" \
-																										" SELECT (SELECT count(*) FROM agent), (SELECT count(*) FROM noted)"
+#define OFFER_SQL(the_agent)                                                                                           \
+	"WITH agent AS (UPDATE omnichannel.agent_state AS s SET used = s.used + $4, idle_since = $6"                       \
+	" WHERE s.agent_id = " the_agent " AND s.state = ANY ($9) AND s.busy_until <= $6 AND s.used::bigint + $4 <= $5"    \
+	" AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1 AND q.customer_id = $2"                 \
+	" AND q.closed_at IS NULL) RETURNING s.agent_id),"                                                                 \
+	" gone AS (DELETE FROM omnichannel.waiting AS w USING agent WHERE w.request_id = $1),"                             \
+	" left_place AS (DELETE FROM omnichannel.kept_place AS p USING agent WHERE p.request_id = $1),"                    \
+	" made AS (INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority,"        \
+	" due_at, entered_at, offered_at, expires_at,"                                                                     \
+	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $6, $7,"                                      \
+	" CASE WHEN $13 THEN $6 END FROM agent),"                                                                          \
+	" noted AS (UPDATE omnichannel.request AS q SET agent_id = $3,"                                                    \
+	" state = CASE WHEN $13 THEN 'assigned' ELSE 'offered' END FROM agent"                                             \
+	" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL RETURNING q.request_id)"                  \
+	" SELECT (SELECT count(*) FROM agent), (SELECT count(*) FROM noted)"
 
 #define OFFER_ARGS                                                                                                     \
 	.nargs = 13,                                                                                                       \
@@ -49,22 +43,22 @@ SQL_FUNCTION(omnichannel_waiting_level);
 				 TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID}
 
 static KeptPlan offer_waiting = {.sql = OFFER_SQL("$3"), OFFER_ARGS};
-static KeptPlan offer_at_once = {.sql = OFFER_SQL("(SELECT f.agent_id FROM " OMNI(
-									 "agent_state") " AS f WHERE f.agent_id = $3 FOR UPDATE SKIP LOCKED)"),
-								 OFFER_ARGS};
+static KeptPlan offer_at_once = {
+	.sql =
+		OFFER_SQL("(SELECT f.agent_id FROM omnichannel.agent_state AS f WHERE f.agent_id = $3 FOR UPDATE SKIP LOCKED)"),
+	OFFER_ARGS};
 
 static KeptPlan enqueue = {
-	.sql = "WITH waits AS (INSERT INTO " OMNI(
-		"waiting") " (request_id, customer_id, lane_id, level, due_at, entered_at, owner_id, priority)"
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-				   " ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, level = excluded.level,"
-				   " due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
-				   " left_place AS (DELETE FROM " OMNI(
-					   "kept_place") " WHERE request_id = $1)"
-									 " UPDATE " OMNI(
-										 "request") " AS q SET state = 'waiting_agent',"
-													" agent_id = nullif($9, 0) FROM waits"
-													" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
+	.sql =
+		"WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, level, due_at, entered_at,"
+		" owner_id, priority)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, level = excluded.level,"
+		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
+		" left_place AS (DELETE FROM omnichannel.kept_place WHERE request_id = $1)"
+		" UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
+		" agent_id = nullif($9, 0) FROM waits"
+		" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
 	.nargs = 9,
 	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID},
 };
@@ -86,8 +80,8 @@ queue_age(const RoutingQueue *queue, TimestampTz at)
 }
 
 /*
- * Returns the level of a request that began to wait at that time: its priority now is the level plus queue_age() of now,
- * so that the level alone, which never changes, puts requests in order.
+ * Returns the level of a request that began to wait at that time: its priority now is the level plus queue_age() of
+ * now, so that the level alone, which never changes, puts requests in order.
  */
 int64
 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at)

@@ -10,8 +10,8 @@
 #include "routing/match.h"
 
 /*
- * The lock of a queue. Arrivals do not disturb one another, nor do freed agents; but an arrival and a freed agent do not
- * see each other's uncommitted change, so each waits for the other to commit.
+ * The lock of a queue. Arrivals do not disturb one another, nor do freed agents; but an arrival and a freed agent do
+ * not see each other's uncommitted change, so each waits for the other to commit.
  */
 typedef enum QueueLock
 {

@@ -26,7 +26,7 @@ SQL_FUNCTION(omnichannel_next_offer);
 #define WAIT_MAX USECS_PER_HOUR
 
 static KeptPlan agent_lock = {
-	.sql = "SELECT state, used, busy_until FROM " OMNI("agent_state") " WHERE agent_id = $1 FOR UPDATE",
+	.sql = "SELECT state, used, busy_until FROM omnichannel.agent_state WHERE agent_id = $1 FOR UPDATE",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -38,12 +38,10 @@ static KeptPlan agent_lock = {
 #define SUITS(lane)                                                                                                    \
 	" w.lane_id = " lane "lane_id AND w.entered_at <= " lane "entered_before"                                          \
 	" AND (w.owner_id = 0 OR w.owner_id = $5 OR w.entered_at <= " lane "held_since OR NOT EXISTS"                      \
-	" (SELECT FROM " OMNI(                                                                                             \
-		"agent_state") " AS o WHERE o.agent_id = w.owner_id AND o.state = ANY ($7)))"                                  \
-					   " AND NOT EXISTS (SELECT FROM " OMNI(                                                           \
-						   "refusal") " AS f"                                                                          \
-									  " WHERE f.request_id = w.request_id AND f.agent_id = $5 AND f.until > $6)"       \
-									  " ORDER BY w.level DESC, w.due_at, w.entered_at, w.request_id LIMIT 1"
+	" (SELECT FROM omnichannel.agent_state AS o WHERE o.agent_id = w.owner_id AND o.state = ANY ($7)))"                \
+	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
+	" WHERE f.request_id = w.request_id AND f.agent_id = $5 AND f.until > $6)"                                         \
+	" ORDER BY w.level DESC, w.due_at, w.entered_at, w.request_id LIMIT 1"
 
 #define LANE_ARGS                                                                                                      \
 	.nargs = 7, .argtypes = {INT8ARRAYOID, INT8ARRAYOID,   TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,                   \
@@ -51,14 +49,12 @@ static KeptPlan agent_lock = {
 
 /* The lane with the request that comes first, without a lock; $2 is what each queue's ageing adds by now. */
 static KeptPlan lane_peek = {
-	.sql =
-		"SELECT lane.lane_id"
-		" FROM unnest($1, $2, $3, $4) AS lane (lane_id, age, entered_before, held_since)"
-		" CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM " OMNI(
-			"waiting") " AS w"
-					   " WHERE" SUITS(
-						   "lane.") ") AS head"
-									" ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
+	.sql = "SELECT lane.lane_id"
+		   " FROM unnest($1, $2, $3, $4) AS lane (lane_id, age, entered_before, held_since)"
+		   " CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM omnichannel.waiting AS w"
+		   " WHERE" SUITS(
+			   "lane.") ") AS head"
+						" ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
 	LANE_ARGS,
 };
 
@@ -66,46 +62,43 @@ static KeptPlan lane_peek = {
 static KeptPlan lane_take = {
 	.sql = "WITH lane AS (SELECT * FROM unnest($1, $2, $3, $4) AS u (lane_id, age, entered_before, held_since)),"
 		   " head AS MATERIALIZED (SELECT w.request_id FROM lane CROSS JOIN LATERAL (SELECT w.request_id"
-		   " FROM " OMNI("waiting") " AS w WHERE" SUITS(
+		   " FROM omnichannel.waiting AS w WHERE" SUITS(
 			   "lane.") " FOR UPDATE SKIP LOCKED) AS w)"
-						" DELETE FROM " OMNI(
-							"waiting") " AS w USING head WHERE w.request_id = head.request_id"
-									   " RETURNING w.request_id, w.customer_id, w.due_at, w.entered_at, w.priority",
+						" DELETE FROM omnichannel.waiting AS w USING head WHERE w.request_id = head.request_id"
+						" RETURNING w.request_id, w.customer_id, w.due_at, w.entered_at, w.priority",
 	LANE_ARGS,
 };
 
 static KeptPlan state_upsert = {
-	.sql =
-		"INSERT INTO " OMNI("agent_state") " AS s (agent_id, idle_since, state) VALUES ($1, $3, $2)"
-										   " ON CONFLICT (agent_id) DO UPDATE SET state = $2,"
-										   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN $3 ELSE s.idle_since END,"
-										   " busy_until = CASE WHEN $4 THEN '-infinity' ELSE s.busy_until END",
+	.sql = "INSERT INTO omnichannel.agent_state AS s (agent_id, idle_since, state) VALUES ($1, $3, $2)"
+		   " ON CONFLICT (agent_id) DO UPDATE SET state = $2,"
+		   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN $3 ELSE s.idle_since END,"
+		   " busy_until = CASE WHEN $4 THEN '-infinity' ELSE s.busy_until END",
 	.nargs = 4,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID, BOOLOID},
 };
 
 /* The agent's row is locked, so that no other change of his presence can come between these two. */
 static KeptPlan presence_close = {
-	.sql = "UPDATE " OMNI("presence") " SET during = CASE WHEN lower(during) < $3 THEN tstzrange(lower(during), $3)"
-									  " ELSE during END, state = CASE WHEN lower(during) < $3 THEN state ELSE $2 END"
-									  " WHERE agent_id = $1 AND upper_inf(during) AND state <> $2",
+	.sql = "UPDATE omnichannel.presence SET during = CASE WHEN lower(during) < $3 THEN tstzrange(lower(during), $3)"
+		   " ELSE during END, state = CASE WHEN lower(during) < $3 THEN state ELSE $2 END"
+		   " WHERE agent_id = $1 AND upper_inf(during) AND state <> $2",
 	.nargs = 3,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan presence_open = {
-	.sql =
-		"INSERT INTO " OMNI("presence") " (agent_id, state, during)"
-										" SELECT $1, $2, tstzrange($3, NULL) WHERE NOT EXISTS"
-										" (SELECT FROM " OMNI("presence") " WHERE agent_id = $1 AND upper_inf(during))",
+	.sql = "INSERT INTO omnichannel.presence (agent_id, state, during)"
+		   " SELECT $1, $2, tstzrange($3, NULL) WHERE NOT EXISTS"
+		   " (SELECT FROM omnichannel.presence WHERE agent_id = $1 AND upper_inf(during))",
 	.nargs = 3,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan offer_select = {
-	.sql = "SELECT request_id FROM " OMNI(
-		"assignment") " WHERE agent_id = $1 AND accepted_at IS NULL AND expires_at > clock_timestamp()"
-					  " ORDER BY offered_at, request_id LIMIT 1",
+	.sql = "SELECT request_id FROM omnichannel.assignment WHERE agent_id = $1 AND accepted_at IS NULL AND expires_at >"
+		   " clock_timestamp()"
+		   " ORDER BY offered_at, request_id LIMIT 1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -246,8 +239,8 @@ take_next(const RoutingConfig *config, LaneList *list, int64 agent_id, Timestamp
 }
 
 /*
- * serve_agent gives an agent the request that comes first, and, with all, further ones while they fit; returns the id of
- * the first one, or 0.
+ * serve_agent gives an agent the request that comes first, and, with all, further ones while they fit; returns the id
+ * of the first one, or 0.
  *
  * The holder has the locks of the agent's queues. With accepted they are assigned to him at once.
  */

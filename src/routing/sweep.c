@@ -22,50 +22,45 @@ SQL_FUNCTION(omnichannel_tick_queues);
 #define BATCH_SQL "1000"
 
 static KeptPlan expired_select = {
-	.sql = "SELECT request_id FROM " OMNI("assignment") " WHERE accepted_at IS NULL AND expires_at <= $1"
-														" ORDER BY expires_at, request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT request_id FROM omnichannel.assignment WHERE accepted_at IS NULL AND expires_at <= $1"
+		   " ORDER BY expires_at, request_id LIMIT " BATCH_SQL,
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };
 
 /* Whose request was closed by a plain UPDATE. */
 static KeptPlan closed_select = {
-	.sql = "SELECT a.request_id FROM " OMNI("assignment") " AS a JOIN " OMNI(
-		"request") " AS q"
-				   " ON q.request_id = a.request_id AND q.customer_id = a.customer_id WHERE q.closed_at IS NOT NULL"
-				   " ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a JOIN omnichannel.request AS q"
+		   " ON q.request_id = a.request_id AND q.customer_id = a.customer_id WHERE q.closed_at IS NOT NULL"
+		   " ORDER BY a.request_id LIMIT " BATCH_SQL,
 };
 
 static KeptPlan overflow_select = {
-	.sql = "SELECT w.request_id FROM " OMNI("lane") " AS l JOIN " OMNI(
-		"waiting") " AS w USING (lane_id)"
-				   " WHERE l.queue = $1 AND w.entered_at <= $2 ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT w.request_id FROM omnichannel.lane AS l JOIN omnichannel.waiting AS w USING (lane_id)"
+		   " WHERE l.queue = $1 AND w.entered_at <= $2 ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
 	.nargs = 2,
 	.argtypes = {TEXTOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan overflow_move = {
-	.sql = "UPDATE " OMNI("request") " SET queue = $3 WHERE request_id = $1 AND customer_id = $2",
+	.sql = "UPDATE omnichannel.request SET queue = $3 WHERE request_id = $1 AND customer_id = $2",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TEXTOID},
 };
 
 /* Those who could take something, the longest idle first, unless nobody waits. */
 static KeptPlan free_select = {
-	.sql = "SELECT s.agent_id FROM " OMNI("agent_state") " AS s JOIN " OMNI(
-		"agent") " AS a USING (agent_id)"
-				 " JOIN " OMNI(
-					 "presence_state") " AS p USING (state)"
-									   " WHERE p.available AND s.busy_until <= $1 AND a.active AND s.used < a.capacity"
-									   " AND EXISTS (SELECT FROM " OMNI(
-										   "waiting") ") ORDER BY s.idle_since, s.agent_id",
+	.sql = "SELECT s.agent_id FROM omnichannel.agent_state AS s JOIN omnichannel.agent AS a USING (agent_id)"
+		   " JOIN omnichannel.presence_state AS p USING (state)"
+		   " WHERE p.available AND s.busy_until <= $1 AND a.active AND s.used < a.capacity"
+		   " AND EXISTS (SELECT FROM omnichannel.waiting) ORDER BY s.idle_since, s.agent_id",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };
 
 static KeptPlan clear_refusals = {
-	.sql = "WITH places AS (DELETE FROM " OMNI("kept_place") " WHERE until <= $1)"
-															 " DELETE FROM " OMNI("refusal") " WHERE until <= $1",
+	.sql = "WITH places AS (DELETE FROM omnichannel.kept_place WHERE until <= $1)"
+		   " DELETE FROM omnichannel.refusal WHERE until <= $1",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };

@@ -23,69 +23,58 @@ SQL_FUNCTION(omnichannel_abandon_request);
 SQL_FUNCTION(omnichannel_request_callback);
 
 static KeptPlan accept = {
-	.sql = "WITH accepted AS (UPDATE " OMNI(
-		"assignment") " SET accepted_at = $3, expires_at = 'infinity'"
-					  " WHERE request_id = $1 AND agent_id = $2 AND accepted_at IS NULL AND expires_at > $3"
-					  " RETURNING customer_id)"
-					  " UPDATE " OMNI(
-						  "request") " AS q SET state = 'assigned' FROM accepted"
-									 " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
+	.sql = "WITH accepted AS (UPDATE omnichannel.assignment SET accepted_at = $3, expires_at = 'infinity'"
+		   " WHERE request_id = $1 AND agent_id = $2 AND accepted_at IS NULL AND expires_at > $3"
+		   " RETURNING customer_id)"
+		   " UPDATE omnichannel.request AS q SET state = 'assigned' FROM accepted"
+		   " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
 };
 
 static KeptPlan assignment_select = {
-	.sql = "SELECT agent_id, accepted_at IS NOT NULL, expires_at FROM " OMNI("assignment") " WHERE request_id = $1",
+	.sql = "SELECT agent_id, accepted_at IS NOT NULL, expires_at FROM omnichannel.assignment WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
 
 static KeptPlan assignment_end = {
-	.sql = "WITH ended AS (DELETE FROM " OMNI(
-		"assignment") " WHERE request_id = $1 RETURNING *),"
-					  " freed AS (UPDATE " OMNI(
-						  "agent_state") " AS s SET used = s.used - e.cost, idle_since = $2,"
-										 " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
-										 " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
-										 " refused AS (INSERT INTO " OMNI(
-											 "refusal") " AS f (request_id, agent_id, until)"
-														" SELECT e.request_id, e.agent_id, $5 FROM ended AS e WHERE $5 > $2"
-														" ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
-														" INSERT INTO " OMNI(
-															"assignment_history") " (request_id, customer_id, agent_id, queue, channel, entered_at,"
-																				  " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
-																				  " l.channel, e.entered_at, e.offered_at, e.accepted_at, $2, $3 FROM ended AS e"
-																				  " JOIN " OMNI(
-																					  "lane") " AS l USING (lane_id)",
+	.sql = "WITH ended AS (DELETE FROM omnichannel.assignment WHERE request_id = $1 RETURNING *),"
+		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = s.used - e.cost, idle_since = $2,"
+		   " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
+		   " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
+		   " refused AS (INSERT INTO omnichannel.refusal AS f (request_id, agent_id, until)"
+		   " SELECT e.request_id, e.agent_id, $5 FROM ended AS e WHERE $5 > $2"
+		   " ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
+		   " INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at,"
+		   " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
+		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, $2, $3 FROM ended AS e"
+		   " JOIN omnichannel.lane AS l USING (lane_id)",
 	.nargs = 5,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan leave_queue = {
-	.sql = "WITH gone AS (DELETE FROM " OMNI(
-		"waiting") " WHERE request_id = $1)"
-				   " INSERT INTO " OMNI(
-					   "kept_place") " (request_id, entered_at, until) SELECT $1, $2, $3"
-									 " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3",
+	.sql = "WITH gone AS (DELETE FROM omnichannel.waiting WHERE request_id = $1)"
+		   " INSERT INTO omnichannel.kept_place (request_id, entered_at, until) SELECT $1, $2, $3"
+		   " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3",
 	.nargs = 4,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan request_change = {
-	.sql = "UPDATE " OMNI("request") " SET state = coalesce($3, state), queue = coalesce($4, queue),"
-									 " channel = coalesce($5, channel),"
-									 " requires = coalesce(CAST($6 AS " OMNI(
-										 "skill_set") "), requires),"
-													  " prefers = coalesce(CAST($7 AS " OMNI(
-														  "skill_set") "), prefers)"
-																	   " WHERE request_id = $1 AND customer_id = $2",
+	.sql = "UPDATE omnichannel.request SET state = coalesce($3, state), queue = coalesce($4, queue),"
+		   " channel = coalesce($5, channel),"
+		   " requires = coalesce(CAST($6 AS omnichannel.skill_set), requires),"
+		   " prefers = coalesce(CAST($7 AS omnichannel.skill_set), prefers)"
+		   " WHERE request_id = $1 AND customer_id = $2",
 	.nargs = 7,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 };
 
 /*
- * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse, keeps
- * the request from coming back to him at once.
+ * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse,
+ * keeps the request from coming back to him at once.
  *
  * The holder has the locks of the agent's queues and the request's. The request is left without an agent.
  */
