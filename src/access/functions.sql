@@ -119,6 +119,7 @@ BEGIN ATOMIC
 		('assignment_history', 'ra', 'ra', 'ra'),
 		('contact', 'ra', 'ra', 'raw'),
 		('contact_key', 'ra', 'ra', 'ra'),
+		('tracking', '', '', 'r'),
 		('customer', 'raw', 'raw', 'raw'),
 		('identity', 'raw', 'raw', 'rawd'),
 		('lane', 'ra', 'ra', 'ra'),

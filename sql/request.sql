@@ -1,0 +1,71 @@
+-- Requests and their states.
+\set SHOW_CONTEXT never
+\set ON_ERROR_ROLLBACK on
+BEGIN;
+SELECT omnichannel.identify('email', 'anna@request.test') AS anna \gset
+INSERT INTO omnichannel.agent (name) VALUES ('Requested') RETURNING agent_id AS agent \gset
+INSERT INTO omnichannel.queue (queue) VALUES ('request_test');
+
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone') AS plain \gset
+SELECT omnichannel.open_request(:anna, 'complaint', 'email', queue => 'request_test', priority => 5, requires => 'billing:4',
+	prefers => 'lang.pl:5', data => '{"order": 17}', subject => 'Broken mug', opened_at => '2026-01-02 03:04:05+00') AS queued \gset
+SELECT omnichannel.open_request(:anna, 'complaint', 'chat', agent_id => :agent) AS owned \gset
+SELECT kind, state, channel, queue, priority, requires, prefers, agent_id IS NOT NULL AS owned, subject, data, version, closed_at
+FROM omnichannel.request WHERE customer_id = :anna ORDER BY request_id;
+SELECT opened_at, state_since FROM omnichannel.request WHERE request_id = :queued;
+
+-- Bad input; the ids are beyond any sequence.
+SELECT omnichannel.open_request(NULL, 'complaint', 'phone');
+SELECT omnichannel.open_request(:anna, NULL, 'phone');
+SELECT omnichannel.open_request(:anna, 'complaint', NULL);
+SELECT omnichannel.open_request(-7, 'complaint', 'phone');
+SELECT omnichannel.open_request(:anna, '', 'phone');
+SELECT omnichannel.open_request(:anna, repeat('k', 64), 'phone');
+SELECT omnichannel.open_request(:anna, 'complaint', 'fax');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', data => '[]');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', requires => 'billing:11');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', opened_at => 'infinity');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', opened_at => '9999-01-01 00:00+00');
+
+-- Each state, and what may follow it
+CREATE TEMPORARY TABLE states (state text);
+INSERT INTO states VALUES ('new'), ('waiting_agent'), ('offered'), ('assigned'), ('waiting_customer'), ('done'), ('cancelled');
+CREATE FUNCTION pg_temp.may_become(a text, b text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	id bigint;
+BEGIN
+	INSERT INTO omnichannel.request (customer_id, kind, channel, state, agent_id, closed_at)
+	SELECT customer_id, 'try', 'phone', a, agent_id, CASE WHEN a IN ('done', 'cancelled') THEN now() END
+	FROM omnichannel.request WHERE agent_id IS NOT NULL ORDER BY request_id DESC LIMIT 1 RETURNING request_id INTO id;
+	UPDATE omnichannel.request SET state = b WHERE request_id = id;
+	RETURN true;
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+	RETURN false;
+END $$;
+SELECT a.state, (SELECT string_agg(b.state, ', ') FROM states AS b WHERE b.state <> a.state AND pg_temp.may_become(a.state, b.state)) AS successors
+FROM states AS a;
+UPDATE omnichannel.request SET state = 'cancelled' WHERE request_id = :plain;
+DO $$ BEGIN
+	UPDATE omnichannel.request SET state = 'new' WHERE state = 'cancelled' AND kind = 'complaint';
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', SQLSTATE, regexp_replace(SQLERRM, '\d+', 'N'); END $$;
+UPDATE omnichannel.request SET state = 'lost' WHERE request_id = :plain;
+\set VERBOSITY terse
+UPDATE omnichannel.request SET state = 'assigned' WHERE request_id = :queued;
+\set VERBOSITY default
+
+-- The version counts whatever the statement says; closing and opening again keep closed_at.
+UPDATE omnichannel.request SET version = 100, priority = 1 WHERE request_id = :queued RETURNING version;
+UPDATE omnichannel.request SET state = 'done' WHERE request_id = :queued RETURNING version, closed_at = now() AS closed_now, state_since = now() AS since_now;
+UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id = :queued RETURNING version, closed_at;
+UPDATE omnichannel.request SET state = 'done', closed_at = '2026-02-02 00:00+00', state_since = '2026-02-02 00:00+00' WHERE request_id = :queued RETURNING closed_at, state_since;
+ROLLBACK;
+
+-- The guard belongs to its table.
+CREATE TABLE request_other (a integer);
+CREATE TRIGGER guard BEFORE UPDATE ON request_other FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_request();
+INSERT INTO request_other VALUES (1);
+UPDATE request_other SET a = 2;
+DROP TRIGGER guard ON request_other;
+CREATE TRIGGER guard AFTER INSERT ON request_other FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_request();
+INSERT INTO request_other VALUES (1);
+DROP TABLE request_other;
