@@ -1,0 +1,104 @@
+#!/bin/sh
+# contact.sh: a tracked table beside an application that writes its row and the contact itself in one statement, and
+# beside a trigger in PL/pgSQL that does the same work.
+#
+# usage: by run.sh. Ours over the peer's throughput, more is better; the spread is (highest - lowest) / median of ours.
+set -eu
+
+SECONDS_EACH=${SECONDS_EACH:-4}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+sql() { psql -X -q -v ON_ERROR_STOP=1 "$@"; }
+
+sql >/dev/null <<'SQL'
+CREATE TABLE tracked (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender text, kind text, agent bigint,
+	body text, sent timestamptz NOT NULL DEFAULT now());
+CREATE TABLE peer (LIKE tracked INCLUDING ALL);
+CREATE TABLE plpgsql_peer (LIKE tracked INCLUDING ALL);
+INSERT INTO omnichannel.agent (name) SELECT 'Agent ' || i FROM generate_series(1, 100) AS i;
+SELECT count(omnichannel.identify('email', 'u' || i || '@example.com')) FROM generate_series(1, 100000) AS i;
+SELECT omnichannel.track('tracked', channel => 'email', customer => '{sender}', kind => 'email', direction => '{kind}',
+	occurred_at => '{sent}', agent => '{agent}', body => '{body}');
+
+-- The same work in PL/pgSQL: normalise, find or make the customer, log once, count the relationship.
+CREATE FUNCTION log_in_plpgsql() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	address text := lower(btrim(NEW.sender));
+	who bigint;
+	logged bigint;
+BEGIN
+	IF NEW.kind NOT IN ('inbound', 'outbound', 'internal') THEN
+		RAISE EXCEPTION '"%" is no direction', NEW.kind USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel = 'email') THEN
+		RAISE EXCEPTION 'no such channel' USING ERRCODE = 'foreign_key_violation';
+	END IF;
+	IF NEW.sent > clock_timestamp() + interval '1 minute' OR NOT isfinite(NEW.sent) THEN
+		RAISE EXCEPTION 'time out of range' USING ERRCODE = 'datetime_field_overflow';
+	END IF;
+	SELECT customer_id INTO who FROM omnichannel.identity WHERE kind = 'email' AND value = address;
+	IF NOT FOUND THEN
+		who := omnichannel.identify('email', address);
+	END IF;
+	logged := nextval('omnichannel.contact_contact_id_seq');
+	INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)
+	VALUES ('plpgsql_peer', NEW.id::text, who, logged, NEW.sent) ON CONFLICT (source, source_key) DO NOTHING;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	INSERT INTO omnichannel.contact (customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, body, source, source_key)
+	VALUES (who, logged, NEW.sent, 'email', NEW.kind, 'received', NEW.agent, NEW.body, 'plpgsql_peer', NEW.id::text);
+	INSERT INTO omnichannel.relationship AS r (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
+	VALUES (who, NEW.agent, 1, 1, NEW.sent, NEW.sent, NEW.sent)
+	ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + 1,
+		strength = r.strength * 0.5 ^ (extract(epoch FROM NEW.sent - r.aged_at) / (180 * 86400)) + 1,
+		aged_at = NEW.sent, last_at = NEW.sent;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER log AFTER INSERT ON plpgsql_peer FOR EACH ROW EXECUTE FUNCTION log_in_plpgsql();
+VACUUM ANALYZE;
+SQL
+
+row="(sender, kind, agent, body) VALUES ('u' || :u || '@example.com', 'inbound', :a, 'Good morning, where is the mug that I ordered last week?')"
+random='\set u random(1, 100000)
+\set a 1 + :u % 100'
+cat >"$work/ours.sql" <<SQL
+$random
+INSERT INTO tracked $row;
+SQL
+cat >"$work/plpgsql.sql" <<SQL
+$random
+INSERT INTO plpgsql_peer $row;
+SQL
+cat >"$work/peer.sql" <<SQL
+$random
+WITH own AS (INSERT INTO peer $row RETURNING *)
+INSERT INTO omnichannel.contact (customer_id, occurred_at, channel, direction, outcome, agent_id, body, source, source_key)
+SELECT i.customer_id, own.sent, 'email', own.kind, 'received', own.agent, own.body, 'peer', own.id::text
+FROM own JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = own.sender;
+SQL
+
+# tps FILE CLIENTS
+tps() {
+	pgbench -n -M prepared -c "$2" -j 2 -T "$SECONDS_EACH" -f "$work/$1.sql" 2>"$work/errors" | awk '/^tps/ {print $3}'
+}
+# report NAME OURS PEER: of three runs each, one a line
+report() {
+	awk -v name="$1" 'function middle(a, b, c) {return a + b + c - (a > b ? (a > c ? a : c) : (b > c ? b : c)) - (a < b ? (a < c ? a : c) : (b < c ? b : c))}
+		FNR == NR {o[FNR] = $1; next} {p[FNR] = $1}
+		END {m = middle(o[1], o[2], o[3]); q = middle(p[1], p[2], p[3]); hi = lo = o[1]
+			for (i = 2; i <= 3; i++) {if (o[i] > hi) hi = o[i]; if (o[i] < lo) lo = o[i]}
+			printf "%s|%.0f/s|%.0f/s|%.2f|%.0f%%\n", name, m, q, m / q, 100 * (hi - lo) / m}' "$2" "$3"
+}
+
+for clients in 1 4 16; do
+	rm -f "$work"/*.tps
+	for run in 1 2 3; do
+		for variant in ours peer plpgsql; do
+			tps $variant $clients >>"$work/$variant.tps"
+		done
+	done
+	report "tracked INSERT, $clients clients: application writes both (goal 0.70)" "$work/ours.tps" "$work/peer.tps"
+	report "tracked INSERT, $clients clients: trigger in PL/pgSQL (goal 1.30)" "$work/ours.tps" "$work/plpgsql.tps"
+done
