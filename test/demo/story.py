@@ -140,10 +140,10 @@ def main():
     do(chat, """INSERT INTO chat.line (login, who, said, at)
         VALUES ('anna.nowak@example.com', 'customer', 'Hello, is the Kasia in stock?', '2026-03-09 18:05+01')""")
     timeline = f"""SELECT {at('occurred_at')}, channel, direction, coalesce(subject, body)
-        FROM omnichannel.timeline(omnichannel.identify('email', 'anna.nowak@example.com', "create" => false))"""
+        FROM omnichannel.timeline(omnichannel.identify('email', 'anna.nowak@example.com', false))"""
     show(chat, timeline, ["when", "channel", "", "what"])
     price = """SELECT list_price, unit_price, currency, price_list
-        FROM omnichannel.quote(omnichannel.identify('email', 'anna.nowak@example.com', "create" => false), 'KASIA-E')"""
+        FROM omnichannel.quote(omnichannel.identify('email', 'anna.nowak@example.com', false), 'KASIA-E')"""
     show(chat, price, ["list price", "her price", "", "price list"])
     say("The list price is for everyone; hers is the members', because she is one, not because she asks in the chat.")
 

@@ -12,7 +12,7 @@ CREATE TABLE care.csv (line bigint GENERATED ALWAYS AS IDENTITY, conversation te
 :load
 
 -- The companies' accounts are the agents.
-INSERT INTO omnichannel.agent (name, skills, capacity) SELECT DISTINCT company, '', 10 FROM care.csv ORDER BY 1;
+INSERT INTO omnichannel.agent (name, capacity) SELECT DISTINCT company, 10 FROM care.csv ORDER BY 1;
 INSERT INTO omnichannel.agent_channel (agent_id, channel, fluency)
 SELECT agent_id, 'social', 8 FROM omnichannel.agent WHERE name IN (SELECT company FROM care.csv);
 CREATE TABLE care.message (
@@ -69,3 +69,28 @@ FROM timed GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8;
 SELECT count(*) AS questions, count(*) FILTER (WHERE omnichannel.working_time(asked, omnichannel.deadline(asked, '6 hours', 'Mo-Fr 09:00-17:00', 'Europe/London'),
 	'Mo-Fr 09:00-17:00', 'Europe/London') = interval '6 hours') AS agree
 FROM (SELECT min(at) FILTER (WHERE direction = 'in') AS asked FROM care.csv GROUP BY conversation) AS first WHERE asked IS NOT NULL;
+
+\echo 'Every customer writes once more, all agents are free: who is chosen?'
+INSERT INTO omnichannel.queue (queue) VALUES ('care');
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'care', agent_id FROM omnichannel.agent;
+SELECT count(*) AS agents FROM (SELECT omnichannel.set_presence(agent_id, 'available') FROM omnichannel.agent OFFSET 0) AS present;
+CREATE TABLE care.again AS
+SELECT customer_id, omnichannel.open_request(customer_id, 'question', 'social', queue => 'care') AS request_id
+FROM omnichannel.identity WHERE kind = 'handle' ORDER BY customer_id;
+\timing on
+CREATE TABLE care.chosen AS
+SELECT again.customer_id, match.agent_id, match.reason
+FROM care.again, LATERAL omnichannel.match_agents(again.request_id, max_agents => 1) AS match;
+\timing off
+-- Whoever dealt with the customer in the past must be chosen before any stranger.
+SELECT count(*) AS customers, count(*) FILTER (WHERE known) AS known_to_an_agent, count(*) FILTER (WHERE right_one) AS get_an_agent_who_knows_them
+FROM (SELECT EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id) AS known,
+		EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id AND r.agent_id = c.agent_id) AS right_one
+	FROM care.chosen AS c) AS answers;
+SELECT count(*) = 0 AS ok FROM care.chosen AS c
+WHERE EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id)
+	AND NOT EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id AND r.agent_id = c.agent_id) \gset
+\if :ok
+\else
+	DO $$BEGIN RAISE EXCEPTION 'a stranger was chosen before an agent who knows the customer'; END$$;
+\endif
