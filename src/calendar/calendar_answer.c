@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -51,10 +52,9 @@ unreachable(CalendarRef calendar, TimestampTz from, const Interval *target, bool
 				 errhint("Give it hours, or an opening as an exception.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-			 errmsg("%s has no %s of working time %s %s", subject(calendar), interval_text(target),
-					backwards ? "before" : "after", timestamptz_to_str(from)),
-			 errhint("Give a target that ends between the years 4713 BC and 294276, and before the calendar closes for "
-					 "good.")));
+			 errmsg("target \"%s\" from %s leads out of the working time of %s", interval_text(target),
+					timestamptz_to_str(from), subject(calendar)),
+			 errhint("Give one that ends between the years 4713 BC and 294276, before the calendar closes for good.")));
 }
 
 /* Raises 22023 for a target that is not of days and time, 22008 for an infinite one. */
@@ -91,21 +91,36 @@ collect_days(CalendarRef calendar, TimestampTz start, int32 days, const Calendar
 	}
 }
 
-/* Tells the collector each spell between two instants, the later one first if they come backwards. */
+/* Tells the collector each spell between two instants, from the first to the second, which may be the earlier one. */
 static void
 collect_spells(CalendarRef calendar, TimestampTz start, TimestampTz due, const CalendarCollector *collector)
 {
 	int64 from = Min(start, due);
 	int64 limit = Max(start, due);
+	List *spells = NIL;
 	TimeSpan spell;
 
 	while (timeline_next_spell(calendar.timeline, from, limit, &spell))
 	{
 		CHECK_FOR_INTERRUPTS();
-		collector->spell(collector->context, spell.start, spell.end,
-						 due < start ? spell.start - spell.end : spell.end - spell.start);
+		if (due >= start)
+			collector->spell(collector->context, spell.start, spell.end, spell.end - spell.start);
+		else
+		{
+			TimeSpan *kept = palloc(sizeof(TimeSpan));
+
+			*kept = spell;
+			spells = lappend(spells, kept);
+		}
 		from = spell.end;
 	}
+	for (int i = list_length(spells) - 1; i >= 0; i--)
+	{
+		TimeSpan *kept = list_nth(spells, i);
+
+		collector->spell(collector->context, kept->start, kept->end, kept->start - kept->end);
+	}
+	list_free_deep(spells);
 }
 
 /*
@@ -151,11 +166,15 @@ calendar_working_time(CalendarRef calendar, TimestampTz from, TimestampTz to)
 	check_finite(from);
 	check_finite(to);
 	if (!timeline_between(calendar.timeline, Min(from, to), Max(from, to), &sum))
+	{
+		char *from_text = pstrdup(timestamptz_to_str(from));
+
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("working time from %s to %s is out of range for an interval", pstrdup(timestamptz_to_str(from)),
+				 errmsg("working time from %s to %s is out of range for an interval", from_text,
 						timestamptz_to_str(to)),
 				 errhint("Ask for a shorter time.")));
+	}
 	amount->time = from <= to ? sum : -sum;
 	return amount;
 }
