@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WALKED 16
+#define WALKED 64
 #define WINDOW_DAYS 5
 #define WINDOW_MINUTES (WINDOW_DAYS * 1440)
 #define MAX_SPELLS 8
