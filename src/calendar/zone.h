@@ -18,8 +18,8 @@
 #define ZONE_CYCLE_DAYS 146097
 
 /*
- * Zones follow a plain rule from 2400 on, so that later years are read as those of the cycle 2401 to 2801. The list of
- * changes must reach to ZONE_CHANGES_END.
+ * Zones follow a plain rule long before 2400, so that later years are read as those of the cycle 2401 to 2801. The list
+ * of changes must reach to ZONE_CHANGES_END.
  */
 #define ZONE_FOLD_DAY INT64_C(146463) /* 2401-01-01 */
 #define ZONE_CHANGES_END ((ZONE_FOLD_DAY + ZONE_CYCLE_DAYS + 800) * 86400)
