@@ -42,7 +42,7 @@ UPDATE omnichannel.company SET currency = 'PLN';
 
 -- Parallel workers answer too.
 BEGIN;
-SET LOCAL force_parallel_mode = on;
+SELECT count(set_config(name, 'on', true)) AS forced FROM pg_catalog.pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
 UPDATE omnichannel.company SET currency = 'DKK';

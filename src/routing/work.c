@@ -22,7 +22,7 @@ SQL_FUNCTION(omnichannel_release_request);
 SQL_FUNCTION(omnichannel_abandon_request);
 SQL_FUNCTION(omnichannel_request_callback);
 
-static KeptPlan accept = {
+static KeptPlan accept_offer = {
 	.sql = "WITH accepted AS (UPDATE omnichannel.assignment SET accepted_at = $3, expires_at = 'infinity'"
 		   " WHERE request_id = $1 AND agent_id = $2 AND accepted_at IS NULL AND expires_at > $3"
 		   " RETURNING customer_id)"
@@ -217,7 +217,7 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	(void) agent_argument(routing_config(), agent_id);
 	spi_scope_begin(&scope, false);
 	request_lock(request_id);
-	if (kept_plan_run(&accept, values, NULL, false, 0) == 0)
+	if (kept_plan_run(&accept_offer, values, NULL, false, 0) == 0)
 	{
 		bool accepted;
 		const char *why = why_not_offered(request_id, agent_id, &accepted);
