@@ -472,7 +472,10 @@ compare_relationships(const void *a, const void *b)
 	return left->occurred_at < right->occurred_at ? -1 : left->occurred_at > right->occurred_at;
 }
 
-/* Counts the contacts that are not duplicates in the relationships of their customers and agents. */
+/*
+ * Counts the contacts that are not duplicates in the relationships of their customers and agents: of the customer that
+ * each was logged of, so that a merge and its undoing have nothing to move.
+ */
 static void
 touch_relationships(ContactEntry *entries, int count)
 {

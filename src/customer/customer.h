@@ -5,6 +5,8 @@
 #ifndef OMNICHANNEL_CUSTOMER_H
 #define OMNICHANNEL_CUSTOMER_H
 
+#include "utils/array.h"
+
 /* A channel as configured; good until the next config_cache_get() of the cache. */
 typedef struct Channel
 {
@@ -35,5 +37,6 @@ extern void customer_match_many(CustomerLookup *lookups, int count);
 extern int64 customer_reserve(void);
 extern void customer_create_many(const int64 *ids, int count);
 pg_noreturn extern void customer_missing(int64 customer_id);
+extern ArrayType *customer_group(int64 customer_id, MemoryContext context);
 
 #endif /* OMNICHANNEL_CUSTOMER_H */

@@ -21,3 +21,760 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_customer_root';
 COMMENT ON FUNCTION omnichannel.customer_root(bigint) IS
 'The customer that this one was merged into, or itself, or NULL where there is none.';
+
+CREATE FUNCTION omnichannel.customer_group(customer_id bigint) RETURNS bigint[]
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_customer_group';
+COMMENT ON FUNCTION omnichannel.customer_group(bigint) IS
+'The ids under which this customer is on record: first the one that the others were merged into, then those by id. What is recorded keeps its id; so read WHERE customer_id = ANY (customer_group(7)). Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.require_customer(customer_id bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	erased timestamptz;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF require_customer.customer_id IS NULL THEN
+		RAISE EXCEPTION 'customer_id must not be NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'identify(''email'', ''anna@example.com'') returns the customer of an address.';
+	END IF;
+	-- An erasure waits for this transaction, or this one for the erasure.
+	SELECT customer.erased_at INTO erased FROM omnichannel.customer
+	WHERE customer.customer_id = require_customer.customer_id FOR KEY SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'customer % does not exist', require_customer.customer_id
+			USING ERRCODE = 'foreign_key_violation', HINT = 'identify(''email'', ''anna@example.com'') returns the customer of an address.';
+	END IF;
+	IF erased IS NOT NULL THEN
+		RAISE EXCEPTION 'customer % was erased at %', require_customer.customer_id, erased
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Nothing personal is recorded of an erased customer; identify() makes a new one.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.require_customer(bigint) IS
+'Returns nothing, or raises that nothing can be recorded of this customer: 23503 where there is none, 55000 where it was erased and before setup(), 22023 for NULL. Until the transaction ends the customer cannot be erased.';
+
+CREATE FUNCTION omnichannel.lock_customer(customer_id bigint) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	root bigint;
+	merged_into bigint;
+BEGIN
+	LOOP
+		PERFORM omnichannel.require_customer(lock_customer.customer_id);
+		root := omnichannel.customer_root(lock_customer.customer_id);
+		SELECT customer.merged_into INTO merged_into FROM omnichannel.customer
+		WHERE customer.customer_id = root FOR NO KEY UPDATE;
+		-- Merged or taken out of the group while this waited for the lock: look again.
+		EXIT WHEN merged_into IS NULL AND root = omnichannel.customer_root(lock_customer.customer_id);
+	END LOOP;
+	RETURN root;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_customer(bigint) IS
+'Returns the customer that this one was merged into, or itself, locked: until the transaction ends nobody else merges, unmerges or erases it, or links identities to it. Raises what require_customer() raises.';
+
+CREATE FUNCTION omnichannel.check_strong_identity(customer_id bigint, kind text, value text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	other text;
+BEGIN
+	SELECT identity.value INTO other
+	FROM omnichannel.identity JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.strong
+	WHERE identity.customer_id = ANY (omnichannel.customer_group(check_strong_identity.customer_id))
+		AND identity.kind = check_strong_identity.kind AND identity.value <> check_strong_identity.value
+		AND identity.verified_at IS NOT NULL
+	ORDER BY identity.value LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'customer % is % "%" already, and cannot be "%" too', check_strong_identity.customer_id,
+			check_strong_identity.kind, other, check_strong_identity.value
+			USING ERRCODE = 'unique_violation',
+				HINT = 'Kinds that identity_kind calls strong a person has once; unlink_identity() takes a wrong one away.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_strong_identity(bigint, text, text) IS
+'Returns nothing, or raises 23505 where the customer has another verified identity of this kind and the kind is one that a person has once.';
+
+CREATE FUNCTION omnichannel.link_identity(customer_id bigint, kind text, value text, verified boolean DEFAULT false) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	normalised text;
+	root bigint;
+	holder bigint;
+BEGIN
+	root := omnichannel.lock_customer(link_identity.customer_id);
+	normalised := omnichannel.normalise_identity(link_identity.kind, link_identity.value);
+	IF verified THEN
+		PERFORM omnichannel.check_strong_identity(root, link_identity.kind, normalised);
+	END IF;
+
+	INSERT INTO omnichannel.identity (kind, value, customer_id, verified_at)
+	VALUES (link_identity.kind, normalised, link_identity.customer_id, CASE WHEN verified THEN now() END)
+	ON CONFLICT (kind, value) DO UPDATE SET verified_at = coalesce(identity.verified_at, EXCLUDED.verified_at)
+	RETURNING identity.customer_id INTO holder;
+
+	IF omnichannel.customer_root(holder) <> root THEN
+		RAISE EXCEPTION '% "%" belongs to customer %', link_identity.kind, normalised, holder
+			USING ERRCODE = 'unique_violation',
+				HINT = format('If both are one person, merge_customers(%s, %s); if it changed hands, unlink_identity(%L, %L) first.',
+					root, omnichannel.customer_root(holder), link_identity.kind, normalised);
+	END IF;
+	RETURN normalised;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.link_identity(bigint, text, text, boolean) IS
+'Records one more identity of a customer and returns it in normal form. verified: the customer has proved to hold it. Does nothing more where the customer has it already, but to verify it. Raises 23505 where it belongs to another customer, or where it is verified and the customer has another verified one of a kind that a person has once; 23503 for an unknown customer or kind, 22023 for a malformed value, 55000 for an erased customer and before setup().';
+
+CREATE FUNCTION omnichannel.verify_identity(kind text, value text, at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	normalised text;
+	holder bigint;
+	root bigint;
+BEGIN
+	normalised := omnichannel.normalise_identity(verify_identity.kind, verify_identity.value);
+	IF at IS NULL OR NOT isfinite(at) OR at > clock_timestamp() + interval '1 minute' THEN
+		RAISE EXCEPTION 'an identity cannot have been verified at %', coalesce(at::text, 'NULL')
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give the time when it was verified, or leave it out for now.';
+	END IF;
+	SELECT identity.customer_id INTO holder FROM omnichannel.identity
+	WHERE identity.kind = verify_identity.kind AND identity.value = normalised;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION '% "%" belongs to nobody', verify_identity.kind, normalised
+			USING ERRCODE = 'foreign_key_violation', HINT = 'link_identity() records it of a customer.';
+	END IF;
+	root := omnichannel.lock_customer(holder);
+	PERFORM omnichannel.check_strong_identity(root, verify_identity.kind, normalised);
+	UPDATE omnichannel.identity SET verified_at = greatest(identity.verified_at, at)
+	WHERE identity.kind = verify_identity.kind AND identity.value = normalised AND identity.customer_id = holder;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION '% "%" has just changed hands', verify_identity.kind, normalised
+			USING ERRCODE = 'serialization_failure', HINT = 'Try again.';
+	END IF;
+	RETURN root;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.verify_identity(text, text, timestamptz) IS
+'Records that the customer proved to hold this identity (a login, a code sent there) and returns the customer_id, after merges. Raises 23503 for an identity of nobody or an unknown kind, 23505 where the customer has another verified one of a kind that a person has once, 22023 for a malformed value, 22008 for a time that is infinite or to come, 55000 before setup(), 40001 where it changes hands meanwhile.';
+
+CREATE FUNCTION omnichannel.unlink_identity(kind text, value text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	holder bigint;
+BEGIN
+	DELETE FROM omnichannel.identity
+	WHERE identity.kind = unlink_identity.kind
+		AND identity.value = omnichannel.normalise_identity(unlink_identity.kind, unlink_identity.value)
+	RETURNING identity.customer_id INTO holder;
+	RETURN omnichannel.customer_root(holder);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.unlink_identity(text, text) IS
+'Takes an identity away from its customer, as when a number is given to someone else, and returns whose it was, after merges, or NULL where it was nobody''s. What was logged stays; whoever comes with it next is a new customer. Raises 23503 for an unknown kind, 22023 for a malformed value, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.set_customer(
+	customer_id bigint,
+	name text DEFAULT NULL,
+	birth_date date DEFAULT NULL,
+	language text DEFAULT NULL,
+	preferred_channel text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	root bigint := omnichannel.lock_customer(set_customer.customer_id);
+BEGIN
+	IF set_customer.name = '' OR octet_length(set_customer.name) > 1000 THEN
+		RAISE EXCEPTION 'the name of customer % would have % bytes', root, octet_length(set_customer.name)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 1000 bytes; pass NULL to leave it as it is.';
+	END IF;
+	IF set_customer.birth_date > current_date OR NOT isfinite(set_customer.birth_date) THEN
+		RAISE EXCEPTION 'customer % cannot have been born on %', root, set_customer.birth_date
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a day that is past; pass NULL to leave it as it is.';
+	END IF;
+	IF set_customer.language !~ '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$' THEN
+		RAISE EXCEPTION '"%" is no language', set_customer.language
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use a tag of BCP 47, as in pl or pt-BR.';
+	END IF;
+	IF set_customer.preferred_channel IS NOT NULL
+		AND NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel.channel = set_customer.preferred_channel)
+	THEN
+		RAISE EXCEPTION 'channel "%" does not exist', set_customer.preferred_channel
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
+	END IF;
+
+	UPDATE omnichannel.customer SET
+		name = coalesce(set_customer.name, customer.name),
+		birth_date = coalesce(set_customer.birth_date, customer.birth_date),
+		language = coalesce(set_customer.language, customer.language),
+		preferred_channel = coalesce(set_customer.preferred_channel, customer.preferred_channel)
+	WHERE customer.customer_id = root;
+	RETURN root;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.set_customer(bigint, text, date, text, text) IS
+'Records a customer''s name, birth date, language (BCP 47) and the channel in which to be reached; NULL leaves what there is. Of merged customers it writes to the one that they were merged into, whose id it returns. To clear a column, UPDATE customer. Raises 23503 for an unknown customer or channel, 22023 for a bad name or language, 22008 for a birth date to come, 55000 for an erased customer and before setup().';
+
+CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	one bigint;
+	merged_into bigint;
+	merge_id bigint;
+	conflict record;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF keep = duplicate THEN
+		RAISE EXCEPTION 'customer % cannot be merged with itself', keep
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name two customers: the one to keep, and its duplicate.';
+	END IF;
+	IF reason = '' OR octet_length(reason) > 10000 THEN
+		RAISE EXCEPTION 'the reason of a merge has % bytes', octet_length(reason)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write 1 to 10000 bytes, or leave it NULL.';
+	END IF;
+
+	-- Looked at before the locks too: who is merged already is not locked, so that all lock roots only, in the order of ids.
+	FOR locked IN 0..1
+	LOOP
+		IF locked = 1 THEN
+			PERFORM FROM omnichannel.customer
+			WHERE customer.customer_id IN (keep, duplicate) ORDER BY customer.customer_id FOR NO KEY UPDATE;
+		END IF;
+		FOREACH one IN ARRAY ARRAY[keep, duplicate]
+		LOOP
+			PERFORM omnichannel.require_customer(one);
+			SELECT customer.merged_into INTO merged_into FROM omnichannel.customer WHERE customer.customer_id = one;
+			IF merged_into = ANY (ARRAY[keep, duplicate]) THEN
+				RAISE EXCEPTION 'customer % is merged into customer % already', one, merged_into
+					USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'They are one customer; unmerge_customers() parts them.';
+			ELSIF merged_into IS NOT NULL THEN
+				RAISE EXCEPTION 'customer % is merged into customer %', one, merged_into
+					USING ERRCODE = 'object_not_in_prerequisite_state',
+						HINT = format('Merge customer %s, or unmerge_customers() first.', merged_into);
+			END IF;
+		END LOOP;
+	END LOOP;
+
+	IF force IS NOT TRUE THEN
+		SELECT kept.kind, kept.value AS kept_value, other.value AS other_value INTO conflict
+		FROM omnichannel.identity AS kept
+		JOIN omnichannel.identity_kind ON identity_kind.kind = kept.kind AND identity_kind.strong
+		JOIN omnichannel.identity AS other ON other.kind = kept.kind AND other.verified_at IS NOT NULL
+			AND other.customer_id = ANY (omnichannel.customer_group(duplicate))
+		WHERE kept.customer_id = ANY (omnichannel.customer_group(keep)) AND kept.verified_at IS NOT NULL
+		ORDER BY 1, 2, 3 LIMIT 1;
+		IF FOUND THEN
+			RAISE EXCEPTION 'customers % and % are different persons: % "%" and "%" are verified',
+				keep, duplicate, conflict.kind, conflict.kept_value, conflict.other_value
+				USING ERRCODE = 'unique_violation',
+					HINT = 'A person has one identity of this kind; if they are one person all the same, pass force => true.';
+		END IF;
+	END IF;
+
+	INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason, forced)
+	VALUES (keep, duplicate, merge_customers.reason, force IS TRUE)
+	RETURNING customer_merge.merge_id INTO merge_id;
+	-- The row of the kept one is written too: a transaction with an older snapshot that merges it must fail, not miss this.
+	UPDATE omnichannel.customer SET merged_into = CASE customer_id WHEN keep THEN NULL ELSE keep END
+	WHERE customer.customer_id IN (keep, duplicate) OR customer.merged_into = duplicate;
+	RETURN merge_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.merge_customers(bigint, bigint, text, boolean) IS
+'Records that two customers are one person and returns the merge_id, with which unmerge_customers() undoes it. From then on both are one in every channel, known as keep; log, identities, requests, facts and consents keep the id that they were recorded with. Raises 23505 where the two have different verified identities of a kind that a person has once, unless force; 55000 where one of them is merged into another already, or erased, and before setup(); 23503 for an unknown customer, 22023 for NULL or a customer and itself, 40001 under REPEATABLE READ and SERIALIZABLE where another transaction merged them meanwhile.';
+
+CREATE FUNCTION omnichannel.unmerge_customers(merge_id bigint) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	undone omnichannel.customer_merge;
+	root bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT * INTO undone FROM omnichannel.customer_merge AS merge WHERE merge.merge_id = unmerge_customers.merge_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'merge % does not exist', coalesce(unmerge_customers.merge_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.customer_merge lists the merges.';
+	END IF;
+	LOOP
+		root := omnichannel.customer_root(undone.duplicate_id);
+		PERFORM FROM omnichannel.customer
+		WHERE customer.customer_id IN (root, undone.duplicate_id) ORDER BY customer.customer_id FOR NO KEY UPDATE;
+		EXIT WHEN root = omnichannel.customer_root(undone.duplicate_id)
+			AND root = omnichannel.customer_root(root);
+	END LOOP;
+	PERFORM omnichannel.require_customer(undone.duplicate_id);
+	SELECT * INTO undone FROM omnichannel.customer_merge AS merge
+	WHERE merge.merge_id = unmerge_customers.merge_id FOR UPDATE;
+	IF undone.unmerged_at IS NOT NULL THEN
+		RAISE EXCEPTION 'merge % is undone already', undone.merge_id
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'The customers are apart; merge_customers() merges them again.';
+	END IF;
+
+	UPDATE omnichannel.customer_merge AS merge SET unmerged_at = now(), unmerged_by = session_user
+	WHERE merge.merge_id = undone.merge_id;
+	-- Whoever came by way of the duplicate leaves with it; the row of the root is written as in merge_customers().
+	WITH RECURSIVE part (customer_id) AS (
+		SELECT undone.duplicate_id
+		UNION ALL
+		SELECT merge.duplicate_id
+		FROM part JOIN omnichannel.customer_merge AS merge ON merge.kept_id = part.customer_id AND merge.unmerged_at IS NULL
+	)
+	UPDATE omnichannel.customer
+	SET merged_into = CASE WHEN customer.customer_id NOT IN (root, undone.duplicate_id) THEN undone.duplicate_id END
+	WHERE customer.customer_id = root OR customer.customer_id IN (SELECT part.customer_id FROM part);
+	RETURN undone.duplicate_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.unmerge_customers(bigint) IS
+'Undoes a merge and returns the customer_id that stands for itself again. Everything is then with whom it was recorded of, whatever was merged or undone meanwhile: customers that had been merged into the duplicate leave with it, those merged into the other stay there. Raises 23503 for an unknown merge, 55000 where it is undone already or the customer was erased, and before setup(), 40001 as merge_customers() does.';
+
+CREATE FUNCTION omnichannel.name_similarity(a text, b text) RETURNS double precision
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20
+AS 'MODULE_PATHNAME', 'omnichannel_name_similarity';
+COMMENT ON FUNCTION omnichannel.name_similarity(text, text) IS
+'How alike two names of persons are, from 0 to 1: word by word in any order, without accents and capitals, forgiving slips of the pen (Levenshtein distance) and initials.';
+
+CREATE FUNCTION omnichannel.merge_candidates(
+	customer_id bigint DEFAULT NULL,
+	max_rows integer DEFAULT 100,
+	min_score double precision DEFAULT 0.5,
+	OUT kept_id bigint,
+	OUT duplicate_id bigint,
+	OUT score double precision,
+	OUT reasons text[],
+	OUT conflict text
+) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+	asked bigint[] := CASE WHEN merge_candidates.customer_id IS NOT NULL THEN omnichannel.customer_group(merge_candidates.customer_id) END;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF merge_candidates.max_rows IS NULL OR merge_candidates.max_rows < 0
+		OR merge_candidates.min_score IS NULL OR NOT merge_candidates.min_score BETWEEN 0 AND 1
+	THEN
+		RAISE EXCEPTION 'merge_candidates(max_rows => %, min_score => %) has no answer',
+			coalesce(merge_candidates.max_rows::text, 'NULL'), coalesce(merge_candidates.min_score::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 0 rows or more, and a score from 0 to 1.';
+	END IF;
+	RETURN QUERY
+	WITH person AS (
+		SELECT customer.customer_id, coalesce(customer.merged_into, customer.customer_id) AS root, customer.name, customer.birth_date
+		FROM omnichannel.customer
+		WHERE customer.erased_at IS NULL AND (asked IS NULL OR customer.customer_id = ANY (asked))
+	), evidence (a, b, sort, strength, reason) AS (
+		-- The same number or mailbox: under another kind, or by another name of the mailbox (RFC 5233).
+		SELECT person.root, other.root, my_kind.normal_form,
+			CASE num_nonnulls(mine.verified_at, theirs.verified_at) WHEN 2 THEN 0.95 WHEN 1 THEN 0.8 ELSE 0.6 END,
+			CASE WHEN mine.value = theirs.value THEN format('%s and %s %s', least(mine.kind, theirs.kind), greatest(mine.kind, theirs.kind), mine.value)
+				ELSE format('mailbox of %s and %s', least(mine.value, theirs.value), greatest(mine.value, theirs.value)) END
+		FROM person
+		JOIN omnichannel.identity AS mine ON mine.customer_id = person.customer_id
+		JOIN omnichannel.identity_kind AS my_kind ON my_kind.kind = mine.kind AND my_kind.normal_form IN ('email', 'phone')
+		JOIN omnichannel.identity AS theirs
+			ON regexp_replace(theirs.value, '[+][^@]*@', '@') = regexp_replace(mine.value, '[+][^@]*@', '@')
+		JOIN omnichannel.identity_kind AS their_kind
+			ON their_kind.kind = theirs.kind AND their_kind.normal_form = my_kind.normal_form
+		JOIN LATERAL (
+			SELECT coalesce(customer.merged_into, customer.customer_id) AS root
+			FROM omnichannel.customer
+			WHERE customer.customer_id = theirs.customer_id AND customer.erased_at IS NULL
+		) AS other ON other.root <> person.root
+		UNION ALL
+		-- The same birth date and a similar name. A day that very many share stands for an unknown one.
+		SELECT person.root, coalesce(other.merged_into, other.customer_id), 'birth',
+			0.9 * alike.similarity * alike.similarity,
+			format('born %s, named %s and %s', to_char(person.birth_date, 'YYYY-MM-DD'),
+				least(person.name, other.name), greatest(person.name, other.name))
+		FROM person
+		JOIN omnichannel.customer AS other ON other.birth_date = person.birth_date AND other.erased_at IS NULL
+			AND coalesce(other.merged_into, other.customer_id) <> person.root
+		CROSS JOIN LATERAL omnichannel.name_similarity(person.name, other.name) AS alike (similarity)
+		WHERE alike.similarity >= 0.75
+			AND (SELECT count(*) FROM (SELECT FROM omnichannel.customer AS born WHERE born.birth_date = person.birth_date LIMIT 1001) AS crowd) <= 1000
+	), pair AS (
+		-- Of each sort of evidence the strongest; both ways round when one customer is asked for, once otherwise.
+		SELECT DISTINCT ON (a, b, sort) a, b, strength, reason FROM evidence
+		WHERE asked IS NOT NULL OR a < b
+		ORDER BY a, b, sort, strength DESC, reason
+	), candidate AS (
+		SELECT a, b, 1 - exp(sum(ln(1 - strength::double precision))) AS score, array_agg(reason ORDER BY strength DESC, reason) AS reasons
+		FROM pair GROUP BY a, b
+	)
+	SELECT candidate.a, candidate.b, round(candidate.score::numeric, 3)::double precision, candidate.reasons, against.conflict
+	FROM candidate
+	CROSS JOIN LATERAL (
+		SELECT string_agg(what, '; ' ORDER BY what) AS conflict
+		FROM (
+			SELECT DISTINCT format('%s %s and %s', mine.kind, mine.value, theirs.value) AS what
+			FROM omnichannel.identity AS mine
+			JOIN omnichannel.identity_kind ON identity_kind.kind = mine.kind AND identity_kind.strong
+			JOIN omnichannel.identity AS theirs ON theirs.kind = mine.kind AND theirs.verified_at IS NOT NULL
+				AND theirs.customer_id = ANY (omnichannel.customer_group(candidate.b))
+			WHERE mine.customer_id = ANY (omnichannel.customer_group(candidate.a)) AND mine.verified_at IS NOT NULL
+			UNION
+			SELECT format('born %s and %s', to_char(mine.birth_date, 'YYYY-MM-DD'), to_char(theirs.birth_date, 'YYYY-MM-DD'))
+			FROM omnichannel.customer AS mine JOIN omnichannel.customer AS theirs ON theirs.birth_date <> mine.birth_date
+			WHERE mine.customer_id = candidate.a AND theirs.customer_id = candidate.b
+		) AS differs
+	) AS against
+	WHERE candidate.score >= merge_candidates.min_score
+		-- Who was taken apart again is not suggested once more.
+		AND NOT EXISTS (
+			SELECT FROM omnichannel.customer_merge AS merge
+			WHERE merge.unmerged_at IS NOT NULL
+				AND (omnichannel.customer_root(merge.kept_id), omnichannel.customer_root(merge.duplicate_id))
+					IN ((candidate.a, candidate.b), (candidate.b, candidate.a))
+		)
+	ORDER BY against.conflict IS NOT NULL, candidate.score DESC, candidate.a, candidate.b
+	LIMIT merge_candidates.max_rows;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.merge_candidates(bigint, integer, double precision) IS
+'Customers who may be one person, the likeliest first: kept_id and duplicate_id as merge_customers() takes them, a score from 0 to 1, and the reasons: the same telephone number or mailbox under two kinds of identity or two names (0.6; 0.8 with one of them verified, 0.95 with both), the same birth date with a similar name (up to 0.9). conflict says what speaks against it, different verified identities of a kind that a person has once or different birth dates; such pairs come last. Pairs once merged and unmerged are left out. Nothing is merged. customer_id: only candidates for this one, or NULL for all. Raises 23503 for an unknown customer, 22023 for a bad number, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.remember(customer_id bigint, key text, value jsonb, source text DEFAULT NULL, since timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	from_then_on timestamptz := coalesce(remember.since, now());
+	known omnichannel.fact;
+	fact_id bigint;
+BEGIN
+	PERFORM omnichannel.require_customer(remember.customer_id);
+	PERFORM omnichannel.check_fact(remember.key, remember.source, from_then_on);
+	IF remember.value IS NULL THEN
+		RAISE EXCEPTION 'the value of fact "%" is NULL', remember.key
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'forget() retracts a fact; a JSON null is written ''null''.';
+	END IF;
+	IF pg_column_size(remember.value) > 1048576 THEN
+		RAISE EXCEPTION 'the value of fact "%" has % bytes, more than 1048576', remember.key, pg_column_size(remember.value)
+			USING ERRCODE = 'program_limit_exceeded', HINT = 'Keep it where it is and remember a reference to it.';
+	END IF;
+
+	-- What is known already from the same source is not written again.
+	SELECT * INTO known FROM omnichannel.fact
+	WHERE fact.customer_id = ANY (omnichannel.customer_group(remember.customer_id))
+		AND fact.key = remember.key AND fact.since <= from_then_on
+	ORDER BY fact.since DESC, fact.fact_id DESC LIMIT 1;
+	IF known.value = remember.value AND known.source IS NOT DISTINCT FROM remember.source THEN
+		RETURN known.fact_id;
+	END IF;
+	INSERT INTO omnichannel.fact (customer_id, key, value, since, source)
+	VALUES (remember.customer_id, remember.key, remember.value, from_then_on, remember.source)
+	RETURNING fact.fact_id INTO fact_id;
+	RETURN fact_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.remember(bigint, text, jsonb, text, timestamptz) IS
+'Records a fact about a customer and returns its fact_id. The latest wins, by since (NULL for now), of equals the one that was recorded last; the history stays. source: who says so. What the same source said last changes nothing. Raises 23503 for an unknown customer, 22023 for a bad key or source or a NULL value, 22008 for an infinite time, 54000 for a value over 1 MB, 55000 for an erased customer and before setup().';
+
+CREATE FUNCTION omnichannel.check_fact(key text, source text, since timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF key IS NULL OR key !~ '^[[:alnum:]_.-]{1,63}$' THEN
+		RAISE EXCEPTION '% is no key of a fact', coalesce(quote_literal(left(key, 100)), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use letters, digits, underscore, dot and hyphen, at most 63, as in loyalty.tier.';
+	END IF;
+	IF source = '' OR octet_length(source) > 1000 THEN
+		RAISE EXCEPTION 'the source of fact "%" has % bytes', key, octet_length(source)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name it in 1 to 1000 bytes, or leave it NULL.';
+	END IF;
+	IF NOT isfinite(since) THEN
+		RAISE EXCEPTION 'fact "%" cannot hold since %', key, since
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give the time from which it holds, or NULL for now.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_fact(text, text, timestamptz) IS
+'Returns nothing, or raises what is wrong with a fact: 22023 for its key or source, 22008 for an infinite time.';
+
+CREATE FUNCTION omnichannel.forget(customer_id bigint, key text, source text DEFAULT NULL, since timestamptz DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	from_then_on timestamptz := coalesce(forget.since, now());
+BEGIN
+	PERFORM omnichannel.require_customer(forget.customer_id);
+	PERFORM omnichannel.check_fact(forget.key, forget.source, from_then_on);
+	PERFORM FROM omnichannel.facts(forget.customer_id, from_then_on) AS known WHERE known.key = forget.key;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	INSERT INTO omnichannel.fact (customer_id, key, since, source)
+	VALUES (forget.customer_id, forget.key, from_then_on, forget.source);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.forget(bigint, text, text, timestamptz) IS
+'Retracts a fact from since on (NULL for now; the fact''s own since where it never was true) and returns whether there was one. The history stays; erase_customer() is what removes it. Raises what remember() raises.';
+
+CREATE FUNCTION omnichannel.facts(
+	customer_id bigint,
+	at timestamptz DEFAULT now(),
+	known_at timestamptz DEFAULT 'infinity',
+	OUT key text,
+	OUT value jsonb,
+	OUT since timestamptz,
+	OUT source text,
+	OUT recorded_at timestamptz,
+	OUT recorded_as bigint,
+	OUT fact_id bigint
+) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT latest.key, latest.value, latest.since, latest.source, latest.recorded_at, latest.customer_id, latest.fact_id
+	FROM (
+		SELECT DISTINCT ON (fact.key) fact.*
+		FROM omnichannel.fact
+		WHERE fact.customer_id = ANY (omnichannel.customer_group(facts.customer_id))
+			AND fact.since <= facts.at AND fact.recorded_at <= facts.known_at
+		ORDER BY fact.key, fact.since DESC, fact.fact_id DESC
+	) AS latest
+	WHERE latest.value IS NOT NULL
+	ORDER BY latest.key;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.facts(bigint, timestamptz, timestamptz) IS
+'The facts about a customer, one row a key, with those recorded of customers merged with this one (recorded_as says of which): as they were at the time at, as far as was known at the time known_at. Retracted ones are left out. Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.fact_history(
+	customer_id bigint,
+	of_key text DEFAULT NULL,
+	OUT key text,
+	OUT value jsonb,
+	OUT since timestamptz,
+	OUT source text,
+	OUT recorded_at timestamptz,
+	OUT recorded_as bigint,
+	OUT fact_id bigint
+) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT fact.key, fact.value, fact.since, fact.source, fact.recorded_at, fact.customer_id, fact.fact_id
+	FROM omnichannel.fact
+	WHERE fact.customer_id = ANY (omnichannel.customer_group(fact_history.customer_id))
+		AND (fact_history.of_key IS NULL OR fact.key = fact_history.of_key)
+	ORDER BY fact.key, fact.since DESC, fact.fact_id DESC;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.fact_history(bigint, text) IS
+'All that was recorded of a customer''s facts, or of one of them, the latest first; a NULL value is a retraction. Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.record_consent(
+	customer_id bigint,
+	purpose text,
+	channel text,
+	granted boolean,
+	proof jsonb,
+	source text,
+	since timestamptz,
+	expires_at timestamptz
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	decided_at timestamptz := coalesce(record_consent.since, now());
+	consent_id bigint;
+BEGIN
+	PERFORM omnichannel.require_customer(record_consent.customer_id);
+	PERFORM omnichannel.check_consent_codes(record_consent.purpose, record_consent.channel);
+	IF NOT isfinite(decided_at) OR decided_at > clock_timestamp() + interval '1 minute' THEN
+		RAISE EXCEPTION 'a consent cannot have been decided on at %', decided_at
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give the time at which the customer decided, or NULL for now.';
+	END IF;
+	IF record_consent.expires_at <= decided_at THEN
+		RAISE EXCEPTION 'a consent given at % cannot expire at %', decided_at, record_consent.expires_at
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a later time, or NULL for a consent that holds until it is withdrawn.';
+	END IF;
+	IF record_consent.source = '' OR octet_length(record_consent.source) > 1000 THEN
+		RAISE EXCEPTION 'the source of a consent has % bytes', octet_length(record_consent.source)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name it in 1 to 1000 bytes, or leave it NULL.';
+	END IF;
+	IF pg_column_size(record_consent.proof) > 1048576 THEN
+		RAISE EXCEPTION 'the proof of a consent has % bytes, more than 1048576', pg_column_size(record_consent.proof)
+			USING ERRCODE = 'program_limit_exceeded', HINT = 'Keep it where it is and record a reference to it.';
+	END IF;
+	INSERT INTO omnichannel.consent (customer_id, purpose, channel, granted, since, expires_at, proof, source)
+	VALUES (record_consent.customer_id, record_consent.purpose, record_consent.channel, record_consent.granted, decided_at,
+		record_consent.expires_at, record_consent.proof, record_consent.source)
+	RETURNING consent.consent_id INTO consent_id;
+	RETURN consent_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.record_consent(bigint, text, text, boolean, jsonb, text, timestamptz, timestamptz) IS
+'What give_consent() and withdraw_consent() do.';
+
+CREATE FUNCTION omnichannel.check_consent_codes(purpose text, channel text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF NOT EXISTS (SELECT FROM omnichannel.consent_purpose WHERE consent_purpose.purpose = check_consent_codes.purpose) THEN
+		RAISE EXCEPTION 'purpose % does not exist', coalesce(quote_literal(check_consent_codes.purpose), 'NULL')
+			USING ERRCODE = 'foreign_key_violation',
+				HINT = 'The table omnichannel.consent_purpose lists the purposes; insert a row for a new one.';
+	END IF;
+	IF check_consent_codes.channel IS NOT NULL
+		AND NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel.channel = check_consent_codes.channel)
+	THEN
+		RAISE EXCEPTION 'channel "%" does not exist', check_consent_codes.channel
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_consent_codes(text, text) IS
+'Returns nothing, or raises 23503 for a purpose or a channel that does not exist; a NULL channel stands for all.';
+
+CREATE FUNCTION omnichannel.give_consent(
+	customer_id bigint,
+	purpose text,
+	channel text DEFAULT NULL,
+	proof jsonb DEFAULT NULL,
+	source text DEFAULT NULL,
+	since timestamptz DEFAULT NULL,
+	expires_at timestamptz DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF proof IS NULL THEN
+		RAISE EXCEPTION 'the consent to % has no proof', coalesce(quote_literal(purpose), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Say what shows that it was given, as in proof => ''{"form": "signup", "version": 3, "words": "Send me news"}''.';
+	END IF;
+	RETURN omnichannel.record_consent(customer_id, purpose, channel, true, proof, source, since, expires_at);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.give_consent(bigint, text, text, jsonb, text, timestamptz, timestamptz) IS
+'Records that a customer agreed to a purpose, in one channel or (NULL) in all, and returns the consent_id. proof: what shows it, which the company must be able to demonstrate (Regulation (EU) 2016/679, article 7 (1)). since: when the customer decided, NULL for now; expires_at: until when, NULL for until withdrawn. Raises 23503 for an unknown customer, purpose or channel, 22023 without proof or for a bad source, 22008 for a time that is infinite, to come or out of order, 54000 for a proof over 1 MB, 55000 for an erased customer and before setup().';
+
+CREATE FUNCTION omnichannel.withdraw_consent(
+	customer_id bigint,
+	purpose text,
+	channel text DEFAULT NULL,
+	proof jsonb DEFAULT NULL,
+	source text DEFAULT NULL,
+	since timestamptz DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN omnichannel.record_consent(customer_id, purpose, channel, false, proof, source, since, NULL);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.withdraw_consent(bigint, text, text, jsonb, text, timestamptz) IS
+'Records that a customer no longer agrees to a purpose, or refused, in one channel or (NULL) in all, and returns the consent_id. It needs no consent before it and no proof: withdrawing is as easy as giving (Regulation (EU) 2016/679, article 7 (3)). Raises what give_consent() raises.';
+
+CREATE FUNCTION omnichannel.consents(
+	customer_id bigint,
+	at timestamptz DEFAULT now(),
+	OUT purpose text,
+	OUT channel text,
+	OUT granted boolean,
+	OUT since timestamptz,
+	OUT expires_at timestamptz,
+	OUT proof jsonb,
+	OUT source text,
+	OUT recorded_as bigint,
+	OUT consent_id bigint
+) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	WITH decision AS (
+		SELECT DISTINCT ON (consent.purpose, consent.channel) consent.*
+		FROM omnichannel.consent
+		WHERE consent.customer_id = ANY (omnichannel.customer_group(consents.customer_id)) AND consent.since <= consents.at
+		ORDER BY consent.purpose, consent.channel, consent.since DESC, consent.consent_id DESC
+	)
+	SELECT decision.purpose, decision.channel, decision.granted AND coalesce(decision.expires_at > consents.at, true),
+		decision.since, decision.expires_at, decision.proof, decision.source, decision.customer_id, decision.consent_id
+	FROM decision
+	WHERE decision.channel IS NULL OR NOT EXISTS (
+		-- A later decision for all channels replaces those for one.
+		SELECT FROM decision AS general
+		WHERE general.purpose = decision.purpose AND general.channel IS NULL
+			AND (general.since, general.consent_id) > (decision.since, decision.consent_id)
+	)
+	ORDER BY decision.purpose, decision.channel NULLS FIRST;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.consents(bigint, timestamptz) IS
+'What a customer has decided, as it stood at that time: one row a purpose for all channels (channel NULL), and one for each channel decided on since. granted: whether it holds, false once it has expired. With the decisions recorded of customers merged with this one (recorded_as says of which). Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.has_consent(customer_id bigint, purpose text, channel text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	given boolean;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.check_consent_codes(has_consent.purpose, has_consent.channel);
+	SELECT consent.granted AND coalesce(consent.expires_at > has_consent.at, true) INTO given
+	FROM omnichannel.consent
+	WHERE consent.customer_id = ANY (omnichannel.customer_group(has_consent.customer_id))
+		AND consent.purpose = has_consent.purpose AND consent.since <= has_consent.at
+		AND (consent.channel IS NULL OR consent.channel = has_consent.channel)
+	ORDER BY consent.since DESC, consent.consent_id DESC
+	LIMIT 1;
+	RETURN coalesce(given, false);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.has_consent(bigint, text, text, timestamptz) IS
+'Whether a customer agrees to a purpose in a channel at that time: the last decision that names this channel or all of them says so, and has not expired; without any decision the answer is no. channel NULL asks for the decision on all channels. Raises 23503 for an unknown customer, purpose or channel, 22023 for NULL, 55000 before setup().';
