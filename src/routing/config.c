@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "routing/config.h"
@@ -121,6 +122,7 @@ read_states(RoutingConfig *config, MemoryContext context)
 	for (int i = 0; i < config->state_count; i++)
 	{
 		config->states[i].state = spi_text(i, 1, context);
+		config->states[i].length = strlen(config->states[i].state);
 		config->states[i].available = spi_bool(i, 2);
 		config->states[i].present = spi_bool(i, 3);
 	}
@@ -222,6 +224,21 @@ read_queues(RoutingConfig *config, MemoryContext context)
 		CHECK_FOR_INTERRUPTS();
 		i = end;
 	}
+}
+
+/*
+ * Begins an SPI scope for statements on the tables of what is going on.
+ *
+ * Those are empty in the morning and full at noon: a plan made when there was nothing to scan must not be kept for then.
+ * So a plan is made once, and by the indexes. spi_scope_end() ends the scope.
+ */
+void
+routing_scope_begin(SpiScope *scope)
+{
+	spi_scope_begin(scope, false);
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("plan_cache_mode", "force_generic_plan", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
 }
 
 /* Reads the configuration. */
@@ -454,6 +471,10 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 		ids[i] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
 	pool->agent_ids = PointerGetDatum(construct_array(ids, pool->count, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
 	pfree(ids);
+	pool->places = palloc0(sizeof(ItemPointerData) * (pool->count + 1));
+	pool->by_place = palloc(sizeof(int) * (pool->count + 1));
+	for (int i = 0; i < pool->count; i++)
+		pool->by_place[i] = i;
 	MemoryContextSwitchTo(caller);
 
 	pool->next = config->pools;

@@ -8,6 +8,7 @@
 #define OMNICHANNEL_ROUTING_CONFIG_H
 
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 #include "omnichannel.h"
 #include "routing/skill_set.h"
 
@@ -29,6 +30,7 @@ typedef struct RoutingChannel
 typedef struct RoutingState
 {
 	const char *state;
+	size_t length; /* of its name */
 	bool available;
 	bool present;
 } RoutingState;
@@ -134,9 +136,12 @@ typedef struct Pool
 	SkillSet *prefers;
 	PoolMember *members;
 	int count;
-	Datum agent_ids; /* bigint[] */
+	Datum agent_ids;    /* bigint[] */
+	ItemPointer places; /* where the members' rows in agent_state were last */
+	int *by_place;      /* members in the order of these places */
 } Pool;
 
+extern void routing_scope_begin(SpiScope *scope);
 extern RoutingConfig *routing_config(void);
 extern int config_agent(const RoutingConfig *config, int64 agent_id);
 extern int config_queue(const RoutingConfig *config, const char *queue);

@@ -206,7 +206,7 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 
 	init_materialized_srf(fcinfo);
 	config = routing_config();
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	match_read(config, PG_GETARG_INT64(0), true, &request);
 	match_find(config, &request, now, true, max, NULL, NULL, &result);
 	for (int i = 0; i < result.count; i++)
@@ -255,7 +255,7 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 
 	init_materialized_srf(fcinfo);
 	config = routing_config();
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	match_read(config, PG_GETARG_INT64(0), true, &request);
 	judgements.rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Judgement) * (config->agent_count + 1));
 	match_find(config, &request, now, true, 1, collect_judgement, &judgements, &result);

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "routing/live.h"
 #include "routing/match.h"
 #include "routing/routing.h"
 
@@ -66,13 +67,6 @@ static KeptPlan facts_select = {
 		   " WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
-};
-
-static KeptPlan live_select = {
-	.sql =
-		"SELECT agent_id, state, used, idle_since, busy_until FROM omnichannel.agent_state WHERE agent_id = ANY ($1)",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
 };
 
 /* What is known of one agent and the customer. */
@@ -334,10 +328,8 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 	Pool *pool = config_pool(config, request->queue, request->channel, request->requires, request->prefers);
 	Acquaintance *known = palloc0(sizeof(Acquaintance) * (pool->count + 1));
 	Candidate *candidates = palloc0(sizeof(Candidate) * (pool->count + 1));
-	const RoutingState **states = palloc0(sizeof(RoutingState *) * (pool->count + 1));
-	const RoutingState *last = NULL;
 	const PoolMember *owner_member = NULL;
-	uint64 live;
+	Live *lives;
 	int owner;
 
 	memset(result, 0, sizeof(*result));
@@ -349,24 +341,13 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 	if (owner_member == NULL)
 		result->owner_id = 0;
 
-	if (pool->count > 0)
+	lives = live_read(config, pool, read_only);
+	for (int place = 0; place < pool->count; place++)
 	{
-		live = kept_plan_run(&live_select, &pool->agent_ids, NULL, read_only, 0);
-		for (uint64 row = 0; row < live; row++)
-		{
-			const PoolMember *member = pool_member(pool, config_agent(config, spi_id(row, 1)));
-			int place = (int) (member - pool->members);
-			bool isnull;
-			text *state = DatumGetTextPP(spi_datum(row, 2, &isnull));
-
-			if (last == NULL || strlen(last->state) != VARSIZE_ANY_EXHDR(state) ||
-				memcmp(last->state, VARDATA_ANY(state), VARSIZE_ANY_EXHDR(state)) != 0)
-				last = config_state(config, text_to_cstring(state));
-			states[place] = last;
-			candidates[place].used = DatumGetInt32(spi_datum(row, 3, &isnull));
-			candidates[place].idle_since = spi_time(row, 4, now);
-			candidates[place].busy_until = spi_time(row, 5, DT_NOBEGIN);
-		}
+		candidates[place].agent = pool->members[place].agent;
+		candidates[place].used = lives[place].used;
+		candidates[place].idle_since = lives[place].state == NULL ? now : lives[place].idle_since;
+		candidates[place].busy_until = lives[place].busy_until;
 	}
 
 	/* The owner is looked at first: the others may have to step back. */
@@ -375,9 +356,9 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		int place = (int) (owner_member - pool->members);
 
 		candidates[place].owner = true;
-		if (judge_now(config, request, owner_member, &known[place], states[place], now, &candidates[place]) !=
+		if (judge_now(config, request, owner_member, &known[place], lives[place].state, now, &candidates[place]) !=
 				VERDICT_CANDIDATE &&
-			!known[place].refused && states[place] != NULL && states[place]->present &&
+			!known[place].refused && lives[place].state != NULL && lives[place].state->present &&
 			now - request->entered_at < queue->hold_for_owner)
 			result->held_until = request->entered_at + queue->hold_for_owner;
 	}
@@ -387,10 +368,7 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		Candidate *candidate = &candidates[place];
 		Verdict verdict;
 
-		if (states[place] == NULL)
-			candidate->idle_since = now;
-		candidate->agent = pool->members[place].agent;
-		verdict = judge_now(config, request, &pool->members[place], &known[place], states[place], now, candidate);
+		verdict = judge_now(config, request, &pool->members[place], &known[place], lives[place].state, now, candidate);
 		if (verdict == VERDICT_CANDIDATE && result->held_until != 0)
 			verdict = VERDICT_HELD;
 		if (collect != NULL)
@@ -414,5 +392,5 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 			collect(arg, verdict, &candidate);
 	}
 	pfree(known);
-	pfree(states);
+	pfree(lives);
 }

@@ -262,7 +262,7 @@ omnichannel_route(PG_FUNCTION_ARGS)
 
 	routing_writes("route()");
 	config = routing_config();
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 
 	/* Which queue to lock is all that is kept of this look. */
 	match_read(config, request_id, false, &request);

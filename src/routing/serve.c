@@ -318,7 +318,7 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 						errmsg("agent " INT64_FORMAT " is inactive", agent_id),
 						errhint("Set agent.active first.")));
 
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	if (available)
 	{
 		QueueLocks *locks = queue_locks(config);
@@ -357,7 +357,7 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	routing_writes("claim()");
 	config = routing_config();
 	agent = agent_argument(config, agent_id);
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
@@ -378,7 +378,7 @@ offer_of_agent(int64 agent_id)
 	SpiScope scope;
 	bool isnull;
 
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	if (kept_plan_run(&offer_select, &id, NULL, false, 0) > 0)
 		request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	spi_scope_end(&scope);

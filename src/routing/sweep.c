@@ -203,7 +203,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 
 	routing_writes("tick_queues()");
 	config = routing_config();
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 
 	append_ids(&overdue, kept_plan_run(&expired_select, &time, NULL, false, 0));
 	append_ids(&overdue, kept_plan_run(&closed_select, NULL, NULL, false, 0));

@@ -215,7 +215,7 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 
 	routing_writes("accept_request()");
 	(void) agent_argument(routing_config(), agent_id);
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	request_lock(request_id);
 	if (kept_plan_run(&accept_offer, values, NULL, false, 0) == 0)
 	{
@@ -245,7 +245,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	routing_writes("decline_request()");
 	config = routing_config();
 	(void) agent_argument(config, agent_id);
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	config = lock_work(config, request_id, NULL, &request);
 	why = why_not_offered(request_id, agent_id, &accepted);
 	if (why != NULL || accepted)
@@ -315,7 +315,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	if (prefers != NULL)
 		(void) skill_set_from_text(prefers);
 
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	config = lock_work(config, PG_GETARG_INT64(0), queue, &request);
 	if (request.closed)
 		match_read(config, request.request_id, false, &request);
@@ -409,7 +409,7 @@ omnichannel_release_request(PG_FUNCTION_ARGS)
 	if (strcmp(state, "waiting_customer") != 0 && strcmp(state, "done") != 0 && strcmp(state, "cancelled") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no state without an agent", state),
 						errhint("Release a request as waiting_customer, done or cancelled.")));
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	next = release(routing_config(), PG_GETARG_INT64(0), state);
 	spi_scope_end(&scope);
 	if (next == 0)
@@ -432,7 +432,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 	if (keep_for < 0 || keep_for > 366 * USECS_PER_DAY)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a place cannot be kept for that long"),
 						errhint("Keep it between 0 and 366 days.")));
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
 	if (request.accepted || !(request.waiting || request.assigned_to != 0))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -464,7 +464,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	int found;
 
 	routing_writes("request_callback()");
-	spi_scope_begin(&scope, false);
+	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
 	found = config_channel(config, channel);
 	if (found < 0)

@@ -1,0 +1,77 @@
+#!/bin/sh
+# match.sh: match_agents() over 10,000 agents and 1M past contacts, beside the best SQL for the same order.
+#
+# The peer's table is made for it: skills as levels in an array, capacity and fluency stand beside presence and load in
+# one narrow row, and the contacts are counted already; it knows neither owners nor ageing, rings or refusals. Each
+# number is the mean latency in ms of one client with prepared statements over the socket; the ratio is peer / ours.
+set -eu
+
+psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
+SET search_path = omnichannel, pg_catalog;
+SELECT FROM setseed(0.42);
+INSERT INTO queue (queue, hold_for_owner) VALUES ('bench', '0');
+INSERT INTO agent (agent_id, name, skills, capacity)
+SELECT n, 'Agent ' || n, (SELECT coalesce(string_agg(format('s%s:%s', s, 1 + abs(hashint4(n * 64 + s)) % 10), ','), '')
+	FROM generate_series(0, 39) AS s WHERE abs(hashint4(n * 64 + s + 1000000)) % 10 = 0)::skill_set, 6
+FROM generate_series(1, 10000) AS n;
+INSERT INTO agent_channel (agent_id, channel, fluency)
+SELECT n, c, 1 + (random() * 9)::int FROM generate_series(1, 10000) AS n, unnest('{phone,chat,email}'::text[]) AS c;
+INSERT INTO queue_member (queue, agent_id) SELECT 'bench', n FROM generate_series(1, 10000) AS n;
+INSERT INTO agent_state (agent_id, idle_since, used, state)
+SELECT n, now() - random() * interval '2 hours', (random() * 6)::int,
+	CASE WHEN random() < 0.6 THEN 'available' ELSE 'break' END FROM generate_series(1, 10000) AS n;
+INSERT INTO customer (customer_id) SELECT generate_series(1, 100000);
+INSERT INTO relationship (customer_id, agent_id, contacts, strength)
+SELECT n % 100000 + 1, 1 + (random() * 9999)::int, 1, 1 FROM generate_series(0, 999999) AS n
+ON CONFLICT DO NOTHING;
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue, requires)
+SELECT n, 1 + (random() * 99999)::int, 'question', 'waiting_agent', 'chat', 'bench', format('s%s:%s', n % 40, 4)::skill_set
+FROM generate_series(1, 1000) AS n;
+
+CREATE TABLE public.peer_agent AS
+SELECT a.agent_id, s.state = 'available' AS available, s.used, a.capacity, s.idle_since, c.fluency AS chat,
+	(SELECT array_agg(coalesce(skill_level(a.skills, 's' || n), 0)::smallint ORDER BY n) FROM generate_series(0, 39) AS n) AS levels
+FROM agent AS a JOIN agent_state AS s USING (agent_id) JOIN agent_channel AS c ON c.agent_id = a.agent_id AND c.channel = 'chat';
+ALTER TABLE public.peer_agent ADD PRIMARY KEY (agent_id);
+CREATE FUNCTION public.peer_match(customer bigint, skill integer, level integer, max_agents integer)
+RETURNS TABLE (agent_id bigint, score double precision) LANGUAGE sql STABLE AS $$
+	SELECT p.agent_id, 50 * coalesce(r.contacts / (r.contacts + 1.0::float8), 0) + 2.0::float8 * p.chat
+		+ 1.5::float8 * p.levels[skill + 1]
+		+ 10 * (extract(epoch FROM now() - p.idle_since)::float8 / (extract(epoch FROM now() - p.idle_since)::float8 + 900))
+		+ 5 * (1 - p.used::float8 / p.capacity) AS score
+	FROM public.peer_agent AS p
+	LEFT JOIN omnichannel.relationship AS r ON r.customer_id = customer AND r.agent_id = p.agent_id
+	WHERE p.available AND p.used + 2 <= p.capacity AND p.levels[skill + 1] >= level
+	ORDER BY score DESC, p.idle_since, p.agent_id LIMIT max_agents
+$$;
+VACUUM ANALYZE;
+SQL
+
+cat >ours.sql <<'SQL'
+\set request random(1, 1000)
+SELECT agent_id, score FROM omnichannel.match_agents(:request);
+SQL
+cat >peer.sql <<'SQL'
+\set customer random(1, 100000)
+\set skill random(0, 39)
+SELECT agent_id, score FROM public.peer_match(:customer, :skill, 4, 10);
+SQL
+
+latency() {
+	pgbench -n -M prepared -c 1 -T 3 -f "$1" 2>/dev/null | sed -n 's/^latency average = \([0-9.]*\) ms.*/\1/p'
+}
+
+# The same question must have the same answer.
+psql -X -q -A -t -v ON_ERROR_STOP=1 <<'SQL'
+SELECT CASE WHEN EXISTS (
+	SELECT FROM omnichannel.request AS q, LATERAL (SELECT array_agg(agent_id) AS a FROM omnichannel.match_agents(q.request_id)) AS ours,
+		LATERAL (SELECT array_agg(agent_id) AS a FROM public.peer_match(q.customer_id, (q.request_id % 40)::int, 4, 10)) AS peer
+	WHERE q.request_id <= 100 AND ours.a IS DISTINCT FROM peer.a) THEN 'match: the answers differ' END;
+SQL
+for round in 1 2 3; do
+	echo "$(latency ours.sql) $(latency peer.sql)"
+done | awk '
+	{ours[NR] = $1; peer[NR] = $2; sum_ours += $1; sum_peer += $2; ratio = $2 / $1
+		if (NR == 1 || ratio < low) low = ratio
+		if (NR == 1 || ratio > high) high = ratio}
+	END {printf "match_agents(), 10,000 agents|%.3f ms|%.3f ms|%.1f|%.1f-%.1f\n", sum_ours / NR, sum_peer / NR, sum_peer / sum_ours, low, high}'
