@@ -126,6 +126,7 @@ BEGIN ATOMIC
 		('customer_merge', 'raw', 'raw', 'raw'),
 		('fact', 'ra', 'ra', 'rad'),
 		('identity', 'raw', 'rawd', 'rawd'),
+		('kept_place', 'rawd', 'rawd', 'rawd'),
 		('lane', 'ra', 'ra', 'ra'),
 		('presence', 'raw', 'raw', 'raw'),
 		('refusal', 'rawd', 'rawd', 'rawd'),
