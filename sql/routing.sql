@@ -2,6 +2,8 @@
 -- now() stands still.
 SET search_path = omnichannel, pg_catalog;
 SET extra_float_digits = 0;
+SET intervalstyle = postgres;
+SET timezone = UTC;
 \set SHOW_CONTEXT never
 BEGIN;
 

@@ -100,6 +100,8 @@ BEGIN ATOMIC
 		-- what the company is told how to work: read by all, written by supervisors
 		('agent', 'r', 'r', 'raw'),
 		('agent_channel', 'r', 'r', 'rawd'),
+		('calendar', 'r', 'r', 'rawd'),
+		('calendar_exception', 'r', 'r', 'rawd'),
 		('channel', 'r', 'r', 'rawd'),
 		('company', 'r', 'r', 'rw'),
 		('consent_purpose', 'r', 'r', 'raw'),
