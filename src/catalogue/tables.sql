@@ -209,6 +209,7 @@ CREATE TABLE omnichannel.product (
 	currency text NOT NULL DEFAULT @currency@ REFERENCES omnichannel.currency,
 	cost numeric CHECK (cost >= 0 AND cost < 'Infinity'),
 	min_price numeric CHECK (min_price >= 0 AND min_price < 'Infinity'),
+	min_margin numeric CHECK (min_margin > -100 AND min_margin < 1e6),
 	tax_rate numeric CHECK (tax_rate >= 0 AND tax_rate < 'Infinity'),
 	data jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL DEFAULT now(),
@@ -217,14 +218,15 @@ CREATE TABLE omnichannel.product (
 CREATE INDEX product_parent ON omnichannel.product (parent) WHERE parent IS NOT NULL;
 CREATE INDEX product_category ON omnichannel.product USING gist (category);
 COMMENT ON TABLE omnichannel.product IS
-'What is sold: a product, or a variant below its parent. A variant takes category, brand, cost, min_price and tax_rate from its nearest ancestor where its own are NULL, and is priced by its own prices before its parent''s.';
+'What is sold: a product, or a variant below its parent. A variant takes category, brand, cost, min_price, min_margin and tax_rate from its nearest ancestor where its own are NULL, and is priced by its own prices before its parent''s.';
 COMMENT ON COLUMN omnichannel.product.product IS 'Code, as on the label.';
 COMMENT ON COLUMN omnichannel.product.parent IS 'The product whose variant this is. A cycle raises 23514.';
 COMMENT ON COLUMN omnichannel.product.category IS 'Path in the tree of categories, as in Home.Kitchen.Mugs; prices and promotions of a category hold for all below it, the deepest first.';
 COMMENT ON COLUMN omnichannel.product.unit IS 'What a quantity of 1 means: piece, kg, hour. For people; no amount is converted.';
 COMMENT ON COLUMN omnichannel.product.currency IS 'ISO 4217 code of cost and min_price. They bound prices in this currency only: amounts are never converted.';
 COMMENT ON COLUMN omnichannel.product.cost IS 'What one unit costs the company.';
-COMMENT ON COLUMN omnichannel.product.min_price IS 'No promotion or percentage leads below this price of one unit.';
+COMMENT ON COLUMN omnichannel.product.min_price IS 'No sale and no promotion leads below this price of one unit. It does not raise the list price itself.';
+COMMENT ON COLUMN omnichannel.product.min_margin IS 'No sale and no promotion leads below cost and this many percent of it.';
 COMMENT ON COLUMN omnichannel.product.tax_rate IS 'Sales tax in percent: 23 for 23 %.';
 COMMENT ON COLUMN omnichannel.product.data IS 'Whatever else the channels show.';
 

@@ -30,8 +30,12 @@ DECLARE
 BEGIN
 	SELECT list.price_list INTO used_by FROM omnichannel.price_list AS list
 	WHERE OLD.segment = ANY (list.segments_any || list.segments_all) LIMIT 1;
+	IF NOT FOUND THEN
+		SELECT promotion.promotion INTO used_by FROM omnichannel.promotion
+		WHERE OLD.segment = ANY (promotion.segments_any || promotion.segments_all) LIMIT 1;
+	END IF;
 	IF FOUND THEN
-		RAISE EXCEPTION 'segment "%" is used by price list "%"', OLD.segment, used_by
+		RAISE EXCEPTION 'segment "%" is used by "%"', OLD.segment, used_by
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Take it out of segments_any and segments_all first.';
 	END IF;
 	RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
@@ -65,6 +69,162 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_price_base() IS
 'Trigger function of price and price_list: raises 23514 where a list of kind base would hold a price without an amount.';
 
+CREATE FUNCTION omnichannel.check_promotion() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing text;
+BEGIN
+	IF NEW.currency IS NULL AND (NEW.kind IN ('amount', 'fixed_price', 'order_amount') OR NEW.cap IS NOT NULL
+		OR NEW.min_subtotal > 0 OR NEW.budget IS NOT NULL) THEN
+		NEW.currency := omnichannel.default_currency();
+	END IF;
+	IF NEW.value > 100 AND NEW.kind IN ('percent', 'buy_get', 'order_percent') THEN
+		RAISE EXCEPTION 'promotion "%" would take % percent off', NEW.promotion, NEW.value
+			USING ERRCODE = 'check_violation', HINT = 'A percentage is at most 100.';
+	END IF;
+	SELECT named.product INTO missing FROM unnest(NEW.products || NEW.except_products) AS named (product)
+	WHERE NOT EXISTS (SELECT FROM omnichannel.product WHERE product.product = named.product) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'product "%" is not known', missing
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Insert it into omnichannel.product first.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_promotion() IS
+'Trigger function of promotion: fills in the company''s currency where there are amounts; raises 23514 for more than 100 percent and 23503 for a product that is not known.';
+
+CREATE FUNCTION omnichannel.note_approval() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NEW.approved_by IS NULL THEN
+		NEW.approved_by := session_user;
+		NEW.approved_at := now();
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_approval() IS
+'Trigger function of price_list: notes who approved it and when, where nobody is noted yet.';
+
+CREATE FUNCTION omnichannel.derived_prices(lists text[], sources bigint[],
+	OUT price_list text, OUT product text, OUT category_path text, OUT everything boolean, OUT min_quantity numeric, OUT amount numeric,
+	OUT adjust numeric, OUT surcharge numeric, OUT round_to numeric, OUT valid tstzrange, OUT source_price bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY
+	SELECT list.price_list, source.product, source.category_path, source.everything, source.min_quantity,
+		CASE WHEN source.amount IS NOT NULL THEN greatest(0,
+			CASE WHEN list.derived_round_to IS NULL THEN made.amount
+				ELSE round(made.amount / list.derived_round_to) * list.derived_round_to END) END,
+		CASE WHEN source.amount IS NULL THEN
+			((100 + coalesce(source.adjust, 0)) * (100 + coalesce(list.derived_adjust, 0)) - 10000) / 100 END,
+		CASE WHEN source.amount IS NULL THEN made.surcharge END,
+		CASE WHEN source.amount IS NULL THEN coalesce(list.derived_round_to, source.round_to) END,
+		source.valid, source.price_id
+	FROM omnichannel.price_list AS list
+	JOIN omnichannel.price AS source ON source.price_list = list.derived_from
+	CROSS JOIN LATERAL (SELECT trim_scale(source.amount * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS amount,
+		trim_scale(coalesce(source.surcharge, 0) * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS surcharge) AS made
+	WHERE (lists IS NULL OR list.price_list = ANY (lists)) AND (sources IS NULL OR source.price_id = ANY (sources));
+END
+$$;
+COMMENT ON FUNCTION omnichannel.derived_prices(text[], bigint[]) IS
+'The rows that derived lists take from the lists that they are derived from: of these lists and of these source prices, all for NULL. A source that adjusts is combined with the list''s own percentage; where it rounds, the combination rounds once, at the end.';
+
+CREATE FUNCTION omnichannel.derive_prices() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	refused text;
+	sources bigint[];
+BEGIN
+	IF NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.derived_from IS NOT NULL) THEN
+		RETURN NULL;
+	END IF;
+	SELECT list.price_list INTO refused FROM changed JOIN omnichannel.price_list AS list USING (price_list)
+	WHERE list.derived_from IS NOT NULL AND changed.source_price IS NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'price list "%" is derived and holds no prices of its own', refused
+			USING ERRCODE = 'check_violation', HINT = 'Change the list that it is derived from, or set derived_from to NULL first.';
+	END IF;
+	sources := ARRAY(SELECT changed.price_id FROM changed JOIN omnichannel.price_list AS list ON list.derived_from = changed.price_list);
+	IF sources = '{}' THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'UPDATE' THEN
+		DELETE FROM omnichannel.price WHERE price.source_price = ANY (sources);
+	END IF;
+	PERFORM omnichannel.insert_derived_prices(NULL, sources);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.derive_prices() IS
+'Trigger function of price: carries changes on to derived lists; raises 23514 for a price that is written into a derived list by hand.';
+
+CREATE FUNCTION omnichannel.insert_derived_prices(lists text[], sources bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- The type of category is known by its column only: the schema of ltree is anyone's choice.
+	INSERT INTO omnichannel.price (price_list, product, everything, min_quantity, amount, adjust, surcharge, round_to, valid, source_price, category)
+	SELECT made.price_list, made.product, made.everything, made.min_quantity, made.amount, made.adjust, made.surcharge, made.round_to,
+		made.valid, made.source_price, source.category
+	FROM omnichannel.derived_prices(lists, sources) AS made JOIN omnichannel.price AS source ON source.price_id = made.source_price;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.insert_derived_prices(text[], bigint[]) IS
+'Writes what derived_prices() says.';
+
+CREATE FUNCTION omnichannel.derive_price_list() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	ancestor text := NEW.derived_from;
+	path text[] := ARRAY[NEW.price_list];
+	source_currency text;
+BEGIN
+	WHILE ancestor IS NOT NULL
+	LOOP
+		path := path || ancestor;
+		IF ancestor = NEW.price_list OR cardinality(path) > 32 THEN
+			RAISE EXCEPTION 'price list "%" cannot be derived from "%"', NEW.price_list, NEW.derived_from
+				USING ERRCODE = 'check_violation', DETAIL = format('The way up is %s.', array_to_string(path, ' < ')),
+					HINT = 'A list must not be derived from itself, and 30 steps are enough.';
+		END IF;
+		SELECT list.derived_from INTO ancestor FROM omnichannel.price_list AS list WHERE list.price_list = ancestor FOR SHARE;
+	END LOOP;
+	IF NEW.derived_from IS NOT NULL THEN
+		SELECT list.currency INTO source_currency FROM omnichannel.price_list AS list WHERE list.price_list = NEW.derived_from;
+		IF source_currency <> NEW.currency THEN
+			RAISE EXCEPTION 'price list "%" in % cannot be derived from one in %', NEW.price_list, NEW.currency, source_currency
+				USING ERRCODE = 'check_violation', HINT = 'Amounts are never converted.';
+		END IF;
+		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL) THEN
+			RAISE EXCEPTION 'price list "%" has prices of its own', NEW.price_list
+				USING ERRCODE = 'check_violation', HINT = 'Delete them before you derive it from another list.';
+		END IF;
+	END IF;
+	DELETE FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL;
+	IF NEW.derived_from IS NOT NULL THEN
+		PERFORM omnichannel.insert_derived_prices(ARRAY[NEW.price_list], NULL);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.derive_price_list() IS
+'Trigger function of price_list: writes the prices of a derived list; raises 23514 for a cycle, another currency, or a list with prices of its own.';
+
 CREATE TYPE omnichannel.price_quote AS (
 	product text,
 	quantity numeric,
@@ -85,8 +245,8 @@ CREATE TYPE omnichannel.price_quote AS (
 COMMENT ON TYPE omnichannel.price_quote IS
 'A price and where it comes from. Amounts are in currency (ISO 4217), rounded once, per unit, to its minor unit; all are NULL where there is no price, and reason says why.';
 COMMENT ON COLUMN omnichannel.price_quote.list_price IS 'One unit before sales and promotions.';
-COMMENT ON COLUMN omnichannel.price_quote.unit_price IS 'One unit, as charged.';
-COMMENT ON COLUMN omnichannel.price_quote.line_total IS 'All units: unit_price times quantity, rounded to the minor unit where the quantity is a fraction.';
+COMMENT ON COLUMN omnichannel.price_quote.unit_price IS 'One unit, as charged; NULL where the units of the line cost different prices, as with one of three free.';
+COMMENT ON COLUMN omnichannel.price_quote.line_total IS 'All units, each at its rounded price; rounded to the minor unit where the quantity is a fraction.';
 COMMENT ON COLUMN omnichannel.price_quote.price_list IS 'The list whose price is charged.';
 COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did.';
 COMMENT ON COLUMN omnichannel.price_quote.reference_price IS 'The price to show beside a reduced one, where one is known.';
@@ -98,25 +258,312 @@ COMMENT ON COLUMN omnichannel.price_quote.unit_net IS 'One unit without the tax.
 COMMENT ON COLUMN omnichannel.price_quote.unit_gross IS 'One unit with the tax.';
 
 CREATE FUNCTION omnichannel.quote(customer_id bigint, product text, quantity numeric DEFAULT 1,
-	currency text DEFAULT NULL, at timestamptz DEFAULT now())
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
 RETURNS omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_quote';
-COMMENT ON FUNCTION omnichannel.quote(bigint, text, numeric, text, timestamptz) IS
-'The price of a product for a customer, the same in every channel: SELECT * FROM omnichannel.quote(…). customer_id NULL: a visitor who is not known. quantity: units, fractions allowed. currency: ISO 4217, the company''s by default; amounts are never converted. at: as of this moment, past or future. Raises 23503 for an unknown customer, product or currency, 22023 for a quantity that is not above zero or is beyond 10^12, 22008 for an infinite moment, 55000 before setup(), 42501 without SELECT on the tables of prices.';
+COMMENT ON FUNCTION omnichannel.quote(bigint, text, numeric, text, timestamptz, text[]) IS
+'The price of a product for a customer, the same in every channel: SELECT * FROM omnichannel.quote(…). customer_id NULL: a visitor who is not known. quantity: units, fractions allowed. currency: ISO 4217, the company''s by default; amounts are never converted. at: as of this moment, past or future. coupons: codes that the customer typed; one that is used up or out of its time opens nothing. Raises 23503 for an unknown customer, product, currency or coupon, 22023 for a quantity that is not above zero or is beyond 10^12, 22008 for an infinite moment, 55000 before setup(), 42501 without SELECT on the tables of prices.';
 
 CREATE FUNCTION omnichannel.quote_segments(segments text[], product text, quantity numeric DEFAULT 1,
-	currency text DEFAULT NULL, at timestamptz DEFAULT now())
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
 RETURNS omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_quote_segments';
-COMMENT ON FUNCTION omnichannel.quote_segments(text[], text, numeric, text, timestamptz) IS
+COMMENT ON FUNCTION omnichannel.quote_segments(text[], text, numeric, text, timestamptz, text[]) IS
 'The price of a product for anyone who is in these segments, ''{}'' for anonymous visitors; otherwise as quote(). Raises 23503 for an unknown segment too.';
 
 CREATE FUNCTION omnichannel.quotes(customer_id bigint, products text[], quantity numeric DEFAULT 1,
-	currency text DEFAULT NULL, at timestamptz DEFAULT now())
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
 RETURNS SETOF omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE ROWS 50
 AS 'MODULE_PATHNAME', 'omnichannel_quotes';
-COMMENT ON FUNCTION omnichannel.quotes(bigint, text[], numeric, text, timestamptz) IS
+COMMENT ON FUNCTION omnichannel.quotes(bigint, text[], numeric, text, timestamptz, text[]) IS
 'The prices of a page of products for a customer, in the order given; otherwise as quote().';
+
+CREATE TYPE omnichannel.basket_quote AS (
+	line integer,
+	product text,
+	quantity numeric,
+	currency text,
+	list_price numeric,
+	unit_price numeric,
+	order_discount numeric,
+	line_total numeric,
+	price_list text,
+	promotions text[],
+	valid_until timestamptz,
+	reason text
+);
+COMMENT ON TYPE omnichannel.basket_quote IS
+'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs.';
+
+CREATE FUNCTION omnichannel.quote_basket_lines(customer_id bigint, products text[], quantities numeric[],
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
+RETURNS SETOF omnichannel.basket_quote
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'omnichannel_quote_basket_lines';
+COMMENT ON FUNCTION omnichannel.quote_basket_lines(bigint, text[], numeric[], text, timestamptz, text[]) IS
+'quote_basket() with the lines as two arrays of the same length. Raises as quote(), and 22023 for arrays of different length or more than 10,000 lines.';
+
+CREATE FUNCTION omnichannel.quote_basket(customer_id bigint, lines jsonb,
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
+RETURNS SETOF omnichannel.basket_quote
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF lines IS NULL OR jsonb_typeof(lines) <> 'array' THEN
+		RAISE EXCEPTION 'lines must be a JSON array, not %', coalesce(jsonb_typeof(lines), 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
+	END IF;
+	RETURN QUERY SELECT quoted.*
+	FROM (SELECT coalesce(array_agg(line.value ->> 'product' ORDER BY line.ordinality), '{}') AS products,
+			coalesce(array_agg(coalesce(line.value ->> 'quantity', '1')::numeric ORDER BY line.ordinality), '{}') AS quantities
+		FROM jsonb_array_elements(quote_basket.lines) WITH ORDINALITY AS line) AS basket,
+		LATERAL omnichannel.quote_basket_lines(quote_basket.customer_id, basket.products, basket.quantities,
+			quote_basket.currency, quote_basket.at, quote_basket.coupons) AS quoted;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.quote_basket(bigint, jsonb, text, timestamptz, text[]) IS
+'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array.';
+
+CREATE FUNCTION omnichannel.keep_promotion_total() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- Waits for the uses under way, which are not summed yet, and holds up new ones until this commits.
+	PERFORM pg_advisory_xact_lock('omnichannel.promotion_use'::regclass::oid::integer, hashtext(NEW.promotion));
+	IF NEW.use_limit IS NULL AND NEW.budget IS NULL THEN
+		DELETE FROM omnichannel.promotion_total WHERE promotion_total.promotion = NEW.promotion;
+	ELSE
+		INSERT INTO omnichannel.promotion_total (promotion, uses, spent)
+		SELECT NEW.promotion, count(*), coalesce(sum(use.amount), 0) FROM omnichannel.promotion_use AS use
+		WHERE use.promotion = NEW.promotion AND use.state <> 'released'
+		ON CONFLICT (promotion) DO UPDATE SET uses = excluded.uses, spent = excluded.spent;
+	END IF;
+	PERFORM omnichannel.note_used_up(NEW.promotion);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.keep_promotion_total() IS
+'Trigger function of promotion: begins to keep its sums where it gets a limit.';
+
+CREATE FUNCTION omnichannel.note_used_up(promotion text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	used_up boolean;
+BEGIN
+	SELECT coalesce(total.uses >= limited.use_limit, false) OR coalesce(total.spent >= limited.budget, false) INTO used_up
+	FROM omnichannel.promotion AS limited JOIN omnichannel.promotion_total AS total ON total.promotion = limited.promotion
+	WHERE limited.promotion = note_used_up.promotion;
+	IF used_up THEN
+		INSERT INTO omnichannel.promotion_used_up (promotion, since) VALUES (note_used_up.promotion, now()) ON CONFLICT DO NOTHING;
+	ELSE
+		DELETE FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = note_used_up.promotion;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_used_up(text) IS
+'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use().';
+
+CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
+	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	limited record;
+	code text := upper(btrim(coupon));
+	attempt integer;
+	found_state text;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF key IS NULL OR key = '' OR amount IS NULL OR NOT (amount >= 0 AND amount < 1e18) OR hold IS NULL OR hold <= interval '0' THEN
+		RAISE EXCEPTION 'key %, amount % and hold % do not make a reservation', coalesce(quote_literal(key), 'NULL'),
+			coalesce(amount::text, 'NULL'), coalesce(hold::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The key is not empty, the amount not below zero, and hold above it.';
+	END IF;
+	SELECT limits.use_limit, limits.customer_limit, limits.budget, limits.needs_coupon INTO limited
+	FROM omnichannel.promotion AS limits WHERE limits.promotion = reserve_use.promotion;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'promotion % is not known', coalesce(quote_literal(promotion), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.promotion.';
+	END IF;
+	IF code IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.coupon AS given WHERE given.coupon = code AND given.promotion = reserve_use.promotion) THEN
+		RAISE EXCEPTION 'coupon "%" does not open promotion "%"', code, promotion
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.coupon.';
+	END IF;
+	IF limited.needs_coupon AND code IS NULL THEN
+		RAISE EXCEPTION 'promotion "%" needs a coupon', promotion
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the code that the customer gave.';
+	END IF;
+
+	-- Held by all who reserve; whoever sets a limit takes it alone. See keep_promotion_total().
+	PERFORM pg_advisory_xact_lock_shared('omnichannel.promotion_use'::regclass::oid::integer, hashtext(promotion));
+	SELECT use.state INTO found_state FROM omnichannel.promotion_use AS use
+	WHERE use.key = reserve_use.key AND use.promotion = reserve_use.promotion;
+	IF found_state <> 'released' THEN
+		RETURN true;
+	END IF;
+
+	FOR attempt IN 1 .. 2
+	LOOP
+		BEGIN
+			INSERT INTO omnichannel.promotion_use AS use (key, promotion, customer_id, coupon, amount, expires_at)
+			VALUES (key, promotion, customer_id, code, amount, now() + hold)
+			ON CONFLICT ON CONSTRAINT promotion_use_pkey DO UPDATE
+			SET state = 'reserved', customer_id = excluded.customer_id, coupon = excluded.coupon, amount = excluded.amount,
+				reserved_at = now(), expires_at = excluded.expires_at
+			WHERE use.state = 'released';
+			IF NOT FOUND THEN
+				RETURN true;	-- another session has just reserved it under the same key
+			END IF;
+			IF limited.customer_limit IS NOT NULL AND customer_id IS NOT NULL THEN
+				-- One reservation of a customer at a time, so that the count is exact.
+				PERFORM pg_advisory_xact_lock(hashtextextended(promotion, customer_id));
+				IF (SELECT count(*) FROM omnichannel.promotion_use AS use WHERE use.customer_id = reserve_use.customer_id
+					AND use.promotion = reserve_use.promotion AND use.state <> 'released') > limited.customer_limit THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+			END IF;
+			IF code IS NOT NULL THEN
+				UPDATE omnichannel.coupon AS given SET uses = given.uses + 1
+				WHERE given.coupon = code AND (given.use_limit IS NULL OR given.uses < given.use_limit) AND given.valid @> now()
+					AND (given.customer_id IS NULL OR given.customer_id = reserve_use.customer_id);
+				IF NOT FOUND THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+			END IF;
+			IF limited.use_limit IS NOT NULL OR limited.budget IS NOT NULL THEN
+				UPDATE omnichannel.promotion_total AS total SET uses = total.uses + 1, spent = total.spent + reserve_use.amount
+				WHERE total.promotion = reserve_use.promotion AND (limited.use_limit IS NULL OR total.uses < limited.use_limit)
+					AND (limited.budget IS NULL OR total.spent + reserve_use.amount <= limited.budget);
+				IF NOT FOUND THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+				PERFORM omnichannel.note_used_up(promotion)
+				FROM omnichannel.promotion_total AS total WHERE total.promotion = reserve_use.promotion
+					AND (total.uses >= limited.use_limit OR total.spent >= limited.budget);
+			END IF;
+			RETURN true;
+		EXCEPTION WHEN SQLSTATE 'OC001' THEN
+			-- Nothing is left. What others have forgotten comes back, once.
+			IF attempt = 2 OR omnichannel.expire_uses(promotion) = 0 THEN
+				RETURN false;
+			END IF;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
+'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount or a missing coupon.';
+
+CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	lost text;
+	committed integer;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key ORDER BY use.promotion FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'nothing is reserved under key %', coalesce(quote_literal(key), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Call reserve_use() first.';
+	END IF;
+	SELECT use.promotion INTO lost FROM omnichannel.promotion_use AS use
+	WHERE use.key = commit_use.key AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'the use of promotion "%" under key "%" was released', lost, key
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its time was over. Call reserve_use() again.';
+	END IF;
+	UPDATE omnichannel.promotion_use AS use SET state = 'committed' WHERE use.key = commit_use.key AND use.state = 'reserved';
+	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key;
+	RETURN committed;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.commit_use(text) IS
+'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 55000 where one was released.';
+
+CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	use record;
+	released integer := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR use IN SELECT * FROM omnichannel.promotion_use AS held
+		WHERE held.key = release_use.key AND held.state <> 'released' ORDER BY held.promotion FOR UPDATE
+	LOOP
+		UPDATE omnichannel.promotion_use AS held SET state = 'released' WHERE held.key = use.key AND held.promotion = use.promotion;
+		UPDATE omnichannel.coupon AS given SET uses = given.uses - 1 WHERE given.coupon = use.coupon;
+		UPDATE omnichannel.promotion_total AS total SET uses = total.uses - 1, spent = total.spent - use.amount
+		WHERE total.promotion = use.promotion;
+		PERFORM omnichannel.note_used_up(use.promotion)
+		FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = use.promotion;
+		released := released + 1;
+	END LOOP;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.release_use(text) IS
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses; calling it again changes nothing.';
+
+CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	forgotten text;
+	released integer := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR forgotten IN SELECT use.key FROM omnichannel.promotion_use AS use
+		WHERE use.state = 'reserved' AND use.expires_at <= now() AND (expire_uses.promotion IS NULL OR use.promotion = expire_uses.promotion)
+		ORDER BY use.expires_at, use.key LIMIT max_rows FOR UPDATE SKIP LOCKED
+	LOOP
+		released := released + omnichannel.release_use(forgotten);
+	END LOOP;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows keys, and returns how many uses came back. For tick().';
+
+CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
+	valid tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	batch text := to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD-') || substr(replace(gen_random_uuid()::text, '-', ''), 1, 8);
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF number IS NULL OR number NOT BETWEEN 1 AND 1000000 OR prefix IS NULL THEN
+		RAISE EXCEPTION '% coupons cannot be made', coalesce(number::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 1 to 1000000 of them.';
+	END IF;
+	-- 60 random bits in 12 letters and digits, none of which is taken for another: 0 and O, 1 and I.
+	INSERT INTO omnichannel.coupon (coupon, promotion, batch, use_limit, valid)
+	SELECT upper(btrim(prefix)) || code.code, promotion, batch, use_limit, valid
+	FROM generate_series(1, number) AS n
+	CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS bytes WHERE n > 0) AS random
+	CROSS JOIN LATERAL (SELECT string_agg(substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', 1 + get_byte(random.bytes, place) % 32, 1), '') AS code
+		FROM unnest('{0,1,2,3,4,5,7,9,10,11,12,13}'::integer[]) AS place) AS code;
+	RETURN batch;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.create_coupons(text, integer, text, bigint, tstzrange) IS
+'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes.';

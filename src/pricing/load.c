@@ -54,7 +54,8 @@ static void *price_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"}, .build = price_build};
 
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
-#define PRODUCT_COLUMNS "p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate"
+#define PRODUCT_COLUMNS                                                                                                \
+	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin"
 #define PRODUCT_SELECT                                                                                                 \
 	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS " FROM omnichannel.product p LEFT JOIN omnichannel.price r"           \
 	" ON r.product = p.product WHERE p.product = "
@@ -77,7 +78,8 @@ enum
 	ROW_CURRENCY,
 	ROW_COST,
 	ROW_MIN_PRICE,
-	ROW_TAX_RATE
+	ROW_TAX_RATE,
+	ROW_MIN_MARGIN
 };
 
 static KeptPlan product_select = {.sql = PRODUCT_SELECT "$1", .nargs = 1, .argtypes = {TEXTOID}};
@@ -128,26 +130,6 @@ price_cache_drop(PriceCache *cache)
 		MemoryContextDelete(context);
 }
 
-/* Returns a numeric column as an amount kept in context; *present tells whether there is one. */
-static Money
-keep_money(uint64 row, int column, MemoryContext context, bool *present)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-	Money money = MONEY_ZERO;
-	MemoryContext old;
-
-	*present = !isnull;
-	if (isnull)
-		return money;
-	old = MemoryContextSwitchTo(context);
-	money = money_from_numeric(DatumGetNumeric(value));
-	if (money.big != NULL)
-		money.big = DatumGetNumericCopy(NumericGetDatum(money.big));
-	MemoryContextSwitchTo(old);
-	return money;
-}
-
 /* Adds a row of the last result to what is gathered, unless its list is too new for the rules: their message is due. */
 static void
 gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, uint64 row)
@@ -179,12 +161,12 @@ gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, uint64 ro
 	price = &target->rows[target->nrows];
 	price->id = DatumGetInt64(spi_datum(row, ROW_ID, &isnull));
 	price->list = list->number;
-	price->min_quantity = keep_money(row, ROW_MIN_QUANTITY, context, &present);
-	price->amount = keep_money(row, ROW_AMOUNT, context, &present);
+	price->min_quantity = spi_keep_money(row, ROW_MIN_QUANTITY, context, &present);
+	price->amount = spi_keep_money(row, ROW_AMOUNT, context, &present);
 	price->adjusts = !present;
-	price->factor = keep_money(row, ROW_ADJUST, context, &adjusts);
-	price->surcharge = keep_money(row, ROW_SURCHARGE, context, &surcharges);
-	price->round_to = keep_money(row, ROW_ROUND_TO, context, &present);
+	price->factor = spi_keep_money(row, ROW_ADJUST, context, &adjusts);
+	price->surcharge = spi_keep_money(row, ROW_SURCHARGE, context, &surcharges);
+	price->round_to = spi_keep_money(row, ROW_ROUND_TO, context, &present);
 	price->valid = span_from_range(spi_datum(row, ROW_VALID, &isnull));
 	target->nrows++;
 }
@@ -242,9 +224,10 @@ make_product(PriceCache *cache, PriceRules *rules, uint64 row)
 	product->category = spi_text(row, ROW_CATEGORY, context);
 	product->brand = spi_text(row, ROW_BRAND, context);
 	product->currency = currency_find(rules, DatumGetTextPP(spi_datum(row, ROW_CURRENCY, &isnull)));
-	product->cost = keep_money(row, ROW_COST, context, &product->has_cost);
-	product->min_price = keep_money(row, ROW_MIN_PRICE, context, &product->has_min_price);
-	product->tax_rate = keep_money(row, ROW_TAX_RATE, context, &product->has_tax_rate);
+	product->cost = spi_keep_money(row, ROW_COST, context, &product->has_cost);
+	product->min_price = spi_keep_money(row, ROW_MIN_PRICE, context, &product->has_min_price);
+	product->tax_rate = spi_keep_money(row, ROW_TAX_RATE, context, &product->has_tax_rate);
+	product->min_margin = spi_keep_money(row, ROW_MIN_MARGIN, context, &product->has_min_margin);
 	return product;
 }
 
@@ -363,7 +346,7 @@ read_everything(PriceCache *cache, PriceRules *rules)
 
 /* Gives a variant what it does not have of its own, and links a product to its category. */
 static void
-complete_product(PriceCache *cache, Product *product, List **unread)
+complete_product(PriceCache *cache, PriceRules *rules, Product *product, List **unread)
 {
 	Product *parent = product->parent;
 
@@ -372,7 +355,7 @@ complete_product(PriceCache *cache, Product *product, List **unread)
 	product->wider = cache->everything;
 	if (parent != NULL)
 	{
-		complete_product(cache, parent, unread);
+		complete_product(cache, rules, parent, unread);
 		if (product->category == NULL)
 			product->category = parent->category;
 		if (product->brand == NULL)
@@ -390,6 +373,11 @@ complete_product(PriceCache *cache, Product *product, List **unread)
 			product->min_price = parent->min_price;
 			product->has_min_price = parent->has_min_price;
 		}
+		if (!product->has_min_margin)
+		{
+			product->min_margin = parent->min_margin;
+			product->has_min_margin = parent->has_min_margin;
+		}
 		if (!product->has_tax_rate)
 		{
 			product->tax_rate = parent->tax_rate;
@@ -398,6 +386,11 @@ complete_product(PriceCache *cache, Product *product, List **unread)
 	}
 	if (product->category != NULL && product->category[0] != '\0')
 		product->wider = category_target(cache, product->category, strlen(product->category), unread);
+	if (rules->npromotions > 0)
+	{
+		product->promotions = MemoryContextAllocZero(cache->context, BIT_WORDS(rules->npromotions) * sizeof(uint64));
+		promotions_of(rules, product);
+	}
 }
 
 static Product *
@@ -441,7 +434,7 @@ price_load(ConfigCache *config, void *arg)
 		if (product->parent_code != NULL)
 			product->parent = find_product(cache, product->parent_code, strlen(product->parent_code));
 	foreach_ptr (Product, product, fresh)
-		complete_product(cache, product, &unread);
+		complete_product(cache, rules, product, &unread);
 	if (unread != NIL)
 		read_categories(cache, rules, unread);
 	cache->loading = false;

@@ -75,6 +75,58 @@ typedef struct PriceList
 	bool tax_inclusive;
 } PriceList;
 
+typedef enum PromotionKind
+{
+	PROMOTION_PERCENT,
+	PROMOTION_AMOUNT,
+	PROMOTION_FIXED_PRICE,
+	PROMOTION_BUY_GET,
+	PROMOTION_ORDER_PERCENT,
+	PROMOTION_ORDER_AMOUNT
+} PromotionKind;
+
+/* Codes of products, categories or brands. */
+typedef struct Codes
+{
+	int n;
+	text **codes;
+} Codes;
+
+typedef struct Promotion
+{
+	const char *code;
+	text *code_text;
+	int number; /* in byte order of the codes: the last tie-breaker */
+	PromotionKind kind;
+	ListStatus status;
+	Money value; /* money, or a factor: 0.15 for 15 % */
+	bool has_cap;
+	Money cap;
+	int buy_quantity;
+	int get_quantity;
+	bool has_max_units;
+	Money max_units;
+	const Currency *currency; /* NULL: any */
+	Codes products;
+	Codes categories;
+	Codes brands;
+	Codes except_products;
+	Codes except_categories;
+	Codes except_brands;
+	Audience audience;
+	Money min_quantity;
+	Money min_subtotal;
+	bool needs_coupon;
+	bool customer_limit;
+	int stage;
+	int priority;
+	bool exclusive;
+	bool stop;
+	const char *best_of;
+	Span valid;
+	TimestampTz used_up_since; /* DT_NOEND: something is left */
+} Promotion;
+
 typedef struct PriceRules
 {
 	MemoryContext context;
@@ -85,6 +137,13 @@ typedef struct PriceRules
 	CodeMap lists_by_code; /* to PriceList */
 	int nlists;
 	PriceList *lists;
+	int npromotions;
+	Promotion *promotions;
+	CodeMap promotions_of_product; /* to List of Promotion */
+	CodeMap promotions_of_category;
+	CodeMap promotions_of_brand;
+	List *promotions_of_all;
+	int ncustomer_limits; /* promotions with a limit for each customer */
 	const Currency *company_currency;
 	ArrayType *no_promotions; /* an empty text[] */
 	Rounding rounding;
@@ -99,6 +158,7 @@ typedef struct AudienceSet
 	int nsegments;
 	int *segments; /* ascending, without repeats */
 	uint64 *lists; /* a bit for each */
+	uint64 *promotions;
 } AudienceSet;
 
 #define BIT_WORDS(n) (((n) + 63) / 64)
@@ -144,7 +204,10 @@ typedef struct Product
 	const Currency *currency; /* of min_price and cost; NULL where the rules do not know it yet */
 	bool has_min_price;
 	bool has_cost;
+	bool has_min_margin;
 	bool has_tax_rate;
+	uint64 *promotions; /* a bit for each that can concern it */
+	Money min_margin;
 	Money min_price;
 	Money cost;
 	Money tax_rate;
@@ -160,7 +223,17 @@ typedef struct PriceQuestion
 	const Currency *currency;
 	Money quantity;
 	TimestampTz at;
+	const uint64 *opened;  /* promotions for which there is a coupon; NULL: none */
+	const uint64 *closed;  /* promotions that the customer may not use again; NULL: none */
+	const Money *subtotal; /* of the basket, before promotions; NULL: the line alone */
 } PriceQuestion;
+
+/* So many units of a line at this price. */
+typedef struct Portion
+{
+	Money quantity;
+	Money price;
+} Portion;
 
 typedef enum PriceReason
 {
@@ -181,7 +254,13 @@ typedef struct PriceAnswer
 	const PriceList *base; /* whose price list_price is */
 	const PriceList *list; /* whose price unit_price is */
 	const PriceRow *row;
-	Money list_price; /* rounded, as all below */
+	int npromotions;
+	const Promotion **promotions; /* that changed the price, in order */
+	bool ended;                   /* an exclusive or stopping one allows no more */
+	bool uniform;                 /* all units cost unit_price */
+	Money floor;                  /* of one unit, not rounded */
+	Money before_promotions;      /* the line, as the lists make it */
+	Money list_price;             /* rounded, as all below */
 	Money unit_price;
 	Money line_total;
 	Money unit_net;
@@ -205,7 +284,18 @@ typedef enum PriceVerdict
 	VERDICT_WINDOW,
 	VERDICT_SEGMENT,
 	VERDICT_QUANTITY,
-	VERDICT_CURRENCY
+	VERDICT_CURRENCY,
+	VERDICT_APPLIED,
+	VERDICT_NO_CHANGE,
+	VERDICT_EXCLUSIVE,
+	VERDICT_ENDED,
+	VERDICT_BEST_OF,
+	VERDICT_COUPON,
+	VERDICT_USED_UP,
+	VERDICT_CUSTOMER_LIMIT,
+	VERDICT_SUBTOTAL,
+	VERDICT_ORDER,
+	VERDICT_FLOOR
 } PriceVerdict;
 
 /* Told of each candidate where one asks for an explanation; NULL otherwise. */
@@ -213,6 +303,9 @@ typedef struct PriceCollector
 {
 	void (*row)(struct PriceCollector *collector, const PriceTarget *target, const PriceRow *row, PriceVerdict verdict,
 				const Money *amount);
+	void (*promotion)(struct PriceCollector *collector, const Promotion *promotion, PriceVerdict verdict,
+					  const Promotion *by, const Money *price);
+	void (*floor)(struct PriceCollector *collector, const Money *floor);
 } PriceCollector;
 
 /* omnichannel.price_cache, in kB: what a session keeps of products, their prices and customers' segments. */
@@ -222,8 +315,24 @@ extern int price_cache_size;
 extern PriceRules *price_rules_get(void);
 extern const AudienceSet *audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept);
 extern text *spi_keep_text(uint64 row, int column, MemoryContext context);
+extern Money spi_keep_money(uint64 row, int column, MemoryContext context, bool *present);
+extern int *spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count);
+extern ListStatus list_status(const char *name);
 extern const int *segment_find(const PriceRules *rules, text *segment);
 extern const Currency *currency_find(const PriceRules *rules, text *currency);
+
+/* promotions.c */
+extern void promotions_read(PriceRules *rules);
+extern void promotions_of(const PriceRules *rules, struct Product *product);
+extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id,
+							TimestampTz at);
+extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id);
+
+/* apply.c */
+extern PriceVerdict promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Money subtotal,
+									  TimestampTz *until);
+extern void promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price, Money list_price,
+							 TimestampTz *until, PriceCollector *collector);
 
 /* load.c */
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
@@ -233,5 +342,11 @@ extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id
 
 /* resolve.c */
 extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector);
+
+/* quote.c */
+extern Money price_quantity(Numeric value);
+extern void price_unknown_product(text *code) pg_attribute_noreturn();
+extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
+extern void price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
 
 #endif /* OMNICHANNEL_PRICING_H */

@@ -61,20 +61,12 @@ text_argument(FunctionCallInfo fcinfo, int number, const char *name)
 }
 
 /* Returns the quantity; raises 22023 for one that nobody can buy. */
-static Money
-quantity_argument(FunctionCallInfo fcinfo, int number)
+Money
+price_quantity(Numeric value)
 {
-	Numeric value;
-	Money quantity;
+	Money quantity = money_from_numeric(value);
 	bool possible;
 
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("quantity must not be NULL"),
-				 errhint("Leave it out for one unit.")));
-	value = PG_GETARG_NUMERIC(number);
-	quantity = money_from_numeric(value);
 	if (quantity.big == NULL)
 		possible = quantity.ticks > 0;
 	else
@@ -92,6 +84,17 @@ quantity_argument(FunctionCallInfo fcinfo, int number)
 				 errhint("A quantity is above zero and at most " INT64_FORMAT "; fractions are allowed.",
 						 QUANTITY_LIMIT)));
 	return quantity;
+}
+
+static Money
+quantity_argument(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("quantity must not be NULL"),
+				 errhint("Leave it out for one unit.")));
+	return price_quantity(PG_GETARG_NUMERIC(number));
 }
 
 /* Returns the currency of the argument, or the company's for NULL; raises 23503 for one that is not known. */
@@ -190,8 +193,9 @@ segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules)
 	return audience_get(rules, segments, ncodes, &kept);
 }
 
-static void
-raise_unknown_product(text *code)
+/* Raises 23503 for a product that is not known. */
+void
+price_unknown_product(text *code)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -200,8 +204,8 @@ raise_unknown_product(text *code)
 }
 
 /* Returns why there is no price, for people. */
-static text *
-reason_text(const PriceQuestion *question, PriceReason reason)
+text *
+price_reason_text(const PriceQuestion *question, PriceReason reason)
 {
 	const char *code = question->currency->code;
 
@@ -234,6 +238,20 @@ amount_datum(const PriceQuestion *question, Money amount)
 	return NumericGetDatum(money_to_numeric(amount, question->currency->decimals));
 }
 
+/* Returns the codes of the promotions that changed the price, as text[]. */
+static Datum
+promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
+{
+	Datum *codes;
+
+	if (answer->npromotions == 0)
+		return PointerGetDatum(question->rules->no_promotions);
+	codes = palloc(answer->npromotions * sizeof(Datum));
+	for (int i = 0; i < answer->npromotions; i++)
+		codes[i] = PointerGetDatum(answer->promotions[i]->code_text);
+	return PointerGetDatum(construct_array(codes, answer->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* Fills the columns of a price_quote. */
 static void
 quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values, bool *nulls)
@@ -244,7 +262,7 @@ quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum qua
 	values[QUOTE_PRODUCT] = PointerGetDatum(product->code_text);
 	values[QUOTE_QUANTITY] = quantity;
 	values[QUOTE_CURRENCY] = PointerGetDatum(question->currency->code_text);
-	values[QUOTE_PROMOTIONS] = PointerGetDatum(question->rules->no_promotions);
+	values[QUOTE_PROMOTIONS] = promotions_datum(question, answer);
 	nulls[QUOTE_REFERENCE_PRICE] = true;
 
 	nulls[QUOTE_VALID_UNTIL] = answer->valid_until == DT_NOEND;
@@ -260,7 +278,7 @@ quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum qua
 		nulls[QUOTE_LIST_PRICE] = nulls[QUOTE_UNIT_PRICE] = nulls[QUOTE_LINE_TOTAL] = true;
 		nulls[QUOTE_PRICE_LIST] = nulls[QUOTE_TAX_INCLUSIVE] = true;
 		nulls[QUOTE_UNIT_NET] = nulls[QUOTE_UNIT_GROSS] = true;
-		values[QUOTE_REASON] = PointerGetDatum(reason_text(question, answer->reason));
+		values[QUOTE_REASON] = PointerGetDatum(price_reason_text(question, answer->reason));
 		return;
 	}
 	nulls[QUOTE_REASON] = true;
@@ -271,6 +289,38 @@ quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum qua
 	values[QUOTE_TAX_INCLUSIVE] = BoolGetDatum(answer->list->tax_inclusive);
 	values[QUOTE_UNIT_NET] = amount_datum(question, answer->unit_net);
 	values[QUOTE_UNIT_GROSS] = amount_datum(question, answer->unit_gross);
+	if (!answer->uniform)
+	{
+		nulls[QUOTE_UNIT_PRICE] = nulls[QUOTE_UNIT_NET] = nulls[QUOTE_UNIT_GROSS] = true;
+		nulls[QUOTE_REASON] = false;
+		values[QUOTE_REASON] = CStringGetTextDatum("its units cost different prices: see line_total");
+	}
+}
+
+/* Opens promotions by the coupons of the argument, and closes those that the customer may not use again. */
+static void
+usage_arguments(FunctionCallInfo fcinfo, int coupons, bool has_customer, PriceRules *rules, PriceQuestion *question)
+{
+	int64 customer_id = has_customer ? PG_GETARG_INT64(0) : 0;
+
+	if (!PG_ARGISNULL(coupons))
+		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(coupons), has_customer, customer_id, question->at);
+	if (has_customer && rules->ncustomer_limits > 0)
+		question->closed = promotions_closed(rules, customer_id);
+}
+
+/*
+ * price_question_arguments fills what quote() and its kin are asked but product and quantity: customer_id is argument 0,
+ * currency, at and coupons are arguments 3 to 5. Raises what quote() raises for them.
+ */
+void
+price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
+{
+	question->rules = rules;
+	question->at = at_argument(fcinfo, 4);
+	question->currency = currency_argument(fcinfo, 3, rules);
+	question->audience = customer_argument(fcinfo, 0, rules, question->at, &question->audience_until);
+	usage_arguments(fcinfo, 5, !PG_ARGISNULL(0), rules, question);
 }
 
 /* Answers for one product as a price_quote. */
@@ -284,28 +334,25 @@ quote_one(FunctionCallInfo fcinfo, PriceQuestion *question, text *code, Datum qu
 
 	products_get(unconstify(PriceRules *, question->rules), &code, 1, &question->product);
 	if (question->product == NULL)
-		raise_unknown_product(code);
+		price_unknown_product(code);
 	price_resolve(question, &answer, NULL);
 	quote_values(question, &answer, quantity, values, nulls);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
-/* quote(customer_id, product, quantity, currency, at): returns the price for a customer. */
+/* quote(customer_id, product, quantity, currency, at, coupons): returns the price for a customer. */
 Datum
 omnichannel_quote(PG_FUNCTION_ARGS)
 {
 	PriceRules *rules = price_rules_get();
 	text *product = text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.rules = rules};
+	PriceQuestion question = {.quantity = quantity_argument(fcinfo, 2)};
 
-	question.quantity = quantity_argument(fcinfo, 2);
-	question.currency = currency_argument(fcinfo, 3, rules);
-	question.at = at_argument(fcinfo, 4);
-	question.audience = customer_argument(fcinfo, 0, rules, question.at, &question.audience_until);
+	price_question_arguments(fcinfo, rules, &question);
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
-/* quote_segments(segments, product, quantity, currency, at): returns the price for customers in these segments. */
+/* quote_segments(segments, product, quantity, currency, at, coupons): returns the price for customers in these segments. */
 Datum
 omnichannel_quote_segments(PG_FUNCTION_ARGS)
 {
@@ -317,10 +364,11 @@ omnichannel_quote_segments(PG_FUNCTION_ARGS)
 	question.currency = currency_argument(fcinfo, 3, rules);
 	question.at = at_argument(fcinfo, 4);
 	question.audience = segments_argument(fcinfo, 0, rules);
+	usage_arguments(fcinfo, 5, false, rules, &question);
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
-/* quotes(customer_id, products, quantity, currency, at): returns a row for each product, in the order given. */
+/* quotes(customer_id, products, quantity, currency, at, coupons): returns a row for each product, in the order given. */
 Datum
 omnichannel_quotes(PG_FUNCTION_ARGS)
 {
@@ -338,7 +386,6 @@ omnichannel_quotes(PG_FUNCTION_ARGS)
 				 errhint("Pass an array of products.")));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, &ncodes);
 	question.quantity = quantity_argument(fcinfo, 2);
-	question.at = at_argument(fcinfo, 4);
 
 	for (int start = 0; start == 0 || start < ncodes; start += QUOTES_AT_A_TIME)
 	{
@@ -348,9 +395,7 @@ omnichannel_quotes(PG_FUNCTION_ARGS)
 		int n = Min(ncodes - start, QUOTES_AT_A_TIME);
 
 		CHECK_FOR_INTERRUPTS();
-		question.rules = rules;
-		question.currency = currency_argument(fcinfo, 3, rules);
-		question.audience = customer_argument(fcinfo, 0, rules, question.at, &question.audience_until);
+		price_question_arguments(fcinfo, rules, &question);
 		for (int i = 0; i < n; i++)
 		{
 			if (nulls[start + i])
@@ -368,7 +413,7 @@ omnichannel_quotes(PG_FUNCTION_ARGS)
 			bool row_nulls[QUOTE_COLUMNS];
 
 			if (products[i] == NULL)
-				raise_unknown_product(wanted[i]);
+				price_unknown_product(wanted[i]);
 			question.product = products[i];
 			price_resolve(&question, &answer, NULL);
 			quote_values(&question, &answer, PG_GETARG_DATUM(2), row, row_nulls);

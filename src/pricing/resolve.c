@@ -289,9 +289,8 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		answer->list = charged->list;
 		answer->row = charged->row;
 		answer->list_price = money_round(listed->amount, decimals, rules->rounding);
-		answer->unit_price = money_round(charged->amount, decimals, rules->rounding);
-		answer->line_total =
-			money_round(money_multiply(answer->unit_price, question->quantity), decimals, rules->rounding);
+		promotions_apply(question, answer, charged->amount, listed->amount, &walk.until, collector);
+		answer->valid_until = walk.until;
 		answer_tax(question, answer);
 		if (winner != NULL && base != NULL)
 			base->verdict = VERDICT_LIST_PRICE;

@@ -24,8 +24,9 @@
 
 static void *rules_build(ConfigCache *cache, MemoryContext context);
 
-static ConfigCache rules_cache = {
-	.name = "price_rules", .tables = {"price_list", "segment", "currency"}, .build = rules_build};
+static ConfigCache rules_cache = {.name = "price_rules",
+								  .tables = {"price_list", "segment", "currency", "promotion", "promotion_used_up"},
+								  .build = rules_build};
 
 static KeptPlan segments_select = {.sql = "SELECT segment FROM omnichannel.segment"};
 
@@ -99,9 +100,29 @@ spi_keep_text(uint64 row, int column, MemoryContext context)
 	return kept;
 }
 
+/* Returns a numeric column as an amount kept in context; *present tells whether there is one. */
+Money
+spi_keep_money(uint64 row, int column, MemoryContext context, bool *present)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+	Money money = MONEY_ZERO;
+	MemoryContext old;
+
+	*present = !isnull;
+	if (isnull)
+		return money;
+	old = MemoryContextSwitchTo(context);
+	money = money_from_numeric(DatumGetNumeric(value));
+	if (money.big != NULL)
+		money.big = DatumGetNumericCopy(NumericGetDatum(money.big));
+	MemoryContextSwitchTo(old);
+	return money;
+}
+
 /* Returns the numbers of the segments that a text[] column names, ascending; -1 for one that nobody can be in. */
-static int *
-keep_segments(PriceRules *rules, uint64 row, int column, int *count)
+int *
+spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count)
 {
 	bool isnull;
 	Datum value = spi_datum(row, column, &isnull);
@@ -129,7 +150,7 @@ list_kind(const char *name)
 	return strcmp(name, "sale") == 0 ? LIST_SALE : LIST_OVERRIDE;
 }
 
-static ListStatus
+ListStatus
 list_status(const char *name)
 {
 	if (strcmp(name, "active") == 0)
@@ -196,8 +217,8 @@ rules_read_lists(PriceRules *rules)
 		list->status = list_status(spi_text(i, 3, CurrentMemoryContext));
 		list->priority = DatumGetInt32(spi_datum(i, 4, &isnull));
 		list->currency = currency_find(rules, DatumGetTextPP(spi_datum(i, 5, &isnull)));
-		list->audience.any = keep_segments(rules, i, 6, &list->audience.nany);
-		list->audience.all = keep_segments(rules, i, 7, &list->audience.nall);
+		list->audience.any = spi_keep_segments(rules, i, 6, &list->audience.nany);
+		list->audience.all = spi_keep_segments(rules, i, 7, &list->audience.nall);
 		list->valid = span_from_range(spi_datum(i, 8, &isnull));
 		list->tax_inclusive = DatumGetBool(spi_datum(i, 9, &isnull));
 		code_map_put(&rules->lists_by_code, list->code, strlen(list->code), list);
@@ -214,6 +235,7 @@ rules_build(ConfigCache *cache, MemoryContext context)
 	rules_read_segments(rules);
 	rules_read_currencies(rules);
 	rules_read_lists(rules);
+	promotions_read(rules);
 	old = MemoryContextSwitchTo(context);
 	rules->no_promotions = construct_empty_array(TEXTOID);
 	MemoryContextSwitchTo(old);
@@ -300,6 +322,10 @@ audience_make(PriceRules *rules, MemoryContext context, const int *segments, int
 	for (int i = 0; i < rules->nlists; i++)
 		if (audience_fits(&rules->lists[i].audience, segments, nsegments))
 			BIT_SET(set->lists, i);
+	set->promotions = MemoryContextAllocZero(context, Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
+	for (int i = 0; i < rules->npromotions; i++)
+		if (audience_fits(&rules->promotions[i].audience, segments, nsegments))
+			BIT_SET(set->promotions, i);
 	return set;
 }
 

@@ -32,8 +32,16 @@ CREATE TABLE omnichannel.price_list (
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
 	status text NOT NULL DEFAULT 'active' CHECK (status IN ('draft', 'approved', 'active', 'retired')),
 	tax_inclusive boolean NOT NULL DEFAULT true,
-	created_at timestamptz NOT NULL DEFAULT now()
+	derived_from text REFERENCES omnichannel.price_list CHECK (derived_from <> price_list),
+	derived_adjust numeric CHECK (derived_adjust >= -100 AND derived_adjust < 1e6),
+	derived_surcharge numeric CHECK (derived_surcharge > -1e18 AND derived_surcharge < 1e18),
+	derived_round_to numeric CHECK (derived_round_to > 0 AND derived_round_to < 1e18),
+	approved_by text,
+	approved_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT price_list_derived CHECK (derived_from IS NOT NULL OR num_nonnulls(derived_adjust, derived_surcharge, derived_round_to) = 0)
 );
+CREATE INDEX price_list_derived_from ON omnichannel.price_list (derived_from) WHERE derived_from IS NOT NULL;
 COMMENT ON TABLE omnichannel.price_list IS
 'Price lists. base: the ordinary prices; override: prices that replace them, as a contract does; sale: prices that hold only while they are lower.';
 COMMENT ON COLUMN omnichannel.price_list.kind IS 'base, override (replaces the base price, also as list_price) or sale (never raises it, and list_price stays).';
@@ -43,6 +51,11 @@ COMMENT ON COLUMN omnichannel.price_list.segments_any IS 'For customers in at le
 COMMENT ON COLUMN omnichannel.price_list.segments_all IS 'For customers in all of these segments.';
 COMMENT ON COLUMN omnichannel.price_list.valid IS 'Half-open: on from its start, off at its end.';
 COMMENT ON COLUMN omnichannel.price_list.status IS 'Only active lists answer; draft, approved and retired ones are kept.';
+COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices this one takes, changed; it holds no others. Its rows follow every change of that list. A cycle raises 23514.';
+COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the prices of derived_from: -10 makes them a tenth less.';
+COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
+COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
+COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
 CREATE TRIGGER price_list_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
@@ -62,6 +75,7 @@ CREATE TABLE omnichannel.price (
 	surcharge numeric CHECK (surcharge > -1e18 AND surcharge < 1e18),
 	round_to numeric CHECK (round_to > 0 AND round_to < 1e18),
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	source_price bigint REFERENCES omnichannel.price ON DELETE CASCADE,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT price_one_target CHECK (num_nonnulls(product, category, nullif(everything, false)) = 1),
 	CONSTRAINT price_amount_or_adjust CHECK ((amount IS NULL) <> (adjust IS NULL AND surcharge IS NULL)),
@@ -79,6 +93,7 @@ CREATE TABLE omnichannel.price (
 CREATE INDEX price_product ON omnichannel.price (product);
 CREATE INDEX price_category ON omnichannel.price (category_path) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON omnichannel.price (price_list) WHERE everything;
+CREATE INDEX price_source ON omnichannel.price (source_price) WHERE source_price IS NOT NULL;
 CREATE INDEX price_list_rows ON omnichannel.price (price_list);
 COMMENT ON TABLE omnichannel.price IS
 'Prices of one unit. Of one list, the row that is nearest to the product answers (variant, parent, deepest category, everything), then the highest min_quantity reached, then the latest start. Two rows of one list for the same target and min_quantity cannot overlap in time (23P01).';
@@ -92,10 +107,138 @@ COMMENT ON COLUMN omnichannel.price.adjust IS 'Instead of an amount: percent add
 COMMENT ON COLUMN omnichannel.price.surcharge IS 'Instead of an amount, added after adjust: money in the list''s currency; -1 makes it one less.';
 COMMENT ON COLUMN omnichannel.price.round_to IS 'What adjust and surcharge make is rounded to a multiple of this, as in 0.05.';
 COMMENT ON COLUMN omnichannel.price.valid IS 'Half-open: holds from its start, no longer at its end.';
+COMMENT ON COLUMN omnichannel.price.source_price IS 'In a derived list: the price that this one is made of.';
+CREATE TRIGGER price_derive_inserted AFTER INSERT ON omnichannel.price
+REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+CREATE TRIGGER price_derive_updated AFTER UPDATE ON omnichannel.price
+REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency
+ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
+CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
+ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
+CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status ON omnichannel.price_list
+FOR EACH ROW WHEN (NEW.status IN ('approved', 'active')) EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount ON omnichannel.price
 FOR EACH ROW WHEN (NEW.amount IS NULL) EXECUTE FUNCTION omnichannel.check_price_base();
 
-SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency');
+CREATE TABLE omnichannel.promotion (
+	promotion text PRIMARY KEY CHECK (promotion <> ''),
+	name text,
+	kind text NOT NULL CHECK (kind IN ('percent', 'amount', 'fixed_price', 'buy_get', 'order_percent', 'order_amount')),
+	value numeric NOT NULL CHECK (value >= 0 AND value < 1e18),
+	cap numeric CHECK (cap > 0 AND cap < 1e18),
+	buy_quantity integer CHECK (buy_quantity > 0),
+	get_quantity integer CHECK (get_quantity > 0),
+	max_units numeric CHECK (max_units > 0 AND max_units < 'Infinity'),
+	currency text REFERENCES omnichannel.currency,
+	products text[] NOT NULL DEFAULT '{}' CHECK (array_position(products, NULL) IS NULL),
+	categories @ltree@.ltree[] NOT NULL DEFAULT '{}' CHECK (array_position(categories::text[], NULL) IS NULL),
+	brands text[] NOT NULL DEFAULT '{}' CHECK (array_position(brands, NULL) IS NULL),
+	except_products text[] NOT NULL DEFAULT '{}' CHECK (array_position(except_products, NULL) IS NULL),
+	except_categories @ltree@.ltree[] NOT NULL DEFAULT '{}' CHECK (array_position(except_categories::text[], NULL) IS NULL),
+	except_brands text[] NOT NULL DEFAULT '{}' CHECK (array_position(except_brands, NULL) IS NULL),
+	segments_any text[] NOT NULL DEFAULT '{}' CHECK (array_position(segments_any, NULL) IS NULL),
+	segments_all text[] NOT NULL DEFAULT '{}' CHECK (array_position(segments_all, NULL) IS NULL),
+	min_quantity numeric NOT NULL DEFAULT 0 CHECK (min_quantity >= 0 AND min_quantity < 'Infinity'),
+	min_subtotal numeric NOT NULL DEFAULT 0 CHECK (min_subtotal >= 0 AND min_subtotal < 1e18),
+	needs_coupon boolean NOT NULL DEFAULT false,
+	stage integer NOT NULL DEFAULT 1,
+	priority integer NOT NULL DEFAULT 0,
+	exclusive boolean NOT NULL DEFAULT false,
+	stop boolean NOT NULL DEFAULT false,
+	best_of text CHECK (best_of <> ''),
+	use_limit bigint CHECK (use_limit >= 0),
+	customer_limit bigint CHECK (customer_limit >= 0),
+	budget numeric CHECK (budget >= 0 AND budget < 1e18),
+	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	status text NOT NULL DEFAULT 'active' CHECK (status IN ('draft', 'approved', 'active', 'retired')),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT promotion_percent CHECK (value <= 100 OR kind NOT IN ('percent', 'buy_get', 'order_percent')),
+	CONSTRAINT promotion_buy_get CHECK ((kind = 'buy_get') = (buy_quantity IS NOT NULL AND get_quantity IS NOT NULL)
+		AND (kind = 'buy_get' OR num_nonnulls(buy_quantity, get_quantity) = 0)),
+	CONSTRAINT promotion_cap CHECK (cap IS NULL OR kind IN ('percent', 'order_percent')),
+	CONSTRAINT promotion_order CHECK (kind NOT IN ('order_percent', 'order_amount')
+		OR (max_units IS NULL AND min_quantity = 0 AND best_of IS NULL)),
+	CONSTRAINT promotion_currency CHECK (currency IS NOT NULL
+		OR (kind IN ('percent', 'buy_get', 'order_percent') AND cap IS NULL AND min_subtotal = 0 AND budget IS NULL))
+);
+COMMENT ON TABLE omnichannel.promotion IS
+'Promotions change the price that the lists give: stage by stage, then by priority (the highest first), exclusive ones first, the larger saving first, then by code. Savings are compared on the price that the lists give.';
+COMMENT ON COLUMN omnichannel.promotion.kind IS 'percent: off one unit; amount: off one unit; fixed_price: one unit, never raised; buy_get: of each buy_quantity + get_quantity units, value percent off the last ones; order_percent and order_amount: off the basket, spread over its lines.';
+COMMENT ON COLUMN omnichannel.promotion.value IS 'Percent (at most 100) or money in currency, as the kind says.';
+COMMENT ON COLUMN omnichannel.promotion.cap IS 'The most that a percentage takes off one unit (of order_percent: off the basket), in currency.';
+COMMENT ON COLUMN omnichannel.promotion.max_units IS 'The most units of one line that it changes; NULL: all.';
+COMMENT ON COLUMN omnichannel.promotion.currency IS 'ISO 4217 code of its amounts, for which alone it then holds; NULL: it has none. The company''s where it has amounts and none is named.';
+COMMENT ON COLUMN omnichannel.promotion.products IS 'Targets, with their variants. Where products, categories and brands are all empty: everything.';
+COMMENT ON COLUMN omnichannel.promotion.categories IS 'Targets, with the categories below them.';
+COMMENT ON COLUMN omnichannel.promotion.brands IS 'Targets.';
+COMMENT ON COLUMN omnichannel.promotion.except_products IS 'Not these, with their variants; except_categories and except_brands alike.';
+COMMENT ON COLUMN omnichannel.promotion.min_quantity IS 'From this quantity of the line on.';
+COMMENT ON COLUMN omnichannel.promotion.min_subtotal IS 'From this sum of the basket on, in currency: before promotions for those of a line, after them for those of the order.';
+COMMENT ON COLUMN omnichannel.promotion.needs_coupon IS 'Holds only with one of its codes in omnichannel.coupon.';
+COMMENT ON COLUMN omnichannel.promotion.exclusive IS 'Skipped where another one has changed the price already; else nothing follows it.';
+COMMENT ON COLUMN omnichannel.promotion.stop IS 'Nothing follows it.';
+COMMENT ON COLUMN omnichannel.promotion.best_of IS 'Of all with the same word here only the one with the largest saving.';
+COMMENT ON COLUMN omnichannel.promotion.use_limit IS 'How often it can be used; see reserve_use().';
+COMMENT ON COLUMN omnichannel.promotion.customer_limit IS 'How often one customer can use it.';
+COMMENT ON COLUMN omnichannel.promotion.budget IS 'How much money it can give away, in currency.';
+COMMENT ON COLUMN omnichannel.promotion.status IS 'Only active ones hold.';
+CREATE TRIGGER promotion_check BEFORE INSERT OR UPDATE ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.check_promotion();
+CREATE TRIGGER promotion_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
+
+CREATE TABLE omnichannel.coupon (
+	coupon text PRIMARY KEY CHECK (coupon = upper(btrim(coupon)) AND coupon <> ''),
+	promotion text NOT NULL REFERENCES omnichannel.promotion,
+	batch text,
+	customer_id bigint REFERENCES omnichannel.customer,
+	use_limit bigint CHECK (use_limit >= 0),
+	uses bigint NOT NULL DEFAULT 0,
+	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX coupon_promotion ON omnichannel.coupon (promotion, batch);
+COMMENT ON TABLE omnichannel.coupon IS 'Codes that open a promotion. Case and spaces around a code do not matter to those who type it.';
+COMMENT ON COLUMN omnichannel.coupon.batch IS 'The call of create_coupons() that made it.';
+COMMENT ON COLUMN omnichannel.coupon.customer_id IS 'For this customer only; NULL: for whoever has it.';
+COMMENT ON COLUMN omnichannel.coupon.use_limit IS 'How often it can be used: 1 for a single-use code, NULL for any number.';
+COMMENT ON COLUMN omnichannel.coupon.uses IS 'How often it is reserved or used; kept by reserve_use() and release_use().';
+
+CREATE TABLE omnichannel.promotion_use (
+	key text NOT NULL CHECK (key <> ''),
+	promotion text NOT NULL REFERENCES omnichannel.promotion,
+	customer_id bigint REFERENCES omnichannel.customer,
+	coupon text REFERENCES omnichannel.coupon,
+	amount numeric NOT NULL CHECK (amount >= 0 AND amount < 1e18),
+	state text NOT NULL DEFAULT 'reserved' CHECK (state IN ('reserved', 'committed', 'released')),
+	reserved_at timestamptz NOT NULL DEFAULT now(),
+	expires_at timestamptz NOT NULL,
+	PRIMARY KEY (key, promotion)
+);
+CREATE INDEX promotion_use_customer ON omnichannel.promotion_use (customer_id, promotion) WHERE state <> 'released';
+CREATE INDEX promotion_use_expiry ON omnichannel.promotion_use (expires_at) WHERE state = 'reserved';
+COMMENT ON TABLE omnichannel.promotion_use IS 'Who used which promotion: reserved when an order is placed, committed when it is paid, released when it is not.';
+COMMENT ON COLUMN omnichannel.promotion_use.key IS 'The application''s own key, as the number of the order: the same key never counts twice.';
+COMMENT ON COLUMN omnichannel.promotion_use.amount IS 'What it gave away, in the promotion''s currency.';
+COMMENT ON COLUMN omnichannel.promotion_use.expires_at IS 'When a reservation that is neither committed nor released is released by expire_uses().';
+
+CREATE TABLE omnichannel.promotion_total (
+	promotion text PRIMARY KEY REFERENCES omnichannel.promotion ON DELETE CASCADE,
+	uses bigint NOT NULL DEFAULT 0,
+	spent numeric NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE omnichannel.promotion_total IS 'The sums of promotion_use for promotions with a limit, reserved and committed; the row is the lock that keeps them exact.';
+
+CREATE TABLE omnichannel.promotion_used_up (
+	promotion text PRIMARY KEY REFERENCES omnichannel.promotion ON DELETE CASCADE,
+	since timestamptz NOT NULL
+);
+CREATE TRIGGER promotion_keep_total AFTER INSERT OR UPDATE OF use_limit, budget ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.keep_promotion_total();
+COMMENT ON TABLE omnichannel.promotion_used_up IS 'Promotions of which nothing is left since that moment; kept by reserve_use() and release_use(), and cached.';
+
+SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');
 SELECT omnichannel.create_config_cache('segment_member', 'segment_member');
 -- A merge changes the segments of the customer that is kept.

@@ -1,0 +1,372 @@
+/*
+ * promotions.c
+ *	  Promotions, read whole with the price rules; whom they are opened by, and what they concern.
+ *
+ * What a promotion concerns is turned round once: from a product, a category or a brand to the promotions that name it,
+ * so that a product finds its few among thousands. Coupons are as many as there are customers, so they are not kept.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "pricing/pricing.h"
+
+enum
+{
+	COLUMN_CODE = 1,
+	COLUMN_KIND,
+	COLUMN_VALUE,
+	COLUMN_CAP,
+	COLUMN_BUY,
+	COLUMN_GET,
+	COLUMN_MAX_UNITS,
+	COLUMN_CURRENCY,
+	COLUMN_PRODUCTS,
+	COLUMN_CATEGORIES,
+	COLUMN_BRANDS,
+	COLUMN_EXCEPT_PRODUCTS,
+	COLUMN_EXCEPT_CATEGORIES,
+	COLUMN_EXCEPT_BRANDS,
+	COLUMN_ANY,
+	COLUMN_ALL,
+	COLUMN_MIN_QUANTITY,
+	COLUMN_MIN_SUBTOTAL,
+	COLUMN_COUPON,
+	COLUMN_STAGE,
+	COLUMN_PRIORITY,
+	COLUMN_EXCLUSIVE,
+	COLUMN_STOP,
+	COLUMN_BEST_OF,
+	COLUMN_CUSTOMER_LIMIT,
+	COLUMN_VALID,
+	COLUMN_STATUS,
+	COLUMN_USED_UP
+};
+
+static KeptPlan promotions_select = {
+	.sql = "SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
+		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
+		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
+		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since"
+		   " FROM " OMNI("promotion") " p LEFT JOIN " OMNI("promotion_used_up") " u ON u.promotion = p.promotion"
+																				" ORDER BY p.promotion COLLATE \"C\"",
+};
+
+static KeptPlan coupons_select = {
+	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.uses < c.use_limit)"
+		   " AND (c.customer_id IS NULL OR c.customer_id = $2)"
+		   " FROM unnest($1) AS given (code)"
+		   " LEFT JOIN " OMNI("coupon") " c ON c.coupon = upper(btrim(given.code))",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, INT8OID},
+};
+
+static KeptPlan closed_select = {
+	.sql = "SELECT u.promotion FROM " OMNI("promotion_use") " u JOIN " OMNI(
+		"promotion") " p ON p.promotion ="
+					 " u.promotion WHERE u.customer_id = $1 AND u.state <> 'released' AND p.customer_limit IS NOT NULL"
+					 " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static PromotionKind
+promotion_kind(const char *name)
+{
+	static const char *const names[] = {"percent", "amount", "fixed_price", "buy_get", "order_percent", "order_amount"};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return (PromotionKind) i;
+	elog(ERROR, "promotion kind \"%s\" is not known", name);
+}
+
+/* Returns a text[] column for keeping. */
+static Codes
+keep_codes(PriceRules *rules, uint64 row, int column)
+{
+	Codes codes = {0, NULL};
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+	Datum *elements;
+	bool *nulls;
+	MemoryContext old;
+
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &codes.n);
+	old = MemoryContextSwitchTo(rules->context);
+	codes.codes = palloc(Max(codes.n, 1) * sizeof(text *));
+	for (int i = 0; i < codes.n; i++)
+		codes.codes[i] = DatumGetTextPCopy(elements[i]);
+	MemoryContextSwitchTo(old);
+	return codes;
+}
+
+/* Enters a promotion under each of its targets. */
+static void
+enter_targets(PriceRules *rules, CodeMap *map, const Codes *targets, Promotion *promotion)
+{
+	for (int i = 0; i < targets->n; i++)
+	{
+		const char *code = VARDATA_ANY(targets->codes[i]);
+		uint32 length = VARSIZE_ANY_EXHDR(targets->codes[i]);
+		List **promotions = code_map_get(map, code, length);
+
+		if (promotions == NULL)
+		{
+			promotions = palloc0(sizeof(List *));
+			code_map_put(map, code, length, promotions);
+		}
+		*promotions = lappend(*promotions, promotion);
+	}
+}
+
+/* Reads all promotions into the rules. Needs an SPI scope, and the segments and currencies to be there. */
+void
+promotions_read(PriceRules *rules)
+{
+	MemoryContext context = rules->context;
+	uint64 n = kept_plan_run(&promotions_select, NULL, NULL, true, 0);
+	const Money hundredth = {MONEY_ONE / 100, NULL};
+	MemoryContext old;
+
+	rules->npromotions = (int) n;
+	rules->promotions =
+		MemoryContextAllocExtended(context, mul_size(Max(n, 1), sizeof(Promotion)), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	code_map_init(&rules->promotions_of_product, context, 16);
+	code_map_init(&rules->promotions_of_category, context, 16);
+	code_map_init(&rules->promotions_of_brand, context, 16);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Promotion *promotion = &rules->promotions[i];
+		bool isnull;
+		bool present;
+		Datum value;
+
+		promotion->code = spi_text(i, COLUMN_CODE, context);
+		promotion->code_text = spi_keep_text(i, COLUMN_CODE, context);
+		promotion->number = (int) i;
+		promotion->kind = promotion_kind(spi_text(i, COLUMN_KIND, CurrentMemoryContext));
+		promotion->status = list_status(spi_text(i, COLUMN_STATUS, CurrentMemoryContext));
+		promotion->value = spi_keep_money(i, COLUMN_VALUE, context, &present);
+		promotion->cap = spi_keep_money(i, COLUMN_CAP, context, &promotion->has_cap);
+		promotion->buy_quantity = DatumGetInt32(spi_datum(i, COLUMN_BUY, &isnull));
+		promotion->get_quantity = DatumGetInt32(spi_datum(i, COLUMN_GET, &isnull));
+		promotion->max_units = spi_keep_money(i, COLUMN_MAX_UNITS, context, &promotion->has_max_units);
+		value = spi_datum(i, COLUMN_CURRENCY, &isnull);
+		promotion->currency = isnull ? NULL : currency_find(rules, DatumGetTextPP(value));
+		promotion->products = keep_codes(rules, i, COLUMN_PRODUCTS);
+		promotion->categories = keep_codes(rules, i, COLUMN_CATEGORIES);
+		promotion->brands = keep_codes(rules, i, COLUMN_BRANDS);
+		promotion->except_products = keep_codes(rules, i, COLUMN_EXCEPT_PRODUCTS);
+		promotion->except_categories = keep_codes(rules, i, COLUMN_EXCEPT_CATEGORIES);
+		promotion->except_brands = keep_codes(rules, i, COLUMN_EXCEPT_BRANDS);
+		promotion->audience.any = spi_keep_segments(rules, i, COLUMN_ANY, &promotion->audience.nany);
+		promotion->audience.all = spi_keep_segments(rules, i, COLUMN_ALL, &promotion->audience.nall);
+		promotion->min_quantity = spi_keep_money(i, COLUMN_MIN_QUANTITY, context, &present);
+		promotion->min_subtotal = spi_keep_money(i, COLUMN_MIN_SUBTOTAL, context, &present);
+		promotion->needs_coupon = DatumGetBool(spi_datum(i, COLUMN_COUPON, &isnull));
+		promotion->stage = DatumGetInt32(spi_datum(i, COLUMN_STAGE, &isnull));
+		promotion->priority = DatumGetInt32(spi_datum(i, COLUMN_PRIORITY, &isnull));
+		promotion->exclusive = DatumGetBool(spi_datum(i, COLUMN_EXCLUSIVE, &isnull));
+		promotion->stop = DatumGetBool(spi_datum(i, COLUMN_STOP, &isnull));
+		promotion->best_of = spi_text(i, COLUMN_BEST_OF, context);
+		promotion->customer_limit = DatumGetBool(spi_datum(i, COLUMN_CUSTOMER_LIMIT, &isnull));
+		promotion->valid = span_from_range(spi_datum(i, COLUMN_VALID, &isnull));
+		value = spi_datum(i, COLUMN_USED_UP, &isnull);
+		promotion->used_up_since = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+		if (promotion->customer_limit)
+			rules->ncustomer_limits++;
+	}
+
+	old = MemoryContextSwitchTo(context);
+	for (int i = 0; i < rules->npromotions; i++)
+	{
+		Promotion *promotion = &rules->promotions[i];
+
+		if (promotion->kind == PROMOTION_PERCENT || promotion->kind == PROMOTION_BUY_GET ||
+			promotion->kind == PROMOTION_ORDER_PERCENT)
+			promotion->value = money_multiply(promotion->value, hundredth);
+		enter_targets(rules, &rules->promotions_of_product, &promotion->products, promotion);
+		enter_targets(rules, &rules->promotions_of_category, &promotion->categories, promotion);
+		enter_targets(rules, &rules->promotions_of_brand, &promotion->brands, promotion);
+		if (promotion->products.n == 0 && promotion->categories.n == 0 && promotion->brands.n == 0)
+			rules->promotions_of_all = lappend(rules->promotions_of_all, promotion);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+codes_contain(const Codes *codes, const char *code, uint32 length)
+{
+	for (int i = 0; i < codes->n; i++)
+		if (VARSIZE_ANY_EXHDR(codes->codes[i]) == length && memcmp(VARDATA_ANY(codes->codes[i]), code, length) == 0)
+			return true;
+	return false;
+}
+
+/* Returns whether the promotion spares the product. */
+static bool
+promotion_spares(const Promotion *promotion, const Product *product)
+{
+	if (promotion->except_products.n > 0)
+		for (const Product *above = product; above != NULL; above = above->parent)
+			if (codes_contain(&promotion->except_products, above->target.code, above->target.length))
+				return true;
+	if (promotion->except_brands.n > 0 && product->brand != NULL &&
+		codes_contain(&promotion->except_brands, product->brand, strlen(product->brand)))
+		return true;
+	if (promotion->except_categories.n > 0 && product->category != NULL)
+	{
+		uint32 length = strlen(product->category);
+
+		for (;;)
+		{
+			if (codes_contain(&promotion->except_categories, product->category, length))
+				return true;
+			while (length > 0 && product->category[length - 1] != '.')
+				length--;
+			if (length == 0)
+				break;
+			length--;
+		}
+	}
+	return false;
+}
+
+/* Sets the bits of those promotions that do not spare the product. */
+static void
+take_promotions(const List *promotions, Product *product)
+{
+	foreach_ptr (Promotion, promotion, promotions)
+		if (!BIT_TEST(product->promotions, promotion->number) && !promotion_spares(promotion, product))
+			BIT_SET(product->promotions, promotion->number);
+}
+
+static void
+take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, Product *product)
+{
+	List **promotions = code_map_get(map, code, length);
+
+	if (promotions != NULL)
+		take_promotions(*promotions, product);
+}
+
+/* Fills product->promotions, for which there is room: those that name it, its category or brand, or nothing at all. */
+void
+promotions_of(const PriceRules *rules, Product *product)
+{
+	take_promotions(rules->promotions_of_all, product);
+	for (const Product *above = product; above != NULL; above = above->parent)
+		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length, product);
+	if (product->brand != NULL)
+		take_promotions_of_code(&rules->promotions_of_brand, product->brand, strlen(product->brand), product);
+	if (product->category != NULL)
+	{
+		uint32 length = strlen(product->category);
+
+		for (;;)
+		{
+			take_promotions_of_code(&rules->promotions_of_category, product->category, length, product);
+			while (length > 0 && product->category[length - 1] != '.')
+				length--;
+			if (length == 0)
+				break;
+			length--;
+		}
+	}
+}
+
+/* Sets the bit of a promotion that a row of the last result names; one that is too new for the rules is left out. */
+static void
+set_promotion_bit(const PriceRules *rules, uint64 row, uint64 *bits)
+{
+	const char *code = spi_text(row, 1, CurrentMemoryContext);
+	int low = 0;
+	int high = rules->npromotions;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+		int order = strcmp(rules->promotions[middle].code, code);
+
+		if (order == 0)
+		{
+			BIT_SET(bits, middle);
+			return;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+}
+
+/*
+ * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons.
+ *
+ * Reads with the caller's rights. Raises 23503 for a code that is not known; one that is used up, out of its time or
+ * another customer's opens nothing.
+ */
+uint64 *
+coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at)
+{
+	Datum arguments[2] = {PointerGetDatum(coupons), Int64GetDatum(customer_id)};
+	const char nulls[2] = {' ', has_customer ? ' ' : 'n'};
+	uint64 *bits;
+	SpiScope scope;
+	uint64 n;
+
+	if (ArrayGetNItems(ARR_NDIM(coupons), ARR_DIMS(coupons)) == 0)
+		return NULL;
+	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
+	omni_table("coupon");
+	spi_scope_begin(&scope, false);
+	n = kept_plan_run(&coupons_select, arguments, nulls, true, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+		bool usable;
+		Span valid;
+
+		if (spi_text(i, 1, CurrentMemoryContext) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					 errmsg("a coupon of %s is not known",
+							DatumGetCString(OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(coupons)))),
+					 errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
+		usable = DatumGetBool(spi_datum(i, 3, &isnull));
+		valid = span_from_range(spi_datum(i, 2, &isnull));
+		if (usable && span_contains(&valid, at))
+			set_promotion_bit(rules, i, bits);
+	}
+	spi_scope_end(&scope);
+	return bits;
+}
+
+/*
+ * promotions_closed returns a bit for each promotion whose limit for one customer this one has reached, or NULL.
+ *
+ * Reads with the caller's rights, and only where such limits exist.
+ */
+uint64 *
+promotions_closed(PriceRules *rules, int64 customer_id)
+{
+	Datum argument = Int64GetDatum(customer_id);
+	uint64 *bits;
+	SpiScope scope;
+	uint64 n;
+
+	if (rules->ncustomer_limits == 0)
+		return NULL;
+	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
+	spi_scope_begin(&scope, false);
+	n = kept_plan_run(&closed_select, &argument, NULL, true, 0);
+	for (uint64 i = 0; i < n; i++)
+		set_promotion_bit(rules, i, bits);
+	spi_scope_end(&scope);
+	return bits;
+}
