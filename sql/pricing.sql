@@ -124,7 +124,8 @@ SELECT pg_temp.refused(command) FROM unnest(ARRAY[
 -- a role that may not read the prices gets none, one that may gets what row-level security leaves it
 CREATE ROLE rg_reader;
 GRANT USAGE ON SCHEMA omnichannel TO rg_reader;
-GRANT SELECT ON omnichannel.company, omnichannel.currency, omnichannel.segment, omnichannel.price_list, omnichannel.product TO rg_reader;
+GRANT SELECT ON omnichannel.company, omnichannel.currency, omnichannel.segment, omnichannel.price_list, omnichannel.product,
+	omnichannel.promotion, omnichannel.promotion_used_up TO rg_reader;
 SET LOCAL ROLE rg_reader;
 SELECT pg_temp.refused($$SELECT omnichannel.quote_segments('{}', 'rg.tee')$$);
 RESET ROLE;
