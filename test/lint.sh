@@ -80,7 +80,7 @@ version_tests_in_one_place() {
 }
 
 plain_create() {
-	grep -rniE 'CREATE OR REPLACE' src --include=functions.sql --include=tables.sql | nothing
+	grep -rniE 'CREATE OR REPLACE' src --include='*functions.sql' --include='*tables.sql' | nothing
 }
 
 # ask: runs a query that finds mistakes.

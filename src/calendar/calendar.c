@@ -120,7 +120,9 @@ read_zone(MemoryContext context, Zone *zone, const pg_tz *tz)
 		if (found == 0 || boundary - EPOCH_SECONDS >= ZONE_CHANGES_END)
 			break;
 		add_change(context, zone, (ZoneChange){boundary - EPOCH_SECONDS, (int32) before, (int32) after});
-		/* At the last change that the zone's data list, later ones are denied; a second after it, its rule gives them. */
+		/*
+		 * At the last change that the zone's data list, later ones are denied; a second after it, its rule gives them.
+		 */
 		at = boundary + 1;
 	}
 	zone_finish(zone);

@@ -16,11 +16,11 @@
 SQL_FUNCTION(omnichannel_customer_group);
 
 static KeptPlan group_select = {
-	.sql =
-		"SELECT array_agg(grouped.customer_id)"
-		" FROM (SELECT coalesce(merged_into, customer_id) AS root FROM omnichannel.customer WHERE customer_id = $1) AS c"
-		" CROSS JOIN LATERAL (SELECT c.root UNION ALL (SELECT m.customer_id FROM omnichannel.customer AS m"
-		" WHERE m.merged_into = c.root ORDER BY m.customer_id)) AS grouped (customer_id)",
+	.sql = "SELECT array_agg(grouped.customer_id)"
+		   " FROM (SELECT coalesce(merged_into, customer_id) AS root FROM omnichannel.customer WHERE customer_id = $1)"
+		   " AS c"
+		   " CROSS JOIN LATERAL (SELECT c.root UNION ALL (SELECT m.customer_id FROM omnichannel.customer AS m"
+		   " WHERE m.merged_into = c.root ORDER BY m.customer_id)) AS grouped (customer_id)",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -51,7 +51,9 @@ customer_group(int64 customer_id, MemoryContext context)
 	return copy;
 }
 
-/* customer_group(customer_id): returns the ids of all who are this customer, the one that they were merged into first. */
+/*
+ * customer_group(customer_id): returns the ids of all who are this customer, the one that they were merged into first.
+ */
 Datum
 omnichannel_customer_group(PG_FUNCTION_ARGS)
 {

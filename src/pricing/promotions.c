@@ -52,24 +52,23 @@ static KeptPlan promotions_select = {
 		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
 		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
 		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since"
-		   " FROM " OMNI("promotion") " p LEFT JOIN " OMNI("promotion_used_up") " u ON u.promotion = p.promotion"
-																				" ORDER BY p.promotion COLLATE \"C\"",
+		   " FROM omnichannel.promotion p LEFT JOIN omnichannel.promotion_used_up u ON u.promotion = p.promotion"
+		   " ORDER BY p.promotion COLLATE \"C\"",
 };
 
 static KeptPlan coupons_select = {
 	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.uses < c.use_limit)"
 		   " AND (c.customer_id IS NULL OR c.customer_id = $2)"
 		   " FROM unnest($1) AS given (code)"
-		   " LEFT JOIN " OMNI("coupon") " c ON c.coupon = upper(btrim(given.code))",
+		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, INT8OID},
 };
 
 static KeptPlan closed_select = {
-	.sql = "SELECT u.promotion FROM " OMNI("promotion_use") " u JOIN " OMNI(
-		"promotion") " p ON p.promotion ="
-					 " u.promotion WHERE u.customer_id = $1 AND u.state <> 'released' AND p.customer_limit IS NOT NULL"
-					 " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
+	.sql = "SELECT u.promotion FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion ="
+		   " u.promotion WHERE u.customer_id = $1 AND u.state <> 'released' AND p.customer_limit IS NOT NULL"
+		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };

@@ -310,8 +310,8 @@ usage_arguments(FunctionCallInfo fcinfo, int coupons, bool has_customer, PriceRu
 }
 
 /*
- * price_question_arguments fills what quote() and its kin are asked but product and quantity: customer_id is argument 0,
- * currency, at and coupons are arguments 3 to 5. Raises what quote() raises for them.
+ * price_question_arguments fills what quote() and its kin are asked but product and quantity: customer_id is argument
+ * 0, currency, at and coupons are arguments 3 to 5. Raises what quote() raises for them.
  */
 void
 price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
@@ -352,7 +352,10 @@ omnichannel_quote(PG_FUNCTION_ARGS)
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
-/* quote_segments(segments, product, quantity, currency, at, coupons): returns the price for customers in these segments. */
+/*
+ * quote_segments(segments, product, quantity, currency, at, coupons): returns the price for customers in these
+ * segments.
+ */
 Datum
 omnichannel_quote_segments(PG_FUNCTION_ARGS)
 {
@@ -368,7 +371,9 @@ omnichannel_quote_segments(PG_FUNCTION_ARGS)
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
-/* quotes(customer_id, products, quantity, currency, at, coupons): returns a row for each product, in the order given. */
+/*
+ * quotes(customer_id, products, quantity, currency, at, coupons): returns a row for each product, in the order given.
+ */
 Datum
 omnichannel_quotes(PG_FUNCTION_ARGS)
 {

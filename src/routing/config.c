@@ -229,8 +229,8 @@ read_queues(RoutingConfig *config, MemoryContext context)
 /*
  * Begins an SPI scope for statements on the tables of what is going on.
  *
- * Those are empty in the morning and full at noon: a plan made when there was nothing to scan must not be kept for then.
- * So a plan is made once, and by the indexes. spi_scope_end() ends the scope.
+ * Those are empty in the morning and full at noon: a plan made when there was nothing to scan must not be kept for
+ * then. So a plan is made once, and by the indexes. spi_scope_end() ends the scope.
  */
 void
 routing_scope_begin(SpiScope *scope)

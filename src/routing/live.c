@@ -8,9 +8,9 @@
  * snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so is
  * asked for with the plan, and its place remembered.
  *
- * What a plan would guard is checked here: the right to read the table, row-level security, and that the table is a plain
- * heap with the columns that it was made with. Where any of that is not so, and under SERIALIZABLE, which wants its read
- * locks, the plan reads everything.
+ * What a plan would guard is checked here: the right to read the table, row-level security, and that the table is a
+ * plain heap with the columns that it was made with. Where any of that is not so, and under SERIALIZABLE, which wants
+ * its read locks, the plan reads everything.
  */
 #include "postgres.h"
 
@@ -45,8 +45,9 @@ typedef struct AgentStateRow
 } AgentStateRow;
 
 static KeptPlan live_select = {
-	.sql = "SELECT agent_id, state, used, idle_since, busy_until, ctid FROM " OMNI(
-		"agent_state") " WHERE agent_id = ANY ($1)",
+	.sql =
+		"SELECT agent_id, state, used, idle_since, busy_until, ctid FROM omnichannel.agent_state WHERE agent_id = ANY"
+		" ($1)",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 };
