@@ -130,10 +130,10 @@ plpgsql_checked() {
 		SELECT proc.oid::regprocedure, mistake.lineno, mistake.level, mistake.message, mistake.query
 		FROM pg_proc AS proc
 		JOIN pg_language AS language ON language.oid = proc.prolang AND lanname = 'plpgsql'
-		LEFT JOIN (SELECT DISTINCT ON (tgfoid, tgrelid) tgfoid, tgrelid FROM pg_trigger) AS trigger
+		LEFT JOIN (SELECT DISTINCT tgfoid, tgrelid, tgoldtable, tgnewtable FROM pg_trigger) AS trigger
 			ON prorettype = 'trigger'::regtype AND tgfoid = proc.oid,
-		LATERAL plpgsql_check_function_tb(proc.oid, coalesce(tgrelid, 0), fatal_errors => false, extra_warnings => true)
-			AS mistake
+		LATERAL plpgsql_check_function_tb(proc.oid, coalesce(tgrelid, 0), fatal_errors => false, extra_warnings => true,
+			oldtable => tgoldtable, newtable => tgnewtable) AS mistake
 		WHERE pronamespace = 'omnichannel'::regnamespace
 			AND (prorettype <> 'trigger'::regtype OR tgrelid IS NOT NULL)
 		ORDER BY 1, 2"

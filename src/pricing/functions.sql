@@ -379,7 +379,6 @@ AS $$
 DECLARE
 	limited record;
 	code text := upper(btrim(coupon));
-	attempt integer;
 	found_state text;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -453,11 +452,10 @@ BEGIN
 			RETURN true;
 		EXCEPTION WHEN SQLSTATE 'OC001' THEN
 			-- Nothing is left. What others have forgotten comes back, once.
-			IF attempt = 2 OR omnichannel.expire_uses(promotion) = 0 THEN
-				RETURN false;
-			END IF;
+			EXIT WHEN attempt = 2 OR omnichannel.expire_uses(promotion) = 0;
 		END;
 	END LOOP;
+	RETURN false;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS

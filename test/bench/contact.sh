@@ -9,9 +9,7 @@ SECONDS_EACH=${SECONDS_EACH:-4}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sql() { psql -X -q -v ON_ERROR_STOP=1 "$@"; }
-
-sql >/dev/null <<'SQL'
+psql -X -q -v ON_ERROR_STOP=1 >/dev/null <<'SQL'
 CREATE TABLE tracked (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender text, kind text, agent bigint,
 	body text, sent timestamptz NOT NULL DEFAULT now());
 CREATE TABLE peer (LIKE tracked INCLUDING ALL);
@@ -94,7 +92,7 @@ report() {
 
 for clients in 1 4 16; do
 	rm -f "$work"/*.tps
-	for run in 1 2 3; do
+	for _ in 1 2 3; do
 		for variant in ours peer plpgsql; do
 			tps $variant $clients >>"$work/$variant.tps"
 		done

@@ -68,7 +68,7 @@ SELECT CASE WHEN EXISTS (
 		LATERAL (SELECT array_agg(agent_id) AS a FROM public.peer_match(q.customer_id, (q.request_id % 40)::int, 4, 10)) AS peer
 	WHERE q.request_id <= 100 AND ours.a IS DISTINCT FROM peer.a) THEN 'match: the answers differ' END;
 SQL
-for round in 1 2 3; do
+for _ in 1 2 3; do
 	echo "$(latency ours.sql) $(latency peer.sql)"
 done | awk '
 	{ours[NR] = $1; peer[NR] = $2; sum_ours += $1; sum_peer += $2; ratio = $2 / $1

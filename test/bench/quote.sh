@@ -68,7 +68,7 @@ SELECT 'quote: the answers differ' WHERE EXISTS (
 	WHERE (ours.list_price, ours.unit_price, ours.price_list) IS DISTINCT FROM (peer.list_price, peer.unit_price, peer.price_list));
 SQL
 tps ours.sql >/dev/null
-for round in 1 2 3; do
+for _ in 1 2 3; do
 	echo "$(tps ours.sql) $(tps lookup.sql) $(tps resolver.sql)"
 done | awk '
 	function row(what, peer, sum_peer, low, high) {
