@@ -7,6 +7,19 @@
 
 #include "utils/timestamp.h"
 
+/* A conversation that the application names; see conversation.c. */
+typedef struct Conversation
+{
+	const char *source; /* whose key it is; empty where none is named */
+	const char *thread;
+	int64 customer_id; /* whom it is with, or 0 while nobody knows */
+	int64 request_id;  /* the last one that it was about, or 0 */
+	bool open;         /* whether that is open */
+	bool waiting;      /* for the customer */
+	bool known;
+	bool changed;
+} Conversation;
+
 /*
  * A contact to be logged. NULL pointers and ids of 0 stand for what is not given; the caller fills the first part and
  * contact_write() the second.
@@ -30,13 +43,21 @@ typedef struct ContactEntry
 	const char *source_key;
 
 	int64 contact_id;
-	bool unknown;   /* the customer is made for this contact */
-	bool duplicate; /* the same source and key was logged before */
+	Conversation *conversation; /* NULL where it has no thread */
+	bool unknown;               /* the customer is made for this contact */
+	bool duplicate;             /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
-extern void contact_write(ContactEntry *entries, int count);
+extern void contact_write(ContactEntry *entries, int count, bool live);
+extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);
+
+extern bool is_inbound(const ContactEntry *entry);
+
+extern void conversations_find(ContactEntry *entries, int count);
+extern void conversations_save(ContactEntry *entries, int count);
+extern void requests_continue(ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);
 extern const char *outcome_check(const char *outcome);

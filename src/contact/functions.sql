@@ -108,6 +108,7 @@ CREATE FUNCTION omnichannel.track(
 	payload text DEFAULT NULL,
 	source text DEFAULT NULL,
 	source_key text DEFAULT NULL,
+	recipient text DEFAULT NULL,
 	value_maps jsonb DEFAULT NULL,
 	time_zone text DEFAULT NULL,
 	on_error text DEFAULT 'error',
@@ -159,9 +160,9 @@ BEGIN
 
 	PERFORM omnichannel.drop_tracking_triggers(track.relation);
 	DELETE FROM omnichannel.tracking AS old WHERE old.relation = track.relation OR old.tracking = code;
-	INSERT INTO omnichannel.tracking (tracking, relation, source, channel, customer, kind, direction, outcome,
+	INSERT INTO omnichannel.tracking (tracking, relation, source, channel, customer, recipient, kind, direction, outcome,
 		occurred_at, agent, request, thread, subject, body, payload, source_key, value_maps, time_zone, on_error, updates)
-	VALUES (code, track.relation, coalesce(track.source, code), track.channel, track.customer, track.kind,
+	VALUES (code, track.relation, coalesce(track.source, code), track.channel, track.customer, track.recipient, track.kind,
 		track.direction, track.outcome, track.occurred_at, track.agent, track.request, track.thread, track.subject,
 		track.body, track.payload, key, track.value_maps, coalesce(track.time_zone, omnichannel.default_time_zone()),
 		track.on_error, coalesce(track.updates, false));
@@ -192,8 +193,8 @@ BEGIN
 	RETURN code;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
-'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL values become new customers. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises their contact. on_replica: also where session_replication_role is replica. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, and what check_tracking() raises.';
+COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
+'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL values become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact. on_replica: also where session_replication_role is replica. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, and what check_tracking() raises.';
 
 CREATE FUNCTION omnichannel.drop_tracking_triggers(relation regclass) RETURNS void
 LANGUAGE plpgsql
@@ -227,3 +228,84 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.untrack(regclass) IS
 'No longer logs the rows of a table; what is logged stays. Returns whether it was tracked. For owners of the table with DELETE on tracking. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_log_tracked_row';
+COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean) IS
+'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before. live: with effects on requests. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
+
+CREATE FUNCTION omnichannel.backfill_tracking(tracking text) RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_backfill';
+COMMENT ON FUNCTION omnichannel.backfill_tracking(text) IS
+'What backfill() does, by the code of the tracking.';
+
+CREATE FUNCTION omnichannel.backfill(relation regclass) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_tracking record;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT * INTO found_tracking FROM omnichannel.tracking AS tracking WHERE tracking.relation = backfill.relation;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'table "%" is not tracked', backfill.relation
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Call track() first; what it logs meanwhile is not logged twice.';
+	END IF;
+	IF found_tracking.source_key IS NULL THEN
+		RAISE EXCEPTION 'rows of table "%" have no key', backfill.relation
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Call track() with a source_key: without it nobody can tell what is logged already.';
+	END IF;
+	IF found_tracking.occurred_at IS NULL THEN
+		RAISE EXCEPTION 'rows of table "%" have no time', backfill.relation
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Call track() with occurred_at: without it the past would seem to be now.';
+	END IF;
+	RETURN omnichannel.backfill_tracking(found_tracking.tracking);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.backfill(regclass) IS
+'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. With the caller''s rights on the table and the log. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, and what the trigger raises for a row.';
+
+CREATE FUNCTION omnichannel.retry_rejects(tracking text DEFAULT NULL, max_rows integer DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	reject record;
+	relation regclass;
+	error_state text;
+	error_message text;
+	logged bigint := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR reject IN
+		SELECT * FROM omnichannel.contact_reject AS r WHERE retry_rejects.tracking IS NULL OR r.tracking = retry_rejects.tracking
+		ORDER BY r.reject_id LIMIT retry_rejects.max_rows FOR UPDATE SKIP LOCKED
+	LOOP
+		BEGIN
+			SELECT t.relation INTO STRICT relation FROM omnichannel.tracking AS t
+			JOIN pg_class AS c ON c.oid = t.relation WHERE t.tracking = reject.tracking;
+			EXECUTE format('SELECT omnichannel.log_tracked_row($1, jsonb_populate_record(NULL::%s, $2), $3)', relation)
+			USING reject.tracking, reject.data, reject.live;
+			DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = reject.reject_id;
+			logged := logged + 1;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS error_state = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT;
+			-- What has nothing to do with the row is for the caller to know.
+			IF left(error_state, 2) IN ('40', '53', '57', '58', 'XX') THEN
+				RAISE;
+			END IF;
+			UPDATE omnichannel.contact_reject AS r SET sqlstate = error_state, message = error_message, tries = r.tries + 1
+			WHERE r.reject_id = reject.reject_id;
+		END;
+	END LOOP;
+	RETURN logged;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';

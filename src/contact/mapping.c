@@ -440,6 +440,7 @@ item_time(const FittedMapping *fitted, TupleTableSlot *slot)
 bool
 mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry)
 {
+	MappingField who;
 	bool logged = true;
 
 	memset(entry, 0, sizeof(*entry));
@@ -450,10 +451,14 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 		return false;
 
 	entry->kind = item_text(fitted, FIELD_KIND, slot, &logged);
+	who = FIELD_CUSTOMER;
+	if (fitted->tracking->items[FIELD_RECIPIENT].given && entry->direction != NULL &&
+		strcmp(entry->direction, "outbound") == 0)
+		who = FIELD_RECIPIENT;
 	if (fitted->tracking->items[FIELD_KIND].nparts == 0)
-		entry->customer_id = item_id(fitted, FIELD_CUSTOMER, slot, &logged);
+		entry->customer_id = item_id(fitted, who, slot, &logged);
 	else
-		entry->value = item_text(fitted, FIELD_CUSTOMER, slot, &logged);
+		entry->value = item_text(fitted, who, slot, &logged);
 	entry->occurred_at = item_time(fitted, slot);
 	entry->agent_id = item_id(fitted, FIELD_AGENT, slot, &logged);
 	entry->request_id = item_id(fitted, FIELD_REQUEST, slot, &logged);

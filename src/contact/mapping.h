@@ -15,6 +15,7 @@ typedef enum MappingField
 {
 	FIELD_CHANNEL,
 	FIELD_CUSTOMER,
+	FIELD_RECIPIENT,
 	FIELD_KIND,
 	FIELD_DIRECTION,
 	FIELD_OUTCOME,
@@ -47,7 +48,8 @@ typedef struct MappedValue
 typedef struct MappingItem
 {
 	MappingPart *parts;
-	int nparts;          /* 0: not mapped */
+	bool given;
+	int nparts;          /* 0: not mapped, or to nothing */
 	MappedValue *values; /* sorted by from */
 	int nvalues;         /* 0: the value is taken as it is */
 	bool whole_row;

@@ -19,13 +19,13 @@ static void *tracking_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache tracking_cache = {.name = "tracking", .tables = {"tracking"}, .build = tracking_build};
 
 static const char *const field_names[MAPPING_FIELDS] = {
-	"channel", "customer", "kind",    "direction", "outcome", "occurred_at", "agent",
-	"request", "thread",   "subject", "body",      "payload", "source_key",
+	"channel", "customer", "recipient", "kind",    "direction", "outcome", "occurred_at",
+	"agent",   "request",  "thread",    "subject", "body",      "payload", "source_key",
 };
 
 static KeptPlan tracking_select = {
 	.sql =
-		"SELECT channel, customer, kind, direction, outcome, occurred_at, agent, request, thread, subject, body, "
+		"SELECT channel, customer, recipient, kind, direction, outcome, occurred_at, agent, request, thread, subject, body, "
 		"payload, source_key, tracking, relation::oid, source, time_zone, on_error = 'quarantine', updates, value_maps "
 		"FROM omnichannel.tracking",
 };
@@ -44,6 +44,7 @@ parse_item(MappingItem *item, const char *mapping, bool documents)
 	const char *rest = mapping;
 	int parts = 0;
 
+	item->given = true;
 	item->whole_row = documents && strcmp(mapping, "{*}") == 0;
 	item->parts = palloc(sizeof(MappingPart) * (strlen(mapping) + 1));
 	while (*rest != '\0')

@@ -13,10 +13,15 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/tuplestore.h"
@@ -27,10 +32,19 @@
 
 SQL_FUNCTION(omnichannel_log_contact_trigger);
 SQL_FUNCTION(omnichannel_check_tracking);
+SQL_FUNCTION(omnichannel_log_tracked_row);
+SQL_FUNCTION(omnichannel_backfill);
 
 /* Rows that are logged at once, and the bytes of rows after which they are. */
 #define BATCH_ROWS 1000
 #define BATCH_BYTES (4 * 1024 * 1024)
+
+static KeptPlan reject_insert = {
+	.sql =
+		"INSERT INTO omnichannel.contact_reject (tracking, data, sqlstate, message, live) VALUES ($1, $2, $3, $4, $5)",
+	.nargs = 5,
+	.argtypes = {TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID},
+};
 
 /* Where the rows of one firing come from, for the messages of errors. */
 typedef struct TrackedWrite
@@ -39,6 +53,10 @@ typedef struct TrackedWrite
 	Relation relation;
 	TupleTableSlot *slot;
 	const ContactEntry *entry; /* being logged, or NULL */
+	bool owner;                /* with the rights of the log's owner */
+	bool live;                 /* with effects on requests */
+	bool update;               /* what was logged before is revised */
+	uint64 logged;             /* so far */
 } TrackedWrite;
 
 /* Says in an error's context which row it was. */
@@ -98,26 +116,125 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	if (logged == 0)
 		return;
 
-	spi_scope_begin(&scope, true);
+	spi_scope_begin(&scope, write->owner);
 	for (int i = 0; i < logged; i++)
 	{
 		write->entry = &entries[i];
 		contact_check(&entries[i]);
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
-	contact_write(entries, logged);
+	contact_write(entries, logged, write->live);
+	for (int i = 0; i < logged; i++)
+	{
+		if (!entries[i].duplicate || (write->update && contact_revise(&entries[i])))
+			write->logged++;
+	}
 	spi_scope_end(&scope);
 	write->entry = NULL;
 }
 
-/* Logs rows with what the tracking says of errors, and frees what that took. */
+/* Returns whether an error says that a row cannot be logged, and not that the server cannot go on. */
+static bool
+is_about_row(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_RAISE_EXCEPTION & 0xFFF:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Logs rows in a subtransaction; returns NULL, or the error in the current context. Others than of rows are raised. */
+static ErrorData *
+try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback *callbacks = error_context_stack;
+	uint64 logged = write->logged;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		write_rows(write, rows, count);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		write->logged = logged;
+		write->entry = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	error_context_stack = callbacks;
+	if (error != NULL && !is_about_row(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+/* Keeps a row that could not be logged. */
+static void
+reject_row(TrackedWrite *write, MinimalTuple row, const ErrorData *error)
+{
+	SpiScope scope;
+	Datum values[5];
+	char nulls[5] = {' ', ' ', ' ', ' ', ' '};
+	char *json;
+
+	/* With the rights of the writer: the row's types may have output functions of their own. */
+	ExecStoreMinimalTuple(row, write->slot, false);
+	json = text_to_cstring(DatumGetTextPP(DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(write->slot))));
+	ExecClearTuple(write->slot);
+
+	values[0] = CStringGetTextDatum(write->code);
+	values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	values[2] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[3] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
+	values[4] = BoolGetDatum(write->live);
+	spi_scope_begin(&scope, write->owner);
+	(void) kept_plan_run(&reject_insert, values, nulls, false, 0);
+	spi_scope_end(&scope);
+}
+
+/* Logs rows; where the tracking says so, keeps those that cannot be logged instead of raising. */
 static void
 log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 {
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = tracked_write_context, .arg = write};
+	const Tracking *tracking;
 
 	error_context_stack = &context;
-	write_rows(write, rows, count);
+	tracking = tracking_get(write->code, write->relation);
+	if (!tracking->quarantine)
+		write_rows(write, rows, count);
+	else
+	{
+		mapping_check_registered(tracking, write->relation);
+		if (count == 1 || try_rows(write, rows, count) != NULL)
+		{
+			for (int i = 0; i < count; i++)
+			{
+				ErrorData *error = try_rows(write, &rows[i], 1);
+
+				CHECK_FOR_INTERRUPTS();
+				if (error != NULL)
+					reject_row(write, rows[i], error);
+			}
+		}
+	}
 	error_context_stack = context.previous;
 }
 
@@ -190,13 +307,14 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 
 	write.code = trigger->tg_trigger->tgargs[0];
 	write.relation = trigger->tg_relation;
+	write.owner = write.live = true;
+	write.update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	write.slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		log_table(&write, trigger->tg_newtable);
 	else
 	{
-		bool update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
-		MinimalTuple row = ExecCopySlotMinimalTuple(update ? trigger->tg_newslot : trigger->tg_trigslot);
+		MinimalTuple row = ExecCopySlotMinimalTuple(write.update ? trigger->tg_newslot : trigger->tg_trigslot);
 
 		log_rows(&write, &row, 1);
 	}
@@ -223,4 +341,102 @@ omnichannel_check_tracking(PG_FUNCTION_ARGS)
 	(void) mapping_fit(tracking, relation);
 	RelationClose(relation);
 	PG_RETURN_VOID();
+}
+
+/* Returns the tracking of a relation that is still there, opened; raises 42704 and 42P01. */
+static Relation
+open_tracked(const char *code, TrackedWrite *write)
+{
+	const Tracking *tracking = tracking_find(code);
+
+	if (tracking == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", code),
+						errhint("The view omnichannel.tracked_relations lists what is tracked.")));
+	write->code = code;
+	write->relation = try_relation_open(tracking->relation, AccessShareLock);
+	if (write->relation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the relation of tracking \"%s\" is gone", code),
+						errhint("Call untrack(), or track() for the relation that there is now.")));
+	write->slot = MakeSingleTupleTableSlot(RelationGetDescr(write->relation), &TTSOpsMinimalTuple);
+	return write->relation;
+}
+
+/* Returns a row's record as the tracked relation has it; raises 42804 for a record of another type. */
+static MinimalTuple
+record_row(const TrackedWrite *write, HeapTupleHeader record)
+{
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(record), .t_data = record};
+
+	if (HeapTupleHeaderGetTypeId(record) != write->relation->rd_rel->reltype)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("the record is no row of relation \"%s\"", RelationGetRelationName(write->relation)),
+						errhint("retry_rejects() makes such records.")));
+	ItemPointerSetInvalid(&tuple.t_self);
+	return minimal_tuple_from_heap_tuple(&tuple);
+}
+
+/* log_tracked_row(tracking, record, live): logs one row with the caller's rights; returns whether it was new. */
+Datum
+omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
+{
+	TrackedWrite write = {.live = PG_GETARG_BOOL(2)};
+	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
+	MinimalTuple row = record_row(&write, PG_GETARG_HEAPTUPLEHEADER(1));
+
+	write_rows(&write, &row, 1);
+	ExecDropSingleTupleTableSlot(write.slot);
+	relation_close(relation, AccessShareLock);
+	PG_RETURN_BOOL(write.logged > 0);
+}
+
+/* backfill(relation's tracking): logs the rows that a tracked relation has, with the caller's rights; returns how many. */
+Datum
+omnichannel_backfill(PG_FUNCTION_ARGS)
+{
+	TrackedWrite write = {0};
+	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * BATCH_ROWS);
+	SpiScope scope;
+	Portal portal;
+	SPIPlanPtr plan;
+	int count;
+
+	spi_scope_begin(&scope, false);
+	plan = SPI_prepare(psprintf("SELECT t FROM %s%s AS t",
+								relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+														   RelationGetRelationName(relation))),
+					   0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare returned %s", SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	do
+	{
+		MemoryContext spi = MemoryContextSwitchTo(batch);
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, BATCH_ROWS);
+		count = (int) SPI_processed;
+		for (int i = 0; i < count; i++)
+		{
+			bool isnull;
+
+			rows[i] = record_row(&write, DatumGetHeapTupleHeader(spi_datum(i, 1, &isnull)));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		if (count > 0)
+			log_rows(&write, rows, count);
+		MemoryContextSwitchTo(spi);
+		MemoryContextReset(batch);
+	} while (count == BATCH_ROWS);
+	SPI_cursor_close(portal);
+	spi_scope_end(&scope);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch);
+	ExecDropSingleTupleTableSlot(write.slot);
+	relation_close(relation, AccessShareLock);
+	PG_RETURN_INT64((int64) write.logged);
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "utils/hsearch.h"
 
 #include "omnichannel.h"
@@ -14,7 +15,8 @@ static void *channel_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache channel_cache = {.name = "channel", .tables = {"channel"}, .build = channel_build};
 
 static KeptPlan channel_select = {
-	.sql = "SELECT channel, cost, opens_request FROM omnichannel.channel",
+	.sql = "SELECT channel, cost, opens_request, request_kind, queue, extract(epoch FROM conversation_gap)::float8 "
+		   "FROM omnichannel.channel",
 };
 
 /* Reads the channels into a hash table. */
@@ -33,6 +35,9 @@ channel_build(ConfigCache *cache, MemoryContext context)
 
 		channel->cost = DatumGetInt32(spi_datum(row, 2, &isnull));
 		channel->opens_request = DatumGetBool(spi_datum(row, 3, &isnull));
+		channel->request_kind = spi_text(row, 4, context);
+		channel->queue = spi_text(row, 5, context);
+		channel->conversation_gap = (int64) (DatumGetFloat8(spi_datum(row, 6, &isnull)) * USECS_PER_SEC);
 	}
 	return channels;
 }

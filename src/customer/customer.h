@@ -13,6 +13,9 @@ typedef struct Channel
 	char code[64]; /* the hash key */
 	int cost;      /* units of an agent's capacity */
 	bool opens_request;
+	const char *request_kind; /* of what it opens */
+	const char *queue;        /* or NULL */
+	int64 conversation_gap;   /* microseconds */
 } Channel;
 
 extern const Channel *channel_get(const char *code);

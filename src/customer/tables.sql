@@ -3,7 +3,10 @@ CREATE TABLE omnichannel.channel (
 	name text NOT NULL CHECK (name <> ''),
 	medium text NOT NULL CHECK (medium IN ('voice', 'text', 'mail', 'person', 'letter')),
 	cost integer NOT NULL DEFAULT 1 CHECK (cost >= 0),
-	opens_request boolean NOT NULL DEFAULT false
+	opens_request boolean NOT NULL DEFAULT false,
+	request_kind text NOT NULL DEFAULT 'contact' CHECK (request_kind <> '' AND octet_length(request_kind) <= 63),
+	queue text,
+	conversation_gap interval NOT NULL DEFAULT '30 days' CHECK (conversation_gap BETWEEN '0' AND '3650 days')
 );
 COMMENT ON TABLE omnichannel.channel IS
 'The ways in which the company and its customers reach one another.';
@@ -14,6 +17,10 @@ COMMENT ON COLUMN omnichannel.channel.cost IS
 'Units of an agent''s capacity that one request in this channel takes.';
 COMMENT ON COLUMN omnichannel.channel.opens_request IS
 'Whether an inbound contact opens a request, or continues the open one of its conversation.';
+COMMENT ON COLUMN omnichannel.channel.request_kind IS 'Kind of the requests that are opened so.';
+COMMENT ON COLUMN omnichannel.channel.queue IS 'Queue of the requests that are opened so, or NULL.';
+COMMENT ON COLUMN omnichannel.channel.conversation_gap IS
+'A contact without a thread continues an open request of its customer that changed its state no longer ago than this.';
 INSERT INTO omnichannel.channel (channel, name, medium, cost, opens_request) VALUES
 	('phone', 'Telephone', 'voice', 6, true),
 	('email', 'E-mail', 'mail', 1, true),

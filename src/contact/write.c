@@ -1,0 +1,485 @@
+/*
+ * write.c
+ *	  Writes contacts, one or many at once.
+ *
+ * One contact goes through statements of one row, many through the same statements over arrays, because a loop of the
+ * former costs several times as much. Either way the order is the same: conversations and customers, then the keys that
+ * make sure that a source's row is logged once, then requests, the contacts and their relationships. A customer nobody
+ * knows is made after its contact's key was won, so that a repeated row leaves none behind.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+
+#include "omnichannel.h"
+#include "contact/contact.h"
+#include "customer/customer.h"
+#include "routing/routing.h"
+
+#define CONTACT_COLUMNS                                                                                                \
+	"customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body,"  \
+	" payload, source, source_key"
+#define CONTACT_NCOLUMNS 14
+
+/* The columns' types, and the array types that the statements over many rows take. */
+static const Oid column_types[CONTACT_NCOLUMNS] = {INT8OID, INT8OID,  TIMESTAMPTZOID, TEXTOID, TEXTOID,
+												   TEXTOID, INT8OID,  INT8OID,        TEXTOID, TEXTOID,
+												   TEXTOID, JSONBOID, TEXTOID,        TEXTOID};
+
+static KeptPlan key_insert = {
+	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
+		   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
+	.nargs = 5,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
+};
+
+static KeptPlan keys_insert = {
+	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
+		   " SELECT * FROM unnest($1, $2, $3, $4, $5)"
+		   " ON CONFLICT (source, source_key) DO NOTHING RETURNING contact_id",
+	.nargs = 5,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+};
+
+static KeptPlan key_select = {
+	.sql = "SELECT contact_id FROM omnichannel.contact_key WHERE source = $1 AND source_key = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static KeptPlan contact_insert = {
+	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+	.nargs = CONTACT_NCOLUMNS,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
+				 TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+};
+
+static KeptPlan contacts_insert = {
+	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
+		   " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+	.nargs = CONTACT_NCOLUMNS,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+				 INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
+				 TEXTARRAYOID},
+};
+
+static KeptPlan contact_update = {
+	.sql = "UPDATE omnichannel.contact AS c SET direction = $3, outcome = $4, agent_id = $5, subject = $6, body = $7, "
+		   "payload = $8 "
+		   "FROM omnichannel.contact_key AS k JOIN omnichannel.contact AS before ON before.customer_id = k.customer_id "
+		   "AND before.occurred_at = k.occurred_at AND before.contact_id = k.contact_id "
+		   "WHERE k.source = $1 AND k.source_key = $2 AND c.customer_id = k.customer_id "
+		   "AND c.occurred_at = k.occurred_at AND c.contact_id = k.contact_id "
+		   "AND (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) "
+		   "IS DISTINCT FROM ($3, $4, $5, $6, $7, $8) "
+		   "RETURNING c.customer_id, before.agent_id",
+	.nargs = 8,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
+};
+
+static KeptPlan request_select = {
+	.sql = "SELECT 1 FROM omnichannel.request WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Returns whether the contact itself says who its customer is. */
+static bool
+names_customer(const ContactEntry *entry)
+{
+	return entry->customer_id != 0 || entry->kind != NULL;
+}
+
+/* Finds the customer of one entry that names one. */
+static void
+match_one(ContactEntry *entry)
+{
+	if (entry->kind != NULL)
+		entry->customer_id = customer_match(entry->kind, entry->value, true, NULL);
+	else if (customer_root(entry->customer_id, false) == 0)
+		customer_missing(entry->customer_id);
+}
+
+/* Finds the customers of the entries that name one. */
+static void
+match_many(ContactEntry *entries, int count)
+{
+	CustomerLookup *lookups = palloc(sizeof(CustomerLookup) * count);
+	int named = 0;
+
+	for (int i = 0; i < count; i++)
+		if (names_customer(&entries[i]))
+			lookups[named++] = (CustomerLookup){
+				.kind = entries[i].kind, .value = entries[i].value, .customer_id = entries[i].customer_id};
+	customer_match_many(lookups, named);
+	for (int i = 0, next = 0; i < count; i++)
+		if (names_customer(&entries[i]))
+			entries[i].customer_id = lookups[next++].customer_id;
+}
+
+/*
+ * Finds the customers of all entries: whom they name, else whom their conversation is with, else a new one, whose id is
+ * reserved.
+ */
+static void
+match_customers(ContactEntry *entries, int count)
+{
+	if (count > 1)
+		match_many(entries, count);
+	else if (names_customer(entries))
+		match_one(entries);
+
+	/* Who is named speaks for the conversation, also to what was read before. */
+	for (int i = 0; i < count; i++)
+	{
+		Conversation *conversation = entries[i].conversation;
+
+		if (conversation != NULL && entries[i].customer_id != 0 && conversation->customer_id != entries[i].customer_id)
+		{
+			conversation->customer_id = entries[i].customer_id;
+			conversation->changed = true;
+		}
+	}
+	for (int i = 0; i < count; i++)
+	{
+		ContactEntry *entry = &entries[i];
+
+		if (entry->customer_id == 0 && entry->conversation != NULL)
+			entry->customer_id = entry->conversation->customer_id;
+		if (entry->customer_id == 0)
+		{
+			entry->unknown = true;
+			entry->customer_id = customer_reserve();
+			if (entry->conversation != NULL)
+			{
+				entry->conversation->customer_id = entry->customer_id;
+				entry->conversation->changed = true;
+			}
+		}
+	}
+}
+
+/* Returns a text as a datum; marks in nulls what is not there. */
+static Datum
+text_datum(const char *value, bool *isnull)
+{
+	*isnull = value == NULL;
+	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
+}
+
+/* Returns an id as a datum; marks 0 in nulls. */
+static Datum
+id_datum(int64 value, bool *isnull)
+{
+	*isnull = value == 0;
+	return Int64GetDatum(value);
+}
+
+/* Returns a document as a datum; marks in nulls what is not there. */
+static Datum
+document_datum(void *value, bool *isnull)
+{
+	*isnull = value == NULL;
+	return PointerGetDatum(value);
+}
+
+/* Returns one column of the contact, in the order of CONTACT_COLUMNS. */
+static Datum
+contact_datum(const ContactEntry *entry, int column, bool *isnull)
+{
+	switch (column)
+	{
+		case 0:
+			return id_datum(entry->customer_id, isnull);
+		case 1:
+			return id_datum(entry->contact_id, isnull);
+		case 2:
+			*isnull = false;
+			return TimestampTzGetDatum(entry->occurred_at);
+		case 3:
+			return text_datum(entry->channel, isnull);
+		case 4:
+			return text_datum(entry->direction, isnull);
+		case 5:
+			return text_datum(entry->outcome, isnull);
+		case 6:
+			return id_datum(entry->agent_id, isnull);
+		case 7:
+			return id_datum(entry->request_id, isnull);
+		case 8:
+			return text_datum(entry->thread, isnull);
+		case 9:
+			return document_datum(entry->subject, isnull);
+		case 10:
+			return document_datum(entry->body, isnull);
+		case 11:
+			return document_datum(entry->payload, isnull);
+		case 12:
+			return text_datum(entry->source, isnull);
+		default:
+			return text_datum(entry->source_key, isnull);
+	}
+}
+
+/* Inserts one contact. */
+static void
+insert_one(const ContactEntry *entry)
+{
+	Datum values[CONTACT_NCOLUMNS];
+	char nulls[CONTACT_NCOLUMNS];
+
+	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
+	{
+		bool isnull;
+
+		values[column] = contact_datum(entry, column, &isnull);
+		nulls[column] = isnull ? 'n' : ' ';
+	}
+	(void) kept_plan_run(&contact_insert, values, nulls, false, 0);
+}
+
+/* Returns an array of one column of the entries that are not duplicates. */
+static Datum
+column_array(const ContactEntry *entries, int count, int column)
+{
+	Oid type = column_types[column];
+	Datum *elements = palloc(sizeof(Datum) * count);
+	bool *nulls = palloc(sizeof(bool) * count);
+	int dims[1] = {0};
+	int bounds[1] = {1};
+	int16 length;
+	bool by_value;
+	char align;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate)
+		{
+			elements[dims[0]] = contact_datum(&entries[i], column, &nulls[dims[0]]);
+			dims[0]++;
+		}
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
+}
+
+/* Inserts the contacts that are not duplicates. */
+static void
+insert_many(const ContactEntry *entries, int count)
+{
+	Datum values[CONTACT_NCOLUMNS];
+
+	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
+		values[column] = column_array(entries, count, column);
+	(void) kept_plan_run(&contacts_insert, values, NULL, false, 0);
+}
+
+/* Claims the source's key of one entry, which is a duplicate where another has it. */
+static void
+claim_one(ContactEntry *entry)
+{
+	Datum values[5];
+
+	if (entry->source_key == NULL)
+		return;
+	values[0] = CStringGetTextDatum(entry->source);
+	values[1] = CStringGetTextDatum(entry->source_key);
+	values[2] = Int64GetDatum(entry->customer_id);
+	values[3] = Int64GetDatum(entry->contact_id);
+	values[4] = TimestampTzGetDatum(entry->occurred_at);
+	entry->duplicate = kept_plan_run(&key_insert, values, NULL, false, 0) == 0;
+}
+
+/* Claims the sources' keys of many entries; contact ids rise, and so do those that the statement returns. */
+static void
+claim_many(ContactEntry *entries, int count)
+{
+	static const int columns[5] = {12, 13, 0, 1, 2};
+	Datum values[5];
+	uint64 claimed;
+	uint64 row = 0;
+	int keys = 0;
+
+	/* Those without a key look like duplicates while the arrays are made. */
+	for (int i = 0; i < count; i++)
+	{
+		entries[i].duplicate = entries[i].source_key == NULL;
+		keys += !entries[i].duplicate;
+	}
+	if (keys > 0)
+		for (int i = 0; i < 5; i++)
+			values[i] = column_array(entries, count, columns[i]);
+
+	claimed = keys > 0 ? kept_plan_run(&keys_insert, values, NULL, false, 0) : 0;
+	for (int i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		if (entries[i].source_key == NULL)
+			entries[i].duplicate = false;
+		else if (row < claimed && DatumGetInt64(spi_datum(row, 1, &isnull)) == entries[i].contact_id)
+			row++;
+		else
+			entries[i].duplicate = true;
+	}
+	if (row != claimed)
+		elog(ERROR, "keys of contacts came back out of order");
+	if (keys > 0)
+		SPI_freetuptable(SPI_tuptable);
+}
+
+/* Makes the customers that were reserved for contacts that are not duplicates. */
+static void
+create_unknown(const ContactEntry *entries, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * count);
+	int unknown = 0;
+
+	for (int i = 0; i < count; i++)
+		if (entries[i].unknown && !entries[i].duplicate)
+			ids[unknown++] = entries[i].customer_id;
+	customer_create_many(ids, unknown);
+}
+
+/* Raises 23503 where an entry names a request that there is not. */
+static void
+check_requests(const ContactEntry *entries, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[1] = {Int64GetDatum(entries[i].request_id)};
+
+		if (entries[i].request_id != 0 && kept_plan_run(&request_select, values, NULL, false, 1) == 0)
+			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+							errmsg("request " INT64_FORMAT " does not exist", entries[i].request_id),
+							errhint("open_request() returns the id of a new one.")));
+	}
+}
+
+/* Orders by customer, agent and time, so that writers that meet do not lock up. */
+static int
+compare_relationships(const void *a, const void *b)
+{
+	const ContactEntry *left = *(ContactEntry *const *) a;
+	const ContactEntry *right = *(ContactEntry *const *) b;
+
+	if (left->customer_id != right->customer_id)
+		return left->customer_id < right->customer_id ? -1 : 1;
+	if (left->agent_id != right->agent_id)
+		return left->agent_id < right->agent_id ? -1 : 1;
+	return left->occurred_at < right->occurred_at ? -1 : left->occurred_at > right->occurred_at;
+}
+
+/*
+ * Counts the contacts that are not duplicates in the relationships of their customers and agents: of the customer that
+ * each was logged of, so that a merge and its undoing have nothing to move.
+ */
+static void
+touch_relationships(ContactEntry *entries, int count)
+{
+	ContactEntry **touched = palloc(sizeof(ContactEntry *) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (entries[i].agent_id != 0 && !entries[i].duplicate)
+			touched[found++] = &entries[i];
+	if (found > 1)
+		qsort(touched, found, sizeof(ContactEntry *), compare_relationships);
+	for (int i = 0; i < found; i++)
+		relationship_touch(touched[i]->customer_id, touched[i]->agent_id, touched[i]->occurred_at);
+}
+
+/* Keeps the planner to the indexes: a plan made while the tables were empty must not scan them when they have grown. */
+static void
+keep_to_indexes(void)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
+ *
+ * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in the
+ * current context. Raises 23503 for a customer, request or agent that does not exist, and what the tables' own
+ * constraints, policies and triggers raise.
+ */
+void
+contact_write(ContactEntry *entries, int count, bool live)
+{
+	Oid ids = omni_table("contact_contact_id_seq");
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		entries[i].unknown = entries[i].duplicate = false;
+		entries[i].conversation = NULL;
+		entries[i].contact_id = nextval_internal(ids, true);
+	}
+	if (count > 1)
+		keep_to_indexes();
+	check_requests(entries, count);
+	conversations_find(entries, count);
+	match_customers(entries, count);
+	if (count == 1)
+		claim_one(entries);
+	else
+		claim_many(entries, count);
+	create_unknown(entries, count);
+	if (live)
+		requests_continue(entries, count);
+	conversations_save(entries, count);
+	if (count > 1)
+		insert_many(entries, count);
+	else if (!entries->duplicate)
+		insert_one(entries);
+	touch_relationships(entries, count);
+}
+
+/*
+ * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
+ *
+ * The customer, the time and the place in its conversation stay. Needs an SPI scope.
+ */
+bool
+contact_revise(const ContactEntry *entry)
+{
+	static const int columns[] = {12, 13, 4, 5, 6, 9, 10, 11};
+	Datum values[lengthof(columns)];
+	char nulls[lengthof(columns)];
+	bool isnull;
+	int64 agent_id;
+	int64 customer_id;
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		values[i] = contact_datum(entry, columns[i], &isnull);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	if (kept_plan_run(&contact_update, values, nulls, false, 0) == 0)
+		return false;
+	customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	agent_id = DatumGetInt64(spi_datum(0, 2, &isnull));
+	if (entry->agent_id != 0 && (isnull || agent_id != entry->agent_id))
+		relationship_touch(customer_id, entry->agent_id, entry->occurred_at);
+	return true;
+}
+
+/* Returns the contact that was logged of a source's key, or 0. Needs an SPI scope. */
+int64
+contact_find(const char *source, const char *source_key)
+{
+	Datum values[2] = {CStringGetTextDatum(source), CStringGetTextDatum(source_key)};
+	bool isnull;
+
+	if (kept_plan_run(&key_select, values, NULL, false, 1) == 0)
+		return 0;
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}
