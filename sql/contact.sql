@@ -239,5 +239,6 @@ DROP TABLE contact_form;
 DROP ROLE regress_contact;
 DELETE FROM omnichannel.contact_key WHERE source IN ('form', 'public.contact_form');
 DELETE FROM omnichannel.contact WHERE source IN ('form', 'public.contact_form');
+DELETE FROM omnichannel.request WHERE customer_id IN (SELECT customer_id FROM omnichannel.identity WHERE value LIKE '%@tracked.test');
 WITH gone AS (DELETE FROM omnichannel.identity WHERE value LIKE '%@tracked.test' RETURNING customer_id)
 DELETE FROM omnichannel.customer WHERE customer_id IN (SELECT customer_id FROM gone);

@@ -15,8 +15,10 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
@@ -263,6 +265,7 @@ mapping_fit(const Tracking *tracking, Relation relation)
 static char *
 part_text(const FittedPart *part, TupleTableSlot *slot)
 {
+	static const int utc = 0;
 	bool isnull;
 	Datum value = slot_getattr(slot, part->column, &isnull);
 
@@ -281,6 +284,11 @@ part_text(const FittedPart *part, TupleTableSlot *slot)
 				string[--length] = '\0';
 			return string;
 		}
+		case COLUMN_DATE:
+		case COLUMN_TIMESTAMP:
+		case COLUMN_TIMESTAMPTZ:
+			/* As ISO 8601 and in UTC, whatever the session's settings: it may be part of a key. */
+			return JsonEncodeDateTime(palloc(MAXDATELEN + 1), value, getBaseType(part->type_oid), &utc);
 		default:
 			return OutputFunctionCall(unconstify(FmgrInfo *, &part->output), value);
 	}
