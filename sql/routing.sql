@@ -259,6 +259,13 @@ SELECT state FROM request WHERE request_id = 9240;
 SELECT count(*) FROM waiting WHERE request_id = 9240;
 SELECT route(9240);
 SELECT now() - entered_at AS waited FROM waiting WHERE request_id = 9240;
+SELECT * FROM queue_position(9240);
+INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, offered_at, ended_at, outcome)
+SELECT 1, 1, 9001, 'rt.help', 'chat', now(), now(), now() - n * interval '1 minute', 'finished' FROM generate_series(1, 29) AS n;
+SELECT pg_temp.ask(9241, 9100, 'phone', waited => '6 minutes'), pg_temp.ask(9242, 9100, 'phone', priority => 1);
+SELECT route(9241), route(9242);
+SELECT r, (queue_position(r)).* FROM generate_series(9240, 9242) AS r;
+SELECT queue_position(9230) AS does_not_wait, agent_card(9001);
 SELECT request_callback(9240, 'phone');
 SELECT l.channel, now() - w.entered_at AS waited FROM waiting AS w JOIN lane AS l USING (lane_id) WHERE request_id = 9240;
 
@@ -298,6 +305,7 @@ SELECT statement, pg_temp.error(statement) FROM unnest(ARRAY[
 	'SELECT transfer_request(9251, ''rt.help'')', 'SELECT release_request(9252, ''new'')', 'SELECT release_request(1234567890123)',
 	'SELECT abandon_request(9206)', 'SELECT abandon_request(9252, ''-1 s'')', 'SELECT abandon_request(9251)',
 	'SELECT request_callback(9252, ''none'')', 'SELECT request_callback(9251)',
+	'SELECT queue_position(1234567890123)', 'SELECT agent_card(9999)',
 	'INSERT INTO agent (name, capacity) VALUES (''x'', -1)', 'INSERT INTO agent (name, skills) VALUES (''x'', ''a:11'')',
 	'INSERT INTO agent_channel VALUES (9001, ''email'', 11)', 'INSERT INTO agent_channel VALUES (9001, ''none'', 1)',
 	'UPDATE queue SET overflow_after = NULL WHERE queue = ''rt.help''',

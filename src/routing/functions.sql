@@ -359,3 +359,57 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_waiting_level';
 COMMENT ON FUNCTION omnichannel.waiting_level(integer, timestamptz, interval) IS
 'What waiting.level is: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL.';
+
+CREATE FUNCTION omnichannel.queue_position(request_id bigint, OUT place bigint, OUT waited interval, OUT estimated_wait interval) RETURNS record
+LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	mine record;
+	ended bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT lane.queue, waiting.level, waiting.due_at, waiting.entered_at INTO mine
+	FROM omnichannel.waiting JOIN omnichannel.lane USING (lane_id) WHERE waiting.request_id = queue_position.request_id;
+	IF NOT FOUND THEN
+		IF NOT EXISTS (SELECT FROM omnichannel.request WHERE request.request_id = queue_position.request_id) THEN
+			RAISE EXCEPTION 'request % does not exist', request_id
+				USING ERRCODE = 'foreign_key_violation', HINT = 'open_request() opens one and returns its id.';
+		END IF;
+		RETURN;
+	END IF;
+
+	-- Each lane is read up to the place of this request, by the index that it is served by.
+	SELECT coalesce(sum(ahead.requests), 0) + 1 INTO place
+	FROM omnichannel.lane CROSS JOIN LATERAL (
+		SELECT count(*) AS requests FROM omnichannel.waiting
+		WHERE waiting.lane_id = lane.lane_id AND waiting.level >= mine.level AND (waiting.level > mine.level
+			OR (waiting.due_at, waiting.entered_at, waiting.request_id) < (mine.due_at, mine.entered_at, queue_position.request_id))
+	) AS ahead
+	WHERE lane.queue = mine.queue;
+	waited := greatest(now() - mine.entered_at, '0');
+
+	SELECT count(*) INTO ended FROM omnichannel.assignment_history AS history
+	WHERE history.queue = mine.queue AND history.ended_at > now() - interval '1 hour' AND history.outcome = 'finished';
+	estimated_wait := place * interval '1 hour' / nullif(ended, 0);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.queue_position(bigint) IS
+'For the customer who waits: the request''s place in its queue, 1 for the next one, how long it has waited, and how much longer it will at the pace of the last hour, in which that many requests of the queue were finished; NULL where none was. All NULL for a request that does not wait. Raises 23503 for an unknown request, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.agent_card(agent_id bigint, OUT name text, OUT surname text, OUT photo_url text, OUT department text) RETURNS record
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT agent.name, agent.surname, agent.photo_url, agent.department INTO name, surname, photo_url, department
+	FROM omnichannel.agent WHERE agent.agent_id = agent_card.agent_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'agent % does not exist', agent_id
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.agent lists them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.agent_card(bigint) IS
+'What the customer may see of an agent: name, surname, photo and department. Raises 23503 for an unknown agent, 55000 before setup().';
