@@ -125,7 +125,7 @@ SELECT pg_temp.refused(command) FROM unnest(ARRAY[
 CREATE ROLE rg_reader;
 GRANT USAGE ON SCHEMA omnichannel TO rg_reader;
 GRANT SELECT ON omnichannel.company, omnichannel.currency, omnichannel.segment, omnichannel.price_list, omnichannel.product,
-	omnichannel.promotion, omnichannel.promotion_used_up TO rg_reader;
+	omnichannel.promotion, omnichannel.promotion_used_up, omnichannel.omnibus_rule TO rg_reader;
 SET LOCAL ROLE rg_reader;
 SELECT pg_temp.refused($$SELECT omnichannel.quote_segments('{}', 'rg.tee')$$);
 RESET ROLE;

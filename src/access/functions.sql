@@ -108,6 +108,7 @@ BEGIN ATOMIC
 		('currency', 'r', 'r', 'raw'),
 		('identity_kind', 'r', 'r', 'raw'),
 		('presence_state', 'r', 'r', 'rawd'),
+		('omnibus_rule', 'r', 'r', 'rawd'),
 		('price', 'r', 'r', 'rawd'),
 		('price_list', 'r', 'r', 'raw'),
 		('product', 'r', 'r', 'rawd'),

@@ -211,6 +211,8 @@ CREATE TABLE omnichannel.product (
 	min_price numeric CHECK (min_price >= 0 AND min_price < 'Infinity'),
 	min_margin numeric CHECK (min_margin > -100 AND min_margin < 1e6),
 	tax_rate numeric CHECK (tax_rate >= 0 AND tax_rate < 'Infinity'),
+	perishable boolean NOT NULL DEFAULT false,
+	service boolean NOT NULL DEFAULT false,
 	data jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT product_own_parent CHECK (parent <> product)
@@ -228,6 +230,8 @@ COMMENT ON COLUMN omnichannel.product.cost IS 'What one unit costs the company.'
 COMMENT ON COLUMN omnichannel.product.min_price IS 'No sale and no promotion leads below this price of one unit. It does not raise the list price itself.';
 COMMENT ON COLUMN omnichannel.product.min_margin IS 'No sale and no promotion leads below cost and this many percent of it.';
 COMMENT ON COLUMN omnichannel.product.tax_rate IS 'Sales tax in percent: 23 for 23 %.';
+COMMENT ON COLUMN omnichannel.product.perishable IS 'Spoils or expires soon: some countries compare its reduced prices otherwise. See omnibus_rule.';
+COMMENT ON COLUMN omnichannel.product.service IS 'A service, not goods.';
 COMMENT ON COLUMN omnichannel.product.data IS 'Whatever else the channels show.';
 
 CREATE TRIGGER product_no_cycle AFTER INSERT OR UPDATE OF product, parent ON omnichannel.product

@@ -565,3 +565,33 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.create_coupons(text, integer, text, bigint, tstzrange) IS
 'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes.';
+
+CREATE FUNCTION omnichannel.lowest_price(product text, currency text DEFAULT NULL, at timestamptz DEFAULT now(), country text DEFAULT NULL,
+	segments text[] DEFAULT '{}', quantity numeric DEFAULT 1, personalised boolean DEFAULT false,
+	OUT lowest_price numeric, OUT price numeric, OUT reduced_since timestamptz, OUT compared_from timestamptz,
+	OUT max_percent_claim numeric, OUT reason text)
+RETURNS record
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_lowest_price';
+COMMENT ON FUNCTION omnichannel.lowest_price(text, text, timestamptz, text, text[], numeric, boolean) IS
+'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, cut to two decimals. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, and as quote_segments().';
+
+CREATE FUNCTION omnichannel.explain_quote(customer_id bigint, product text, quantity numeric DEFAULT 1,
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}',
+	OUT step integer, OUT kind text, OUT candidate text, OUT target text, OUT price_id bigint, OUT min_quantity numeric,
+	OUT amount numeric, OUT verdict text, OUT detail text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'omnichannel_explain_quote';
+COMMENT ON FUNCTION omnichannel.explain_quote(bigint, text, numeric, text, timestamptz, text[]) IS
+'Why quote() answers as it does: a row for each price and promotion that could concern the product, with its verdict, and the answer last. Made by the same code as the answer. amount: what the row makes of the price of one unit; for a promotion the price after it. Raises as quote().';
+
+CREATE FUNCTION omnichannel.explain_quote_segments(segments text[], product text, quantity numeric DEFAULT 1,
+	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}',
+	OUT step integer, OUT kind text, OUT candidate text, OUT target text, OUT price_id bigint, OUT min_quantity numeric,
+	OUT amount numeric, OUT verdict text, OUT detail text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'omnichannel_explain_quote_segments';
+COMMENT ON FUNCTION omnichannel.explain_quote_segments(text[], text, numeric, text, timestamptz, text[]) IS
+'explain_quote() for anyone who is in these segments. Raises as quote_segments().';

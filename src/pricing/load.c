@@ -55,7 +55,7 @@ static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"
 
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 #define PRODUCT_COLUMNS                                                                                                \
-	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin"
+	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin, p.perishable, p.service"
 #define PRODUCT_SELECT                                                                                                 \
 	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS " FROM omnichannel.product p LEFT JOIN omnichannel.price r"           \
 	" ON r.product = p.product WHERE p.product = "
@@ -79,7 +79,9 @@ enum
 	ROW_COST,
 	ROW_MIN_PRICE,
 	ROW_TAX_RATE,
-	ROW_MIN_MARGIN
+	ROW_MIN_MARGIN,
+	ROW_PERISHABLE,
+	ROW_SERVICE
 };
 
 static KeptPlan product_select = {.sql = PRODUCT_SELECT "$1", .nargs = 1, .argtypes = {TEXTOID}};
@@ -228,6 +230,8 @@ make_product(PriceCache *cache, PriceRules *rules, uint64 row)
 	product->min_price = spi_keep_money(row, ROW_MIN_PRICE, context, &product->has_min_price);
 	product->tax_rate = spi_keep_money(row, ROW_TAX_RATE, context, &product->has_tax_rate);
 	product->min_margin = spi_keep_money(row, ROW_MIN_MARGIN, context, &product->has_min_margin);
+	product->perishable = DatumGetBool(spi_datum(row, ROW_PERISHABLE, &isnull));
+	product->service = DatumGetBool(spi_datum(row, ROW_SERVICE, &isnull));
 	return product;
 }
 
@@ -481,4 +485,15 @@ products_get(PriceRules *rules, text **codes, int ncodes, const Product **produc
 				products[i] = find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i]));
 		pfree(missing);
 	}
+}
+
+/* reference_keep remembers the prior price found last for a product that products_get() has returned. */
+void
+reference_keep(const Product *product, const ReferencePrice *reference)
+{
+	Product *kept = unconstify(Product *, product);
+
+	if (kept->reference == NULL)
+		kept->reference = MemoryContextAlloc(GetMemoryChunkContext(kept), sizeof(ReferencePrice));
+	*kept->reference = *reference;
 }

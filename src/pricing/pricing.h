@@ -127,6 +127,30 @@ typedef struct Promotion
 	TimestampTz used_up_since; /* DT_NOEND: something is left */
 } Promotion;
 
+/* How a country compares a reduced price. */
+typedef struct OmnibusRule
+{
+	int lookback_days;
+	bool progressive; /* a series of ever deeper cuts counts as one reduction */
+	bool perishables_exempt;
+	bool perishables_first; /* of goods that perish: the price before the first cut */
+	bool services;          /* holds for services too */
+	bool new_exempt;
+	bool personalised_exempt;
+	const char *time_zone;
+} OmnibusRule;
+
+typedef struct LowestAnswer
+{
+	bool found;
+	bool has_price;
+	Money lowest;
+	Money price;
+	TimestampTz since;
+	TimestampTz from;
+	const char *reason; /* why there is none */
+} LowestAnswer;
+
 typedef struct PriceRules
 {
 	MemoryContext context;
@@ -137,6 +161,8 @@ typedef struct PriceRules
 	CodeMap lists_by_code; /* to PriceList */
 	int nlists;
 	PriceList *lists;
+	CodeMap omnibus;                 /* of country to OmnibusRule */
+	const OmnibusRule *omnibus_rule; /* of the company's country, or NULL */
 	int npromotions;
 	Promotion *promotions;
 	CodeMap promotions_of_product; /* to List of Promotion */
@@ -154,6 +180,7 @@ typedef struct PriceRules
 /* A set of segments, and which lists are for it. */
 typedef struct AudienceSet
 {
+	bool kept;
 	uint32 hash;
 	int nsegments;
 	int *segments; /* ascending, without repeats */
@@ -204,14 +231,28 @@ typedef struct Product
 	const Currency *currency; /* of min_price and cost; NULL where the rules do not know it yet */
 	bool has_min_price;
 	bool has_cost;
+	bool perishable;
+	bool service;
 	bool has_min_margin;
 	bool has_tax_rate;
-	uint64 *promotions; /* a bit for each that can concern it */
+	uint64 *promotions;               /* a bit for each that can concern it */
+	struct ReferencePrice *reference; /* the one found last, or NULL */
 	Money min_margin;
 	Money min_price;
 	Money cost;
 	Money tax_rate;
 } Product;
+
+/* The prior price found last for a product, and the question that it answers. */
+typedef struct ReferencePrice
+{
+	const AudienceSet *audience;
+	const Currency *currency;
+	int64 quantity;
+	Span valid;
+	bool found;
+	Money price;
+} ReferencePrice;
 
 /* A question. */
 typedef struct PriceQuestion
@@ -334,7 +375,12 @@ extern PriceVerdict promotion_verdict(const PriceQuestion *question, const Promo
 extern void promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price, Money list_price,
 							 TimestampTz *until, PriceCollector *collector);
 
+/* lowest.c */
+extern void omnibus_read(PriceRules *rules);
+extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised, LowestAnswer *answer);
+
 /* load.c */
+extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
 
 /* members.c */
@@ -345,8 +391,14 @@ extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, Pr
 
 /* quote.c */
 extern Money price_quantity(Numeric value);
+extern text *price_text_argument(FunctionCallInfo fcinfo, int number, const char *name);
+extern Money price_quantity_argument(FunctionCallInfo fcinfo, int number);
+extern const Currency *price_currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules);
+extern TimestampTz price_at_argument(FunctionCallInfo fcinfo, int number);
+extern const AudienceSet *price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules);
 extern void price_unknown_product(text *code) pg_attribute_noreturn();
 extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
+extern void price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
 extern void price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
 
 #endif /* OMNICHANNEL_PRICING_H */

@@ -49,8 +49,8 @@ enum
 #define QUANTITY_LIMIT INT64CONST(1000000000000)
 
 /* Returns a text argument, or raises 22023 for NULL. */
-static text *
-text_argument(FunctionCallInfo fcinfo, int number, const char *name)
+text *
+price_text_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
@@ -86,8 +86,8 @@ price_quantity(Numeric value)
 	return quantity;
 }
 
-static Money
-quantity_argument(FunctionCallInfo fcinfo, int number)
+Money
+price_quantity_argument(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
@@ -98,8 +98,8 @@ quantity_argument(FunctionCallInfo fcinfo, int number)
 }
 
 /* Returns the currency of the argument, or the company's for NULL; raises 23503 for one that is not known. */
-static const Currency *
-currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules)
+const Currency *
+price_currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules)
 {
 	const Currency *currency = rules->company_currency;
 	const char *code = company_get()->currency;
@@ -120,8 +120,8 @@ currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules)
 }
 
 /* Returns the moment of the argument; raises 22023 for NULL and 22008 for one that is not finite. */
-static TimestampTz
-at_argument(FunctionCallInfo fcinfo, int number)
+TimestampTz
+price_at_argument(FunctionCallInfo fcinfo, int number)
 {
 	TimestampTz at;
 
@@ -163,8 +163,8 @@ customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, Timest
 }
 
 /* Returns the audience of these segments; raises 23503 for one that is not known. */
-static const AudienceSet *
-segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules)
+const AudienceSet *
+price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules)
 {
 	Datum *codes;
 	bool *nulls;
@@ -238,6 +238,35 @@ amount_datum(const PriceQuestion *question, Money amount)
 	return NumericGetDatum(money_to_numeric(amount, question->currency->decimals));
 }
 
+/* Finds the prior price of a reduced one by the rule of the company's country; returns whether there is one. */
+static bool
+reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *price)
+{
+	const ReferencePrice *kept = question->product->reference;
+	ReferencePrice reference = {question->audience, question->currency, question->quantity.ticks};
+	LowestAnswer lowest;
+
+	if (kept != NULL && kept->audience == question->audience && kept->currency == question->currency &&
+		kept->quantity == question->quantity.ticks && question->quantity.big == NULL && question->opened == NULL &&
+		question->closed == NULL && span_contains(&kept->valid, question->at))
+	{
+		*price = kept->price;
+		return kept->found;
+	}
+	lowest_find(question, question->rules->omnibus_rule, false, &lowest);
+	*price = lowest.lowest;
+	if (question->audience->kept && question->quantity.big == NULL && question->opened == NULL &&
+		question->closed == NULL && lowest.lowest.big == NULL)
+	{
+		/* From the moment asked for until the price can change, the prior price stays the same. */
+		reference.valid = (Span){question->at, answer->valid_until};
+		reference.found = lowest.found;
+		reference.price = lowest.lowest;
+		reference_keep(question->product, &reference);
+	}
+	return lowest.found;
+}
+
 /* Returns the codes of the promotions that changed the price, as text[]. */
 static Datum
 promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
@@ -264,6 +293,15 @@ quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum qua
 	values[QUOTE_CURRENCY] = PointerGetDatum(question->currency->code_text);
 	values[QUOTE_PROMOTIONS] = promotions_datum(question, answer);
 	nulls[QUOTE_REFERENCE_PRICE] = true;
+	if (answer->reason == PRICE_FOUND && question->rules->omnibus_rule != NULL && answer->uniform &&
+		money_compare(answer->unit_price, answer->list_price) < 0)
+	{
+		Money reference;
+
+		nulls[QUOTE_REFERENCE_PRICE] = !reference_find(question, answer, &reference);
+		if (!nulls[QUOTE_REFERENCE_PRICE])
+			values[QUOTE_REFERENCE_PRICE] = amount_datum(question, reference);
+	}
 
 	nulls[QUOTE_VALID_UNTIL] = answer->valid_until == DT_NOEND;
 	values[QUOTE_VALID_UNTIL] = TimestampTzGetDatum(answer->valid_until);
@@ -317,10 +355,22 @@ void
 price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
 {
 	question->rules = rules;
-	question->at = at_argument(fcinfo, 4);
-	question->currency = currency_argument(fcinfo, 3, rules);
+	question->at = price_at_argument(fcinfo, 4);
+	question->currency = price_currency_argument(fcinfo, 3, rules);
 	question->audience = customer_argument(fcinfo, 0, rules, question->at, &question->audience_until);
 	usage_arguments(fcinfo, 5, !PG_ARGISNULL(0), rules, question);
+}
+
+/* price_segments_question does the same where argument 0 is segments. */
+void
+price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
+{
+	question->rules = rules;
+	question->at = price_at_argument(fcinfo, 4);
+	question->currency = price_currency_argument(fcinfo, 3, rules);
+	question->audience = price_segments_argument(fcinfo, 0, rules);
+	question->audience_until = DT_NOEND;
+	usage_arguments(fcinfo, 5, false, rules, question);
 }
 
 /* Answers for one product as a price_quote. */
@@ -345,8 +395,8 @@ Datum
 omnichannel_quote(PG_FUNCTION_ARGS)
 {
 	PriceRules *rules = price_rules_get();
-	text *product = text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.quantity = quantity_argument(fcinfo, 2)};
+	text *product = price_text_argument(fcinfo, 1, "product");
+	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
 
 	price_question_arguments(fcinfo, rules, &question);
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
@@ -360,14 +410,10 @@ Datum
 omnichannel_quote_segments(PG_FUNCTION_ARGS)
 {
 	PriceRules *rules = price_rules_get();
-	text *product = text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.rules = rules, .audience_until = DT_NOEND};
+	text *product = price_text_argument(fcinfo, 1, "product");
+	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
 
-	question.quantity = quantity_argument(fcinfo, 2);
-	question.currency = currency_argument(fcinfo, 3, rules);
-	question.at = at_argument(fcinfo, 4);
-	question.audience = segments_argument(fcinfo, 0, rules);
-	usage_arguments(fcinfo, 5, false, rules, &question);
+	price_segments_question(fcinfo, rules, &question);
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
@@ -390,7 +436,7 @@ omnichannel_quotes(PG_FUNCTION_ARGS)
 				 errmsg("products must not be NULL"),
 				 errhint("Pass an array of products.")));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, &ncodes);
-	question.quantity = quantity_argument(fcinfo, 2);
+	question.quantity = price_quantity_argument(fcinfo, 2);
 
 	for (int start = 0; start == 0 || start < ncodes; start += QUOTES_AT_A_TIME)
 	{

@@ -276,6 +276,12 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
 		walk_target(&walk, target);
 	walk_choose(&walk, &base, &winner);
+	if (winner != NULL && base != NULL)
+		base->verdict = VERDICT_LIST_PRICE;
+	if (unlikely(collector != NULL))
+		for (int i = 0; i < walk.nsurvivors; i++)
+			collector->row(collector, walk.survivors[i].target, walk.survivors[i].row, walk.survivors[i].verdict,
+						   &walk.survivors[i].amount);
 
 	memset(answer, 0, sizeof(PriceAnswer));
 	answer->valid_until = walk.until;
@@ -292,14 +298,7 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		promotions_apply(question, answer, charged->amount, listed->amount, &walk.until, collector);
 		answer->valid_until = walk.until;
 		answer_tax(question, answer);
-		if (winner != NULL && base != NULL)
-			base->verdict = VERDICT_LIST_PRICE;
 	}
 	else
 		answer->reason = walk.reason;
-
-	if (unlikely(collector != NULL))
-		for (int i = 0; i < walk.nsurvivors; i++)
-			collector->row(collector, walk.survivors[i].target, walk.survivors[i].row, walk.survivors[i].verdict,
-						   &walk.survivors[i].amount);
 }

@@ -24,9 +24,10 @@
 
 static void *rules_build(ConfigCache *cache, MemoryContext context);
 
-static ConfigCache rules_cache = {.name = "price_rules",
-								  .tables = {"price_list", "segment", "currency", "promotion", "promotion_used_up"},
-								  .build = rules_build};
+static ConfigCache rules_cache = {
+	.name = "price_rules",
+	.tables = {"price_list", "segment", "currency", "promotion", "promotion_used_up", "omnibus_rule"},
+	.build = rules_build};
 
 static KeptPlan segments_select = {.sql = "SELECT segment FROM omnichannel.segment"};
 
@@ -236,6 +237,7 @@ rules_build(ConfigCache *cache, MemoryContext context)
 	rules_read_currencies(rules);
 	rules_read_lists(rules);
 	promotions_read(rules);
+	omnibus_read(rules);
 	old = MemoryContextSwitchTo(context);
 	rules->no_promotions = construct_empty_array(TEXTOID);
 	MemoryContextSwitchTo(old);
@@ -258,6 +260,7 @@ price_rules_get(void)
 	if (rules->company_currency == NULL || strcmp(rules->company_currency->code, company->currency) != 0)
 		rules->company_currency = code_map_get(&rules->currencies, company->currency, strlen(company->currency));
 	rules->rounding = money_rounding(company->rounding);
+	rules->omnibus_rule = code_map_get(&rules->omnibus, company->country, strlen(company->country));
 	return rules;
 }
 
@@ -356,6 +359,7 @@ audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept)
 		return audience_make(rules, CurrentMemoryContext, segments, nsegments, hash);
 	}
 	set = audience_make(rules, rules->context, segments, nsegments, hash);
+	set->kept = true;
 	rules->audiences[place] = set;
 	rules->naudiences++;
 	return set;

@@ -238,7 +238,60 @@ CREATE TRIGGER promotion_keep_total AFTER INSERT OR UPDATE OF use_limit, budget 
 FOR EACH ROW EXECUTE FUNCTION omnichannel.keep_promotion_total();
 COMMENT ON TABLE omnichannel.promotion_used_up IS 'Promotions of which nothing is left since that moment; kept by reserve_use() and release_use(), and cached.';
 
-SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up');
+CREATE TABLE omnichannel.omnibus_rule (
+	country text PRIMARY KEY CHECK (country ~ '^[A-Z]{2}$'),
+	lookback_days integer NOT NULL DEFAULT 30 CHECK (lookback_days BETWEEN 1 AND 3660),
+	progressive boolean NOT NULL DEFAULT false,
+	perishables text NOT NULL DEFAULT 'same' CHECK (perishables IN ('same', 'exempt', 'before_first')),
+	services boolean NOT NULL DEFAULT false,
+	new_products text NOT NULL DEFAULT 'since_first_offer' CHECK (new_products IN ('since_first_offer', 'exempt')),
+	personalised_exempt boolean NOT NULL DEFAULT true,
+	time_zone text NOT NULL,
+	source text NOT NULL DEFAULT 'Directive 98/6/EC article 6a(1) and (2), inserted by Directive (EU) 2019/2161; national options not entered: check them'
+);
+COMMENT ON TABLE omnichannel.omnibus_rule IS
+'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Not legal advice: check the rows of the countries that you sell in.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.country IS 'ISO 3166-1 alpha-2; EU for the directive itself.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction: article 6a(5).';
+COMMENT ON COLUMN omnichannel.omnibus_rule.perishables IS 'Goods that perish, article 6a(3): same rule, exempt, or the price before the first cut.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.services IS 'Whether the rule holds for services too; the directive is on goods.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.new_products IS 'Products on offer for less than lookback_days, article 6a(4): the lowest price since they were first offered, or exempt.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.personalised_exempt IS 'Whether reductions for one person are exempt; see the argument personalised of lowest_price().';
+COMMENT ON COLUMN omnichannel.omnibus_rule.time_zone IS 'IANA name of the zone in which days are counted.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.source IS 'Where the rule is written.';
+INSERT INTO omnichannel.omnibus_rule (country, time_zone) VALUES
+('EU', @time_zone@),
+('AT', 'Europe/Vienna'),
+('BE', 'Europe/Brussels'),
+('BG', 'Europe/Sofia'),
+('CY', 'Asia/Nicosia'),
+('CZ', 'Europe/Prague'),
+('DK', 'Europe/Copenhagen'),
+('EE', 'Europe/Tallinn'),
+('ES', 'Europe/Madrid'),
+('FR', 'Europe/Paris'),
+('GR', 'Europe/Athens'),
+('HR', 'Europe/Zagreb'),
+('HU', 'Europe/Budapest'),
+('IE', 'Europe/Dublin'),
+('IT', 'Europe/Rome'),
+('LT', 'Europe/Vilnius'),
+('LU', 'Europe/Luxembourg'),
+('LV', 'Europe/Riga'),
+('MT', 'Europe/Malta'),
+('NL', 'Europe/Amsterdam'),
+('PT', 'Europe/Lisbon'),
+('RO', 'Europe/Bucharest'),
+('SE', 'Europe/Stockholm'),
+('SI', 'Europe/Ljubljana'),
+('SK', 'Europe/Bratislava');
+INSERT INTO omnichannel.omnibus_rule (country, progressive, perishables, services, time_zone, source) VALUES
+('PL', false, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5)'),
+('DE', true, 'exempt', false, 'Europe/Berlin', 'Price Indication Ordinance (PAngV), section 11(1), (2) and (4)'),
+('FI', true, 'same', false, 'Europe/Helsinki', 'Consumer Protection Act 38/1978, chapter 2; option of Directive 98/6/EC article 6a(5)');
+
+SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up', 'omnibus_rule');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');
 SELECT omnichannel.create_config_cache('segment_member', 'segment_member');
 -- A merge changes the segments of the customer that is kept.

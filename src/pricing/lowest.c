@@ -1,0 +1,369 @@
+/*
+ * lowest.c
+ *	  The prior price of Directive 98/6/EC, article 6a: the lowest price of the days before a reduction.
+ *
+ * Nothing is logged for it. The price of any past moment follows from the effective dates of lists, rows and
+ * promotions, so the history is computed by asking the resolver at each moment at which the answer can have changed;
+ * what is planned for tomorrow is known today. Rules differ by country and are rows of omnibus_rule.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "port/pg_bitutils.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#include "pricing/pricing.h"
+
+SQL_FUNCTION(omnichannel_lowest_price);
+
+/* The price at a moment. */
+typedef struct PriceState
+{
+	bool found;
+	bool reduced; /* below the list price */
+	Money price;
+} PriceState;
+
+/* Moments at which the price can have changed, the latest first; none after the question's. */
+typedef struct Moments
+{
+	TimestampTz *at;
+	int n;
+	int space;
+} Moments;
+
+static KeptPlan rules_select = {
+	.sql = "SELECT country, lookback_days, progressive, perishables, services, new_products, personalised_exempt,"
+		   " time_zone FROM " OMNI("omnibus_rule"),
+};
+
+/* Reads the rules of all countries. Needs an SPI scope. */
+void
+omnibus_read(PriceRules *rules)
+{
+	uint64 n = kept_plan_run(&rules_select, NULL, NULL, true, 0);
+
+	code_map_init(&rules->omnibus, rules->context, (uint32) n);
+	for (uint64 i = 0; i < n; i++)
+	{
+		OmnibusRule *rule = MemoryContextAllocZero(rules->context, sizeof(OmnibusRule));
+		const char *country = spi_text(i, 1, rules->context);
+		const char *perishables = spi_text(i, 4, CurrentMemoryContext);
+		bool isnull;
+
+		rule->lookback_days = DatumGetInt32(spi_datum(i, 2, &isnull));
+		rule->progressive = DatumGetBool(spi_datum(i, 3, &isnull));
+		rule->perishables_exempt = strcmp(perishables, "exempt") == 0;
+		rule->perishables_first = strcmp(perishables, "before_first") == 0;
+		rule->services = DatumGetBool(spi_datum(i, 5, &isnull));
+		rule->new_exempt = strcmp(spi_text(i, 6, CurrentMemoryContext), "exempt") == 0;
+		rule->personalised_exempt = DatumGetBool(spi_datum(i, 7, &isnull));
+		rule->time_zone = spi_text(i, 8, rules->context);
+		code_map_put(&rules->omnibus, country, strlen(country), rule);
+	}
+}
+
+static void
+moments_add(Moments *moments, TimestampTz at, TimestampTz latest)
+{
+	if (TIMESTAMP_NOT_FINITE(at) || at > latest)
+		return;
+	if (moments->n == moments->space)
+	{
+		moments->space = moments->space == 0 ? 32 : moments->space * 2;
+		moments->at = moments->at == NULL ? palloc(moments->space * sizeof(TimestampTz))
+										  : repalloc_huge(moments->at, moments->space * sizeof(TimestampTz));
+	}
+	moments->at[moments->n++] = at;
+}
+
+static int
+compare_moments(const void *a, const void *b)
+{
+	TimestampTz left = *(const TimestampTz *) a;
+	TimestampTz right = *(const TimestampTz *) b;
+
+	return left > right ? -1 : left < right;
+}
+
+/* Adds the moments at which rows of a target, or their lists, begin or end. */
+static void
+moments_of_target(const PriceQuestion *question, const PriceTarget *target, Moments *moments)
+{
+	for (int i = 0; i < target->nrows; i++)
+	{
+		const PriceRow *row = &target->rows[i];
+		const PriceList *list = &question->rules->lists[row->list];
+
+		if (list->status != STATUS_ACTIVE || list->currency != question->currency ||
+			!BIT_TEST(question->audience->lists, list->number))
+			continue;
+		moments_add(moments, row->valid.from, question->at);
+		moments_add(moments, row->valid.until, question->at);
+		moments_add(moments, list->valid.from, question->at);
+		moments_add(moments, list->valid.until, question->at);
+	}
+}
+
+/* Returns the moments at which the answer can have changed, the latest first, each once. */
+static Moments
+moments_collect(const PriceQuestion *question)
+{
+	const PriceRules *rules = question->rules;
+	Moments moments = {NULL, 0, 0};
+	int kept = 0;
+
+	for (const Product *product = question->product; product != NULL; product = product->parent)
+		moments_of_target(question, &product->target, &moments);
+	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
+		moments_of_target(question, target, &moments);
+	for (int i = 0; question->product->promotions != NULL && i < rules->npromotions; i++)
+		if (BIT_TEST(question->product->promotions, i) && BIT_TEST(question->audience->promotions, i))
+		{
+			moments_add(&moments, rules->promotions[i].valid.from, question->at);
+			moments_add(&moments, rules->promotions[i].valid.until, question->at);
+			moments_add(&moments, rules->promotions[i].used_up_since, question->at);
+		}
+	if (moments.n > 0)
+		qsort(moments.at, moments.n, sizeof(TimestampTz), compare_moments);
+	for (int i = 0; i < moments.n; i++)
+		if (kept == 0 || moments.at[i] != moments.at[kept - 1])
+			moments.at[kept++] = moments.at[i];
+	moments.n = kept;
+	return moments;
+}
+
+static PriceState
+state_at(PriceQuestion question, TimestampTz at)
+{
+	PriceAnswer answer;
+
+	question.at = at;
+	price_resolve(&question, &answer, NULL);
+	return (PriceState){answer.reason == PRICE_FOUND && answer.uniform,
+						answer.reason == PRICE_FOUND && money_compare(answer.unit_price, answer.list_price) < 0,
+						answer.unit_price};
+}
+
+/* Returns the state before moments->at[i], which is that at the moment before it in time. */
+static PriceState
+state_before(const PriceQuestion *question, const Moments *moments, int i)
+{
+	return state_at(*question, i + 1 < moments->n ? moments->at[i + 1] : moments->at[i] - 1);
+}
+
+/* Returns the place in moments of the start of the reduction in force, or -1 where the price was always this one. */
+static int
+reduction_start(const PriceQuestion *question, const Moments *moments, PriceState now, bool whole_run, bool progressive)
+{
+	for (int i = 0; i < moments->n; i++)
+	{
+		PriceState before = state_before(question, moments, i);
+		int order;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!before.found || !before.reduced)
+			return i;
+		order = money_compare(before.price, now.price);
+		/* A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change. */
+		if (!whole_run && order != 0 && !(progressive && order > 0))
+			return i;
+		now = before;
+	}
+	return -1;
+}
+
+/* Returns local midnight so many days before the moment's own day. */
+static TimestampTz
+days_before(TimestampTz at, int days, const char *time_zone)
+{
+	pg_tz *zone = pg_tzset(time_zone);
+	struct pg_tm tm;
+	fsec_t fsec;
+	int offset;
+	TimestampTz result;
+
+	if (zone == NULL || timestamp2tm(at, &offset, &tm, &fsec, NULL, zone) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("the day of %s in zone \"%s\" is not known", timestamptz_to_str(at), time_zone),
+				 errhint("Correct time_zone in omnichannel.omnibus_rule.")));
+	j2date(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - days, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	offset = DetermineTimeZoneOffset(&tm, zone);
+	if (tm2timestamp(&tm, 0, &offset, &result) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("%d days before %s are out of range", days, timestamptz_to_str(at)),
+				 errhint("Ask for a later moment.")));
+	return result;
+}
+
+/* Finds the lowest price of a span; returns whether there was any. */
+static bool
+lowest_between(const PriceQuestion *question, const Moments *moments, TimestampTz from, TimestampTz until,
+			   Money *lowest)
+{
+	bool any = false;
+
+	for (int i = 0; i <= moments->n; i++)
+	{
+		TimestampTz at = i < moments->n ? Max(moments->at[i], from) : from;
+		PriceState state;
+
+		if (at >= until)
+			continue;
+		state = state_at(*question, at);
+		if (state.found && (!any || money_compare(state.price, *lowest) < 0))
+		{
+			*lowest = state.price;
+			any = true;
+		}
+		/* This one was in force when the span began. */
+		if (at == from)
+			break;
+	}
+	return any;
+}
+
+/*
+ * lowest_find fills the answer for a question whose product is known; coupons do not count.
+ *
+ * Allocates in the current context.
+ */
+void
+lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised, LowestAnswer *answer)
+{
+	PriceQuestion question = *asked;
+	const Product *product = asked->product;
+	bool first = rule->perishables_first && product->perishable;
+	PriceState now;
+	Moments moments;
+	int start;
+
+	memset(answer, 0, sizeof(LowestAnswer));
+	question.opened = NULL;
+	question.closed = NULL;
+	now = state_at(question, question.at);
+	if (!now.found)
+	{
+		answer->reason = "it has no price";
+		return;
+	}
+	answer->price = now.price;
+	answer->has_price = true;
+	if (!now.reduced)
+		answer->reason = "its price is not reduced";
+	else if (personalised && rule->personalised_exempt)
+		answer->reason = "reductions for one person are exempt";
+	else if (product->perishable && rule->perishables_exempt)
+		answer->reason = "goods that perish are exempt";
+	else if (product->service && !rule->services)
+		answer->reason = "services are exempt";
+	if (answer->reason != NULL)
+		return;
+
+	moments = moments_collect(&question);
+	start = reduction_start(&question, &moments, now, first, rule->progressive);
+	if (start < 0)
+	{
+		answer->reason = "it was never offered at another price";
+		return;
+	}
+	answer->since = moments.at[start];
+	answer->from = days_before(answer->since, rule->lookback_days, rule->time_zone);
+	if (first)
+	{
+		PriceState before = state_before(&question, &moments, start);
+
+		answer->found = before.found;
+		answer->lowest = before.price;
+	}
+	else
+	{
+		if (rule->new_exempt && !state_at(question, answer->from).found)
+		{
+			answer->reason = "new products are exempt";
+			return;
+		}
+		answer->found = lowest_between(&question, &moments, answer->from, answer->since, &answer->lowest);
+	}
+	if (!answer->found)
+		answer->reason = "it was not offered in the days before the reduction";
+}
+
+/* Returns the percentage that may be claimed, cut to two decimals; not below zero. */
+static Money
+percent_claim(Money lowest, Money price)
+{
+	Money saving = money_subtract(lowest, price);
+	Money percent;
+
+	if (!money_positive(saving))
+		return MONEY_ZERO;
+	percent = money_divide(money_multiply(saving, money_of_int(100)), lowest);
+	return money_round(money_subtract(percent, (Money){MONEY_ONE / 200, NULL}), 2, ROUND_HALF_UP);
+}
+
+/* lowest_price(product, currency, at, country, segments, quantity, personalised): returns the prior price. */
+Datum
+omnichannel_lowest_price(PG_FUNCTION_ARGS)
+{
+	PriceRules *rules = price_rules_get();
+	PriceQuestion question = {.rules = rules, .audience_until = DT_NOEND};
+	const Product *product;
+	const OmnibusRule *rule;
+	LowestAnswer answer;
+	TupleDesc desc;
+	Datum values[6] = {0};
+	bool nulls[6] = {true, true, true, true, true, true};
+	text *code = price_text_argument(fcinfo, 0, "product");
+	const char *country = PG_ARGISNULL(3) ? pstrdup(company_get()->country) : text_to_cstring(PG_GETARG_TEXT_PP(3));
+
+	question.currency = price_currency_argument(fcinfo, 1, rules);
+	question.at = price_at_argument(fcinfo, 2);
+	question.audience = price_segments_argument(fcinfo, 4, rules);
+	question.quantity = price_quantity_argument(fcinfo, 5);
+	rule = code_map_get(&rules->omnibus, country, strlen(country));
+	if (rule == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("no rule on price reductions is known for country \"%s\"", country),
+				 errhint("Insert it into omnichannel.omnibus_rule, or ask for another country, as in 'EU'.")));
+	products_get(rules, &code, 1, &product);
+	if (product == NULL)
+		price_unknown_product(code);
+	question.product = product;
+	lowest_find(&question, rule, !PG_ARGISNULL(6) && PG_GETARG_BOOL(6), &answer);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (answer.found)
+	{
+		values[0] = NumericGetDatum(money_to_numeric(answer.lowest, question.currency->decimals));
+		values[4] = NumericGetDatum(money_to_numeric(percent_claim(answer.lowest, answer.price), 2));
+		nulls[0] = nulls[4] = false;
+	}
+	if (answer.has_price)
+	{
+		values[1] = NumericGetDatum(money_to_numeric(answer.price, question.currency->decimals));
+		nulls[1] = false;
+	}
+	if (answer.since != 0)
+	{
+		values[2] = TimestampTzGetDatum(answer.since);
+		values[3] = TimestampTzGetDatum(answer.from);
+		nulls[2] = nulls[3] = false;
+	}
+	if (answer.reason != NULL)
+	{
+		values[5] = CStringGetTextDatum(answer.reason);
+		nulls[5] = false;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

@@ -1,0 +1,92 @@
+-- The prior price of reduced ones: the project's own cases, and where psql variable "cases" names a folder,
+-- lowest_price.json in it.
+BEGIN;
+SET LOCAL search_path = omnichannel, public;
+SET LOCAL client_min_messages = error;
+
+CREATE TEMP TABLE history_case (id text PRIMARY KEY, body jsonb);
+INSERT INTO history_case (id, body) VALUES
+('own-progressive', '{"country": "DE", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Berlin", "flags": [], "asked_at": "2022-06-29T12:00",
+	"history": [{"at": "2022-05-01T00:00", "price": "100", "reduction": false}, {"at": "2022-06-01T00:00", "price": "90", "reduction": true},
+		{"at": "2022-06-10T00:00", "price": "70", "reduction": true}, {"at": "2022-06-29T00:00", "price": "50", "reduction": true}],
+	"expected": {"lowest_prior": "100", "max_percent_claim": "50.00"}}'),
+('own-perishable-pl', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": ["perishable"], "asked_at": "2023-05-03T12:00",
+	"history": [{"at": "2023-04-20T00:00", "price": "8", "reduction": false}, {"at": "2023-05-01T00:00", "price": "10", "reduction": false},
+		{"at": "2023-05-02T00:00", "price": "7", "reduction": true}, {"at": "2023-05-03T00:00", "price": "5", "reduction": true}],
+	"expected": {"lowest_prior": "10", "max_percent_claim": "50.00"}}'),
+('own-perishable-de', '{"country": "DE", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Berlin", "flags": ["perishable"], "asked_at": "2023-05-03T12:00",
+	"history": [{"at": "2023-04-20T00:00", "price": "8", "reduction": false}, {"at": "2023-05-02T00:00", "price": "7", "reduction": true}],
+	"expected": {"lowest_prior": null}}'),
+('own-not-reduced', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2023-05-03T12:00",
+	"history": [{"at": "2023-04-20T00:00", "price": "8", "reduction": false}, {"at": "2023-05-02T00:00", "price": "7", "reduction": false}],
+	"expected": {"lowest_prior": null}}'),
+('own-clock-change', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-04-20T12:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "50", "reduction": false}, {"at": "2024-03-20T23:59", "price": "60", "reduction": false},
+		{"at": "2024-04-20T00:00", "price": "40", "reduction": true}],
+	"expected": {"lowest_prior": "60"}}'),
+('own-clock-change-2', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-04-20T12:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "50", "reduction": false}, {"at": "2024-03-21T00:01", "price": "60", "reduction": false},
+		{"at": "2024-04-20T00:00", "price": "40", "reduction": true}],
+	"expected": {"lowest_prior": "50"}}');
+SELECT :'cases' <> '' AS given \gset
+\if :given
+\set file :cases '/lowest_price.json'
+\set content `cat :file`
+INSERT INTO history_case SELECT element ->> 'id', element FROM jsonb_array_elements(:'content'::jsonb) AS element;
+\else
+\echo # skip lowest_price.json: run with CASES set to the folder of the cases
+\endif
+
+-- A step of the history that announces a reduction is a sale below a base price that is asked of nobody.
+CREATE FUNCTION pg_temp.answer(body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	zone text := body ->> 'tz';
+	answer jsonb;
+BEGIN
+	UPDATE omnibus_rule SET time_zone = zone, lookback_days = (body ->> 'lookback_days')::int, progressive = body ->> 'rule' = 'progressive'
+	WHERE country = body ->> 'country';
+	INSERT INTO product (product, perishable) VALUES ('p', body -> 'flags' ? 'perishable');
+	INSERT INTO price_list (price_list, kind) VALUES ('base', 'base'), ('sale', 'sale');
+	INSERT INTO price (price_list, product, amount, valid)
+	SELECT 'base', 'p', CASE WHEN reduction THEN 1000 ELSE price END,
+		tstzrange(at AT TIME ZONE zone, (lead(at) OVER (ORDER BY at)) AT TIME ZONE zone)
+	FROM jsonb_to_recordset(body -> 'history') AS step (at timestamp, price numeric, reduction boolean);
+	INSERT INTO price (price_list, product, amount, valid)
+	SELECT 'sale', 'p', price, valid FROM (
+		SELECT price, reduction, tstzrange(at AT TIME ZONE zone, (lead(at) OVER (ORDER BY at)) AT TIME ZONE zone) AS valid
+		FROM jsonb_to_recordset(body -> 'history') AS step (at timestamp, price numeric, reduction boolean)) AS steps
+	WHERE reduction;
+	SELECT jsonb_build_object('lowest_prior', lowest_price, 'max_percent_claim', max_percent_claim) INTO answer
+	FROM lowest_price('p', at => (body ->> 'asked_at')::timestamp AT TIME ZONE zone, country => body ->> 'country',
+		personalised => body -> 'flags' ? 'personalised');
+	SELECT jsonb_object_agg(key, value) INTO answer FROM jsonb_each(answer) WHERE body -> 'expected' ? key;
+	RAISE EXCEPTION USING ERRCODE = 'P0999', MESSAGE = answer::text;
+END $$;
+CREATE FUNCTION pg_temp.undone(body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN pg_temp.answer(body);
+EXCEPTION
+	WHEN SQLSTATE 'P0999' THEN RETURN SQLERRM::jsonb;
+	WHEN OTHERS THEN RETURN to_jsonb(SQLSTATE || ' ' || SQLERRM);
+END $$;
+CREATE FUNCTION pg_temp.plain(value jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT CASE jsonb_typeof(value) WHEN 'string' THEN CASE WHEN value #>> '{}' ~ '^[0-9.]+$' THEN to_jsonb(trim_scale((value #>> '{}')::numeric)) ELSE value END
+		WHEN 'number' THEN to_jsonb(trim_scale((value #>> '{}')::numeric)) ELSE value END
+$$;
+
+SELECT plan(count(*)::int + 5) FROM history_case;
+SELECT is((SELECT jsonb_object_agg(key, pg_temp.plain(value)) FROM jsonb_each(pg_temp.undone(body))),
+	(SELECT jsonb_object_agg(key, pg_temp.plain(value)) FROM jsonb_each(body -> 'expected')), id) FROM history_case ORDER BY id;
+
+-- quote() carries it, a promotion is a reduction too, and a planned one is known before it begins
+INSERT INTO product (product) VALUES ('q');
+INSERT INTO price_list (price_list) VALUES ('list');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'q', 80, '[2025-01-01,2025-05-20)'), ('list', 'q', 100, '[2025-05-20,)');
+INSERT INTO promotion (promotion, kind, value, valid) VALUES ('june', 'percent', 10, '[2025-06-01,)');
+SELECT is(reference_price, NULL) FROM quote(NULL, 'q', at => '2025-05-31');
+SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-02');
+SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-03');
+SELECT is(max_percent_claim, 0.00) FROM lowest_price('q', at => '2025-06-03');
+SELECT throws_ok($$SELECT lowest_price('q', country => 'US')$$, '23503');
+SELECT * FROM finish();
+ROLLBACK;
