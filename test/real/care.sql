@@ -29,16 +29,17 @@ CREATE TABLE care.message (
 INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('handle', 'Name on a social network') ON CONFLICT DO NOTHING;
 SELECT omnichannel.track('care.message', channel => 'social', customer => '{handle}', kind => 'handle',
 	direction => '{direction}', value_maps => '{"direction": {"in": "inbound", "out": "outbound"}}', occurred_at => '{at}', agent => '{agent_id}', thread => '{conversation}');
-\timing on
+SELECT clock_timestamp() AS began \gset
 INSERT INTO care.message
 SELECT csv.line, conversation, at, csv.direction, first_value(CASE WHEN csv.direction = 'in' THEN author END)
 		OVER (PARTITION BY conversation ORDER BY csv.direction = 'in' DESC, at, csv.line),
 	CASE WHEN csv.direction = 'out' THEN agent_id END, characters
 FROM care.csv JOIN omnichannel.agent ON agent.name = csv.company
 ORDER BY at, csv.line;
-\timing off
+SELECT clock_timestamp() AS ended \gset
 SELECT (SELECT count(*) FROM care.csv) AS rows_in_file, (SELECT count(*) FROM care.message) AS messages,
 	(SELECT count(*) FROM omnichannel.contact WHERE channel = 'social') AS contacts_logged,
+	round((SELECT count(*) FROM care.message) / extract(epoch FROM :'ended'::timestamptz - :'began'::timestamptz)) AS contacts_a_second,
 	(SELECT count(DISTINCT conversation) FROM care.csv) AS conversations,
 	(SELECT count(DISTINCT thread) FROM omnichannel.contact WHERE channel = 'social') AS threads,
 	(SELECT sum(contacts) FROM omnichannel.relationship JOIN omnichannel.agent USING (agent_id) WHERE name IN (SELECT company FROM care.csv)) AS with_an_agent;
@@ -77,13 +78,13 @@ SELECT count(*) AS agents FROM (SELECT omnichannel.set_presence(agent_id, 'avail
 CREATE TABLE care.again AS
 SELECT customer_id, omnichannel.open_request(customer_id, 'question', 'social', queue => 'care') AS request_id
 FROM omnichannel.identity WHERE kind = 'handle' ORDER BY customer_id;
-\timing on
+SELECT clock_timestamp() AS began \gset
 CREATE TABLE care.chosen AS
 SELECT again.customer_id, match.agent_id, match.reason
 FROM care.again, LATERAL omnichannel.match_agents(again.request_id, max_agents => 1) AS match;
-\timing off
+SELECT clock_timestamp() AS ended \gset
 -- Whoever dealt with the customer in the past must be chosen before any stranger.
-SELECT count(*) AS customers, count(*) FILTER (WHERE known) AS known_to_an_agent, count(*) FILTER (WHERE right_one) AS get_an_agent_who_knows_them
+SELECT count(*) AS customers, round(count(*) / extract(epoch FROM :'ended'::timestamptz - :'began'::timestamptz)) AS matches_a_second, count(*) FILTER (WHERE known) AS known_to_an_agent, count(*) FILTER (WHERE right_one) AS get_an_agent_who_knows_them
 FROM (SELECT EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id) AS known,
 		EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.customer_id AND r.agent_id = c.agent_id) AS right_one
 	FROM care.chosen AS c) AS answers;

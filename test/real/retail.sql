@@ -22,7 +22,6 @@ CREATE TABLE shop.order_line (
 
 \echo
 \echo '== Price history'
-\timing on
 -- What each product was sold at in each month (London time), from which quantity on: a lower price for a larger quantity
 -- is a tier, a price that is not lower is noise of a single sale.
 CREATE TABLE shop.tier AS
@@ -43,7 +42,6 @@ INSERT INTO omnichannel.price (price_list, product, min_quantity, amount, valid)
 SELECT 'wholesale', product, min_quantity, unit_price,
 	tstzrange(month AT TIME ZONE 'Europe/London', (month + interval '1 month') AT TIME ZONE 'Europe/London')
 FROM shop.tier;
-\timing off
 SELECT (SELECT count(*) FROM omnichannel.product) AS products, (SELECT count(*) FROM omnichannel.price) AS prices,
 	(SELECT count(*) FROM (SELECT product FROM shop.tier GROUP BY product HAVING count(DISTINCT unit_price) > 1) AS p) AS products_with_several_prices;
 
@@ -52,13 +50,13 @@ SELECT (SELECT count(*) FROM omnichannel.product) AS products, (SELECT count(*) 
 CREATE TABLE shop.question AS
 SELECT row_number() OVER () AS question, q.*, (SELECT round(min(unit_price), 2) FROM shop.tier AS t WHERE t.product = q.product AND t.month = q.month AND t.min_quantity <= q.quantity) AS expected
 FROM (SELECT DISTINCT product, date_trunc('month', sold_at) AS month, quantity FROM shop.csv WHERE quantity > 0) AS q;
-\timing on
+SELECT clock_timestamp() AS began \gset
 CREATE TABLE shop.answer AS
 SELECT question, expected, (omnichannel.quote_segments('{}', product, quantity => question.quantity::numeric, currency => 'GBP',
 	at => month AT TIME ZONE 'Europe/London' + interval '12 days')).unit_price AS answered
 FROM shop.question;
-\timing off
-SELECT count(*) AS quotes, count(*) FILTER (WHERE answered = expected) AS as_sold, count(*) FILTER (WHERE expected IS NULL AND answered IS NULL) AS rightly_no_price,
+SELECT clock_timestamp() AS ended \gset
+SELECT count(*) AS quotes, round(count(*) / extract(epoch FROM :'ended'::timestamptz - :'began'::timestamptz)) AS quotes_a_second, count(*) FILTER (WHERE answered = expected) AS as_sold, count(*) FILTER (WHERE expected IS NULL AND answered IS NULL) AS rightly_no_price,
 	count(*) FILTER (WHERE answered IS DISTINCT FROM expected) AS wrong FROM shop.answer;
 SELECT count(*) = 0 AS ok FROM shop.answer WHERE answered IS DISTINCT FROM expected \gset
 \if :ok
@@ -74,13 +72,14 @@ SELECT count(*) = 0 AS ok FROM shop.answer WHERE answered IS DISTINCT FROM expec
 INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('shop_customer', 'Number of a customer of the shop');
 SELECT omnichannel.track('shop.order_line', channel => 'web_form', customer => '{customer}', kind => 'shop_customer',
 	direction => 'inbound', occurred_at => '{sold_at}', thread => '{invoice}', subject => '{description}');
-\timing on
+SELECT clock_timestamp() AS began \gset
 INSERT INTO shop.order_line (invoice, product, description, quantity, sold_at, unit_price, customer, country)
 SELECT invoice, product, description, quantity, sold_at AT TIME ZONE 'Europe/London', unit_price, coalesce(customer, 'invoice ' || invoice), country
 FROM shop.csv;
-\timing off
+SELECT clock_timestamp() AS ended \gset
 SELECT (SELECT count(*) FROM shop.csv) AS rows_in_file, (SELECT count(*) FROM shop.order_line) AS order_lines,
 	(SELECT count(*) FROM omnichannel.contact WHERE channel = 'web_form') AS contacts_logged,
+	round((SELECT count(*) FROM shop.order_line) / extract(epoch FROM :'ended'::timestamptz - :'began'::timestamptz)) AS contacts_a_second,
 	(SELECT count(DISTINCT customer) FROM shop.order_line) AS buyers,
 	(SELECT count(*) FROM omnichannel.customer) AS customers;
 SELECT (SELECT count(*) FROM shop.csv) = (SELECT count(*) FROM omnichannel.contact WHERE channel = 'web_form')
