@@ -35,6 +35,9 @@ WITH seen AS (
 )
 SELECT product, month, min_quantity, unit_price FROM ranked WHERE cheaper_before IS NULL OR unit_price < cheaper_before;
 
+CREATE INDEX ON shop.tier (product, month);
+ANALYZE shop.tier;
+
 INSERT INTO omnichannel.product (product, name)
 SELECT product, max(description) FROM shop.csv GROUP BY product;
 INSERT INTO omnichannel.price_list (price_list, name, kind, currency) VALUES ('wholesale', 'Wholesale', 'base', 'GBP');
