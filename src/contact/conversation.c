@@ -3,9 +3,9 @@
  *	  Which conversation a contact belongs to, and which request it is about.
  *
  * The application's thread key names a conversation, within its source. A contact without one belongs to its customer's
- * open request: that of its own channel first, else the newest, as long as it has not rested for longer than the channel
- * allows. An inbound contact of a channel that opens requests opens one where there is none; the customers' rows are
- * locked before, and the search is repeated under the lock, so that two messages at once open one request.
+ * open request: that of its own channel first, else the newest, as long as it has not rested for longer than the
+ * channel allows. An inbound contact of a channel that opens requests opens one where there is none; the customers'
+ * rows are locked before, and the search is repeated under the lock, so that two messages at once open one request.
  */
 #include "postgres.h"
 
@@ -491,7 +491,8 @@ resume_requests(OpenRequest **resumed, int count)
 /*
  * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones.
  *
- * Leaves out duplicates and internal contacts. Needs an SPI scope. Raises 23503 for a channel's queue that does not exist.
+ * Leaves out duplicates and internal contacts. Needs an SPI scope. Raises 23503 for a channel's queue that does not
+ * exist.
  */
 void
 requests_continue(ContactEntry *entries, int count)

@@ -25,7 +25,8 @@ static const char *const field_names[MAPPING_FIELDS] = {
 
 static KeptPlan tracking_select = {
 	.sql =
-		"SELECT channel, customer, recipient, kind, direction, outcome, occurred_at, agent, request, thread, subject, body, "
+		"SELECT channel, customer, recipient, kind, direction, outcome, occurred_at, agent, request, thread, subject,"
+		" body, "
 		"payload, source_key, tracking, relation::oid, source, time_zone, on_error = 'quarantine', updates, value_maps "
 		"FROM omnichannel.tracking",
 };

@@ -389,7 +389,9 @@ omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(write.logged > 0);
 }
 
-/* backfill(relation's tracking): logs the rows that a tracked relation has, with the caller's rights; returns how many. */
+/*
+ * backfill(relation's tracking): logs the rows that a tracked relation has, with the caller's rights; returns how many.
+ */
 Datum
 omnichannel_backfill(PG_FUNCTION_ARGS)
 {

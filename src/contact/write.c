@@ -406,8 +406,8 @@ keep_to_indexes(void)
 /*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
- * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in the
- * current context. Raises 23503 for a customer, request or agent that does not exist, and what the tables' own
+ * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in
+ * the current context. Raises 23503 for a customer, request or agent that does not exist, and what the tables' own
  * constraints, policies and triggers raise.
  */
 void

@@ -39,7 +39,7 @@ typedef struct Moments
 
 static KeptPlan rules_select = {
 	.sql = "SELECT country, lookback_days, progressive, perishables, services, new_products, personalised_exempt,"
-		   " time_zone FROM " OMNI("omnibus_rule"),
+		   " time_zone FROM omnichannel.omnibus_rule",
 };
 
 /* Reads the rules of all countries. Needs an SPI scope. */
@@ -170,7 +170,9 @@ reduction_start(const PriceQuestion *question, const Moments *moments, PriceStat
 		if (!before.found || !before.reduced)
 			return i;
 		order = money_compare(before.price, now.price);
-		/* A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change. */
+		/*
+		 * A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change.
+		 */
 		if (!whole_run && order != 0 && !(progressive && order > 0))
 			return i;
 		now = before;

@@ -335,7 +335,7 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 			ereport(ERROR,
 					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 					 errmsg("a coupon of %s is not known",
-							DatumGetCString(OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(coupons)))),
+							OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(coupons))),
 					 errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
 		usable = DatumGetBool(spi_datum(i, 3, &isnull));
 		valid = span_from_range(spi_datum(i, 2, &isnull));
