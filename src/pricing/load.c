@@ -55,34 +55,35 @@ static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"
 
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 #define PRODUCT_COLUMNS                                                                                                \
-	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin,"
-" p.perishable, p.service"
+	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin,"       \
+	" p.perishable, p.service"
 #define PRODUCT_SELECT                                                                                                 \
 	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS " FROM omnichannel.product p LEFT JOIN omnichannel.price r"           \
 	" ON r.product = p.product WHERE p.product = "
 
-	enum {
-		ROW_ID = 1,
-		ROW_LIST,
-		ROW_MIN_QUANTITY,
-		ROW_AMOUNT,
-		ROW_ADJUST,
-		ROW_SURCHARGE,
-		ROW_ROUND_TO,
-		ROW_VALID,
-		ROW_PRODUCT,
-		ROW_CATEGORY_PATH = ROW_PRODUCT,
-		ROW_PARENT,
-		ROW_CATEGORY,
-		ROW_BRAND,
-		ROW_CURRENCY,
-		ROW_COST,
-		ROW_MIN_PRICE,
-		ROW_TAX_RATE,
-		ROW_MIN_MARGIN,
-		ROW_PERISHABLE,
-		ROW_SERVICE
-	};
+enum
+{
+	ROW_ID = 1,
+	ROW_LIST,
+	ROW_MIN_QUANTITY,
+	ROW_AMOUNT,
+	ROW_ADJUST,
+	ROW_SURCHARGE,
+	ROW_ROUND_TO,
+	ROW_VALID,
+	ROW_PRODUCT,
+	ROW_CATEGORY_PATH = ROW_PRODUCT,
+	ROW_PARENT,
+	ROW_CATEGORY,
+	ROW_BRAND,
+	ROW_CURRENCY,
+	ROW_COST,
+	ROW_MIN_PRICE,
+	ROW_TAX_RATE,
+	ROW_MIN_MARGIN,
+	ROW_PERISHABLE,
+	ROW_SERVICE
+};
 
 static KeptPlan product_select = {.sql = PRODUCT_SELECT "$1", .nargs = 1, .argtypes = {TEXTOID}};
 
