@@ -80,6 +80,18 @@ $$;
 COMMENT ON FUNCTION omnichannel.timeline(bigint, timestamptz, integer, bigint) IS
 'The contacts of a customer in every channel, newest first, with those of customers merged with this one (logged_as says of which). before: only what occurred earlier; the next page is asked for with the occurred_at and the contact_id of the last row as before and before_contact, and stays the same whatever is logged meanwhile with a later time. Raises 22023 for NULL or a negative number of rows, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.customer_context(customer_id bigint, contacts integer DEFAULT 10) RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_customer_context';
+COMMENT ON FUNCTION omnichannel.customer_context(bigint, integer) IS
+'What anyone who talks to this customer must know now, with what was recorded of customers merged with this one: customer_id (the one that all were merged into), merged (the others), as_of, name, birth_date, language, preferred_channel, created_at, erased_at, identities, segments, facts (by key: value, since, source), consents (as consents() has them), open_requests in whatever channel, the oldest first, last_contacts in every channel, the newest first, as many as contacts says (0 to 1000), and best_agent, the active agent who knows the customer best, or null. Times are in the session''s zone. Raises 23503 for an unknown customer, 22023 for NULL or a bad number, 55000 before setup(), 42501 without SELECT on what it reads.';
+
+CREATE FUNCTION omnichannel.context_since(customer_id bigint, since timestamptz, contacts integer DEFAULT 100) RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_context_since';
+COMMENT ON FUNCTION omnichannel.context_since(bigint, timestamptz, integer) IS
+'What is new of a customer since then: contacts that occurred or were logged, the newest first, as many as contacts says (0 to 1000), requests opened or in another state, facts and consents recorded, identities linked or verified, and merges made or undone. as_of is what to ask with next; a transaction that began before and commits later is seen where one asks a little further back, and its ids tell what is known already. Raises what customer_context() raises.';
+
 CREATE FUNCTION omnichannel.log_contact_trigger() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_log_contact_trigger';

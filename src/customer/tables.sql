@@ -115,6 +115,7 @@ COMMENT ON COLUMN omnichannel.customer_merge.merged_by IS 'The role that the ses
 COMMENT ON COLUMN omnichannel.customer_merge.unmerged_at IS 'When it was undone, or NULL while it holds.';
 CREATE UNIQUE INDEX customer_merge_duplicate ON omnichannel.customer_merge (duplicate_id) WHERE unmerged_at IS NULL;
 CREATE INDEX customer_merge_kept_id ON omnichannel.customer_merge (kept_id);
+CREATE INDEX customer_merge_duplicate_id ON omnichannel.customer_merge (duplicate_id);
 CREATE INDEX customer_birth_date ON omnichannel.customer (birth_date) WHERE birth_date IS NOT NULL;
 -- merge_candidates() finds by it the same number under another kind, and the same mailbox under another of its names.
 CREATE INDEX identity_likeness ON omnichannel.identity (regexp_replace(value, '[+][^@]*@', '@'));
