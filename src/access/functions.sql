@@ -218,3 +218,227 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.revoke_access(regrole) IS
 'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables.';
+
+CREATE FUNCTION omnichannel.personal_data(OUT relation text, OUT of_customer text, OUT on_erasure text, OUT kept text[]) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	VALUES
+		-- whose rows go
+		('fact', 't.customer_id = ANY ($1)', 'delete', NULL::text[]),
+		('identity', 't.customer_id = ANY ($1)', 'delete', NULL),
+		('relationship', 't.customer_id = ANY ($1)', 'delete', NULL),
+		-- whose rows go where they contain an identity or the name; surrogate keys stay, so that nothing is logged again
+		('contact_key', '(t.source, t.source_key) IN (SELECT c.source, c.source_key FROM omnichannel.contact AS c WHERE c.customer_id = ANY ($1))',
+			'traces', NULL),
+		-- whose rows stay, without what is personal: every column but these
+		('assignment', 't.customer_id = ANY ($1)', 'blank',
+			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,offered_at,expires_at,accepted_at}'),
+		('assignment_history', 't.customer_id = ANY ($1)', 'blank',
+			'{assignment_id,request_id,customer_id,agent_id,queue,channel,entered_at,offered_at,accepted_at,ended_at,outcome}'),
+		('consent', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,consent_id,purpose,channel,granted,since,expires_at,recorded_at}'),
+		('contact', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,contact_id,occurred_at,channel,direction,outcome,agent_id,request_id,source,logged_at}'),
+		('coupon', 't.customer_id = ANY ($1)', 'blank',
+			'{coupon,promotion,batch,customer_id,use_limit,uses,valid,created_at}'),
+		('customer', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,merged_into,created_at,erased_at}'),
+		('customer_merge', 't.kept_id = ANY ($1) OR t.duplicate_id = ANY ($1)', 'blank',
+			'{merge_id,kept_id,duplicate_id,forced,merged_at,merged_by,unmerged_at,unmerged_by}'),
+		('promotion_use', 't.customer_id = ANY ($1)', 'blank',
+			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at}'),
+		('request', 't.customer_id = ANY ($1)', 'blank',
+			'{request_id,customer_id,kind,state,channel,queue,priority,requires,prefers,agent_id,version,opened_at,state_since,closed_at}'),
+		('segment_member', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,segment,valid}'),
+		('waiting', 't.customer_id = ANY ($1)', 'blank',
+			'{request_id,customer_id,lane_id,level,due_at,entered_at,owner_id,priority}'),
+		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
+		('kept_place', NULL, 'none', '{request_id,entered_at,until}'),
+		('refusal', NULL, 'none', '{request_id,agent_id,until}'),
+		-- configuration, products, prices and the company's own people
+		('agent', NULL, 'none', NULL),
+		('agent_channel', NULL, 'none', NULL),
+		('agent_state', NULL, 'none', NULL),
+		('calendar', NULL, 'none', NULL),
+		('calendar_exception', NULL, 'none', NULL),
+		('channel', NULL, 'none', NULL),
+		('company', NULL, 'none', NULL),
+		('consent_purpose', NULL, 'none', NULL),
+		('currency', NULL, 'none', NULL),
+		('identity_kind', NULL, 'none', NULL),
+		('lane', NULL, 'none', NULL),
+		('presence', NULL, 'none', NULL),
+		('presence_state', NULL, 'none', NULL),
+		('price', NULL, 'none', NULL),
+		('price_list', NULL, 'none', NULL),
+		('product', NULL, 'none', NULL),
+		('promotion', NULL, 'none', NULL),
+		('promotion_total', NULL, 'none', NULL),
+		('promotion_used_up', NULL, 'none', NULL),
+		('queue', NULL, 'none', NULL),
+		('queue_department', NULL, 'none', NULL),
+		('queue_member', NULL, 'none', NULL),
+		('routing_setting', NULL, 'none', NULL),
+		('segment', NULL, 'none', NULL),
+		('tracking', NULL, 'none', NULL);
+END;
+COMMENT ON FUNCTION omnichannel.personal_data() IS
+'The registry of personal data, one row a table, which export_customer() and erase_customer() work from. of_customer: the condition on a row t that makes it one of the customers $1 (bigint[]), or NULL where no row is. on_erasure: delete: the rows go; traces: those go in which an identity or the name of the customer is found; blank: the rows stay, and every column that kept does not name is set to NULL or, where it must not be NULL, to its default, also columns that the company has added; none: the table holds nothing of customers.';
+
+CREATE FUNCTION omnichannel.export_customer(customer_id bigint) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	who bigint[] := omnichannel.customer_group(export_customer.customer_id);
+	registered record;
+	sort text;
+	found_rows jsonb;
+	exported jsonb := '{}';
+BEGIN
+	FOR registered IN
+		SELECT data.relation, data.of_customer FROM omnichannel.personal_data() AS data
+		WHERE data.of_customer IS NOT NULL ORDER BY data.relation
+	LOOP
+		SELECT string_agg(format('t.%I', attribute.attname), ', ' ORDER BY part.place) INTO sort
+		FROM pg_index AS index
+		CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (number, place)
+		JOIN pg_attribute AS attribute ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number
+		WHERE index.indrelid = format('omnichannel.%I', registered.relation)::regclass AND index.indisprimary;
+		EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY %s), ''[]'') FROM omnichannel.%I AS t WHERE %s',
+			coalesce(sort, 'to_jsonb(t)::text'), registered.relation, registered.of_customer)
+		INTO found_rows USING who;
+		exported := jsonb_set(exported, ARRAY[registered.relation], found_rows);
+	END LOOP;
+	RETURN jsonb_build_object('customer_id', who[1], 'merged', to_jsonb(who[2:]), 'exported_at', now(), 'data', exported);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.export_customer(bigint) IS
+'All that the tables hold of a customer and of those merged with this one, as JSON for the customer to keep (Regulation (EU) 2016/679, articles 15 and 20): customer_id, merged, exported_at, and data with the rows of each table. For roles that may read all of them, as supervisors may. Raises 23503 for an unknown customer, 22023 for NULL, 42501 for roles without the rights, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.erase_group(who bigint[]) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	registered record;
+	traces text[];
+	assignments text;
+	differences text;
+	stuck text;
+	changed bigint;
+	report jsonb := '{}';
+BEGIN
+	-- What to look for in keys, at least four characters, so that nothing is taken for a trace by accident.
+	SELECT array_agg(DISTINCT lower(found.trace)) INTO traces
+	FROM (
+		SELECT identity.value AS trace FROM omnichannel.identity WHERE identity.customer_id = ANY (who)
+		UNION ALL
+		-- however a telephone number is written
+		SELECT right(identity.value, 8)
+		FROM omnichannel.identity JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.normal_form = 'phone'
+		WHERE identity.customer_id = ANY (who)
+		UNION ALL
+		SELECT customer.name FROM omnichannel.customer WHERE customer.customer_id = ANY (who)
+	) AS found
+	WHERE length(found.trace) >= 4;
+
+	FOR registered IN
+		SELECT data.relation, data.of_customer, data.on_erasure, data.kept FROM omnichannel.personal_data() AS data
+		WHERE data.of_customer IS NOT NULL
+		ORDER BY array_position('{traces,delete,blank}', data.on_erasure), data.relation
+	LOOP
+		CASE registered.on_erasure
+			WHEN 'traces' THEN
+				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE (%s) '
+					'AND EXISTS (SELECT FROM unnest($2) AS trace WHERE strpos(lower(to_jsonb(t)::text), trim(both ''"'' from to_json(trace)::text)) > 0)',
+					registered.relation, registered.of_customer) USING who, traces;
+				GET DIAGNOSTICS changed = ROW_COUNT;
+			WHEN 'delete' THEN
+				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE %s', registered.relation, registered.of_customer) USING who;
+				GET DIAGNOSTICS changed = ROW_COUNT;
+			ELSE
+				SELECT string_agg(format('%I = %s', attribute.attname, blank.value), ', '),
+					string_agg(format('t.%I IS DISTINCT FROM %s', attribute.attname, blank.value), ' OR '),
+					min(attribute.attname) FILTER (WHERE blank.value IS NULL)
+				INTO assignments, differences, stuck
+				FROM pg_attribute AS attribute
+				LEFT JOIN pg_attrdef AS preset ON preset.adrelid = attribute.attrelid AND preset.adnum = attribute.attnum
+				CROSS JOIN LATERAL (
+					SELECT CASE WHEN attribute.attnotnull THEN pg_get_expr(preset.adbin, preset.adrelid) ELSE 'NULL' END AS value
+				) AS blank
+				WHERE attribute.attrelid = format('omnichannel.%I', registered.relation)::regclass
+					AND attribute.attnum > 0 AND NOT attribute.attisdropped AND attribute.attgenerated = ''
+					AND attribute.attname <> ALL (registered.kept);
+				IF stuck IS NOT NULL THEN
+					RAISE EXCEPTION 'column "%" of table "%" cannot be blanked', stuck, registered.relation
+						USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Give it a default, or let it be NULL.';
+				END IF;
+				CONTINUE WHEN assignments IS NULL;
+				EXECUTE format('UPDATE omnichannel.%I AS t SET %s WHERE (%s) AND (%s)',
+					registered.relation, assignments, registered.of_customer, differences) USING who;
+				GET DIAGNOSTICS changed = ROW_COUNT;
+		END CASE;
+		IF changed > 0 THEN
+			report := jsonb_set(report, ARRAY[registered.relation], to_jsonb(changed));
+		END IF;
+	END LOOP;
+	UPDATE omnichannel.customer SET erased_at = now() WHERE customer_id = ANY (who) AND erased_at IS NULL;
+	RETURN report;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.erase_group(bigint[]) IS
+'What erase_customer() does to a group of customers that it has locked: returns the number of rows deleted or blanked, by table. Raises 55000 for a column that can be neither NULL nor a default.';
+
+CREATE FUNCTION omnichannel.erase_customer(customer_id bigint) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	who bigint[];
+	open_requests bigint[];
+BEGIN
+	-- Writers hold the customer's row until they commit; merges hold the root's, so the group is looked at again after the lock.
+	LOOP
+		who := omnichannel.customer_group(erase_customer.customer_id);
+		PERFORM FROM omnichannel.customer WHERE customer.customer_id = ANY (who) ORDER BY customer.customer_id FOR UPDATE;
+		EXIT WHEN who = omnichannel.customer_group(erase_customer.customer_id);
+	END LOOP;
+	SELECT array_agg(request.request_id ORDER BY request.request_id) INTO open_requests
+	FROM omnichannel.request WHERE request.customer_id = ANY (who) AND request.closed_at IS NULL;
+	IF open_requests IS NOT NULL THEN
+		RAISE EXCEPTION 'customer % has open requests: %', who[1], array_to_string(open_requests, ', ')
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Finish or cancel them first: nobody could answer them any more.';
+	END IF;
+	RETURN omnichannel.erase_group(who);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.erase_customer(bigint) IS
+'Erases the personal data of a customer and of those merged with this one from every table, as personal_data() says (Regulation (EU) 2016/679, article 17), and returns the number of rows deleted or blanked, by table. Contacts, requests, uses of promotions and segments stay, with nothing that names a person, so that counts and revenue do not change. It cannot be undone; merges of the customer cannot be undone afterwards. Erasing again erases what came in meanwhile. Not erased: what the applications keep in their own tables, backups, the WAL, and samples in the planner''s statistics until the next ANALYZE. For roles that may write all of these tables, as supervisors may. Raises 55000 while the customer has open requests and before setup(), 23503 for an unknown customer, 22023 for NULL, 42501 for roles without the rights.';
+
+CREATE FUNCTION omnichannel.tick_erasure() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	root bigint;
+	erased bigint := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR root IN
+		SELECT customer.customer_id FROM omnichannel.customer
+		WHERE customer.erased_at > now() - interval '7 days' AND customer.merged_into IS NULL
+		ORDER BY customer.customer_id FOR UPDATE SKIP LOCKED
+	LOOP
+		IF omnichannel.erase_group(omnichannel.customer_group(root)) <> '{}' THEN
+			erased := erased + 1;
+		END IF;
+	END LOOP;
+	RETURN erased;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.tick_erasure() IS
+'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, for 7 days after it, and returns the number of customers of whom there was something. Raises 55000 before setup().';

@@ -49,7 +49,7 @@ BEGIN
 			USING ERRCODE = 'foreign_key_violation', HINT = 'identify(''email'', ''anna@example.com'') returns the customer of an address.';
 	END IF;
 	IF erased IS NOT NULL THEN
-		RAISE EXCEPTION 'customer % was erased at %', require_customer.customer_id, erased
+		RAISE EXCEPTION 'customer % was erased', require_customer.customer_id
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Nothing personal is recorded of an erased customer; identify() makes a new one.';
 	END IF;
 END

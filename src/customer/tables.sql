@@ -177,3 +177,4 @@ COMMENT ON COLUMN omnichannel.consent.expires_at IS 'Until when it was given, or
 COMMENT ON COLUMN omnichannel.consent.proof IS
 'What shows that it was given: the words, the form, where it was signed. Source: Regulation (EU) 2016/679, article 7 (1). NULL once erased, and where a withdrawal came without.';
 COMMENT ON COLUMN omnichannel.consent.source IS 'Who recorded it: an application, an agent; or NULL.';
+CREATE INDEX customer_erased_at ON omnichannel.customer (erased_at) WHERE erased_at IS NOT NULL;
