@@ -39,6 +39,7 @@ INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, subject
 	(9303, 9301, 'order', 'app', NULL, '{}', '2026-01-01 00:00+00', '2026-01-01 00:00+00');
 UPDATE omnichannel.request SET state = 'cancelled' WHERE request_id = 9303;
 ALTER SEQUENCE omnichannel.contact_contact_id_seq RESTART WITH 9301;
+ALTER TABLE omnichannel.request ALTER request_id RESTART WITH 9321;
 SELECT omnichannel.log_contact('email', customer_id => 9301, agent_id => 9301, occurred_at => '2026-03-03 09:00+00', subject => 'Where is it?', body => repeat('x', 300), thread => 't1'),
 	omnichannel.log_contact('phone', customer_id => 9302, agent_id => 9301, occurred_at => '2026-03-03 10:00+00', outcome => 'answered', request_id => 9301),
 	omnichannel.log_contact('chat', customer_id => 9302, agent_id => 9302, occurred_at => '2026-03-03 11:00+00', direction => 'outbound', subject => 'Sorry'),

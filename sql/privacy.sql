@@ -64,6 +64,8 @@ SELECT omnichannel.remember(9202, 'pet', '"a parrot named Quillfeather"', 'zq@qu
 	omnichannel.give_consent(9203, 'marketing', proof => '{"signed": "Zoraida Quillfeather"}', source => 'shop', since => '2026-01-01 00:00+00') IS NOT NULL AS consent,
 	omnichannel.remember(9204, 'pet', '"a cat"') IS NOT NULL AS of_another;
 SELECT omnichannel.merge_customers(9202, 9203, 'Quillfeather said so') IS NOT NULL AS merged, omnichannel.merge_customers(9201, 9202) IS NOT NULL AS merged;
+ALTER TABLE omnichannel.request ALTER request_id RESTART WITH 9221;
+INSERT INTO omnichannel.contact_reject (tracking, data, sqlstate, message) VALUES ('regress', '{"from": "Zoraida Quillfeather <ZQ@quill.example>"}', '22023', 'bad'), ('regress', '{"from": "bystander@example.com"}', '22023', 'bad');
 INSERT INTO omnichannel.segment_member (customer_id, segment) VALUES (9202, 'regress.gold'), (9204, 'regress.gold');
 INSERT INTO omnichannel.promotion (promotion, name, kind, value) VALUES ('regress.privacy', 'Tenth', 'percent', 10);
 INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, subject, data, opened_at) VALUES
@@ -91,7 +93,7 @@ SELECT jsonb_path_query_array(omnichannel.export_customer(9201), '$.data.identit
 
 -- Not while somebody still waits for an answer.
 SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9203)$$);
-UPDATE omnichannel.request SET state = 'done' WHERE request_id = 9201;
+UPDATE omnichannel.request SET state = 'done' WHERE customer_id IN (9201, 9202, 9203) AND closed_at IS NULL;
 CREATE TEMP TABLE before ON COMMIT DROP AS
 SELECT (SELECT count(*) FROM omnichannel.contact) AS contacts, (SELECT count(*) FROM omnichannel.request) AS requests,
 	(SELECT count(*) FROM omnichannel.customer) AS customers, (SELECT count(*) FROM omnichannel.segment_member) AS members;
@@ -111,7 +113,7 @@ SELECT jsonb_object_agg(key, jsonb_array_length(value)) FROM jsonb_each(omnichan
 SELECT source_key FROM omnichannel.contact_key WHERE source = 'regress.mail' ORDER BY 1;
 -- a second time there is nothing left; what came in meanwhile is erased then, or by the sweep
 SELECT omnichannel.erase_customer(9201), omnichannel.tick_erasure();
-SELECT omnichannel.log_contact('phone', customer_id => 9202, agent_id => 9201, body => 'Quillfeather again') IS NOT NULL AS straggler;
+SELECT omnichannel.log_contact('branch', customer_id => 9202, agent_id => 9201, body => 'Quillfeather again') IS NOT NULL AS straggler;
 SELECT omnichannel.tick_erasure(), omnichannel.tick_erasure();
 SELECT * FROM pg_temp.traces('quill');
 -- whoever comes back is new, and nothing can be recorded of the one who is gone
@@ -128,7 +130,7 @@ SELECT pg_temp.raised(statement) FROM (VALUES
 -- a column that cannot be blanked is told before anything is lost
 ALTER TABLE omnichannel.customer ADD COLUMN stubborn text NOT NULL DEFAULT '';
 ALTER TABLE omnichannel.customer ALTER stubborn DROP DEFAULT;
-UPDATE omnichannel.request SET state = 'done' WHERE request_id = 9204;
+UPDATE omnichannel.request SET state = 'done' WHERE customer_id = 9204 AND closed_at IS NULL;
 SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9204)$$);
 SELECT * FROM pg_temp.traces('bystander');
 ALTER TABLE omnichannel.customer DROP COLUMN stubborn;

@@ -227,7 +227,9 @@ BEGIN ATOMIC
 		('fact', 't.customer_id = ANY ($1)', 'delete', NULL::text[]),
 		('identity', 't.customer_id = ANY ($1)', 'delete', NULL),
 		('relationship', 't.customer_id = ANY ($1)', 'delete', NULL),
+		('thread', 't.customer_id = ANY ($1)', 'delete', NULL),
 		-- whose rows go where they contain an identity or the name; surrogate keys stay, so that nothing is logged again
+		('contact_reject', 'omnichannel.has_trace(to_jsonb(t), $2)', 'traces', NULL),
 		('contact_key', '(t.source, t.source_key) IN (SELECT c.source, c.source_key FROM omnichannel.contact AS c WHERE c.customer_id = ANY ($1))',
 			'traces', NULL),
 		-- whose rows stay, without what is personal: every column but these
@@ -284,7 +286,45 @@ BEGIN ATOMIC
 		('tracking', NULL, 'none', NULL);
 END;
 COMMENT ON FUNCTION omnichannel.personal_data() IS
-'The registry of personal data, one row a table, which export_customer() and erase_customer() work from. of_customer: the condition on a row t that makes it one of the customers $1 (bigint[]), or NULL where no row is. on_erasure: delete: the rows go; traces: those go in which an identity or the name of the customer is found; blank: the rows stay, and every column that kept does not name is set to NULL or, where it must not be NULL, to its default, also columns that the company has added; none: the table holds nothing of customers.';
+'The registry of personal data, one row a table, which export_customer() and erase_customer() work from. of_customer: the condition on a row t that makes it one of the customers $1 (bigint[]), whose traces are $2 (text[]), or NULL where no row is. on_erasure: delete: the rows go; traces: those go that has_trace() of the customer; blank: the rows stay, and every column that kept does not name is set to NULL or, where it must not be NULL, to its default, also columns that the company has added; none: the table holds nothing of customers.';
+
+CREATE FUNCTION omnichannel.customer_traces(who bigint[]) RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN ARRAY(
+		-- At least four characters, so that nothing is taken for a trace by accident.
+		SELECT DISTINCT lower(found.trace)
+		FROM (
+			SELECT identity.value FROM omnichannel.identity WHERE identity.customer_id = ANY (who)
+			UNION ALL
+			-- however a telephone number is written
+			SELECT right(identity.value, 8)
+			FROM omnichannel.identity
+			JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.normal_form = 'phone'
+			WHERE identity.customer_id = ANY (who)
+			UNION ALL
+			SELECT customer.name FROM omnichannel.customer WHERE customer.customer_id = ANY (who)
+		) AS found (trace)
+		WHERE length(found.trace) >= 4
+		ORDER BY 1
+	);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.customer_traces(bigint[]) IS
+'By what customers are found in texts, in small letters: their identities, the last eight digits of telephone numbers, and their names. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.has_trace(found_row jsonb, traces text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- As JSON writes them: with quotes and backslashes escaped.
+RETURN EXISTS (
+	SELECT FROM unnest(traces) AS trace
+	WHERE strpos(lower(found_row::text), substr(to_json(trace)::text, 2, length(to_json(trace)::text) - 2)) > 0
+);
+COMMENT ON FUNCTION omnichannel.has_trace(jsonb, text[]) IS
+'Whether one of these traces, as customer_traces() returns them, is found anywhere in a row.';
 
 CREATE FUNCTION omnichannel.export_customer(customer_id bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -293,6 +333,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	who bigint[] := omnichannel.customer_group(export_customer.customer_id);
+	traces text[] := omnichannel.customer_traces(who);
 	registered record;
 	sort text;
 	found_rows jsonb;
@@ -309,7 +350,7 @@ BEGIN
 		WHERE index.indrelid = format('omnichannel.%I', registered.relation)::regclass AND index.indisprimary;
 		EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY %s), ''[]'') FROM omnichannel.%I AS t WHERE %s',
 			coalesce(sort, 'to_jsonb(t)::text'), registered.relation, registered.of_customer)
-		INTO found_rows USING who;
+		INTO found_rows USING who, traces;
 		exported := jsonb_set(exported, ARRAY[registered.relation], found_rows);
 	END LOOP;
 	RETURN jsonb_build_object('customer_id', who[1], 'merged', to_jsonb(who[2:]), 'exported_at', now(), 'data', exported);
@@ -331,20 +372,8 @@ DECLARE
 	changed bigint;
 	report jsonb := '{}';
 BEGIN
-	-- What to look for in keys, at least four characters, so that nothing is taken for a trace by accident.
-	SELECT array_agg(DISTINCT lower(found.trace)) INTO traces
-	FROM (
-		SELECT identity.value AS trace FROM omnichannel.identity WHERE identity.customer_id = ANY (who)
-		UNION ALL
-		-- however a telephone number is written
-		SELECT right(identity.value, 8)
-		FROM omnichannel.identity JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.normal_form = 'phone'
-		WHERE identity.customer_id = ANY (who)
-		UNION ALL
-		SELECT customer.name FROM omnichannel.customer WHERE customer.customer_id = ANY (who)
-	) AS found
-	WHERE length(found.trace) >= 4;
-
+	PERFORM omnichannel.require_setup();
+	traces := omnichannel.customer_traces(who);
 	FOR registered IN
 		SELECT data.relation, data.of_customer, data.on_erasure, data.kept FROM omnichannel.personal_data() AS data
 		WHERE data.of_customer IS NOT NULL
@@ -352,12 +381,11 @@ BEGIN
 	LOOP
 		CASE registered.on_erasure
 			WHEN 'traces' THEN
-				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE (%s) '
-					'AND EXISTS (SELECT FROM unnest($2) AS trace WHERE strpos(lower(to_jsonb(t)::text), trim(both ''"'' from to_json(trace)::text)) > 0)',
+				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE (%s) AND omnichannel.has_trace(to_jsonb(t), $2)',
 					registered.relation, registered.of_customer) USING who, traces;
 				GET DIAGNOSTICS changed = ROW_COUNT;
 			WHEN 'delete' THEN
-				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE %s', registered.relation, registered.of_customer) USING who;
+				EXECUTE format('DELETE FROM omnichannel.%I AS t WHERE %s', registered.relation, registered.of_customer) USING who, traces;
 				GET DIAGNOSTICS changed = ROW_COUNT;
 			ELSE
 				SELECT string_agg(format('%I = %s', attribute.attname, blank.value), ', '),
@@ -378,7 +406,7 @@ BEGIN
 				END IF;
 				CONTINUE WHEN assignments IS NULL;
 				EXECUTE format('UPDATE omnichannel.%I AS t SET %s WHERE (%s) AND (%s)',
-					registered.relation, assignments, registered.of_customer, differences) USING who;
+					registered.relation, assignments, registered.of_customer, differences) USING who, traces;
 				GET DIAGNOSTICS changed = ROW_COUNT;
 		END CASE;
 		IF changed > 0 THEN
@@ -390,7 +418,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.erase_group(bigint[]) IS
-'What erase_customer() does to a group of customers that it has locked: returns the number of rows deleted or blanked, by table. Raises 55000 for a column that can be neither NULL nor a default.';
+'What erase_customer() does to a group of customers that it has locked: returns the number of rows deleted or blanked, by table. Raises 55000 for a column that can be neither NULL nor a default, and before setup().';
 
 CREATE FUNCTION omnichannel.erase_customer(customer_id bigint) RETURNS jsonb
 LANGUAGE plpgsql

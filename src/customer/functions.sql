@@ -88,6 +88,7 @@ AS $$
 DECLARE
 	other text;
 BEGIN
+	PERFORM omnichannel.require_setup();
 	SELECT identity.value INTO other
 	FROM omnichannel.identity JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.strong
 	WHERE identity.customer_id = ANY (omnichannel.customer_group(check_strong_identity.customer_id))
@@ -103,7 +104,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_strong_identity(bigint, text, text) IS
-'Returns nothing, or raises 23505 where the customer has another verified identity of this kind and the kind is one that a person has once.';
+'Returns nothing, or raises 23505 where the customer has another verified identity of this kind and the kind is one that a person has once, and 55000 before setup().';
 
 CREATE FUNCTION omnichannel.link_identity(customer_id bigint, kind text, value text, verified boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql
@@ -181,6 +182,7 @@ AS $$
 DECLARE
 	holder bigint;
 BEGIN
+	PERFORM omnichannel.require_setup();
 	DELETE FROM omnichannel.identity
 	WHERE identity.kind = unlink_identity.kind
 		AND identity.value = omnichannel.normalise_identity(unlink_identity.kind, unlink_identity.value)
@@ -561,6 +563,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM omnichannel.require_setup();
 	RETURN QUERY
 	SELECT latest.key, latest.value, latest.since, latest.source, latest.recorded_at, latest.customer_id, latest.fact_id
 	FROM (
@@ -593,6 +596,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM omnichannel.require_setup();
 	RETURN QUERY
 	SELECT fact.key, fact.value, fact.since, fact.source, fact.recorded_at, fact.customer_id, fact.fact_id
 	FROM omnichannel.fact
@@ -656,6 +660,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM omnichannel.require_setup();
 	IF NOT EXISTS (SELECT FROM omnichannel.consent_purpose WHERE consent_purpose.purpose = check_consent_codes.purpose) THEN
 		RAISE EXCEPTION 'purpose % does not exist', coalesce(quote_literal(check_consent_codes.purpose), 'NULL')
 			USING ERRCODE = 'foreign_key_violation',
@@ -670,7 +675,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_consent_codes(text, text) IS
-'Returns nothing, or raises 23503 for a purpose or a channel that does not exist; a NULL channel stands for all.';
+'Returns nothing, or raises 23503 for a purpose or a channel that does not exist; a NULL channel stands for all. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.give_consent(
 	customer_id bigint,
@@ -734,6 +739,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM omnichannel.require_setup();
 	RETURN QUERY
 	WITH decision AS (
 		SELECT DISTINCT ON (consent.purpose, consent.channel) consent.*
@@ -764,7 +770,6 @@ AS $$
 DECLARE
 	given boolean;
 BEGIN
-	PERFORM omnichannel.require_setup();
 	PERFORM omnichannel.check_consent_codes(has_consent.purpose, has_consent.channel);
 	SELECT consent.granted AND coalesce(consent.expires_at > has_consent.at, true) INTO given
 	FROM omnichannel.consent
