@@ -270,6 +270,7 @@ BEGIN ATOMIC
 		('currency', NULL, 'none', NULL),
 		('identity_kind', NULL, 'none', NULL),
 		('lane', NULL, 'none', NULL),
+		('omnibus_rule', NULL, 'none', NULL),
 		('presence', NULL, 'none', NULL),
 		('presence_state', NULL, 'none', NULL),
 		('price', NULL, 'none', NULL),

@@ -314,7 +314,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-	undone omnichannel.customer_merge;
+	undone record;
 	root bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -471,7 +471,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	from_then_on timestamptz := coalesce(remember.since, now());
-	known omnichannel.fact;
+	known record;
 	fact_id bigint;
 BEGIN
 	PERFORM omnichannel.require_customer(remember.customer_id);
