@@ -35,8 +35,10 @@
 static KeptPlan request_select = {
 	.sql = "SELECT q.customer_id, q.state, q.queue, q.channel, q.requires, q.prefers, q.priority, q.agent_id,"
 		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
-		   " p.entered_at, a.expires_at"
+		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
+		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id))"
 		   " FROM omnichannel.request AS q"
+		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
 		   " LEFT JOIN omnichannel.assignment AS a ON a.request_id = q.request_id"
 		   " LEFT JOIN omnichannel.kept_place AS p ON p.request_id = q.request_id AND p.until > $2"
@@ -54,19 +56,15 @@ enum
 
 /* What is known of the customer, and of customers merged with this one; and who refused the request. */
 static KeptPlan facts_select = {
-	.sql = "WITH family AS MATERIALIZED (SELECT c.customer_id FROM omnichannel.customer AS me"
-		   " JOIN omnichannel.customer AS c ON c.customer_id = coalesce(me.merged_into, me.customer_id)"
-		   " OR c.merged_into = coalesce(me.merged_into, me.customer_id) WHERE me.customer_id = $1)"
-		   " SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM family"
-		   " JOIN omnichannel.relationship AS r USING (customer_id)"
-		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM family"
-		   " JOIN omnichannel.request AS q USING (customer_id)"
-		   " WHERE q.closed_at IS NULL AND q.state IN ('assigned', 'waiting_customer') AND q.agent_id IS NOT NULL"
-		   " AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
+	.sql = "SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM omnichannel.relationship AS r"
+		   " WHERE r.customer_id = ANY ($1)"
+		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
+		   " WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL AND q.state IN ('assigned', 'waiting_customer')"
+		   " AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
 		   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
 		   " WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	.argtypes = {INT8ARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
 /* What is known of one agent and the customer. */
@@ -138,6 +136,9 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	request->agent_id = spi_id(0, 8);
 	request->closed = strcmp(request->state, "done") == 0 || strcmp(request->state, "cancelled") == 0;
 
+	request->family = PointerGetDatum(PG_DETOAST_DATUM_COPY(spi_datum(0, 18, &isnull)));
+	(void) spi_datum(0, 16, &isnull);
+	request->kept_place = !isnull;
 	(void) spi_datum(0, 10, &isnull);
 	request->waiting = !isnull;
 	request->assigned_to = spi_id(0, 12);
@@ -195,8 +196,7 @@ static int64
 read_facts(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
 		   Acquaintance *known)
 {
-	Datum values[3] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
-					   TimestampTzGetDatum(now)};
+	Datum values[3] = {request->family, Int64GetDatum(request->request_id), TimestampTzGetDatum(now)};
 	uint64 count = kept_plan_run(&facts_select, values, NULL, read_only, 0);
 	int64 owner = request->assigned_to == 0 ? request->agent_id : 0;
 	int64 best_agent = 0;

@@ -11,6 +11,7 @@ typedef struct MatchRequest
 {
 	int64 request_id;
 	int64 customer_id;
+	Datum family; /* bigint[]: the customer and all that are merged with him */
 	char state[32];
 	int queue;
 	int channel;
@@ -19,6 +20,7 @@ typedef struct MatchRequest
 	SkillSet *prefers;
 	int64 agent_id;    /* whom the request names, or 0 */
 	bool waiting;      /* stands in the table waiting */
+	bool kept_place;   /* its customer left the queue and came back */
 	int64 assigned_to; /* whom it is offered or assigned to, or 0 */
 	bool accepted;
 	TimestampTz expires_at; /* of the offer */

@@ -21,13 +21,11 @@ SQL_FUNCTION(omnichannel_waiting_level);
  * The agent first, then the request: what is offered is decided by the agent's row as it is when its lock is held. The
  * other parts follow from that row.
  */
-#define OFFER_SQL(the_agent)                                                                                           \
+#define OFFER_SQL(the_agent, gone)                                                                                     \
 	"WITH agent AS (UPDATE omnichannel.agent_state AS s SET used = s.used + $4, idle_since = $6"                       \
 	" WHERE s.agent_id = " the_agent " AND s.state = ANY ($9) AND s.busy_until <= $6 AND s.used::bigint + $4 <= $5"    \
 	" AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1 AND q.customer_id = $2"                 \
-	" AND q.closed_at IS NULL) RETURNING s.agent_id),"                                                                 \
-	" gone AS (DELETE FROM omnichannel.waiting AS w USING agent WHERE w.request_id = $1),"                             \
-	" left_place AS (DELETE FROM omnichannel.kept_place AS p USING agent WHERE p.request_id = $1),"                    \
+	" AND q.closed_at IS NULL) RETURNING s.agent_id)," gone                                                            \
 	" made AS (INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority,"        \
 	" due_at, entered_at, offered_at, expires_at,"                                                                     \
 	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $6, $7,"                                      \
@@ -37,16 +35,32 @@ SQL_FUNCTION(omnichannel_waiting_level);
 	" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL RETURNING q.request_id)"                  \
 	" SELECT (SELECT count(*) FROM agent), (SELECT count(*) FROM noted)"
 
+#define UNLOCKED_AGENT                                                                                                 \
+	"(SELECT f.agent_id FROM omnichannel.agent_state AS f WHERE f.agent_id = $3 FOR UPDATE SKIP LOCKED)"
+#define LEAVES_QUEUE " gone AS (DELETE FROM omnichannel.waiting AS w USING agent WHERE w.request_id = $1),"
+
 #define OFFER_ARGS                                                                                                     \
 	.nargs = 13,                                                                                                       \
 	.argtypes = {INT8OID,        INT8OID,      INT8OID, INT4OID, INT4OID,        TIMESTAMPTZOID, TIMESTAMPTZOID,       \
 				 TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID}
 
-static KeptPlan offer_waiting = {.sql = OFFER_SQL("$3"), OFFER_ARGS};
-static KeptPlan offer_at_once = {
-	.sql =
-		OFFER_SQL("(SELECT f.agent_id FROM omnichannel.agent_state AS f WHERE f.agent_id = $3 FOR UPDATE SKIP LOCKED)"),
-	OFFER_ARGS};
+/* Whether to wait for the agent's row, and whether the request stands in the queue. */
+static KeptPlan offer_plans[2][2] = {
+	{{.sql = OFFER_SQL(UNLOCKED_AGENT, ""), OFFER_ARGS}, {.sql = OFFER_SQL(UNLOCKED_AGENT, LEAVES_QUEUE), OFFER_ARGS}},
+	{{.sql = OFFER_SQL("$3", ""), OFFER_ARGS}, {.sql = OFFER_SQL("$3", LEAVES_QUEUE), OFFER_ARGS}},
+};
+
+static KeptPlan place_delete = {
+	.sql = "DELETE FROM omnichannel.kept_place WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan queue_select = {
+	.sql = "SELECT queue FROM omnichannel.request WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
 
 static KeptPlan enqueue = {
 	.sql =
@@ -54,8 +68,7 @@ static KeptPlan enqueue = {
 		" owner_id, priority)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, level = excluded.level,"
-		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
-		" left_place AS (DELETE FROM omnichannel.kept_place WHERE request_id = $1)"
+		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id)"
 		" UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
 		" agent_id = nullif($9, 0) FROM waits"
 		" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
@@ -167,11 +180,13 @@ route_offer(const RoutingConfig *config, const MatchRequest *request, int agent,
 	values[10] = Int32GetDatum(request->priority);
 	values[11] = TimestampTzGetDatum(request->due_at);
 	values[12] = BoolGetDatum(accepted);
-	(void) kept_plan_run(wait ? &offer_waiting : &offer_at_once, values, NULL, false, 0);
+	(void) kept_plan_run(&offer_plans[wait][request->waiting], values, NULL, false, 0);
 	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == 0)
 		return false;
 	if (DatumGetInt64(spi_datum(0, 2, &isnull)) == 0)
 		changed_meanwhile(request);
+	if (request->kept_place)
+		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
 
 	if (config->notify_channel != NULL && !accepted)
 	{
@@ -206,6 +221,8 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[8] = Int64GetDatum(request->agent_id);
 	if (kept_plan_run(&enqueue, values, NULL, false, 0) != 1)
 		changed_meanwhile(request);
+	if (request->kept_place)
+		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
 }
 
 /*
@@ -248,6 +265,27 @@ route_request(RoutingConfig *config, MatchRequest *request)
 	return 0;
 }
 
+/* Returns the index of a request's queue, before any lock; raises what match_read() raises where there is none. */
+static int
+queue_of(const RoutingConfig *config, int64 request_id)
+{
+	Datum id = Int64GetDatum(request_id);
+	MatchRequest request;
+	char *queue = NULL;
+	int found = -1;
+
+	if (kept_plan_run(&queue_select, &id, NULL, false, 0) > 0)
+		queue = spi_text(0, 1, CurrentMemoryContext);
+	if (queue != NULL)
+		found = config_queue(config, queue);
+	if (found < 0)
+	{
+		match_read(config, request_id, false, &request);
+		found = request.queue;
+	}
+	return found;
+}
+
 /* route(request_id): the agent to whom the request is offered, or NULL where it waits. */
 Datum
 omnichannel_route(PG_FUNCTION_ARGS)
@@ -264,9 +302,7 @@ omnichannel_route(PG_FUNCTION_ARGS)
 	config = routing_config();
 	routing_scope_begin(&scope);
 
-	/* Which queue to lock is all that is kept of this look. */
-	match_read(config, request_id, false, &request);
-	queue = request.queue;
+	queue = queue_of(config, request_id);
 	locks = queue_locks(config);
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	config = queue_locks_take(config, locks);

@@ -33,40 +33,37 @@ static KeptPlan agent_lock = {
 
 /*
  * What may be taken from a lane: what has waited long enough for this agent, is not held for somebody else who is
- * present, and was not refused by him. $5 agent, $6 now, $7 the states of those who are present.
+ * present, and was not refused by him.
  */
-#define SUITS(lane)                                                                                                    \
-	" w.lane_id = " lane "lane_id AND w.entered_at <= " lane "entered_before"                                          \
-	" AND (w.owner_id = 0 OR w.owner_id = $5 OR w.entered_at <= " lane "held_since OR NOT EXISTS"                      \
-	" (SELECT FROM omnichannel.agent_state AS o WHERE o.agent_id = w.owner_id AND o.state = ANY ($7)))"                \
+#define SUITS(lane_id, entered_before, held_since, agent, now, present)                                                \
+	" w.lane_id = " lane_id " AND w.entered_at <= " entered_before " AND (w.owner_id = 0 OR w.owner_id = " agent       \
+	" OR w.entered_at <= " held_since " OR NOT EXISTS"                                                                 \
+	" (SELECT FROM omnichannel.agent_state AS o WHERE o.agent_id = w.owner_id AND o.state = ANY (" present ")))"       \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
-	" WHERE f.request_id = w.request_id AND f.agent_id = $5 AND f.until > $6)"                                         \
+	" WHERE f.request_id = w.request_id AND f.agent_id = " agent " AND f.until > " now ")"                             \
 	" ORDER BY w.level DESC, w.due_at, w.entered_at, w.request_id LIMIT 1"
 
-#define LANE_ARGS                                                                                                      \
-	.nargs = 7, .argtypes = {INT8ARRAYOID, INT8ARRAYOID,   TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,                   \
-							 INT8OID,      TIMESTAMPTZOID, TEXTARRAYOID}
-
-/* The lane with the request that comes first, without a lock; $2 is what each queue's ageing adds by now. */
+/* The lane with the request that comes first, without a lock; $4 is what each queue's ageing adds by now. */
 static KeptPlan lane_peek = {
-	.sql = "SELECT lane.lane_id"
-		   " FROM unnest($1, $2, $3, $4) AS lane (lane_id, age, entered_before, held_since)"
+	.sql = "SELECT lane.lane_id FROM unnest($1, $2, $3, $4) AS lane (lane_id, entered_before, held_since, age)"
 		   " CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM omnichannel.waiting AS w"
 		   " WHERE" SUITS(
-			   "lane.") ") AS head"
-						" ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
-	LANE_ARGS,
+			   "lane.lane_id", "lane.entered_before", "lane.held_since", "$5", "$6",
+			   "$7") ") AS head"
+					 " ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
+	.nargs = 7,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8OID, TIMESTAMPTZOID,
+				 TEXTARRAYOID},
 };
 
 /* Takes the first request of one lane that nobody else is taking. */
 static KeptPlan lane_take = {
-	.sql = "WITH lane AS (SELECT * FROM unnest($1, $2, $3, $4) AS u (lane_id, age, entered_before, held_since)),"
-		   " head AS MATERIALIZED (SELECT w.request_id FROM lane CROSS JOIN LATERAL (SELECT w.request_id"
-		   " FROM omnichannel.waiting AS w WHERE" SUITS(
-			   "lane.") " FOR UPDATE SKIP LOCKED) AS w)"
-						" DELETE FROM omnichannel.waiting AS w USING head WHERE w.request_id = head.request_id"
-						" RETURNING w.request_id, w.customer_id, w.due_at, w.entered_at, w.priority",
-	LANE_ARGS,
+	.sql = "DELETE FROM omnichannel.waiting WHERE request_id = (SELECT w.request_id FROM omnichannel.waiting AS w"
+		   " WHERE" SUITS("$1", "$2", "$3", "$4", "$5",
+						  "$6") " FOR UPDATE SKIP LOCKED)"
+								" RETURNING request_id, customer_id, due_at, entered_at, priority",
+	.nargs = 6,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID},
 };
 
 static KeptPlan state_upsert = {
@@ -173,21 +170,45 @@ present_states(const RoutingConfig *config)
 	return PointerGetDatum(construct_array(states, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Runs one of the lane statements for count lanes from the first; returns the number of rows. */
-static uint64
-run_lanes(KeptPlan *plan, const RoutingConfig *config, const LaneList *list, int first, int count, int64 agent_id,
-		  TimestampTz now)
+/* Returns the index in the list of the lane with the request that comes first, or -1. */
+static int
+best_lane(const RoutingConfig *config, const LaneList *list, int64 agent_id, TimestampTz now)
 {
 	Datum values[7];
+	int64 lane_id;
+	int best = 0;
+	bool isnull;
 
-	values[0] = int64_array(&list->ids[first], count, INT8OID);
-	values[1] = int64_array(&list->ages[first], count, INT8OID);
-	values[2] = int64_array(&list->entered_before[first], count, TIMESTAMPTZOID);
-	values[3] = int64_array(&list->held_since[first], count, TIMESTAMPTZOID);
+	if (list->count == 1)
+		return 0;
+	values[0] = int64_array(list->ids, list->count, INT8OID);
+	values[1] = int64_array(list->entered_before, list->count, TIMESTAMPTZOID);
+	values[2] = int64_array(list->held_since, list->count, TIMESTAMPTZOID);
+	values[3] = int64_array(list->ages, list->count, INT8OID);
 	values[4] = Int64GetDatum(agent_id);
 	values[5] = TimestampTzGetDatum(now);
 	values[6] = present_states(config);
-	return kept_plan_run(plan, values, NULL, false, 0);
+	if (kept_plan_run(&lane_peek, values, NULL, false, 0) == 0)
+		return -1;
+	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	while (list->lanes[best]->lane_id != lane_id)
+		best++;
+	return best;
+}
+
+/* Takes the first request of a lane; returns whether there was one. */
+static bool
+take_from(const RoutingConfig *config, const LaneList *list, int lane, int64 agent_id, TimestampTz now)
+{
+	Datum values[6];
+
+	values[0] = list->ids[lane];
+	values[1] = list->entered_before[lane];
+	values[2] = list->held_since[lane];
+	values[3] = Int64GetDatum(agent_id);
+	values[4] = TimestampTzGetDatum(now);
+	values[5] = present_states(config);
+	return kept_plan_run(&lane_take, values, NULL, false, 0) == 1;
 }
 
 /* Takes the request that comes first out of the waiting ones; returns false where none suits. */
@@ -196,22 +217,14 @@ take_next(const RoutingConfig *config, LaneList *list, int64 agent_id, Timestamp
 {
 	while (list->count > 0)
 	{
+		int best = best_lane(config, list, agent_id, now);
 		const Lane *lane;
-		int best = 0;
 		bool isnull;
 
-		if (list->count > 1)
-		{
-			int64 lane_id;
-
-			if (run_lanes(&lane_peek, config, list, 0, list->count, agent_id, now) == 0)
-				return false;
-			lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-			while (list->lanes[best]->lane_id != lane_id)
-				best++;
-		}
+		if (best < 0)
+			return false;
 		lane = list->lanes[best];
-		if (run_lanes(&lane_take, config, list, best, 1, agent_id, now) == 1)
+		if (take_from(config, list, best, agent_id, now))
 		{
 			memset(request, 0, sizeof(*request));
 			request->request_id = DatumGetInt64(spi_datum(0, 1, &isnull));

@@ -76,7 +76,7 @@ CREATE TABLE omnichannel.agent_state (
 	agent_id bigint PRIMARY KEY REFERENCES omnichannel.agent,
 	idle_since timestamptz NOT NULL,
 	busy_until timestamptz NOT NULL DEFAULT '-infinity',
-	used integer NOT NULL DEFAULT 0 CHECK (used >= 0),
+	used integer NOT NULL DEFAULT 0,
 	state text NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
 	autovacuum_vacuum_cost_delay = 0);
@@ -210,7 +210,7 @@ CREATE TABLE omnichannel.assignment (
 	customer_id bigint NOT NULL,
 	agent_id bigint NOT NULL,
 	lane_id bigint NOT NULL,
-	cost integer NOT NULL CHECK (cost >= 0),
+	cost integer NOT NULL,
 	priority integer NOT NULL,
 	due_at timestamptz NOT NULL,
 	entered_at timestamptz NOT NULL,
