@@ -6,8 +6,9 @@ PGFILEDESC   = "omnichannel - one customer, one truth in every channel"
 
 # Rooms in the order in which they may call one another: a room calls those before it only.
 ROOMS        = core calendar customer catalogue pricing request sla routing contact report access
-FUNCTIONS    = $(wildcard $(ROOMS:%=src/%/functions.sql))
-TABLES       = $(wildcard $(ROOMS:%=src/%/tables.sql))
+# A room's functions.sql and tables.sql, then those of its topics: lock.functions.sql.
+FUNCTIONS    = $(foreach room,$(ROOMS),$(wildcard src/$(room)/functions.sql) $(sort $(wildcard src/$(room)/*.functions.sql)))
+TABLES       = $(foreach room,$(ROOMS),$(wildcard src/$(room)/tables.sql) $(sort $(wildcard src/$(room)/*.tables.sql)))
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 INCLUDED     = $(wildcard src/*.h src/*/*.h)
 

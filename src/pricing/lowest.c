@@ -39,7 +39,7 @@ typedef struct Moments
 
 static KeptPlan rules_select = {
 	.sql = "SELECT country, lookback_days, progressive, perishables, services, new_products, personalised_exempt,"
-		   " time_zone FROM omnichannel.omnibus_rule",
+		   " time_zone, coalesce(progressive_days, 0) FROM omnichannel.omnibus_rule",
 };
 
 /* Reads the rules of all countries. Needs an SPI scope. */
@@ -64,6 +64,7 @@ omnibus_read(PriceRules *rules)
 		rule->new_exempt = strcmp(spi_text(i, 6, CurrentMemoryContext), "exempt") == 0;
 		rule->personalised_exempt = DatumGetBool(spi_datum(i, 7, &isnull));
 		rule->time_zone = spi_text(i, 8, rules->context);
+		rule->progressive_days = DatumGetInt32(spi_datum(i, 9, &isnull));
 		code_map_put(&rules->omnibus, country, strlen(country), rule);
 	}
 }
@@ -249,6 +250,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 	int start;
 
 	memset(answer, 0, sizeof(LowestAnswer));
+	answer->until = DT_NOEND;
 	question.opened = NULL;
 	question.closed = NULL;
 	now = state_at(question, question.at);
@@ -272,6 +274,16 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 
 	moments = moments_collect(&question);
 	start = reduction_start(&question, &moments, now, first, rule->progressive);
+	if (start >= 0 && rule->progressive_days > 0 && !first)
+	{
+		/* After so many days of cuts each one counts by itself. */
+		answer->until = days_before(moments.at[start], -(rule->progressive_days + 1), rule->time_zone);
+		if (answer->until <= question.at)
+		{
+			answer->until = DT_NOEND;
+			start = reduction_start(&question, &moments, now, first, false);
+		}
+	}
 	if (start < 0)
 	{
 		answer->reason = "it was never offered at another price";

@@ -131,7 +131,8 @@ typedef struct Promotion
 typedef struct OmnibusRule
 {
 	int lookback_days;
-	bool progressive; /* a series of ever deeper cuts counts as one reduction */
+	bool progressive;     /* a series of ever deeper cuts counts as one reduction */
+	int progressive_days; /* for so many days from its first cut; 0: without a limit */
 	bool perishables_exempt;
 	bool perishables_first; /* of goods that perish: the price before the first cut */
 	bool services;          /* holds for services too */
@@ -148,6 +149,7 @@ typedef struct LowestAnswer
 	Money price;
 	TimestampTz since;
 	TimestampTz from;
+	TimestampTz until;  /* the passing of time alone changes the answer then; DT_NOEND: never */
 	const char *reason; /* why there is none */
 } LowestAnswer;
 

@@ -259,7 +259,7 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 		question->closed == NULL && lowest.lowest.big == NULL)
 	{
 		/* From the moment asked for until the price can change, the prior price stays the same. */
-		reference.valid = (Span){question->at, answer->valid_until};
+		reference.valid = (Span){question->at, Min(answer->valid_until, lowest.until)};
 		reference.found = lowest.found;
 		reference.price = lowest.lowest;
 		reference_keep(question->product, &reference);

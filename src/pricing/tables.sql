@@ -242,18 +242,20 @@ CREATE TABLE omnichannel.omnibus_rule (
 	country text PRIMARY KEY CHECK (country ~ '^[A-Z]{2}$'),
 	lookback_days integer NOT NULL DEFAULT 30 CHECK (lookback_days BETWEEN 1 AND 3660),
 	progressive boolean NOT NULL DEFAULT false,
+	progressive_days integer CHECK (progressive_days BETWEEN 1 AND 3660),
 	perishables text NOT NULL DEFAULT 'same' CHECK (perishables IN ('same', 'exempt', 'before_first')),
 	services boolean NOT NULL DEFAULT false,
 	new_products text NOT NULL DEFAULT 'since_first_offer' CHECK (new_products IN ('since_first_offer', 'exempt')),
 	personalised_exempt boolean NOT NULL DEFAULT true,
-	time_zone text NOT NULL,
+	time_zone text NOT NULL CHECK (omnichannel.check_time_zone(time_zone)),
 	source text NOT NULL DEFAULT 'Directive 98/6/EC article 6a(1) and (2), inserted by Directive (EU) 2019/2161; national options not entered: check them'
 );
 COMMENT ON TABLE omnichannel.omnibus_rule IS
-'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Not legal advice: check the rows of the countries that you sell in.';
+'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Personal reductions: Commission notice 2021/C 526/02, no. 2.3. Not legal advice: check the rows of the countries that you sell in.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.country IS 'ISO 3166-1 alpha-2; EU for the directive itself.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction: article 6a(5).';
+COMMENT ON COLUMN omnichannel.omnibus_rule.progressive_days IS 'Calendar days from its first cut for which such a series counts as one; after them each cut counts by itself. NULL: without a limit.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.perishables IS 'Goods that perish, article 6a(3): same rule, exempt, or the price before the first cut.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.services IS 'Whether the rule holds for services too; the directive is on goods.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.new_products IS 'Products on offer for less than lookback_days, article 6a(4): the lowest price since they were first offered, or exempt.';
@@ -262,20 +264,16 @@ COMMENT ON COLUMN omnichannel.omnibus_rule.time_zone IS 'IANA name of the zone i
 COMMENT ON COLUMN omnichannel.omnibus_rule.source IS 'Where the rule is written.';
 INSERT INTO omnichannel.omnibus_rule (country, time_zone) VALUES
 ('EU', @time_zone@),
-('AT', 'Europe/Vienna'),
 ('BE', 'Europe/Brussels'),
 ('BG', 'Europe/Sofia'),
 ('CY', 'Asia/Nicosia'),
-('CZ', 'Europe/Prague'),
 ('DK', 'Europe/Copenhagen'),
 ('EE', 'Europe/Tallinn'),
 ('ES', 'Europe/Madrid'),
-('FR', 'Europe/Paris'),
 ('GR', 'Europe/Athens'),
 ('HR', 'Europe/Zagreb'),
 ('HU', 'Europe/Budapest'),
 ('IE', 'Europe/Dublin'),
-('IT', 'Europe/Rome'),
 ('LT', 'Europe/Vilnius'),
 ('LU', 'Europe/Luxembourg'),
 ('LV', 'Europe/Riga'),
@@ -286,10 +284,14 @@ INSERT INTO omnichannel.omnibus_rule (country, time_zone) VALUES
 ('SE', 'Europe/Stockholm'),
 ('SI', 'Europe/Ljubljana'),
 ('SK', 'Europe/Bratislava');
-INSERT INTO omnichannel.omnibus_rule (country, progressive, perishables, services, time_zone, source) VALUES
-('PL', false, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5)'),
-('DE', true, 'exempt', false, 'Europe/Berlin', 'Price Indication Ordinance (PAngV), section 11(1), (2) and (4)'),
-('FI', true, 'same', false, 'Europe/Helsinki', 'Consumer Protection Act 38/1978, chapter 2; option of Directive 98/6/EC article 6a(5)');
+INSERT INTO omnichannel.omnibus_rule (country, progressive, progressive_days, perishables, services, time_zone, source) VALUES
+('AT', true, NULL, 'exempt', false, 'Europe/Vienna', 'Preisauszeichnungsgesetz, section 9a, BGBl. 146/1992 as amended by BGBl. I 110/2022'),
+('CZ', true, NULL, 'exempt', false, 'Europe/Prague', 'Act 634/1992 on consumer protection, section 12a, as amended by Act 374/2022'),
+('DE', true, NULL, 'exempt', false, 'Europe/Berlin', 'Price Indication Ordinance (PAngV) of 12 November 2021, section 11(1), (2) and (4)'),
+('FI', true, 60, 'same', false, 'Europe/Helsinki', 'Consumer Protection Act 38/1978, chapter 2, section 11, as amended by Act 693/2022'),
+('FR', true, NULL, 'exempt', false, 'Europe/Paris', 'Code de la consommation, article L112-1-1, inserted by ordonnance 2021-1734'),
+('IT', true, NULL, 'exempt', false, 'Europe/Rome', 'Codice del consumo, article 17-bis, inserted by d.lgs. 26/2023'),
+('PL', false, NULL, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5), Dz.U. 2023 item 168');
 
 SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up', 'omnibus_rule');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');

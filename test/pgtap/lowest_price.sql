@@ -27,7 +27,37 @@ INSERT INTO history_case (id, body) VALUES
 ('own-clock-change-2', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-04-20T12:00",
 	"history": [{"at": "2024-01-01T00:00", "price": "50", "reduction": false}, {"at": "2024-03-21T00:01", "price": "60", "reduction": false},
 		{"at": "2024-04-20T00:00", "price": "40", "reduction": true}],
-	"expected": {"lowest_prior": "50"}}');
+	"expected": {"lowest_prior": "50"}}'),
+('own-interrupted', '{"country": "DE", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Berlin", "flags": [], "asked_at": "2022-06-29T12:00",
+	"history": [{"at": "2022-05-01T00:00", "price": "100", "reduction": false}, {"at": "2022-06-01T00:00", "price": "90", "reduction": true}, {"at": "2022-06-10T00:00", "price": "100", "reduction": false}, {"at": "2022-06-20T00:00", "price": "70", "reduction": true}],
+	"expected": {"lowest_prior": "90"}}'),
+('own-raised-inside', '{"country": "DE", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Berlin", "flags": [], "asked_at": "2022-06-29T12:00",
+	"history": [{"at": "2022-05-01T00:00", "price": "100", "reduction": false}, {"at": "2022-06-01T00:00", "price": "70", "reduction": true}, {"at": "2022-06-10T00:00", "price": "80", "reduction": true}, {"at": "2022-06-20T00:00", "price": "75", "reduction": true}],
+	"expected": {"lowest_prior": "70", "max_percent_claim": "0.00"}}'),
+('own-60-days', '{"country": "FI", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Helsinki", "flags": [], "asked_at": "2023-07-31T12:00",
+	"history": [{"at": "2023-05-01T00:00", "price": "100", "reduction": false}, {"at": "2023-06-01T00:00", "price": "90", "reduction": true}, {"at": "2023-07-20T00:00", "price": "80", "reduction": true}],
+	"expected": {"lowest_prior": "100"}}'),
+('own-61-days', '{"country": "FI", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Helsinki", "flags": [], "asked_at": "2023-08-01T12:00",
+	"history": [{"at": "2023-05-01T00:00", "price": "100", "reduction": false}, {"at": "2023-06-01T00:00", "price": "90", "reduction": true}, {"at": "2023-07-20T00:00", "price": "80", "reduction": true}],
+	"expected": {"lowest_prior": "90"}}'),
+('own-service-pl', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": ["service"], "asked_at": "2024-03-22T12:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "10", "reduction": false}, {"at": "2024-03-20T00:00", "price": "9", "reduction": true}],
+	"expected": {"lowest_prior": "10", "max_percent_claim": "10.00"}}'),
+('own-service-de', '{"country": "DE", "rule": "progressive", "lookback_days": 30, "tz": "Europe/Berlin", "flags": ["service"], "asked_at": "2024-03-22T12:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "10", "reduction": false}, {"at": "2024-03-20T00:00", "price": "9", "reduction": true}],
+	"expected": {"lowest_prior": null}}'),
+('own-reduced-at-once', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-03-22T12:00",
+	"history": [{"at": "2024-03-20T00:00", "price": "9", "reduction": true}],
+	"expected": {"lowest_prior": null}}'),
+('own-same-price-again', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-04-22T12:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "10", "reduction": false}, {"at": "2024-03-01T00:00", "price": "8", "reduction": true}, {"at": "2024-03-20T00:00", "price": "8", "reduction": true}],
+	"expected": {"lowest_prior": "10", "max_percent_claim": "20.00"}}'),
+('own-sale-before', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2024-04-21T00:00",
+	"history": [{"at": "2024-01-01T00:00", "price": "10", "reduction": false}, {"at": "2024-04-01T00:00", "price": "7", "reduction": true}, {"at": "2024-04-03T00:00", "price": "10", "reduction": false}, {"at": "2024-04-20T00:00", "price": "8", "reduction": true}],
+	"expected": {"lowest_prior": "7", "max_percent_claim": "0.00"}}'),
+('own-planned', '{"country": "PL", "rule": "each_reduction", "lookback_days": 30, "tz": "Europe/Warsaw", "flags": [], "asked_at": "2099-02-11T00:00",
+	"history": [{"at": "2098-01-01T00:00", "price": "10", "reduction": false}, {"at": "2099-02-01T00:00", "price": "9", "reduction": false}, {"at": "2099-02-10T00:00", "price": "6", "reduction": true}],
+	"expected": {"lowest_prior": "9", "max_percent_claim": "33.33"}}');
 SELECT :'cases' <> '' AS given \gset
 \if :given
 \set file :cases '/lowest_price.json'
@@ -45,7 +75,7 @@ DECLARE
 BEGIN
 	UPDATE omnibus_rule SET time_zone = zone, lookback_days = (body ->> 'lookback_days')::int, progressive = body ->> 'rule' = 'progressive'
 	WHERE country = body ->> 'country';
-	INSERT INTO product (product, perishable) VALUES ('p', body -> 'flags' ? 'perishable');
+	INSERT INTO product (product, perishable, service) VALUES ('p', body -> 'flags' ? 'perishable', body -> 'flags' ? 'service');
 	INSERT INTO price_list (price_list, kind) VALUES ('base', 'base'), ('sale', 'sale');
 	INSERT INTO price (price_list, product, amount, valid)
 	SELECT 'base', 'p', CASE WHEN reduction THEN 1000 ELSE price END,
@@ -74,7 +104,7 @@ CREATE FUNCTION pg_temp.plain(value jsonb) RETURNS jsonb LANGUAGE sql AS $$
 		WHEN 'number' THEN to_jsonb(trim_scale((value #>> '{}')::numeric)) ELSE value END
 $$;
 
-SELECT plan(count(*)::int + 5) FROM history_case;
+SELECT plan(count(*)::int + 12) FROM history_case;
 SELECT is((SELECT jsonb_object_agg(key, pg_temp.plain(value)) FROM jsonb_each(pg_temp.undone(body))),
 	(SELECT jsonb_object_agg(key, pg_temp.plain(value)) FROM jsonb_each(body -> 'expected')), id) FROM history_case ORDER BY id;
 
@@ -88,5 +118,12 @@ SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-02');
 SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-03');
 SELECT is(max_percent_claim, 0.00) FROM lowest_price('q', at => '2025-06-03');
 SELECT throws_ok($$SELECT lowest_price('q', country => 'US')$$, '23503');
+SELECT throws_ok($$SELECT lowest_price('nothing')$$, '23503');
+SELECT throws_ok($$SELECT lowest_price('q', 'QQQ')$$, '23503');
+SELECT throws_ok($$SELECT lowest_price('q', segments => '{nobody}')$$, '23503');
+SELECT throws_ok($$SELECT lowest_price(NULL)$$, '22023');
+SELECT throws_ok($$SELECT lowest_price('q', at => 'infinity')$$, '22008');
+SELECT throws_ok($$INSERT INTO omnibus_rule (country, time_zone) VALUES ('NO', 'Oslo')$$, '22023');
+SELECT is(count(*), 28::bigint, 'the directive, and each Member State') FROM omnibus_rule;
 SELECT * FROM finish();
 ROLLBACK;
