@@ -40,6 +40,12 @@
 #define make_range(typcache, lower, upper, empty, escontext) make_range(typcache, lower, upper, empty)
 #endif
 
+/* 18 can leave room before a minimal tuple. */
+#if PG_VERSION_NUM < 180000
+#include "access/htup_details.h"
+#define minimal_tuple_from_heap_tuple(tuple, extra) minimal_tuple_from_heap_tuple(tuple)
+#endif
+
 /*
  * Declares a function that SQL calls. Under hidden visibility the symbol itself must be exported too, which
  * PG_FUNCTION_INFO_V1 does from 16 on only.

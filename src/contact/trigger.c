@@ -372,7 +372,7 @@ record_row(const TrackedWrite *write, HeapTupleHeader record)
 						errmsg("the record is no row of relation \"%s\"", RelationGetRelationName(write->relation)),
 						errhint("retry_rejects() makes such records.")));
 	ItemPointerSetInvalid(&tuple.t_self);
-	return minimal_tuple_from_heap_tuple(&tuple);
+	return minimal_tuple_from_heap_tuple(&tuple, 0);
 }
 
 /* log_tracked_row(tracking, record, live): logs one row with the caller's rights; returns whether it was new. */

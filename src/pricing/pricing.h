@@ -398,7 +398,7 @@ extern Money price_quantity_argument(FunctionCallInfo fcinfo, int number);
 extern const Currency *price_currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules);
 extern TimestampTz price_at_argument(FunctionCallInfo fcinfo, int number);
 extern const AudienceSet *price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules);
-extern void price_unknown_product(text *code) pg_attribute_noreturn();
+pg_noreturn extern void price_unknown_product(text *code);
 extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
 extern void price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
 extern void price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
