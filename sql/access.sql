@@ -19,6 +19,7 @@ RESET ROLE;
 SELECT omnichannel.grant_access('regress_app', 'owner');
 SELECT omnichannel.grant_access('regress_app', NULL);
 SELECT omnichannel.grant_access(NULL, 'app');
+SELECT omnichannel.grant_access('999999999', 'app');
 SELECT omnichannel.grant_access('regress_nobody', 'app');
 
 SELECT omnichannel.grant_access('regress_app', 'app');

@@ -158,9 +158,9 @@ DECLARE
 	numbering name;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	IF role IS NULL OR role = 0::regrole THEN
-		RAISE EXCEPTION 'role must not be %', coalesce(quote_literal(role), 'NULL')
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role, as in grant_access(''web_shop'', ''app'').';
+	IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles WHERE oid = role::oid) THEN
+		RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
+			USING ERRCODE = 'undefined_object', HINT = 'Name a role, as in grant_access(''web_shop'', ''app'').';
 	END IF;
 	IF profile IS NULL OR profile NOT IN ('app', 'agent', 'supervisor', 'bi') THEN
 		RAISE EXCEPTION 'profile % does not exist', coalesce(quote_literal(profile), 'NULL')
@@ -199,7 +199,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.grant_access(regrole, text) IS
-'Grants a role what its profile needs, on top of what it has: app (channel applications), agent (an agent''s desk), supervisor (also writes the configuration) or bi (reads the report_ views, which hold no personal data). For the owner of the schema and the tables. Raises 22023 for an unknown profile, 42501 for others.';
+'Grants a role what its profile needs, on top of what it has: app (channel applications), agent (an agent''s desk), supervisor (also writes the configuration) or bi (reads the report_ views, which hold no personal data). For the owner of the schema and the tables. Raises 22023 for an unknown profile, 42704 for an unknown role, 42501 for others.';
 
 CREATE FUNCTION omnichannel.revoke_access(role regrole) RETURNS void
 LANGUAGE plpgsql
@@ -207,9 +207,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
-	IF role IS NULL OR role = 0::regrole THEN
-		RAISE EXCEPTION 'role must not be %', coalesce(quote_literal(role), 'NULL')
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a role, as in revoke_access(''web_shop'').';
+	IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles WHERE oid = role::oid) THEN
+		RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
+			USING ERRCODE = 'undefined_object', HINT = 'Name a role, as in revoke_access(''web_shop'').';
 	END IF;
 	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA omnichannel FROM %s', role);
 	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA omnichannel FROM %s', role);
@@ -217,7 +217,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.revoke_access(regrole) IS
-'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables.';
+'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables. Raises 42704 for an unknown role.';
 
 CREATE FUNCTION omnichannel.personal_data(OUT relation text, OUT of_customer text, OUT on_erasure text, OUT kept text[]) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
