@@ -140,3 +140,8 @@ UPDATE omnichannel.company SET time_zone = 'Europe/Warschau';
 INSERT INTO omnichannel.company SELECT * FROM omnichannel.company;
 SELECT omnichannel.upgrade_script('1.0') IS NULL AS newest, omnichannel.upgrade_script(NULL) IS NULL AS of_null;
 SELECT omnichannel.setup_script() ~ 'CREATE TABLE omnichannel.company' AS readable;
+
+-- Settings: a name that there is not is refused once the library is loaded, and a value out of bounds always.
+SET omnichannel.no_such_setting = 1;
+SET omnichannel.price_cache = '1kB';
+SHOW omnichannel.price_cache;

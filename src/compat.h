@@ -24,6 +24,11 @@
 #define MY_LXID (MyProc->lxid)
 #endif
 
+/* Settings below a prefix that the library does not know are told of, in 15 by a better name. */
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
 /* 18 writes it before the declaration, and no longer has the form that stood behind it. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))

@@ -22,4 +22,5 @@ _PG_init(void)
 							"Memory for products, their prices and customers' segments kept by a session.",
 							"When it is full, what is kept is dropped and read again on demand.", &price_cache_size,
 							price_cache_size, 1024, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("omnichannel");
 }
