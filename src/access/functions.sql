@@ -137,6 +137,8 @@ BEGIN ATOMIC
 		('kept_place', 'rawd', 'rawd', 'rawd'),
 		('lane', 'ra', 'ra', 'ra'),
 		('presence', 'raw', 'raw', 'raw'),
+		('locked_quote', 'ra', 'ra', 'ra'),
+		('shown_price', 'ra', 'r', 'r'),
 		('promotion_total', 'raw', 'r', 'rawd'),
 		('promotion_use', 'raw', 'r', 'raw'),
 		('promotion_used_up', 'rawd', 'r', 'rawd'),

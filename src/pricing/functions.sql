@@ -595,3 +595,122 @@ LANGUAGE c STABLE PARALLEL SAFE ROWS 10
 AS 'MODULE_PATHNAME', 'omnichannel_explain_quote_segments';
 COMMENT ON FUNCTION omnichannel.explain_quote_segments(text[], text, numeric, text, timestamptz, text[]) IS
 'explain_quote() for anyone who is in these segments. Raises as quote_segments().';
+
+CREATE FUNCTION omnichannel.quote_rules(answer omnichannel.price_quote, at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN jsonb_build_object(
+		'price_list', (SELECT to_jsonb(list) - 'created_at' - 'name' FROM omnichannel.price_list AS list WHERE list.price_list = answer.price_list),
+		'prices', (SELECT coalesce(jsonb_agg(to_jsonb(dated) - 'created_at' ORDER BY dated.price_id), '[]') FROM omnichannel.price AS dated
+			WHERE dated.price_list = answer.price_list AND dated.product = answer.product AND dated.valid @> at),
+		'promotions', (SELECT coalesce(jsonb_agg(to_jsonb(used) - 'created_at' - 'name' ORDER BY used.promotion), '[]')
+			FROM omnichannel.promotion AS used WHERE used.promotion = ANY (answer.promotions)));
+END
+$$;
+COMMENT ON FUNCTION omnichannel.quote_rules(omnichannel.price_quote, timestamptz) IS
+'What made an answer: its list, the list''s prices of the product in force then, and its promotions.';
+
+CREATE FUNCTION omnichannel.quote_digest(customer_id bigint, coupons text[], at timestamptz, answer omnichannel.price_quote, rules jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN encode(sha256(convert_to(jsonb_build_object('customer_id', customer_id, 'coupons', to_jsonb(coupons), 'at', extract(epoch FROM at),
+	'answer', to_jsonb(answer) - 'valid_until', 'rules', rules)::text, 'UTF8')), 'hex');
+COMMENT ON FUNCTION omnichannel.quote_digest(bigint, text[], timestamptz, omnichannel.price_quote, jsonb) IS
+'SHA-256 over the question, the rules and the answer of a quote, in hexadecimal digits.';
+
+CREATE FUNCTION omnichannel.lock_quote(customer_id bigint, product text, quantity numeric DEFAULT 1, currency text DEFAULT NULL,
+	coupons text[] DEFAULT '{}', hold interval DEFAULT '30 minutes', at timestamptz DEFAULT now()) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	answer omnichannel.price_quote;
+	rules jsonb;
+	locked bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF hold IS NULL OR hold <= interval '0' THEN
+		RAISE EXCEPTION 'a quote cannot be held for %', coalesce(hold::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in interval ''30 minutes''.';
+	END IF;
+	answer := omnichannel.quote(lock_quote.customer_id, lock_quote.product, lock_quote.quantity, lock_quote.currency, lock_quote.at, lock_quote.coupons);
+	IF answer.line_total IS NULL THEN
+		RAISE EXCEPTION 'product "%" has no price to lock', lock_quote.product
+			USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = answer.reason, HINT = 'explain_quote() shows what there is.';
+	END IF;
+	rules := omnichannel.quote_rules(answer, lock_quote.at);
+	INSERT INTO omnichannel.locked_quote (customer_id, coupons, locked_at, honoured_until, answer, rules, digest)
+	VALUES (lock_quote.customer_id, coalesce(lock_quote.coupons, '{}'), lock_quote.at, lock_quote.at + hold, answer, rules,
+		omnichannel.quote_digest(lock_quote.customer_id, coalesce(lock_quote.coupons, '{}'), lock_quote.at, answer, rules))
+	RETURNING quote_id INTO locked;
+	RETURN locked;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, timestamptz) IS
+'Promises the price that quote() gives now, to be honoured in every channel for the time of hold, and returns its quote_id; locked_quote(quote_id) reads it. Raises as quote(), 55000 where there is no price, 22023 for a hold that is not above zero.';
+
+CREATE FUNCTION omnichannel.locked_quote(quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_quote record;
+	answer omnichannel.price_quote;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT * INTO found_quote FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = locked_quote.quote_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'lock_quote() returns the ids of quotes.';
+	END IF;
+	IF at >= found_quote.honoured_until THEN
+		RAISE EXCEPTION 'quote % was honoured until %', quote_id, found_quote.honoured_until
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Lock a new one.';
+	END IF;
+	answer := found_quote.answer;
+	answer.valid_until := found_quote.honoured_until;
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.locked_quote(bigint, timestamptz) IS
+'A locked quote while it is honoured, the same in every channel; valid_until is the end of the promise. Raises 23503 for an unknown quote, 55000 for one whose time is over.';
+
+CREATE FUNCTION omnichannel.verify_quote(quote_id bigint, OUT same boolean, OUT reason text, OUT locked omnichannel.price_quote,
+	OUT recomputed omnichannel.price_quote, OUT intact boolean)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_quote omnichannel.locked_quote;
+	rules jsonb;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT * INTO found_quote FROM omnichannel.locked_quote AS kept WHERE kept.quote_id = verify_quote.quote_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'lock_quote() returns the ids of quotes.';
+	END IF;
+	locked := found_quote.answer;
+	intact := found_quote.digest = omnichannel.quote_digest(found_quote.customer_id, found_quote.coupons, found_quote.locked_at,
+		found_quote.answer, found_quote.rules);
+	recomputed := omnichannel.quote(found_quote.customer_id, locked.product, locked.quantity, locked.currency, found_quote.locked_at, found_quote.coupons);
+	rules := omnichannel.quote_rules(recomputed, found_quote.locked_at);
+	same := to_jsonb(locked) - 'valid_until' = to_jsonb(recomputed) - 'valid_until';
+	reason := CASE
+		WHEN NOT intact THEN 'the record was changed after it was locked'
+		WHEN same THEN NULL
+		WHEN recomputed.line_total IS NULL THEN 'there is no price any more: ' || recomputed.reason
+		WHEN locked.price_list IS DISTINCT FROM recomputed.price_list THEN
+			format('price list %s answers instead of %s', recomputed.price_list, locked.price_list)
+		WHEN rules -> 'prices' <> found_quote.rules -> 'prices' THEN format('prices of list %s were corrected', locked.price_list)
+		WHEN rules -> 'price_list' <> found_quote.rules -> 'price_list' THEN format('list %s was changed', locked.price_list)
+		WHEN locked.promotions <> recomputed.promotions THEN
+			format('promotions %s apply instead of %s', recomputed.promotions, locked.promotions)
+		WHEN rules -> 'promotions' <> found_quote.rules -> 'promotions' THEN 'a promotion was changed'
+		WHEN locked.tax_rate IS DISTINCT FROM recomputed.tax_rate THEN 'the tax rate was changed'
+		ELSE 'a price that the list takes from elsewhere was changed, or the rounding' END;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
+'Computes a locked quote again as of the moment of locking: whether the answer is the same, and if not, why. intact: whether the record still has its digest. Raises 23503 for an unknown quote.';
