@@ -139,6 +139,7 @@ BEGIN ATOMIC
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'ra'),
 		('shown_price', 'ra', 'r', 'r'),
+		('price_correction', 'r', 'r', 'ra'),
 		('promotion_total', 'raw', 'r', 'rawd'),
 		('promotion_use', 'raw', 'r', 'raw'),
 		('promotion_used_up', 'rawd', 'r', 'rawd'),

@@ -159,6 +159,16 @@ compare_candidates(const void *a, const void *b)
 	return left->promotion->number < right->promotion->number ? -1 : 1;
 }
 
+/* Lowers *until to a bound of the span that is still to come. */
+static void
+span_changes(const Span *span, TimestampTz at, TimestampTz *until)
+{
+	if (span->from > at && span->from < *until)
+		*until = span->from;
+	if (span->until > at && span->until < *until)
+		*until = span->until;
+}
+
 /* Returns why a promotion that concerns the product does not fit the question, or VERDICT_APPLIED where it does. */
 PriceVerdict
 promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Money subtotal, TimestampTz *until)
@@ -166,7 +176,7 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	TimestampTz at = question->at;
 	int number = promotion->number;
 
-	if (promotion->status != STATUS_ACTIVE)
+	if (promotion->active.until <= promotion->active.from)
 		return VERDICT_STATUS;
 	if (promotion->currency != NULL && promotion->currency != question->currency)
 		return VERDICT_CURRENCY;
@@ -178,10 +188,10 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 		return VERDICT_QUANTITY;
 	if (money_compare(promotion->min_subtotal, subtotal) > 0)
 		return VERDICT_SUBTOTAL;
-	if (promotion->valid.from > at && promotion->valid.from < *until)
-		*until = promotion->valid.from;
-	if (promotion->valid.until > at && promotion->valid.until < *until)
-		*until = promotion->valid.until;
+	span_changes(&promotion->active, at, until);
+	if (!span_contains(&promotion->active, at))
+		return VERDICT_STATUS;
+	span_changes(&promotion->valid, at, until);
 	if (!span_contains(&promotion->valid, at))
 		return VERDICT_WINDOW;
 	if (promotion->used_up_since <= at)

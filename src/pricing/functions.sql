@@ -139,6 +139,84 @@ $$;
 COMMENT ON FUNCTION omnichannel.derived_prices(text[], bigint[]) IS
 'The rows that derived lists take from the lists that they are derived from: of these lists and of these source prices, all for NULL. A source that adjusts is combined with the list''s own percentage; where it rounds, the combination rounds once, at the end.';
 
+CREATE FUNCTION omnichannel.keep_past_price() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF OLD.valid && tstzrange(NULL, now()) AND OLD.valid @> now() THEN
+		NEW.valid := tstzrange(now(), upper(OLD.valid));
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.keep_past_price() IS
+'Trigger function of price: lets a change of a price in force begin now. derive_prices() then keeps the former price with its time.';
+
+CREATE FUNCTION omnichannel.note_active() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		NEW.active := CASE NEW.status WHEN 'active' THEN tstzrange(NULL, NULL) ELSE 'empty' END;
+	ELSIF NEW.status = 'active' AND OLD.status <> 'active' THEN
+		-- What was active before stays so; a time between counts as active from here on, which is noted as a correction.
+		NEW.active := CASE WHEN isempty(OLD.active) THEN tstzrange(now(), NULL) ELSE tstzrange(lower(OLD.active), NULL) END;
+	ELSIF NEW.status <> 'active' AND OLD.status = 'active' THEN
+		NEW.active := CASE WHEN OLD.created_at = now() THEN 'empty' ELSE OLD.active * tstzrange(NULL, now()) END;
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_active() IS
+'Trigger function of price_list and promotion: keeps the time for which status was active.';
+
+CREATE FUNCTION omnichannel.note_corrections() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key_column text := TG_ARGV[0];
+	past tstzrange := tstzrange(NULL, now());
+	row jsonb;
+	ignored text[] := '{name,status,approved_by,approved_at,use_limit,customer_limit,budget,valid,active,created_at}';
+BEGIN
+	IF TG_OP = 'DELETE' THEN
+		INSERT INTO omnichannel.price_correction (relation, key, before)
+		SELECT TG_TABLE_NAME, body ->> key_column, body
+		FROM former CROSS JOIN LATERAL to_jsonb(former) AS body
+		WHERE former.valid && past AND (body ->> 'source_price') IS NULL AND coalesce((body ->> 'created_at')::timestamptz, '-infinity') < now()
+			AND coalesce((body ->> 'active')::tstzrange, past) && past;
+	ELSIF TG_TABLE_NAME IN ('price', 'segment_member') THEN
+		-- Their rows have no key to pair by but the whole; a past that is as it was is none.
+		INSERT INTO omnichannel.price_correction (relation, key, before, after)
+		SELECT TG_TABLE_NAME, paired.before ->> key_column, paired.before, paired.after
+		FROM (SELECT before.body AS before, after.body AS after, before.valid AS valid_before, after.valid AS valid_after
+			FROM (SELECT to_jsonb(former) AS body, former.valid, row_number() OVER () AS n FROM former) AS before
+			JOIN (SELECT to_jsonb(changed) AS body, changed.valid, row_number() OVER () AS n FROM changed) AS after USING (n)) AS paired
+		WHERE (paired.before ->> 'source_price') IS NULL AND coalesce((paired.before ->> 'created_at')::timestamptz, '-infinity') < now()
+			AND ((paired.valid_before * past <> paired.valid_after * past
+					AND NOT (paired.before - ignored <> paired.after - ignored AND lower(paired.valid_after) = now()
+						AND upper(paired.valid_before) IS NOT DISTINCT FROM upper(paired.valid_after)))
+				OR (paired.before - ignored <> paired.after - ignored AND paired.valid_after && past));
+	ELSE
+		INSERT INTO omnichannel.price_correction (relation, key, before, after)
+		SELECT TG_TABLE_NAME, paired.before ->> key_column, paired.before, paired.after
+		FROM (SELECT to_jsonb(former) AS before, to_jsonb(changed) AS after, former.valid AS valid_before, changed.valid AS valid_after,
+				former.active AS active_before, changed.active AS active_after
+			FROM (SELECT former.*, row_number() OVER () AS pair FROM former) AS former
+			JOIN (SELECT changed.*, row_number() OVER () AS pair FROM changed) AS changed USING (pair)) AS paired
+		WHERE (paired.before ->> 'created_at')::timestamptz < now()
+			AND (paired.valid_before * past * paired.active_before <> paired.valid_after * past * paired.active_after
+				OR (paired.before - ignored <> paired.after - ignored AND paired.valid_after * past * paired.active_after <> 'empty'));
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_corrections() IS
+'Trigger function of price, price_list, promotion and segment_member: notes in price_correction what changes the past. Its argument names the column that says which row.';
+
 CREATE FUNCTION omnichannel.derive_prices() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -146,8 +224,16 @@ AS $$
 DECLARE
 	refused text;
 	sources bigint[];
+	kept bigint[] := '{}';
 BEGIN
-	IF NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.derived_from IS NOT NULL) THEN
+	-- What keep_past_price() has moved to now leaves its past behind.
+	IF TG_OP = 'UPDATE' THEN
+		kept := ARRAY(SELECT former.price_id FROM former JOIN changed USING (price_id)
+			WHERE former.source_price IS NULL AND former.created_at < now() AND lower(changed.valid) = now()
+				AND former.valid && tstzrange(NULL, now()) AND former.valid && tstzrange(now(), NULL) AND former.valid <> changed.valid
+				AND upper(former.valid) IS NOT DISTINCT FROM upper(changed.valid));
+	END IF;
+	IF kept = '{}' AND NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.derived_from IS NOT NULL) THEN
 		RETURN NULL;
 	END IF;
 	SELECT list.price_list INTO refused FROM changed JOIN omnichannel.price_list AS list USING (price_list)
@@ -157,13 +243,16 @@ BEGIN
 			USING ERRCODE = 'check_violation', HINT = 'Change the list that it is derived from, or set derived_from to NULL first.';
 	END IF;
 	sources := ARRAY(SELECT changed.price_id FROM changed JOIN omnichannel.price_list AS list ON list.derived_from = changed.price_list);
-	IF sources = '{}' THEN
-		RETURN NULL;
-	END IF;
 	IF TG_OP = 'UPDATE' THEN
 		DELETE FROM omnichannel.price WHERE price.source_price = ANY (sources);
+		INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
+		SELECT former.price_list, former.product, former.category, former.everything, former.min_quantity, former.amount, former.adjust,
+			former.surcharge, former.round_to, former.valid * tstzrange(NULL, now()), former.created_at
+		FROM former WHERE former.price_id = ANY (kept);
 	END IF;
-	PERFORM omnichannel.insert_derived_prices(NULL, sources);
+	IF sources <> '{}' THEN
+		PERFORM omnichannel.insert_derived_prices(NULL, sources);
+	END IF;
 	RETURN NULL;
 END
 $$;

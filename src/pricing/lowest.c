@@ -101,13 +101,15 @@ moments_of_target(const PriceQuestion *question, const PriceTarget *target, Mome
 		const PriceRow *row = &target->rows[i];
 		const PriceList *list = &question->rules->lists[row->list];
 
-		if (list->status != STATUS_ACTIVE || list->currency != question->currency ||
+		if (list->currency != question->currency ||
 			!BIT_TEST(question->audience->lists, list->number))
 			continue;
 		moments_add(moments, row->valid.from, question->at);
 		moments_add(moments, row->valid.until, question->at);
 		moments_add(moments, list->valid.from, question->at);
 		moments_add(moments, list->valid.until, question->at);
+		moments_add(moments, list->active.from, question->at);
+		moments_add(moments, list->active.until, question->at);
 	}
 }
 
@@ -128,6 +130,8 @@ moments_collect(const PriceQuestion *question)
 		{
 			moments_add(&moments, rules->promotions[i].valid.from, question->at);
 			moments_add(&moments, rules->promotions[i].valid.until, question->at);
+			moments_add(&moments, rules->promotions[i].active.from, question->at);
+			moments_add(&moments, rules->promotions[i].active.until, question->at);
 			moments_add(&moments, rules->promotions[i].used_up_since, question->at);
 		}
 	if (moments.n > 0)

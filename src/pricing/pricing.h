@@ -72,6 +72,7 @@ typedef struct PriceList
 	const Currency *currency;
 	Audience audience;
 	Span valid;
+	Span active;				/* when its status was active */
 	bool tax_inclusive;
 } PriceList;
 
@@ -124,6 +125,7 @@ typedef struct Promotion
 	bool stop;
 	const char *best_of;
 	Span valid;
+	Span active;
 	TimestampTz used_up_since; /* DT_NOEND: something is left */
 } Promotion;
 

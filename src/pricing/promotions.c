@@ -44,14 +44,15 @@ enum
 	COLUMN_CUSTOMER_LIMIT,
 	COLUMN_VALID,
 	COLUMN_STATUS,
-	COLUMN_USED_UP
+	COLUMN_USED_UP,
+	COLUMN_ACTIVE
 };
 
 static KeptPlan promotions_select = {
 	.sql = "SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
 		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
 		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
-		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since"
+		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since, p.active"
 		   " FROM omnichannel.promotion p LEFT JOIN omnichannel.promotion_used_up u ON u.promotion = p.promotion"
 		   " ORDER BY p.promotion COLLATE \"C\"",
 };
@@ -177,6 +178,7 @@ promotions_read(PriceRules *rules)
 		promotion->valid = span_from_range(spi_datum(i, COLUMN_VALID, &isnull));
 		value = spi_datum(i, COLUMN_USED_UP, &isnull);
 		promotion->used_up_since = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+		promotion->active = span_from_range(spi_datum(i, COLUMN_ACTIVE, &isnull));
 		if (promotion->customer_limit)
 			rules->ncustomer_limits++;
 	}

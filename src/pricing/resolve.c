@@ -72,7 +72,7 @@ list_verdict(Walk *walk, const PriceList *list)
 {
 	const PriceQuestion *question = walk->question;
 
-	if (list->status != STATUS_ACTIVE)
+	if (list->active.until <= list->active.from)
 	{
 		walk_reason(walk, PRICE_NO_LIST);
 		return VERDICT_STATUS;
@@ -86,6 +86,13 @@ list_verdict(Walk *walk, const PriceList *list)
 	{
 		walk_reason(walk, PRICE_NO_SEGMENT);
 		return VERDICT_SEGMENT;
+	}
+	walk_changes_at(walk, list->active.from);
+	walk_changes_at(walk, list->active.until);
+	if (!span_contains(&list->active, question->at))
+	{
+		walk_reason(walk, PRICE_NO_LIST);
+		return VERDICT_STATUS;
 	}
 	walk_changes_at(walk, list->valid.from);
 	walk_changes_at(walk, list->valid.until);

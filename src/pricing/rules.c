@@ -35,7 +35,7 @@ static KeptPlan currencies_select = {.sql =
 										 "SELECT currency, coalesce(minor_units, 6)::int4 FROM omnichannel.currency"};
 
 static KeptPlan lists_select = {
-	.sql = "SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive"
+	.sql = "SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive, active"
 		   " FROM omnichannel.price_list ORDER BY price_list COLLATE \"C\"",
 };
 
@@ -222,6 +222,7 @@ rules_read_lists(PriceRules *rules)
 		list->audience.all = spi_keep_segments(rules, i, 7, &list->audience.nall);
 		list->valid = span_from_range(spi_datum(i, 8, &isnull));
 		list->tax_inclusive = DatumGetBool(spi_datum(i, 9, &isnull));
+		list->active = span_from_range(spi_datum(i, 10, &isnull));
 		code_map_put(&rules->lists_by_code, list->code, strlen(list->code), list);
 	}
 }

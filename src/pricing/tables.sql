@@ -38,6 +38,7 @@ CREATE TABLE omnichannel.price_list (
 	derived_round_to numeric CHECK (derived_round_to > 0 AND derived_round_to < 1e18),
 	approved_by text,
 	approved_at timestamptz,
+	active tstzrange NOT NULL DEFAULT 'empty',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT price_list_derived CHECK (derived_from IS NOT NULL OR num_nonnulls(derived_adjust, derived_surcharge, derived_round_to) = 0)
 );
@@ -56,9 +57,12 @@ COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the
 COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
 COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that.';
+COMMENT ON COLUMN omnichannel.price_list.active IS 'From when to when status was active; kept by a trigger, so that past answers stay what they were. Always, where the list was made active.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
 CREATE TRIGGER price_list_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
+CREATE TRIGGER price_list_note_active BEFORE INSERT OR UPDATE OF status ON omnichannel.price_list
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_active();
 CREATE TRIGGER price_list_base BEFORE UPDATE OF kind ON omnichannel.price_list
 FOR EACH ROW WHEN (NEW.kind = 'base') EXECUTE FUNCTION omnichannel.check_price_base();
 
@@ -111,7 +115,12 @@ COMMENT ON COLUMN omnichannel.price.source_price IS 'In a derived list: the pric
 CREATE TRIGGER price_derive_inserted AFTER INSERT ON omnichannel.price
 REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
 CREATE TRIGGER price_derive_updated AFTER UPDATE ON omnichannel.price
-REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+CREATE TRIGGER price_keep_past BEFORE UPDATE ON omnichannel.price
+FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at < now() AND OLD.valid = NEW.valid
+	AND (OLD.amount, OLD.adjust, OLD.surcharge, OLD.round_to, OLD.min_quantity, OLD.product, OLD.everything, OLD.price_list, OLD.category::text)
+	IS DISTINCT FROM (NEW.amount, NEW.adjust, NEW.surcharge, NEW.round_to, NEW.min_quantity, NEW.product, NEW.everything, NEW.price_list, NEW.category::text))
+EXECUTE FUNCTION omnichannel.keep_past_price();
 CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
@@ -152,6 +161,7 @@ CREATE TABLE omnichannel.promotion (
 	budget numeric CHECK (budget >= 0 AND budget < 1e18),
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
 	status text NOT NULL DEFAULT 'active' CHECK (status IN ('draft', 'approved', 'active', 'retired')),
+	active tstzrange NOT NULL DEFAULT 'empty',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT promotion_percent CHECK (value <= 100 OR kind NOT IN ('percent', 'buy_get', 'order_percent')),
 	CONSTRAINT promotion_buy_get CHECK ((kind = 'buy_get') = (buy_quantity IS NOT NULL AND get_quantity IS NOT NULL)
@@ -183,6 +193,9 @@ COMMENT ON COLUMN omnichannel.promotion.use_limit IS 'How often it can be used; 
 COMMENT ON COLUMN omnichannel.promotion.customer_limit IS 'How often one customer can use it.';
 COMMENT ON COLUMN omnichannel.promotion.budget IS 'How much money it can give away, in currency.';
 COMMENT ON COLUMN omnichannel.promotion.status IS 'Only active ones hold.';
+COMMENT ON COLUMN omnichannel.promotion.active IS 'As in price_list.';
+CREATE TRIGGER promotion_note_active BEFORE INSERT OR UPDATE OF status ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_active();
 CREATE TRIGGER promotion_check BEFORE INSERT OR UPDATE ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_promotion();
 CREATE TRIGGER promotion_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.promotion
@@ -372,6 +385,36 @@ WHERE shown.price IS DISTINCT FROM (engine.answer).unit_price
 	AND ((engine.answer).unit_price IS NOT NULL OR shown.price * shown.quantity IS DISTINCT FROM (engine.answer).line_total);
 COMMENT ON VIEW omnichannel.report_price_divergence IS
 'Every shown_price that differs from what quote() answers for that moment, with the likely cause. The reader needs the rights that quote() needs.';
+
+CREATE TABLE omnichannel.price_correction (
+	correction_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+	corrected_at timestamptz NOT NULL DEFAULT now(),
+	corrected_by text NOT NULL DEFAULT session_user,
+	relation text NOT NULL,
+	key text NOT NULL,
+	before jsonb NOT NULL,
+	after jsonb
+);
+CREATE INDEX price_correction_key ON omnichannel.price_correction (relation, key);
+COMMENT ON TABLE omnichannel.price_correction IS
+'Every change of prices, lists, promotions and memberships by which a past moment answers otherwise than before: written by triggers. A new amount for a price in force is none: it begins now, and the old one is kept with its time.';
+COMMENT ON COLUMN omnichannel.price_correction.after IS 'NULL: deleted.';
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.price
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_id');
+CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.price
+REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_id');
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.price_list
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_list');
+CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.price_list
+REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_list');
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('promotion');
+CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion
+REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('promotion');
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.segment_member
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('customer_id');
+CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.segment_member
+REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('customer_id');
 
 SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up', 'omnibus_rule');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');
