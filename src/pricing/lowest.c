@@ -101,8 +101,7 @@ moments_of_target(const PriceQuestion *question, const PriceTarget *target, Mome
 		const PriceRow *row = &target->rows[i];
 		const PriceList *list = &question->rules->lists[row->list];
 
-		if (list->currency != question->currency ||
-			!BIT_TEST(question->audience->lists, list->number))
+		if (list->currency != question->currency || !BIT_TEST(question->audience->lists, list->number))
 			continue;
 		moments_add(moments, row->valid.from, question->at);
 		moments_add(moments, row->valid.until, question->at);

@@ -72,7 +72,7 @@ typedef struct PriceList
 	const Currency *currency;
 	Audience audience;
 	Span valid;
-	Span active;				/* when its status was active */
+	Span active; /* when its status was active */
 	bool tax_inclusive;
 } PriceList;
 

@@ -35,8 +35,9 @@ static KeptPlan currencies_select = {.sql =
 										 "SELECT currency, coalesce(minor_units, 6)::int4 FROM omnichannel.currency"};
 
 static KeptPlan lists_select = {
-	.sql = "SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive, active"
-		   " FROM omnichannel.price_list ORDER BY price_list COLLATE \"C\"",
+	.sql =
+		"SELECT price_list, kind, status, priority, currency, segments_any, segments_all, valid, tax_inclusive, active"
+		" FROM omnichannel.price_list ORDER BY price_list COLLATE \"C\"",
 };
 
 /* Returns the half-open span that a tstzrange means; timestamps are whole microseconds, so any bound can be made so. */
