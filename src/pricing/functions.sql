@@ -119,6 +119,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM omnichannel.require_setup();
 	RETURN QUERY
 	SELECT list.price_list, source.product, source.category_path, source.everything, source.min_quantity,
 		CASE WHEN source.amount IS NOT NULL THEN greatest(0,
@@ -264,6 +265,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM omnichannel.require_setup();
 	-- The type of category is known by its column only: the schema of ltree is anyone's choice.
 	INSERT INTO omnichannel.price (price_list, product, everything, min_quantity, amount, adjust, surcharge, round_to, valid, source_price, category)
 	SELECT made.price_list, made.product, made.everything, made.min_quantity, made.amount, made.adjust, made.surcharge, made.round_to,
@@ -402,6 +404,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM omnichannel.require_setup();
 	IF lines IS NULL OR jsonb_typeof(lines) <> 'array' THEN
 		RAISE EXCEPTION 'lines must be a JSON array, not %', coalesce(jsonb_typeof(lines), 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
@@ -446,6 +449,7 @@ AS $$
 DECLARE
 	used_up boolean;
 BEGIN
+	PERFORM omnichannel.require_setup();
 	SELECT coalesce(total.uses >= limited.use_limit, false) OR coalesce(total.spent >= limited.budget, false) INTO used_up
 	FROM omnichannel.promotion AS limited JOIN omnichannel.promotion_total AS total ON total.promotion = limited.promotion
 	WHERE limited.promotion = note_used_up.promotion;

@@ -47,6 +47,7 @@ JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND dept
 WHERE provolatile <> 'i' AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype, 'cstring'::regtype)
 	AND NOT ('internal'::regtype = ANY (proargtypes))
 	AND NOT ('cstring'::regtype = ANY (proargtypes))
+	AND NOT ('record'::regtype = ANY (proargtypes))
 	AND proname NOT IN ('setup', 'create_config_cache', 'cache_status', 'check_time_zone', 'drop_tracking_triggers')
 	-- the forms that need no table: hours and zone are given
 	AND NOT ('omnichannel.working_hours'::regtype = ANY (proargtypes))
