@@ -308,3 +308,51 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.add_holiday(text, date, text) IS
 'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.read_holidays(icalendar text, time_zone text, last_year integer)
+RETURNS TABLE (uid text, during tsrange, name text)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 100
+AS 'MODULE_PATHNAME', 'omnichannel_read_holidays';
+COMMENT ON FUNCTION omnichannel.read_holidays(text, text, integer) IS
+'The occurrences up to the end of a year of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE, EXDATE, moved occurrences; during is NULL for an event that was cancelled or has none. Times of a zone are converted, those without one are wall-clock time. Raises 22P02 for malformed text, 0A000 for an event that recurs within a day or ends in another zone, 54000 for a text over 4 MB or more than 50,000 occurrences, 22023 for an unknown zone or a year outside 1 to 9999.';
+
+CREATE FUNCTION omnichannel.import_holidays(calendar text, icalendar text, last_year integer DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	zone text;
+	imported bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF calendar IS NULL OR icalendar IS NULL THEN
+		RAISE EXCEPTION 'an import of holidays needs a calendar and a text'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give its code, and the content of an .ics file.';
+	END IF;
+	-- The lock keeps two imports of the same events in order.
+	SELECT known.time_zone INTO zone FROM omnichannel.calendar AS known
+	WHERE known.calendar = import_holidays.calendar FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'calendar "%" does not exist', calendar
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.calendar lists them.';
+	END IF;
+	WITH event AS MATERIALIZED (
+		SELECT DISTINCT ON (read.uid, read.during) read.uid, read.during, read.name
+		FROM omnichannel.read_holidays(icalendar, zone, coalesce(last_year, extract(year FROM now())::integer + 5)) AS read
+		ORDER BY read.uid, read.during, read.name
+	), gone AS (
+		DELETE FROM omnichannel.calendar_exception AS held
+		WHERE held.calendar = import_holidays.calendar AND held.uid IN (SELECT event.uid FROM event) AND NOT EXISTS (
+			SELECT FROM event WHERE event.uid = held.uid AND event.during = held.during AND NOT held.open)
+	), written AS (
+		INSERT INTO omnichannel.calendar_exception AS held (calendar, during, open, name, uid)
+		SELECT import_holidays.calendar, event.during, false, event.name, event.uid FROM event WHERE event.during IS NOT NULL
+		ON CONFLICT ON CONSTRAINT calendar_exception_pkey
+		DO UPDATE SET name = excluded.name WHERE held.name IS DISTINCT FROM excluded.name
+	)
+	SELECT count(event.during) INTO imported FROM event;
+	RETURN imported;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.import_holidays(text, text, integer) IS
+'Closes a calendar during the events of an iCalendar text, the content of an .ics file, and returns the number of closures that they are. last_year: of events that recur, by default five years on. An event is known by its UID: imported again, it replaces what it was before, and goes where it was cancelled; closures of other events stay. Raises 23503 for an unknown calendar, 22004 for NULLs, what read_holidays() raises, 55000 before setup().';
