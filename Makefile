@@ -22,6 +22,11 @@ PG_CPPFLAGS  = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default
 PG_CFLAGS    = -std=gnu99 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
                -Wno-missing-field-initializers -Wno-declaration-after-statement
 
+# Holidays are read with libical.
+PKG_CONFIG  ?= pkg-config
+PG_CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libical)
+SHLIB_LINK   = $(shell $(PKG_CONFIG) --libs-only-L libical) -lical
+
 # These need no PostgreSQL yet: their scripts install it. They stand apart from PGXS, which has a target "check" too.
 ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
 .PHONY: demo check bench

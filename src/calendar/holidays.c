@@ -52,28 +52,33 @@ unreadable(IcalStatus status, const char *problem)
 					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					 errmsg("invalid iCalendar text: %s", problem),
 					 errhint("It is the content of an .ics file (RFC 5545).")));
+			break;
 		case ICAL_UNSUPPORTED:
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("iCalendar text is of no use for holidays: %s", problem),
 					 errhint("Holidays recur by the day or more seldom, and end in the zone that they start in.")));
+			break;
 		case ICAL_TOO_MUCH:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("iCalendar text is too much: %s", problem),
 					 errhint("A text has %d bytes and %d occurrences at most: import parts, or fewer years.",
 							 ICALENDAR_TEXT_MAX, ICALENDAR_SPANS_MAX)));
+			break;
 		case ICAL_STOPPED:
 			CHECK_FOR_INTERRUPTS();
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED),
 					 errmsg("reading iCalendar text was interrupted"),
 					 errhint("Try again.")));
+			break;
 		case ICAL_NO_MEMORY:
 			ereport(ERROR,
 					(errcode(ERRCODE_OUT_OF_MEMORY),
 					 errmsg("out of memory"),
 					 errdetail("Failed while reading iCalendar text.")));
+			break;
 	}
 	elog(ERROR, "iCalendar status %d is no failure", status);
 }
@@ -114,7 +119,7 @@ put_span(ReturnSetInfo *result, const IcalSpan *span, const Zone *zone)
 				 errmsg("invalid iCalendar text: a UID is not in the database's encoding"),
 				 errhint("It is the content of an .ics file (RFC 5545).")));
 	values[0] = PointerGetDatum(uid);
-	values[1] = nulls[1] ? (Datum) 0 : RangeTypePGetDatum(make_range(type, &lower, &upper, false));
+	values[1] = nulls[1] ? (Datum) 0 : RangeTypePGetDatum(make_range(type, &lower, &upper, false, NULL));
 	values[2] = PointerGetDatum(name);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
