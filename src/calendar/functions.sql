@@ -192,9 +192,16 @@ AS 'MODULE_PATHNAME', 'omnichannel_check_time_zone';
 COMMENT ON FUNCTION omnichannel.check_time_zone(text) IS
 'True for a time zone that AT TIME ZONE knows by name; raises 22023 for any other.';
 
+CREATE FUNCTION omnichannel.calendar_support(internal) RETURNS internal
+LANGUAGE c STRICT
+AS 'MODULE_PATHNAME', 'omnichannel_calendar_support';
+COMMENT ON FUNCTION omnichannel.calendar_support(internal) IS
+'Planner support function of those about working time: cost of a call, number of rows, and how often is_working() is true.';
+
 CREATE FUNCTION omnichannel.deadline(start timestamptz, target interval, calendar text)
 RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_deadline';
 COMMENT ON FUNCTION omnichannel.deadline(timestamptz, interval, text) IS
 'The instant at which a target that starts at start is used up, counted inside working time. A start outside it moves to the next opening; used up exactly at closing time, it is due then; a target of zero is due at the start if open, else at the next opening; a negative one counts backwards. Days are working days: the same local time on the n-th later day with any opening, moved to the next opening if closed then. Raises 23503 for an unknown calendar, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months, 55000 before setup().';
@@ -203,6 +210,7 @@ CREATE FUNCTION omnichannel.deadline(start timestamptz, target interval, hours o
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS timestamptz
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_deadline_given';
 COMMENT ON FUNCTION omnichannel.deadline(timestamptz, interval, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months.';
@@ -210,6 +218,7 @@ COMMENT ON FUNCTION omnichannel.deadline(timestamptz, interval, omnichannel.work
 CREATE FUNCTION omnichannel.working_time(a timestamptz, b timestamptz, calendar text)
 RETURNS interval
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_working_time';
 COMMENT ON FUNCTION omnichannel.working_time(timestamptz, timestamptz, text) IS
 'The working time from a to b in hours, minutes and seconds, to the microsecond; negative where b is earlier. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
@@ -218,6 +227,7 @@ CREATE FUNCTION omnichannel.working_time(a timestamptz, b timestamptz, hours omn
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS interval
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_working_time_given';
 COMMENT ON FUNCTION omnichannel.working_time(timestamptz, timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
@@ -225,6 +235,7 @@ COMMENT ON FUNCTION omnichannel.working_time(timestamptz, timestamptz, omnichann
 CREATE FUNCTION omnichannel.is_working(at timestamptz, calendar text)
 RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_is_working';
 COMMENT ON FUNCTION omnichannel.is_working(timestamptz, text) IS
 'Whether an instant is working time; a closing time is not. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
@@ -233,6 +244,7 @@ CREATE FUNCTION omnichannel.is_working(at timestamptz, hours omnichannel.working
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS boolean
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_is_working_given';
 COMMENT ON FUNCTION omnichannel.is_working(timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
@@ -240,6 +252,7 @@ COMMENT ON FUNCTION omnichannel.is_working(timestamptz, omnichannel.working_hour
 CREATE FUNCTION omnichannel.next_working(at timestamptz, calendar text)
 RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_next_working';
 COMMENT ON FUNCTION omnichannel.next_working(timestamptz, text) IS
 'The instant itself if it is working time, else the next opening. Raises 23503 for an unknown calendar, 22008 for an infinite time or after the last opening, 55000 before setup().';
@@ -248,6 +261,7 @@ CREATE FUNCTION omnichannel.next_working(at timestamptz, hours omnichannel.worki
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS timestamptz
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_next_working_given';
 COMMENT ON FUNCTION omnichannel.next_working(timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or after the last opening.';
@@ -255,6 +269,7 @@ COMMENT ON FUNCTION omnichannel.next_working(timestamptz, omnichannel.working_ho
 CREATE FUNCTION omnichannel.working_periods(a timestamptz, b timestamptz, calendar text)
 RETURNS SETOF tstzrange
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_working_periods';
 COMMENT ON FUNCTION omnichannel.working_periods(timestamptz, timestamptz, text) IS
 'The spells of working time between a and b in order, cut there; none where b is not later. Raises 23503 for an unknown calendar, 22008 for an infinite time, 55000 before setup().';
@@ -263,6 +278,7 @@ CREATE FUNCTION omnichannel.working_periods(a timestamptz, b timestamptz, hours 
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS SETOF tstzrange
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_working_periods_given';
 COMMENT ON FUNCTION omnichannel.working_periods(timestamptz, timestamptz, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time.';
@@ -270,6 +286,7 @@ COMMENT ON FUNCTION omnichannel.working_periods(timestamptz, timestamptz, omnich
 CREATE FUNCTION omnichannel.explain_deadline(start timestamptz, target interval, calendar text)
 RETURNS TABLE (part text, during tstzrange, used interval, remaining interval)
 LANGUAGE c STABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_explain_deadline';
 COMMENT ON FUNCTION omnichannel.explain_deadline(timestamptz, interval, text) IS
 'The way of deadline() through the same code: a row for each working day counted (part day), for each spell with what it used up (part spell), and for the end (part due). Raises 23503 for an unknown calendar, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months, 55000 before setup().';
@@ -278,6 +295,7 @@ CREATE FUNCTION omnichannel.explain_deadline(start timestamptz, target interval,
 	exceptions omnichannel.calendar_span[] DEFAULT '{}')
 RETURNS TABLE (part text, during tstzrange, used interval, remaining interval)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SUPPORT omnichannel.calendar_support
 AS 'MODULE_PATHNAME', 'omnichannel_explain_deadline_given';
 COMMENT ON FUNCTION omnichannel.explain_deadline(timestamptz, interval, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months.';

@@ -1,0 +1,150 @@
+-- import_holidays() and read_holidays(): holidays from iCalendar text; and what the planner is told of working time.
+\set SHOW_CONTEXT never
+SET search_path = omnichannel, public;
+SET timezone = 'Europe/Warsaw';
+SET datestyle = iso;
+
+\set yearly 'BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:xmas@example\r\nDTSTART;VALUE=DATE:20201225\r\nRRULE:FREQ=YEARLY\r\nEXDATE;VALUE=DATE:20221225\r\nSUMMARY:Christmas\\, first\r\n  day\r\nTRANSP:TRANSPARENT\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nUID:thanks@example\r\nDTSTART;VALUE=DATE:20201126\r\nDTEND;VALUE=DATE:20201128\r\nRRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=4TH\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n'
+SELECT * FROM read_holidays(:'yearly', 'Europe/Warsaw', 2024);
+
+-- Times: floating, in a zone, in UTC, with a duration; a moved occurrence, a further one, and one of another year.
+SELECT * FROM read_holidays(E'BEGIN:VCALENDAR
+BEGIN:VEVENT
+UID:training
+DTSTART;TZID=America/New_York:20260105T090000
+DTEND;TZID=America/New_York:20260105T110000
+RRULE:FREQ=WEEKLY;BYDAY=MO;COUNT=4
+RDATE;TZID=America/New_York:20260320T090000
+SUMMARY:Training
+END:VEVENT
+BEGIN:VEVENT
+UID:training
+RECURRENCE-ID;TZID=America/New_York:20260112T090000
+DTSTART;TZID=America/New_York:20260113T100000
+DURATION:PT1H30M
+SUMMARY:Training on Tuesday
+END:VEVENT
+BEGIN:VEVENT
+UID:floating
+DTSTART:20261224T130000
+DTEND:20261224T240000
+END:VEVENT
+BEGIN:VEVENT
+UID:utc
+DTSTART:20260701T120000Z
+DURATION:P1DT2H
+END:VEVENT
+BEGIN:VEVENT
+UID:later
+DTSTART;VALUE=DATE:20990101
+END:VEVENT
+BEGIN:VEVENT
+UID:cancelled
+DTSTART;VALUE=DATE:20260101
+STATUS:CANCELLED
+END:VEVENT
+END:VCALENDAR', 'Europe/Warsaw', 2026) ORDER BY uid, during;
+
+-- A zone that only the text knows.
+SELECT * FROM read_holidays(E'BEGIN:VCALENDAR
+BEGIN:VTIMEZONE
+TZID:Factory time
+BEGIN:STANDARD
+DTSTART:19700101T000000
+TZOFFSETFROM:+0500
+TZOFFSETTO:+0500
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+UID:shift
+DTSTART;TZID=Factory time:20260704T090000
+DTEND;TZID=Factory time:20260704T110000
+END:VEVENT
+END:VCALENDAR', 'UTC', 2026);
+
+-- Imported, and imported again: an event is known by its UID, and what another UID closed stays.
+INSERT INTO calendar VALUES ('imports', 'Imports', 'Europe/Warsaw', 'Mo-Fr 09:00-17:00');
+SELECT add_holiday('imports', '2023-12-25', 'By hand');
+SELECT import_holidays('imports', :'yearly', 2024);
+SELECT during, open, name, uid FROM calendar_exception WHERE calendar = 'imports' ORDER BY during, uid;
+SELECT import_holidays('imports', :'yearly', 2024);
+SELECT count(*), working_time('2023-12-20', '2023-12-30', 'imports') FROM calendar_exception WHERE calendar = 'imports';
+SELECT import_holidays('imports', replace(:'yearly', '20201225', '20201224'), 2022);
+SELECT during, name FROM calendar_exception WHERE calendar = 'imports' AND uid = 'xmas@example' ORDER BY during;
+SELECT import_holidays('imports', replace(:'yearly', 'TRANSP:TRANSPARENT', 'STATUS:CANCELLED'), 2022);
+SELECT count(*) FROM calendar_exception WHERE calendar = 'imports' AND uid = 'xmas@example';
+SELECT max(extract(year FROM lower(during))) = extract(year FROM now()) + 5 AS five_years_on
+FROM calendar_exception, import_holidays('imports', :'yearly') WHERE calendar = 'imports';
+SELECT max(extract(year FROM lower(during))) = extract(year FROM now()) + 5 AS five_years_on FROM calendar_exception WHERE calendar = 'imports';
+DELETE FROM calendar WHERE calendar = 'imports';
+
+-- What is no such text: SQLSTATE, what is wrong, and a hint.
+DO $$
+DECLARE
+	event text;
+	hint text;
+BEGIN
+	FOREACH event IN ARRAY ARRAY[
+		'', 'hello', E'BEGIN:VCALENDAR\nEND:VCALENDAR\nEND:VCALENDAR', E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nEND:VCALENDAR',
+		repeat(E'BEGIN:VCALENDAR\n', 100000), E'BEGIN:VEVENT\nUID:a\nDTSTART:20260101\nEND:VEVENT',
+		'DTSTART;VALUE=DATE:20260101', 'UID:a', E'UID:a\nDTSTART;VALUE=DATE:20260231', E'UID:a\nDTSTART:tomorrow', E'UID:a\nDTSTART:',
+		E'UID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=NEVER', E'UID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=YEARLY;BYMONTH=13',
+		E'UID:a\nDTSTART;TZID=Atlantis:20260101T090000\nDURATION:PT1H',
+		E'UID:a\nDTSTART:20260101T090000\nRRULE:FREQ=SECONDLY', E'UID:a\nDTSTART:20260101T090000\nRRULE:FREQ=DAILY;BYHOUR=9,10',
+		E'UID:a\nDTSTART;TZID=Europe/Berlin:20260101T090000\nDTEND;TZID=Asia/Tokyo:20260101T190000',
+		E'UID:a\nDTSTART;VALUE=DATE:00010101\nRRULE:FREQ=DAILY', repeat('X', 5000000)]
+	LOOP
+		BEGIN
+			IF event ~ '(UID|DTSTART)' AND event !~ 'BEGIN' THEN
+				event := E'BEGIN:VCALENDAR\nBEGIN:VEVENT\n' || event || E'\nEND:VEVENT\nEND:VCALENDAR';
+			END IF;
+			RAISE NOTICE '% occurrences', (SELECT count(*) FROM omnichannel.read_holidays(event, 'UTC', 2026));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+			RAISE NOTICE '% % | %', sqlstate, sqlerrm, hint;
+		END;
+	END LOOP;
+END
+$$;
+DO $$
+DECLARE
+	statement text;
+BEGIN
+	FOREACH statement IN ARRAY ARRAY[
+		'SELECT omnichannel.import_holidays(''nowhere'', '''')', 'SELECT omnichannel.import_holidays(''office'', NULL)',
+		'SELECT omnichannel.import_holidays(''office'', '''', 0)', 'SELECT omnichannel.import_holidays(''office'', '''', 10000)',
+		'SELECT omnichannel.read_holidays('''', ''Europe/Atlantis'', 2026)']
+	LOOP
+		BEGIN
+			EXECUTE statement;
+			RAISE NOTICE 'no error: %', statement;
+		EXCEPTION WHEN OTHERS THEN
+			RAISE NOTICE '% %', sqlstate, sqlerrm;
+		END;
+	END LOOP;
+END
+$$;
+-- A rule that never comes true ends.
+SELECT count(during) FROM read_holidays(E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\nEND:VEVENT\nEND:VCALENDAR', 'UTC', 2030);
+
+-- The planner knows the rows of the sets, how often it is working time, and that calendars made anew in each row cost.
+CREATE TEMP TABLE moment AS
+SELECT timestamptz '2020-01-01' + i * interval '17 minutes' AS at, working_hours '24/7' AS hours FROM generate_series(1, 10000) AS i;
+ANALYZE moment;
+CREATE FUNCTION pg_temp.estimate(query text, what text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+	RETURN plan -> 0 -> 'Plan' ->> what;
+END
+$$;
+SELECT query, pg_temp.estimate(query, 'Plan Rows') AS rows FROM unnest(ARRAY[
+	'SELECT * FROM omnichannel.working_periods(''2026-01-05'', ''2026-01-19'', ''office'')',
+	'SELECT * FROM omnichannel.working_periods(''2026-01-05'', ''2026-01-19'', ''10:00-12:00,13:00-15:00'', ''UTC'')',
+	'SELECT * FROM omnichannel.working_periods(''2026-01-19'', ''2026-01-05'', ''office'')',
+	'SELECT * FROM omnichannel.explain_deadline(''2026-01-05'', ''2 days 16 hours'', ''office'')',
+	'SELECT * FROM moment WHERE omnichannel.is_working(at, ''office'')',
+	'SELECT * FROM moment WHERE omnichannel.is_working(at, ''Sa 10:00-14:00'', ''UTC'')']) AS query;
+SELECT pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', hours, ''UTC'') < now()', 'Total Cost')
+	> 5 * pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', ''office'') < now()', 'Total Cost') AS anew_costs;
