@@ -73,8 +73,7 @@ SELECT import_holidays('imports', replace(:'yearly', '20201225', '20201224'), 20
 SELECT during, name FROM calendar_exception WHERE calendar = 'imports' AND uid = 'xmas@example' ORDER BY during;
 SELECT import_holidays('imports', replace(:'yearly', 'TRANSP:TRANSPARENT', 'STATUS:CANCELLED'), 2022);
 SELECT count(*) FROM calendar_exception WHERE calendar = 'imports' AND uid = 'xmas@example';
-SELECT max(extract(year FROM lower(during))) = extract(year FROM now()) + 5 AS five_years_on
-FROM calendar_exception, import_holidays('imports', :'yearly') WHERE calendar = 'imports';
+SELECT import_holidays('imports', :'yearly') > 9 AS more;
 SELECT max(extract(year FROM lower(during))) = extract(year FROM now()) + 5 AS five_years_on FROM calendar_exception WHERE calendar = 'imports';
 DELETE FROM calendar WHERE calendar = 'imports';
 
