@@ -220,6 +220,15 @@ is_broken(icalcomponent *component, const char **what)
 	return false;
 }
 
+/* Returns whether a rule comes true more than once a day. */
+static bool
+within_a_day(const struct icalrecurrencetype *rule)
+{
+	return rule->freq == ICAL_SECONDLY_RECURRENCE || rule->freq == ICAL_MINUTELY_RECURRENCE ||
+		   rule->freq == ICAL_HOURLY_RECURRENCE || rule->by_hour[0] != ICAL_RECURRENCE_ARRAY_MAX ||
+		   rule->by_minute[0] != ICAL_RECURRENCE_ARRAY_MAX || rule->by_second[0] != ICAL_RECURRENCE_ARRAY_MAX;
+}
+
 /* Adds the occurrences that a rule makes. */
 static IcalStatus
 add_rule(const Event *event, struct icalrecurrencetype rule)
@@ -229,9 +238,7 @@ add_rule(const Event *event, struct icalrecurrencetype rule)
 	struct icaltimetype time;
 	icalrecur_iterator *iterator;
 
-	if (rule.freq == ICAL_SECONDLY_RECURRENCE || rule.freq == ICAL_MINUTELY_RECURRENCE ||
-		rule.freq == ICAL_HOURLY_RECURRENCE || rule.by_hour[0] != ICAL_RECURRENCE_ARRAY_MAX ||
-		rule.by_minute[0] != ICAL_RECURRENCE_ARRAY_MAX || rule.by_second[0] != ICAL_RECURRENCE_ARRAY_MAX)
+	if (within_a_day(&rule))
 		return problem(event->reader, ICAL_UNSUPPORTED, event->uid, "recurs within a day");
 
 	/* A rule that never matches is followed to its end: without one, for seconds. */
@@ -318,6 +325,27 @@ property_zone(icalproperty *property)
 	return parameter == NULL ? NULL : icalparameter_get_tzid(parameter);
 }
 
+/* Returns whether all changes of a zone of the text are yearly: libical follows any rule of them at once. */
+static bool
+changes_yearly(icalcomponent *zone)
+{
+	for (icalcompiter i = icalcomponent_begin_component(zone, ICAL_ANY_COMPONENT); icalcompiter_deref(&i) != NULL;
+		 icalcompiter_next(&i))
+	{
+		icalcomponent *part = icalcompiter_deref(&i);
+
+		for (icalproperty *property = icalcomponent_get_first_property(part, ICAL_RRULE_PROPERTY); property != NULL;
+			 property = icalcomponent_get_next_property(part, ICAL_RRULE_PROPERTY))
+		{
+			struct icalrecurrencetype rule = icalproperty_get_rrule(property);
+
+			if (rule.freq != ICAL_YEARLY_RECURRENCE || within_a_day(&rule))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* Finds the zone of the event's start; false where it is not known. */
 static bool
 find_zone(Event *event, icalproperty *start)
@@ -336,7 +364,7 @@ find_zone(Event *event, icalproperty *start)
 	{
 		event->own_zone = icalcomponent_get_timezone(event->reader->root, name);
 		event->zone = "UTC";
-		return event->own_zone != NULL;
+		return event->own_zone != NULL && changes_yearly(icaltimezone_get_component((icaltimezone *) event->own_zone));
 	}
 	return true;
 }
@@ -396,7 +424,8 @@ read_event(IcalReader *reader, icalcomponent *component, const Exclusions *exclu
 	if (!usable(event.start))
 		return problem(reader, ICAL_MALFORMED, event.uid, "has no DTSTART that is a time");
 	if (!find_zone(&event, start))
-		return problem(reader, ICAL_MALFORMED, event.uid, "is in a time zone neither known nor defined in the text");
+		return problem(reader, ICAL_MALFORMED, event.uid,
+					   "is in a time zone neither known nor well defined in the text");
 	if (!ends_in_zone(&event, start))
 		return problem(reader, ICAL_UNSUPPORTED, event.uid, "ends in another time zone than it starts in");
 	event.length = event_length(&event);
@@ -498,7 +527,7 @@ nesting_problem(const char *text)
 	for (const char *at = text; at != NULL; at = strpbrk(at, "\r\n"))
 	{
 		at += strspn(at, "\r\n \t");
-		if (line_begins(at, "BEGIN") && ++depth > MAX_DEPTH)
+		if ((line_begins(at, "BEGIN:") || line_begins(at, "BEGIN;")) && ++depth > MAX_DEPTH)
 			return "its components stand too deep in one another";
 		if ((line_begins(at, "END:") || line_begins(at, "END;")) && --depth < 0)
 			return "it has an END without a BEGIN";

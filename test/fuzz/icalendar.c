@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIED 16
+#define TRIED 32
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
