@@ -71,7 +71,9 @@ typedef struct KeptPlan
 	const char *sql; /* fully qualified */
 	int nargs;
 	Oid argtypes[KEPT_PLAN_ARGS]; /* built-in types only: others change their OID with the extension */
+	bool indexed; /* planned once, to look rows up by their indexes; see plan.c */
 	SPIPlanPtr plan;
+	uint64 runs; /* of an indexed one */
 } KeptPlan;
 
 extern uint64 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows);

@@ -57,6 +57,7 @@ extern bool is_inbound(const ContactEntry *entry);
 
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_save(ContactEntry *entries, int count);
+extern bool request_settled(ContactEntry *entry);
 extern void requests_continue(ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);

@@ -25,6 +25,16 @@ static KeptPlan threads_select = {
 		   "LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan thread_select = {
+	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
+		   "WHERE t.source = $1 AND t.thread = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan threads_save = {
@@ -37,6 +47,7 @@ static KeptPlan threads_save = {
 		   "(excluded.customer_id, coalesce(excluded.request_id, t.request_id))",
 	.nargs = 4,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan open_select = {
@@ -54,6 +65,26 @@ static KeptPlan open_select = {
 		"ORDER BY u.place, r.opened_at, r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan own_select = {
+	.sql =
+		"SELECT u.place, r.request_id, r.channel, r.state = 'waiting_customer', greatest(r.opened_at, r.state_since) "
+		"FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
+		"JOIN omnichannel.request AS r ON r.customer_id = u.customer_id AND r.closed_at IS NULL "
+		"ORDER BY u.place, r.opened_at, r.request_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan own_one_select = {
+	.sql = "SELECT 1::bigint, request_id, channel, state = 'waiting_customer', greatest(opened_at, state_since) "
+		   "FROM omnichannel.request WHERE customer_id = $1 AND closed_at IS NULL ORDER BY opened_at, request_id",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
 };
 
 static KeptPlan customers_lock = {
@@ -63,6 +94,7 @@ static KeptPlan customers_lock = {
 		"ORDER BY customer_id FOR NO KEY UPDATE",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan requests_insert = {
@@ -75,6 +107,7 @@ static KeptPlan requests_insert = {
 	.nargs = 7,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
 				 TEXTARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan requests_resume = {
@@ -83,6 +116,7 @@ static KeptPlan requests_resume = {
 		   "WHERE request_id = ANY ($1) AND state = 'waiting_customer'",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 /* An open request of a customer, or one that is about to be opened. */
@@ -179,9 +213,9 @@ read_conversations(Conversation **conversations, int count)
 		conversations[i]->request_id = 0;
 		conversations[i]->open = conversations[i]->waiting = false;
 	}
-	values[0] = array_of(sources, NULL, count, TEXTOID);
-	values[1] = array_of(threads, NULL, count, TEXTOID);
-	rows = kept_plan_run(&threads_select, values, NULL, false, 0);
+	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
+	values[1] = count == 1 ? threads[0] : array_of(threads, NULL, count, TEXTOID);
+	rows = kept_plan_run(count == 1 ? &thread_select : &threads_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
@@ -286,31 +320,14 @@ distinct_customers(const ContactEntry *entries, int count, int *found)
 	return customers;
 }
 
-/* Returns the customers' ids as an array datum. */
-static Datum
-customer_array(const OpenCustomer *customers, int count)
-{
-	Datum *ids = palloc(sizeof(Datum) * count);
-
-	for (int i = 0; i < count; i++)
-		ids[i] = Int64GetDatum(customers[i].customer_id);
-	return array_of(ids, NULL, count, INT8OID);
-}
-
-/* Reads the open requests of the customers and of whom they were merged with. */
+/* Enters the open requests that a statement returned with the customers' places. */
 static void
-read_open_requests(OpenCustomer *customers, int count)
+take_open_requests(OpenCustomer **customers, uint64 rows)
 {
-	Datum values[1] = {customer_array(customers, count)};
-	uint64 rows;
-
-	for (int i = 0; i < count; i++)
-		customers[i].requests = NULL;
-	rows = kept_plan_run(&open_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
-		OpenCustomer *customer = &customers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		OpenCustomer *customer = customers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
 		OpenRequest *request = palloc0(sizeof(OpenRequest));
 
 		request->request_id = DatumGetInt64(spi_datum(row, 2, &isnull));
@@ -321,6 +338,37 @@ read_open_requests(OpenCustomer *customers, int count)
 		customer->requests = request;
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Reads the open requests of the customers; of those who have none, the open requests of whom they were merged with. */
+static void
+read_open_requests(OpenCustomer *customers, int count)
+{
+	OpenCustomer **asked = palloc(sizeof(OpenCustomer *) * count);
+	Datum *ids = palloc(sizeof(Datum) * count);
+	Datum values[1];
+	int without = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		asked[i] = &customers[i];
+		customers[i].requests = NULL;
+		ids[i] = Int64GetDatum(customers[i].customer_id);
+	}
+	values[0] = count == 1 ? ids[0] : array_of(ids, NULL, count, INT8OID);
+	take_open_requests(asked, kept_plan_run(count == 1 ? &own_one_select : &own_select, values, NULL, false, 0));
+
+	for (int i = 0; i < count; i++)
+	{
+		if (customers[i].requests != NULL)
+			continue;
+		asked[without] = &customers[i];
+		ids[without++] = Int64GetDatum(customers[i].customer_id);
+	}
+	if (without == 0)
+		return;
+	values[0] = array_of(ids, NULL, without, INT8OID);
+	take_open_requests(asked, kept_plan_run(&open_select, values, NULL, false, 0));
 }
 
 /* Returns the request that a contact without a thread continues, or NULL. */
@@ -543,4 +591,44 @@ requests_continue(ContactEntry *entries, int count)
 		insert_requests(opened, nopened);
 	}
 	resume_requests(resumed, nresumed);
+}
+
+/*
+ * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is to
+ * be written, or may have to be.
+ *
+ * Needs an SPI scope. Raises as requests_continue() does.
+ */
+bool
+request_settled(ContactEntry *entry)
+{
+	const Channel *channel = channel_get(entry->channel);
+	Conversation *conversation = entry->conversation;
+	OpenCustomer customer = {.customer_id = entry->customer_id};
+	OpenCustomer *asked = &customer;
+	OpenRequest *request;
+	Datum values[1] = {Int64GetDatum(entry->customer_id)};
+
+	if (conversation != NULL && (!conversation->known || conversation->changed))
+		return false;
+	if (entry->request_id != 0)
+		return conversation == NULL || conversation->request_id == entry->request_id;
+	if (strcmp(entry->direction, "internal") == 0)
+		return true;
+	if (conversation != NULL)
+	{
+		if (!conversation->open)
+			return !(is_inbound(entry) && channel->opens_request);
+		if (is_inbound(entry) && conversation->waiting)
+			return false;
+		entry->request_id = conversation->request_id;
+		return true;
+	}
+
+	take_open_requests(&asked, kept_plan_run(&own_one_select, values, NULL, false, 0));
+	request = continued_request(&customer, entry, channel);
+	if (request == NULL || (is_inbound(entry) && request->waiting))
+		return false;
+	entry->request_id = request->request_id;
+	return true;
 }

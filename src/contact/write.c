@@ -13,7 +13,6 @@
 #include "commands/sequence.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "omnichannel.h"
@@ -36,6 +35,7 @@ static KeptPlan key_insert = {
 		   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	.indexed = true,
 };
 
 static KeptPlan keys_insert = {
@@ -44,12 +44,14 @@ static KeptPlan keys_insert = {
 		   " ON CONFLICT (source, source_key) DO NOTHING RETURNING contact_id",
 	.nargs = 5,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan key_select = {
 	.sql = "SELECT contact_id FROM omnichannel.contact_key WHERE source = $1 AND source_key = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan contact_insert = {
@@ -58,6 +60,20 @@ static KeptPlan contact_insert = {
 	.nargs = CONTACT_NCOLUMNS,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
 				 TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
+/* Claims the key and inserts the contact at once: a third less than one after the other. */
+static KeptPlan keyed_insert = {
+	.sql = "WITH claimed AS ("
+		   "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at) "
+		   "VALUES ($13, $14, $1, $2, $3) ON CONFLICT (source, source_key) DO NOTHING RETURNING customer_id) "
+		   "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ") "
+		   "SELECT customer_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM claimed",
+	.nargs = CONTACT_NCOLUMNS,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
+				 TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan contacts_insert = {
@@ -67,6 +83,7 @@ static KeptPlan contacts_insert = {
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 				 INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
 				 TEXTARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan contact_update = {
@@ -81,12 +98,14 @@ static KeptPlan contact_update = {
 		   "RETURNING c.customer_id, before.agent_id",
 	.nargs = 8,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
+	.indexed = true,
 };
 
 static KeptPlan request_select = {
 	.sql = "SELECT 1 FROM omnichannel.request WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+	.indexed = true,
 };
 
 /* Returns whether the contact itself says who its customer is. */
@@ -227,9 +246,9 @@ contact_datum(const ContactEntry *entry, int column, bool *isnull)
 	}
 }
 
-/* Inserts one contact. */
-static void
-insert_one(const ContactEntry *entry)
+/* Inserts one contact by a statement of one row; returns how many that inserted. */
+static uint64
+insert_one(KeptPlan *statement, const ContactEntry *entry)
 {
 	Datum values[CONTACT_NCOLUMNS];
 	char nulls[CONTACT_NCOLUMNS];
@@ -241,7 +260,7 @@ insert_one(const ContactEntry *entry)
 		values[column] = contact_datum(entry, column, &isnull);
 		nulls[column] = isnull ? 'n' : ' ';
 	}
-	(void) kept_plan_run(&contact_insert, values, nulls, false, 0);
+	return kept_plan_run(statement, values, nulls, false, 0);
 }
 
 /* Returns an array of one column of the entries that are not duplicates. */
@@ -393,16 +412,6 @@ touch_relationships(ContactEntry *entries, int count)
 		relationship_touch(touched[i]->customer_id, touched[i]->agent_id, touched[i]->occurred_at);
 }
 
-/* Keeps the planner to the indexes: a plan made while the tables were empty must not scan them when they have grown. */
-static void
-keep_to_indexes(void)
-{
-	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 /*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
@@ -423,11 +432,18 @@ contact_write(ContactEntry *entries, int count, bool live)
 		entries[i].conversation = NULL;
 		entries[i].contact_id = nextval_internal(ids, true);
 	}
-	if (count > 1)
-		keep_to_indexes();
 	check_requests(entries, count);
 	conversations_find(entries, count);
 	match_customers(entries, count);
+
+	if (count == 1 && entries->source_key != NULL && !entries->unknown && (!live || request_settled(entries)) &&
+		!(entries->conversation != NULL && (entries->conversation->changed || !entries->conversation->known)))
+	{
+		entries->duplicate = insert_one(&keyed_insert, entries) == 0;
+		touch_relationships(entries, count);
+		return;
+	}
+
 	if (count == 1)
 		claim_one(entries);
 	else
@@ -439,7 +455,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 	if (count > 1)
 		insert_many(entries, count);
 	else if (!entries->duplicate)
-		insert_one(entries);
+		(void) insert_one(&contact_insert, entries);
 	touch_relationships(entries, count);
 }
 

@@ -4,6 +4,10 @@
  */
 #include "postgres.h"
 
+#include "executor/spi_priv.h"
+#include "utils/guc.h"
+#include "utils/plancache.h"
+
 #include "omnichannel.h"
 
 /* Returns the plan, prepared anew where it is missing or no longer valid; needs an SPI connection. */
@@ -22,7 +26,8 @@ kept_plan_get(KeptPlan *kept)
 	}
 
 	{
-		SPIPlanPtr plan = SPI_prepare(kept->sql, kept->nargs, kept->argtypes);
+		SPIPlanPtr plan =
+			SPI_prepare_cursor(kept->sql, kept->nargs, kept->argtypes, kept->indexed ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare returned %s for %s", SPI_result_code_string(SPI_result), kept->sql);
@@ -33,16 +38,67 @@ kept_plan_get(KeptPlan *kept)
 	return kept->plan;
 }
 
+/* Executions after which an indexed statement is planned again, and then whenever they have doubled. */
+#define REPLAN_AFTER 64
+
+/* Counts an execution; returns whether the tables may have outgrown the plan since it was made. */
+static bool
+may_be_outgrown(KeptPlan *kept)
+{
+	kept->runs++;
+	return kept->runs >= REPLAN_AFTER && (kept->runs & (kept->runs - 1)) == 0;
+}
+
+/* Returns whether the next execution has to plan the statement. */
+static bool
+needs_planning(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(plan->plancache_list);
+
+	return !source->is_valid || source->gplan == NULL || !source->gplan->is_valid;
+}
+
+/* Executes a plan that it makes without the ways that pay for small tables only. */
+static int
+run_planning(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, long max_rows)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
+	int level = NewGUCNestLevel();
+	int result;
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	AtEOXact_GUC(false, level);
+	return result;
+}
+
 /*
  * kept_plan_run executes the statement and returns the number of rows that it returned or changed.
  *
- * Needs an SPI scope; the rows are in SPI_tuptable until the next call. read_only takes the active snapshot, otherwise
- * a new one is taken. max_rows 0 means all. Raises whatever the statement raises.
+ * An indexed one is planned for all values, never to scan a whole table, and again now and then while it is young: a plan
+ * that was made while a table was empty would scan it, or a wrong index, for as long as nobody analyzes it. Needs an SPI scope; the rows are in SPI_tuptable until the
+ * next call. read_only takes the active snapshot, otherwise a new one is taken. max_rows 0 means all. Raises whatever the
+ * statement raises.
  */
 uint64
 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows)
 {
-	int result = SPI_execute_plan(kept_plan_get(kept), values, nulls, read_only, max_rows);
+	SPIPlanPtr plan;
+	int result;
+
+	if (kept->indexed && may_be_outgrown(kept) && kept->plan != NULL)
+	{
+		plan = kept->plan;
+		kept->plan = NULL;
+		SPI_freeplan(plan);
+	}
+	plan = kept_plan_get(kept);
+
+	if (kept->indexed && needs_planning(plan))
+		result = run_planning(plan, values, nulls, read_only, max_rows);
+	else
+		result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);

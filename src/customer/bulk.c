@@ -22,6 +22,7 @@ static KeptPlan identities_select = {
 		   "JOIN omnichannel.identity AS i ON i.kind = u.kind AND i.value = u.value",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan identities_insert = {
@@ -33,6 +34,7 @@ static KeptPlan identities_insert = {
 		   " INSERT INTO omnichannel.customer (customer_id) SELECT customer_id FROM identified",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan customers_select = {
@@ -41,12 +43,14 @@ static KeptPlan customers_select = {
 		   "JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan customers_insert = {
 	.sql = "INSERT INTO omnichannel.customer (customer_id) SELECT * FROM unnest($1)",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 /* Orders by kind and value, then by id. */

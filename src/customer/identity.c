@@ -55,6 +55,7 @@ static KeptPlan identity_select = {
 	.sql = "SELECT customer_id FROM omnichannel.identity WHERE kind = $1 AND value = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan identity_insert = {
@@ -65,12 +66,14 @@ static KeptPlan identity_insert = {
 		   " INSERT INTO omnichannel.customer (customer_id) SELECT customer_id FROM identified RETURNING customer_id",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan customer_select = {
 	.sql = "SELECT coalesce(merged_into, customer_id) FROM omnichannel.customer WHERE customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+	.indexed = true,
 };
 
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};

@@ -161,8 +161,9 @@ COMMENT ON COLUMN omnichannel.queue_department.join_after IS 'As in queue_member
 CREATE TABLE omnichannel.relationship (
 	customer_id bigint NOT NULL REFERENCES omnichannel.customer,
 	agent_id bigint NOT NULL REFERENCES omnichannel.agent,
-	contacts bigint NOT NULL DEFAULT 0 CHECK (contacts >= 0),
-	strength double precision NOT NULL DEFAULT 0 CHECK (strength BETWEEN 0 AND 1e15),
+	-- No checks: the server would parse them again for every contact that is logged.
+	contacts bigint NOT NULL DEFAULT 0,
+	strength double precision NOT NULL DEFAULT 0,
 	aged_at timestamptz NOT NULL DEFAULT now(),
 	first_at timestamptz NOT NULL DEFAULT now(),
 	last_at timestamptz NOT NULL DEFAULT now(),

@@ -55,6 +55,9 @@ BEGIN
 	RETURN NULL;
 END $$;
 CREATE TRIGGER log AFTER INSERT ON plpgsql_peer FOR EACH ROW EXECUTE FUNCTION log_in_plpgsql();
+-- Each customer has written before: what is measured is the ordinary message, not a customer's first.
+INSERT INTO tracked (sender, kind, agent, body)
+SELECT 'u' || i || '@example.com', 'inbound', 1 + i % 100, 'Good morning, is my mug on its way?' FROM generate_series(1, 100000) AS i;
 VACUUM ANALYZE;
 SQL
 
