@@ -60,6 +60,44 @@ UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id = :queue
 UPDATE omnichannel.request SET state = 'done', closed_at = '2026-02-02 00:00+00', state_since = '2026-02-02 00:00+00' WHERE request_id = :queued RETURNING closed_at, state_since;
 ROLLBACK;
 
+-- Continued in another channel, completed once, and nobody's change lost
+BEGIN;
+SELECT omnichannel.identify('email', 'ben@request.test') AS ben \gset
+SELECT omnichannel.open_request(:ben, 'order', 'app', data => '{"size": "M", "note": "gift"}') AS request \gset
+SELECT omnichannel.continue_request(:request, 'branch', '{"size": "L", "note": null}', expected_version => 1);
+SELECT kind, state, channel, data, version FROM omnichannel.open_requests(:ben);
+DO $$ BEGIN
+	PERFORM omnichannel.continue_request(request_id, 'phone', '{"size": "S"}', expected_version => 1) FROM omnichannel.request WHERE kind = 'order';
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', SQLSTATE, regexp_replace(SQLERRM, '\d+', 'N'); END $$;
+SELECT omnichannel.continue_request(-1, 'phone');
+SELECT omnichannel.continue_request(NULL, 'phone');
+SELECT omnichannel.continue_request(:request, 'fax');
+SELECT omnichannel.continue_request(:request, NULL);
+SELECT omnichannel.continue_request(:request, 'phone', '[]');
+SELECT omnichannel.complete_request(:request, NULL);
+SELECT omnichannel.complete_request(:request, 'vanished');
+SELECT omnichannel.complete_request(-1, 'resolved');
+INSERT INTO omnichannel.disposition (disposition, name, request_kind) VALUES ('refunded', 'Refunded', 'complaint');
+SELECT omnichannel.complete_request(:request, 'refunded');
+SELECT omnichannel.complete_request(:request, 'resolved', '{"paid": true}', expected_version => 2);
+SELECT state, disposition, data, closed_at = now() AS closed FROM omnichannel.request WHERE request_id = :request;
+SELECT count(*) FROM omnichannel.open_requests(:ben);
+DO $$ BEGIN
+	PERFORM omnichannel.complete_request(request_id, 'spam') FROM omnichannel.request WHERE kind = 'order';
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', SQLSTATE, regexp_replace(SQLERRM, '\d+', 'N'); END $$;
+DO $$ BEGIN
+	PERFORM omnichannel.continue_request(request_id, 'phone') FROM omnichannel.request WHERE kind = 'order';
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', SQLSTATE, regexp_replace(SQLERRM, '\d+', 'N'); END $$;
+SELECT omnichannel.open_request(:ben, 'order', 'app') AS other \gset
+SELECT omnichannel.complete_request(:other, 'withdrawn');
+SELECT state FROM omnichannel.request WHERE request_id = :other;
+SELECT omnichannel.open_requests(NULL);
+-- Those of merged customers too
+SELECT omnichannel.open_request(omnichannel.identify('email', 'ben2@request.test'), 'merged', 'app') > 0 AS opened;
+UPDATE omnichannel.customer SET merged_into = :ben WHERE customer_id = omnichannel.identify('email', 'ben2@request.test');
+SELECT kind FROM omnichannel.open_requests(:ben);
+ROLLBACK;
+
 -- The guard belongs to its table.
 CREATE TABLE request_other (a integer);
 CREATE TRIGGER guard BEFORE UPDATE ON request_other FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_request();

@@ -106,6 +106,7 @@ BEGIN ATOMIC
 		('company', 'r', 'r', 'rw'),
 		('consent_purpose', 'r', 'r', 'raw'),
 		('currency', 'r', 'r', 'raw'),
+		('disposition', 'r', 'r', 'rawd'),
 		('identity_kind', 'r', 'r', 'raw'),
 		('presence_state', 'r', 'r', 'rawd'),
 		('omnibus_rule', 'r', 'r', 'rawd'),

@@ -21,3 +21,150 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_open_request';
 COMMENT ON FUNCTION omnichannel.open_request(bigint, text, text, text, integer, text, text, jsonb, bigint, text, timestamptz) IS
 'Opens a request of a customer and returns its request_id. kind: what it is about, a code of the company''s own; channel: where it was opened; queue: where it waits for an agent, NULL where nobody is to deal with it; priority: larger is sooner; requires, prefers: skills as in ''billing:4, lang.pl:5''; agent_id: who owns it already; opened_at: NULL for now. Its state is assigned with an owner, else waiting_agent in a queue, else new. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for another bad argument, 22P02 for malformed skills, 22008 for a time that is infinite or to come, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.open_requests(
+	customer_id bigint,
+	OUT request_id bigint,
+	OUT kind text,
+	OUT state text,
+	OUT channel text,
+	OUT queue text,
+	OUT priority integer,
+	OUT agent_id bigint,
+	OUT subject text,
+	OUT data jsonb,
+	OUT version bigint,
+	OUT opened_at timestamptz,
+	OUT state_since timestamptz
+) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF open_requests.customer_id IS NULL THEN
+		RAISE EXCEPTION 'customer_id must not be NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'identify(''email'', ''anna@example.com'') returns the customer of an address.';
+	END IF;
+	RETURN QUERY
+	SELECT r.request_id, r.kind, r.state, r.channel, r.queue, r.priority, r.agent_id, r.subject, r.data, r.version,
+		r.opened_at, r.state_since
+	FROM (
+		SELECT omnichannel.customer_root(open_requests.customer_id) AS customer_id
+		UNION ALL
+		SELECT merged.customer_id FROM omnichannel.customer AS merged
+		WHERE merged.merged_into = omnichannel.customer_root(open_requests.customer_id)
+	) AS who
+	JOIN omnichannel.request AS r ON r.customer_id = who.customer_id AND r.closed_at IS NULL
+	ORDER BY r.opened_at, r.request_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.open_requests(bigint) IS
+'What a customer wants to get done and is not done yet, oldest first, in whatever channel it was opened, with the requests of customers merged with this one. Raises 22023 for NULL, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.continue_request(
+	request_id bigint,
+	channel text,
+	data jsonb DEFAULT NULL,
+	expected_version bigint DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	found_request record;
+	new_version bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF continue_request.channel IS NULL OR NOT EXISTS
+		(SELECT FROM omnichannel.channel AS c WHERE c.channel = continue_request.channel)
+	THEN
+		RAISE EXCEPTION 'channel % does not exist', coalesce('"' || continue_request.channel || '"', 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
+	END IF;
+	IF jsonb_typeof(continue_request.data) <> 'object' THEN
+		RAISE EXCEPTION 'the data of a request are no JSON object'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
+	END IF;
+	SELECT r.customer_id, r.state, r.closed_at, r.version INTO found_request FROM omnichannel.request AS r
+	WHERE r.request_id = continue_request.request_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'request % does not exist', coalesce(continue_request.request_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'open_requests(customer_id) lists those of a customer.';
+	END IF;
+	IF found_request.closed_at IS NOT NULL THEN
+		RAISE EXCEPTION 'request % is %', continue_request.request_id, found_request.state
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Open a new one with open_request().';
+	END IF;
+	IF found_request.version <> continue_request.expected_version THEN
+		RAISE EXCEPTION 'request % has version %, not %', continue_request.request_id, found_request.version, continue_request.expected_version
+			USING ERRCODE = 'serialization_failure', HINT = 'Somebody changed it meanwhile: read it again and repeat what you meant.';
+	END IF;
+	UPDATE omnichannel.request AS r
+	SET data = (r.data || coalesce(continue_request.data, '{}'))
+			- ARRAY(SELECT given.key FROM jsonb_each(continue_request.data) AS given WHERE given.value = 'null')
+	WHERE r.request_id = continue_request.request_id AND r.customer_id = found_request.customer_id
+	RETURNING r.version INTO new_version;
+	RETURN new_version;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.continue_request(bigint, text, jsonb, bigint) IS
+'Goes on with a request in whatever channel the customer is now: adds data to it, key by key (null takes a key away), and returns its new version. expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or channel, 22023 for data that are no JSON object.';
+
+CREATE FUNCTION omnichannel.complete_request(
+	request_id bigint,
+	disposition text,
+	data jsonb DEFAULT NULL,
+	expected_version bigint DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	found_request record;
+	found_disposition record;
+	new_version bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF jsonb_typeof(complete_request.data) <> 'object' THEN
+		RAISE EXCEPTION 'the data of a request are no JSON object'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
+	END IF;
+	SELECT r.customer_id, r.kind, r.state, r.closed_at, r.version INTO found_request FROM omnichannel.request AS r
+	WHERE r.request_id = complete_request.request_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'request % does not exist', coalesce(complete_request.request_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'open_requests(customer_id) lists those of a customer.';
+	END IF;
+	SELECT d.state, d.request_kind, d.active INTO found_disposition FROM omnichannel.disposition AS d
+	WHERE d.disposition = complete_request.disposition;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'disposition % does not exist', coalesce('"' || complete_request.disposition || '"', 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.disposition lists them; insert a row for a new one.';
+	END IF;
+	IF NOT found_disposition.active OR found_disposition.request_kind <> found_request.kind THEN
+		RAISE EXCEPTION 'disposition "%" is not for requests of kind "%"', complete_request.disposition, found_request.kind
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose an active one of this kind, or of all kinds, from omnichannel.disposition.';
+	END IF;
+	IF found_request.closed_at IS NOT NULL THEN
+		RAISE EXCEPTION 'request % is %', complete_request.request_id, found_request.state
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'It can be completed once.';
+	END IF;
+	IF found_request.version <> complete_request.expected_version THEN
+		RAISE EXCEPTION 'request % has version %, not %', complete_request.request_id, found_request.version, complete_request.expected_version
+			USING ERRCODE = 'serialization_failure', HINT = 'Somebody changed it meanwhile: read it again and repeat what you meant.';
+	END IF;
+	UPDATE omnichannel.request AS r
+	SET state = found_disposition.state, disposition = complete_request.disposition,
+		data = (r.data || coalesce(complete_request.data, '{}'))
+			- ARRAY(SELECT given.key FROM jsonb_each(complete_request.data) AS given WHERE given.value = 'null')
+	WHERE r.request_id = complete_request.request_id AND r.customer_id = found_request.customer_id
+	RETURNING r.version INTO new_version;
+	RETURN new_version;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.complete_request(bigint, text, jsonb, bigint) IS
+'Closes a request with what became of it, a disposition, which says whether it is done or cancelled; adds data to it, and returns its new version. An agent''s work on it is ended by release_request(). expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or disposition, 22023 for a disposition that is not for it.';
