@@ -775,7 +775,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	found_quote omnichannel.locked_quote;
+	found_quote record;
 	rules jsonb;
 BEGIN
 	PERFORM omnichannel.require_setup();

@@ -25,6 +25,7 @@ SELECT format('%s omnichannel.%I(%s)', CASE prokind WHEN 'p' THEN 'CALL' ELSE 'S
 			CASE
 				WHEN proname = 'log_contact' AND format_type(type, NULL) = 'bigint' THEN 'NULL'
 				WHEN proname = 'release_request' AND format_type(type, NULL) = 'text' THEN '''done'''
+				WHEN (SELECT typtype FROM pg_type WHERE oid = type) = 'c' THEN 'NULL'
 				WHEN format_type(type, NULL) = 'regclass' THEN '''pg_catalog.pg_class'''
 				WHEN format_type(type, NULL) = 'timestamp with time zone' THEN '''2026-03-02 09:00+01'''
 				WHEN format_type(type, NULL) = 'tstzrange' THEN '''[2026-03-02 09:00+01,2026-03-03 09:00+01)'''
