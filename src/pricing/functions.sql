@@ -694,6 +694,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM omnichannel.require_setup();
 	RETURN jsonb_build_object(
 		'price_list', (SELECT to_jsonb(list) - 'created_at' - 'name' FROM omnichannel.price_list AS list WHERE list.price_list = answer.price_list),
 		'prices', (SELECT coalesce(jsonb_agg(to_jsonb(dated) - 'created_at' ORDER BY dated.price_id), '[]') FROM omnichannel.price AS dated
