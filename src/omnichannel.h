@@ -64,7 +64,7 @@ extern void owner_switch_end(OwnerSwitch *owner);
 /*
  * core/plan.c: plans prepared once a backend.
  */
-#define KEPT_PLAN_ARGS 20
+#define KEPT_PLAN_ARGS 24
 
 typedef struct KeptPlan
 {

@@ -92,6 +92,23 @@ $$;
 COMMENT ON FUNCTION omnichannel.upgrade() IS
 'Migrates the tables and views to the version of the extension, all or nothing, and returns that version; does nothing where they have it. For the owner of the tables. Raises 55000 before setup() and where no upgrade leads from the one version to the other.';
 
+CREATE FUNCTION omnichannel.tick() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	done bigint := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- One line a room.
+	done := done + omnichannel.tick_sla();
+	done := done + omnichannel.tick_queues();
+	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.tick() IS
+'Does what only time makes due, in every room, and returns how many things it did; for pg_cron to call each minute, or more often. Several at the same time do each thing once. Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+
 CREATE FUNCTION omnichannel.access_rule(OUT relation text, OUT app text, OUT agent text, OUT supervisor text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -119,6 +136,8 @@ BEGIN ATOMIC
 		('queue_member', 'r', 'r', 'rawd'),
 		('routing_setting', 'r', 'r', 'rw'),
 		('segment', 'r', 'r', 'raw'),
+		('sla_policy', 'r', 'r', 'rawd'),
+		('sla_setting', 'r', 'r', 'rw'),
 		-- what happens: written by the functions that applications and agents call
 		('agent_state', 'raw', 'raw', 'raw'),
 		('assignment', 'rawd', 'rawd', 'rawd'),
@@ -148,6 +167,12 @@ BEGIN ATOMIC
 		('relationship', 'raw', 'raw', 'rawd'),
 		('request', 'raw', 'raw', 'raw'),
 		('segment_member', 'raw', 'r', 'rawd'),
+		('sla_clock', 'rawd', 'rawd', 'rawd'),
+		('sla_customer', 'raw', 'raw', 'raw'),
+		('sla_event', 'rw', 'rw', 'raw'),
+		('sla_moment', 'ra', 'ra', 'ra'),
+		('sla_stale', '', '', 'rawd'),
+		('sla_status', 'r', 'r', 'r'),
 		('waiting', 'rawd', 'rawd', 'rawd');
 END;
 COMMENT ON FUNCTION omnichannel.access_rule() IS

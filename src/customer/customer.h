@@ -40,6 +40,12 @@ extern void customer_match_many(CustomerLookup *lookups, int count);
 extern int64 customer_reserve(void);
 extern void customer_create_many(const int64 *ids, int count);
 pg_noreturn extern void customer_missing(int64 customer_id);
+
+/* Told of the roots of groups that have changed, in an SPI scope; set by a later room that keeps something by group. */
+typedef void (*CustomerListener)(const int64 *roots, int count);
+
+extern CustomerListener customer_listener;
+
 extern ArrayType *customer_group(int64 customer_id, MemoryContext context);
 
 #endif /* OMNICHANNEL_CUSTOMER_H */

@@ -238,6 +238,12 @@ $$;
 COMMENT ON FUNCTION omnichannel.set_customer(bigint, text, date, text, text) IS
 'Records a customer''s name, birth date, language (BCP 47) and the channel in which to be reached; NULL leaves what there is. Of merged customers it writes to the one that they were merged into, whose id it returns. To clear a column, UPDATE customer. Raises 23503 for an unknown customer or channel, 22023 for a bad name or language, 22008 for a birth date to come, 55000 for an erased customer and before setup().';
 
+CREATE FUNCTION omnichannel.customers_regrouped(roots bigint[]) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_customers_regrouped';
+COMMENT ON FUNCTION omnichannel.customers_regrouped(bigint[]) IS
+'Called by merge_customers() and unmerge_customers() with the customers whose groups have changed: their open service levels are reckoned anew from what is known of all in the group. Raises 22023 for NULL among them, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -302,6 +308,7 @@ BEGIN
 	-- The row of the kept one is written too: a transaction with an older snapshot that merges it must fail, not miss this.
 	UPDATE omnichannel.customer SET merged_into = CASE customer_id WHEN keep THEN NULL ELSE keep END
 	WHERE customer.customer_id IN (keep, duplicate) OR customer.merged_into = duplicate;
+	PERFORM omnichannel.customers_regrouped(ARRAY[keep]);
 	RETURN merge_id;
 END
 $$;
@@ -350,6 +357,7 @@ BEGIN
 	UPDATE omnichannel.customer
 	SET merged_into = CASE WHEN customer.customer_id NOT IN (root, undone.duplicate_id) THEN undone.duplicate_id END
 	WHERE customer.customer_id = root OR customer.customer_id IN (SELECT part.customer_id FROM part);
+	PERFORM omnichannel.customers_regrouped(ARRAY[root, undone.duplicate_id]);
 	RETURN undone.duplicate_id;
 END
 $$;

@@ -14,6 +14,9 @@
 #include "customer/customer.h"
 
 SQL_FUNCTION(omnichannel_customer_group);
+SQL_FUNCTION(omnichannel_customers_regrouped);
+
+CustomerListener customer_listener = NULL;
 
 static KeptPlan group_select = {
 	.sql = "SELECT array_agg(grouped.customer_id)"
@@ -69,4 +72,29 @@ omnichannel_customer_group(PG_FUNCTION_ARGS)
 	group = customer_group(PG_GETARG_INT64(0), context);
 	spi_scope_end(&scope);
 	PG_RETURN_ARRAYTYPE_P(group);
+}
+
+/* customers_regrouped(roots): returns nothing; tells the later room that cares of groups that were merged or parted. */
+Datum
+omnichannel_customers_regrouped(PG_FUNCTION_ARGS)
+{
+	Datum *elements;
+	int64 *roots;
+	int count;
+	SpiScope scope;
+
+	if (array_contains_nulls(PG_GETARG_ARRAYTYPE_P(0)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a customer must not be NULL"),
+						errhint("Name the customers that others were merged into, or that were parted.")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
+					  NULL, &count);
+	roots = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		roots[i] = DatumGetInt64(elements[i]);
+	omni_table("customer");
+	spi_scope_begin(&scope, false);
+	if (customer_listener != NULL)
+		customer_listener(roots, count);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
 }

@@ -49,6 +49,7 @@ request_open(const RequestOpening *opening)
 												  : REQUEST_NEW;
 	Datum values[12];
 	char nulls[12];
+	int64 request_id;
 	bool isnull;
 
 	if (opening->kind[0] == '\0' || strlen(opening->kind) > 63)
@@ -83,7 +84,9 @@ request_open(const RequestOpening *opening)
 
 	if (kept_plan_run(&request_insert, values, nulls, false, 0) != 1)
 		elog(ERROR, "a new request was not returned");
-	return DatumGetInt64(spi_datum(0, 1, &isnull));
+	request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	requests_changed(&request_id, 1);
+	return request_id;
 }
 
 /* Returns a text argument as a C string, NULL for NULL. */

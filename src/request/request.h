@@ -41,6 +41,15 @@ typedef struct RequestOpening
 	TimestampTz opened_at;
 } RequestOpening;
 
+/*
+ * Whoever writes requests calls requests_changed() afterwards, in the same SPI scope: a later room does what follows. A
+ * call too many does no harm.
+ */
+typedef void (*RequestListener)(const int64 *request_ids, int count);
+
+extern RequestListener request_listener;
+extern void requests_changed(const int64 *request_ids, int count);
+
 extern int64 request_open(const RequestOpening *opening);
 
 #endif /* OMNICHANNEL_REQUEST_H */

@@ -42,6 +42,16 @@ static const int successors[REQUEST_STATES] = {
 	[REQUEST_CANCELLED] = 0,
 };
 
+RequestListener request_listener = NULL;
+
+/* Tells the later room that cares of requests that were opened or changed. Needs an SPI scope. */
+void
+requests_changed(const int64 *request_ids, int count)
+{
+	if (request_listener != NULL)
+		request_listener(request_ids, count);
+}
+
 /* Returns the state's name. */
 const char *
 request_state_name(RequestState state)

@@ -1,0 +1,218 @@
+/*
+ * clock.h
+ *	  Moments, clocks and how the former move the latter. Within the room.
+ */
+#ifndef OMNICHANNEL_SLA_CLOCK_H
+#define OMNICHANNEL_SLA_CLOCK_H
+
+#include "sla/policy.h"
+
+/* Stands for a time that there is not. */
+#define NO_TIME DT_NOBEGIN
+
+/* At the same time they come in this order. */
+typedef enum MomentKind
+{
+	MOMENT_REQUEST,
+	MOMENT_INBOUND,
+	MOMENT_OUTBOUND
+} MomentKind;
+
+/* A row of sla_moment; ids of 0 and NULL pointers stand for what is not given. */
+typedef struct SlaMoment
+{
+	int64 customer_id;
+	int64 moment_id;
+	TimestampTz at;
+	MomentKind what;
+	int64 request_id;
+	int64 contact_id;
+	const char *channel;
+	const char *thread;
+	const char *outcome; /* of a contact; the rest is of a request */
+	const char *state;
+	const char *kind;
+	const char *queue;
+	int32 priority;
+	int64 version;
+} SlaMoment;
+
+/* A span of time, half-open; `to` is DT_NOEND while it lasts. */
+typedef struct SlaSpan
+{
+	TimestampTz from;
+	TimestampTz to;
+} SlaSpan;
+
+typedef enum SlaOutcome
+{
+	SLA_OPEN,
+	SLA_MET,
+	SLA_BREACHED,
+	SLA_CANCELLED
+} SlaOutcome;
+
+typedef struct SlaClock
+{
+	/* what the moments say */
+	SlaMetric metric;
+	int64 customer_id;
+	int64 request_id;
+	const char *channel;
+	const char *thread;
+	int64 moment_id;
+	TimestampTz started_at;
+	int pause_count;
+	SlaSpan *pauses;
+	TimestampTz stopped_at; /* NO_TIME while it runs */
+	bool cancelled;         /* stopped because its request was cancelled */
+
+	/* what the policies say */
+	const SlaPolicy *policy; /* NULL where the clock was stored with one that is gone */
+	SlaQuestion question;    /* that the policy answered */
+	const char *policy_code;
+	Interval target;
+	const char *calendar;
+
+	/* what follows; see sla_reckon() */
+	TimestampTz due_at; /* NO_TIME while it stands still, DT_NOEND where it never comes */
+	int64 time_left;    /* microseconds, while it stands still */
+	TimestampTz warn_at;
+	TimestampTz tell_at;
+	SlaOutcome outcome;
+	int64 elapsed; /* microseconds, once it is stopped */
+	int64 worked;  /* -1 where there is no calendar */
+
+	/* what is stored */
+	int64 clock_id; /* 0 for a new one */
+	TimestampTz warned_at;
+	TimestampTz breached_at;
+} SlaClock;
+
+/* Told by sla_reckon() of what used up the target: from, to, and how much in microseconds; days for whole days. */
+typedef struct SlaCollector
+{
+	void (*spell)(void *context, TimestampTz from, TimestampTz to, int64 amount, int64 days);
+	void *context;
+} SlaCollector;
+
+/* due.c */
+extern void sla_reckon(SlaClock *clock, TimestampTz now, const SlaCollector *collector);
+
+/* A request as the machine knows it. */
+typedef struct SlaRequest
+{
+	int64 request_id;
+	const SlaMoment *last;     /* what was said of it last, or NULL */
+	const SlaMoment *first;    /* its opening, or what the customer wrote before that */
+	bool wrote;                /* the customer has written in it */
+	bool answered_by_customer; /* an inbound contact ended the wait that the state still says */
+	SlaClock *resolution;
+} SlaRequest;
+
+/* The clocks of a customer, merged ones included, up to some moment. */
+typedef struct SlaMachine
+{
+	const SlaPolicies *policies;
+	SlaMemberships memberships;
+	int clock_count;
+	int clock_room;
+	SlaClock **clocks; /* in the order in which they started */
+	int running_count;
+	int running_room;
+	SlaClock **running; /* those that have not stopped */
+	int request_count;
+	int request_room;
+	SlaRequest *requests;
+	int thread_count;
+	int thread_room;
+	const char **threads; /* in which the customer has written */
+	bool partial;         /* what the customer wrote earlier is not here: ask */
+	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
+	void (*find_memberships)(struct SlaMachine *machine);
+	int64 root;
+} SlaMachine;
+
+/* machine.c */
+extern void sla_machine_init(SlaMachine *machine, const SlaPolicies *policies, int64 root);
+extern void sla_machine_add(SlaMachine *machine, SlaClock *clock);
+extern SlaRequest *sla_machine_request(SlaMachine *machine, int64 request_id);
+extern void sla_machine_apply(SlaMachine *machine, const SlaMoment *moment);
+extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *request,
+										const char *channel, TimestampTz at);
+extern int sla_moment_compare(const void *a, const void *b);
+extern bool sla_state_ends(const char *state);
+
+/* store.c: a customer with all that were merged into it, and what is to be reckoned of them */
+typedef struct SlaFamily
+{
+	int64 root;
+	bool late;        /* some of the new moments came before others that are known: reckon with all */
+	TimestampTz from; /* what had ended before stays as it is */
+	int moment_count;
+	int moment_room;
+	SlaMoment **moments; /* new ones, or all of them */
+	int clock_count;
+	int clock_room;
+	SlaClock **clocks; /* as they are stored */
+} SlaFamily;
+
+extern int64 sla_next_moment_id(void);
+extern void sla_family_add(SlaFamily *family, SlaMoment *moment);
+extern void sla_moments_write(SlaFamily *families, int count);
+extern void sla_families_hold(SlaFamily *families, int count);
+extern void sla_moments_read(SlaFamily *families, int count);
+extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only);
+extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
+extern void sla_requests_read(SlaMachine *machine, const int64 *request_ids, int count);
+extern void sla_memberships_read(SlaMachine *machine);
+extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
+
+#define SLA_CLOCK_COLUMNS                                                                                              \
+	"c.customer_id, c.clock_id, c.metric, c.policy, c.request_id, c.channel, c.thread, c.moment_id, c.started_at,"     \
+	" c.target, c.calendar, c.pauses, c.due_at, c.time_left, c.stopped_at, c.outcome, c.elapsed, c.worked, c.warn_at," \
+	" c.tell_at, c.warned_at, c.breached_at"
+#define SLA_CLOCK_NCOLUMNS 22
+
+/* array.c: columns of rows for statements over arrays */
+typedef struct SlaColumn
+{
+	Oid type;
+	int count;
+	int room;
+	Datum *values;
+	bool *nulls;
+} SlaColumn;
+
+extern void sla_column_add(SlaColumn *column, Datum value, bool isnull);
+extern void sla_column_add_text(SlaColumn *column, const char *value);
+extern void sla_column_add_id(SlaColumn *column, int64 value);
+extern void sla_column_add_time(SlaColumn *column, TimestampTz value);
+extern void sla_column_add_microseconds(SlaColumn *column, int64 value, bool isnull);
+extern Datum sla_column_array(const SlaColumn *column);
+
+/* write.c: clocks that were made, changed or are no more, written together */
+typedef struct SlaChanges
+{
+	TimestampTz now;
+	void (*report)(void *context, const SlaClock *before, const SlaClock *after); /* NULL for nobody */
+	void *context;
+	SlaColumn made[SLA_CLOCK_NCOLUMNS];
+	SlaColumn changed[SLA_CLOCK_NCOLUMNS];
+	SlaColumn dropped[2];
+	SlaColumn withdrawn[3];
+} SlaChanges;
+
+extern void sla_changes_begin(SlaChanges *changes, TimestampTz now);
+extern bool sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before);
+extern void sla_changes_drop(SlaChanges *changes, const SlaClock *before);
+extern void sla_changes_write(SlaChanges *changes);
+
+/* effect.c */
+extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
+extern SlaClock *sla_clock_copy(const SlaClock *clock);
+extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
+
+#endif /* OMNICHANNEL_SLA_CLOCK_H */

@@ -1,0 +1,562 @@
+/*
+ * effect.c
+ *	  What contacts, changes of requests and merges do to clocks.
+ *
+ * Moments are written first, which takes the locks of their customers. Where all of a customer's new moments come after
+ * those that are known, they move the open clocks on. Where one came late, where a request changed, or where customers
+ * were merged, the clocks are reckoned anew from all moments, and what differs from the stored ones is written. What had
+ * ended before the earliest new moment stays as it is: policies may have changed since.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "customer/customer.h"
+#include "request/request.h"
+#include "sla/clock.h"
+#include "sla/sla.h"
+
+static KeptPlan roots_select = {
+	.sql = "SELECT customer_id, coalesce(merged_into, customer_id) FROM omnichannel.customer"
+		   " WHERE customer_id = ANY ($1) ORDER BY customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan requests_select = {
+	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
+		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
+		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id)"
+		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
+		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
+		   " AND m.what = 'request' ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
+		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan due_select = {
+	.sql = "SELECT coalesce(min(due_at), 'infinity') FROM omnichannel.sla_clock"
+		   " WHERE request_id = $1 AND stopped_at IS NULL",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Registers what this room does when requests and groups of customers change. */
+void
+sla_init(void)
+{
+	customer_listener = sla_customers_changed;
+	request_listener = sla_requests_changed;
+}
+
+/* Makes a machine that reads what it lacks. */
+void
+sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root)
+{
+	sla_machine_init(machine, policies, root);
+	machine->find_memberships = sla_memberships_read;
+	machine->wrote_before = sla_wrote_before;
+}
+
+/* Returns a copy of a clock with pauses of its own. */
+SlaClock *
+sla_clock_copy(const SlaClock *clock)
+{
+	SlaClock *copy = palloc(sizeof(SlaClock));
+
+	*copy = *clock;
+	if (clock->pause_count > 0)
+	{
+		copy->pauses = palloc(sizeof(SlaSpan) * clock->pause_count);
+		memcpy(copy->pauses, clock->pauses, sizeof(SlaSpan) * clock->pause_count);
+	}
+	else
+		copy->pauses = NULL;
+	return copy;
+}
+
+/* Moves the family's open clocks on by its new moments. Needs an SPI scope. */
+static void
+advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
+{
+	SlaMachine machine;
+	int64 *request_ids = palloc(sizeof(int64) * family->moment_count);
+	int requests = 0;
+
+	sla_machine_begin(&machine, policies, family->root);
+	machine.partial = true;
+	for (int i = 0; i < family->clock_count; i++)
+		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
+	for (int i = 0; i < family->moment_count; i++)
+		if (family->moments[i]->request_id != 0 && family->moments[i]->what != MOMENT_REQUEST)
+			request_ids[requests++] = family->moments[i]->request_id;
+	if (requests > 0)
+		sla_requests_read(&machine, request_ids, requests);
+
+	for (int i = 0; i < family->moment_count; i++)
+		sla_machine_apply(&machine, family->moments[i]);
+	for (int i = 0; i < machine.clock_count; i++)
+	{
+		SlaClock *clock = machine.clocks[i];
+		const SlaClock *before = i < family->clock_count ? family->clocks[i] : NULL;
+
+		/* Most clocks are not concerned. */
+		if (before != NULL && before->stopped_at == clock->stopped_at && before->pause_count == clock->pause_count &&
+			(clock->pause_count == 0 ||
+			 before->pauses[clock->pause_count - 1].to == clock->pauses[clock->pause_count - 1].to))
+			continue;
+		sla_reckon(clock, changes->now, NULL);
+		(void) sla_changes_put(changes, clock, before);
+	}
+}
+
+/* Orders clocks by the moment that started them, and metric. For qsort of pointers. */
+static int
+compare_starts(const void *a, const void *b)
+{
+	const SlaClock *left = *(SlaClock *const *) a;
+	const SlaClock *right = *(SlaClock *const *) b;
+
+	if (left->moment_id != right->moment_id)
+		return left->moment_id < right->moment_id ? -1 : 1;
+	return (int) left->metric - (int) right->metric;
+}
+
+/* Returns whether two clocks may be the same promise, of which a late contact moved the start. */
+static bool
+same_promise(const SlaClock *left, const SlaClock *right)
+{
+	if (left->metric != right->metric)
+		return false;
+	if (left->metric == SLA_CALLBACK)
+		return true;
+	if (left->request_id != 0 || right->request_id != 0)
+		return left->request_id == right->request_id;
+	if (left->thread != NULL || right->thread != NULL)
+		return left->thread != NULL && right->thread != NULL && strcmp(left->thread, right->thread) == 0;
+	return strcmp(left->channel, right->channel) == 0;
+}
+
+/* Returns whether what had ended before the family's earliest new moment leaves this clock open to change. */
+static bool
+is_open_to_change(const SlaFamily *family, const SlaClock *clock)
+{
+	return clock->stopped_at == NO_TIME || clock->stopped_at >= family->from;
+}
+
+/* Gives a clock that was reckoned anew what is stored of it. */
+static void
+take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
+{
+	bool same = clock->stopped_at == before->stopped_at && clock->started_at == before->started_at &&
+				clock->pause_count == before->pause_count;
+
+	for (int i = 0; same && i < clock->pause_count; i++)
+		same = clock->pauses[i].from == before->pauses[i].from && clock->pauses[i].to == before->pauses[i].to;
+	/* What has ended keeps the policy that it ended under. */
+	if (same && clock->stopped_at != NO_TIME)
+		return;
+	clock->clock_id = before->clock_id;
+	clock->customer_id = before->customer_id;
+	clock->warned_at = before->warned_at;
+	clock->breached_at = before->breached_at;
+	sla_reckon(clock, changes->now, NULL);
+	(void) sla_changes_put(changes, clock, before);
+}
+
+/*
+ * sla_family_reckon feeds a machine, new to the family, with all of its moments, and gathers what differs from the
+ * stored clocks.
+ */
+void
+sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
+{
+	SlaClock **reckoned;
+	bool *matched;
+	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
+	int count;
+
+	for (int i = 0; i < family->moment_count; i++)
+		sla_machine_apply(machine, family->moments[i]);
+
+	count = machine->clock_count;
+	reckoned = palloc(sizeof(SlaClock *) * Max(count, 1));
+	matched = palloc0(sizeof(bool) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		reckoned[i] = machine->clocks[i];
+	qsort(reckoned, count, sizeof(SlaClock *), compare_starts);
+
+	/* Those that the same moment started. */
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		SlaClock **found =
+			bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), compare_starts);
+
+		if (found == NULL)
+			continue;
+		matched[found - reckoned] = kept[i] = true;
+		if (is_open_to_change(family, *found) || is_open_to_change(family, family->clocks[i]))
+			take_over(*found, family->clocks[i], changes);
+	}
+	/* Those whose start a late moment moved. */
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		if (kept[i] || !is_open_to_change(family, family->clocks[i]))
+			continue;
+		for (int j = 0; j < count && !kept[i]; j++)
+			if (!matched[j] && is_open_to_change(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
+			{
+				matched[j] = kept[i] = true;
+				take_over(reckoned[j], family->clocks[i], changes);
+			}
+		if (!kept[i])
+			sla_changes_drop(changes, family->clocks[i]);
+	}
+	for (int j = 0; j < count; j++)
+		if (!matched[j] && is_open_to_change(family, reckoned[j]))
+		{
+			sla_reckon(reckoned[j], changes->now, NULL);
+			(void) sla_changes_put(changes, reckoned[j], NULL);
+		}
+}
+
+/* Reckons families anew, from all that is stored of them. They are sorted by root. Needs an SPI scope. */
+void
+sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	if (count == 0)
+		return;
+	sla_moments_read(families, count);
+	sla_clocks_read(policies, families, count, false);
+	for (int i = 0; i < count; i++)
+	{
+		SlaMachine machine;
+
+		sla_machine_begin(&machine, policies, families[i].root);
+		sla_family_reckon(&families[i], &machine, changes);
+	}
+}
+
+/* A new moment, before it has found its family. */
+typedef struct NewMoment
+{
+	int64 root;
+	bool anew; /* it does more than move open clocks on */
+	SlaMoment moment;
+} NewMoment;
+
+/* Orders new moments by family, then as sla_moment_compare() does. For qsort of pointers. */
+static int
+compare_new(const void *a, const void *b)
+{
+	const NewMoment *left = *(NewMoment *const *) a;
+	const NewMoment *right = *(NewMoment *const *) b;
+	const SlaMoment *left_moment = &left->moment;
+	const SlaMoment *right_moment = &right->moment;
+
+	if (left->root != right->root)
+		return left->root < right->root ? -1 : 1;
+	return sla_moment_compare(&left_moment, &right_moment);
+}
+
+/* Orders new moments by the customer of whom they were logged. For qsort of pointers. */
+static int
+compare_customers(const void *a, const void *b)
+{
+	int64 left = (*(NewMoment *const *) a)->moment.customer_id;
+	int64 right = (*(NewMoment *const *) b)->moment.customer_id;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Sets whose family new moments belong to. Needs an SPI scope. */
+static void
+find_roots(NewMoment **moments, int count)
+{
+	SlaColumn ids = {.type = INT8OID};
+	Datum values[1];
+	uint64 rows;
+	uint64 row = 0;
+
+	if (count == 0)
+		return;
+	qsort(moments, count, sizeof(NewMoment *), compare_customers);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || moments[i]->moment.customer_id != moments[i - 1]->moment.customer_id)
+			sla_column_add_id(&ids, moments[i]->moment.customer_id);
+	values[0] = sla_column_array(&ids);
+	rows = kept_plan_run(&roots_select, values, NULL, false, 0);
+	for (int i = 0; i < count; i++)
+	{
+		int64 customer_id = moments[i]->moment.customer_id;
+		bool isnull;
+
+		while (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) < customer_id)
+			row++;
+		if (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) == customer_id)
+			moments[i]->root = DatumGetInt64(spi_datum(row, 2, &isnull));
+		else
+			moments[i]->root = customer_id;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Writes moments and what they do. Needs an SPI scope. */
+static void
+take_moments(NewMoment **moments, int count, const SlaPolicies *policies)
+{
+	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
+	SlaFamily *anew;
+	SlaFamily *prompt;
+	SlaChanges changes = {0};
+	int family_count = 0;
+	int anew_count = 0;
+	int prompt_count = 0;
+
+	if (count == 0)
+		return;
+	qsort(moments, count, sizeof(NewMoment *), compare_new);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || moments[i]->root != moments[i - 1]->root)
+			families[family_count++].root = moments[i]->root;
+		sla_family_add(&families[family_count - 1], &moments[i]->moment);
+		if (moments[i]->anew)
+			families[family_count - 1].late = true;
+	}
+	sla_moments_write(families, family_count);
+
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	anew = palloc(sizeof(SlaFamily) * family_count);
+	prompt = palloc(sizeof(SlaFamily) * family_count);
+	for (int i = 0; i < family_count; i++)
+		if (families[i].late)
+			anew[anew_count++] = families[i];
+		else
+			prompt[prompt_count++] = families[i];
+	if (prompt_count > 0)
+		sla_clocks_read(policies, prompt, prompt_count, true);
+	for (int i = 0; i < prompt_count; i++)
+		advance(&prompt[i], policies, &changes);
+	sla_families_reckon(anew, anew_count, policies, &changes);
+	sla_changes_write(&changes);
+}
+
+/*
+ * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
+ *
+ * Needs an SPI scope that may write the tables of this room. Locks the customers' rows of sla_customer.
+ */
+void
+sla_contacts_logged(const SlaContact *contacts, int count)
+{
+	const SlaPolicies *policies = sla_policies();
+	NewMoment *rows;
+	NewMoment **moments;
+	int taken = 0;
+
+	if (policies->count == 0)
+		return;
+	rows = palloc0(sizeof(NewMoment) * count);
+	moments = palloc(sizeof(NewMoment *) * count);
+	for (int i = 0; i < count; i++)
+	{
+		const SlaContact *contact = &contacts[i];
+		SlaMoment *moment = &rows[taken].moment;
+
+		if (strcmp(contact->direction, "internal") == 0 ||
+			(contact->request_id == 0 && contact->thread == NULL && !sla_channel_counts(policies, contact->channel)))
+			continue;
+		moment->customer_id = contact->customer_id;
+		moment->moment_id = sla_next_moment_id();
+		moment->at = contact->occurred_at;
+		moment->what = strcmp(contact->direction, "inbound") == 0 ? MOMENT_INBOUND : MOMENT_OUTBOUND;
+		moment->request_id = contact->request_id;
+		moment->contact_id = contact->contact_id;
+		moment->channel = contact->channel;
+		moment->thread = contact->thread;
+		moment->outcome = contact->outcome;
+		moments[taken] = &rows[taken];
+		taken++;
+	}
+	find_roots(moments, taken);
+	take_moments(moments, taken, policies);
+}
+
+/* Returns what a state means for clocks. */
+static const char *
+state_class(const char *state)
+{
+	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
+}
+
+static bool
+differ(const char *left, const char *right)
+{
+	return left == NULL || right == NULL ? left != right : strcmp(left, right) != 0;
+}
+
+/* Returns a time of a row that is not NULL. */
+static TimestampTz
+time_of(uint64 row, int column)
+{
+	bool isnull;
+
+	return DatumGetTimestampTz(spi_datum(row, column, &isnull));
+}
+
+/* Turns a row of requests_select into the moments that tell what is new in it; returns how many, up to two. */
+static int
+request_moments(uint64 row, NewMoment *moments)
+{
+	SlaMoment *moment = &moments[0].moment;
+	char *known_state = spi_text(row, 12, CurrentMemoryContext);
+	TimestampTz since = time_of(row, 11);
+	bool isnull;
+	bool changed;
+
+	memset(moments, 0, sizeof(NewMoment) * 2);
+	moments[0].root = DatumGetInt64(spi_datum(row, 3, &isnull));
+	moment->what = MOMENT_REQUEST;
+	moment->request_id = DatumGetInt64(spi_datum(row, 1, &isnull));
+	moment->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+	moment->state = spi_text(row, 4, CurrentMemoryContext);
+	moment->kind = spi_text(row, 5, CurrentMemoryContext);
+	moment->queue = spi_text(row, 6, CurrentMemoryContext);
+	moment->channel = spi_text(row, 7, CurrentMemoryContext);
+	moment->priority = DatumGetInt32(spi_datum(row, 8, &isnull));
+	moment->version = DatumGetInt64(spi_datum(row, 9, &isnull));
+
+	/* A state without a time of its own began just now, after all that this transaction has logged before. */
+	if (since == GetCurrentTransactionStartTimestamp())
+		since = GetCurrentTimestamp();
+
+	if (known_state == NULL)
+	{
+		TimestampTz opened_at = time_of(row, 10);
+
+		moment->at = opened_at;
+		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
+		if (strcmp(state_class(moment->state), "new") == 0)
+			return 1;
+		moments[1] = moments[0];
+		moments[0].moment.state = "new";
+		moments[0].moment.version = 0;
+		moments[1].moment.at = Max(since, opened_at);
+		moments[1].anew = true;
+		return 2;
+	}
+
+	changed = strcmp(state_class(moment->state), state_class(known_state)) != 0;
+	if (!changed && !differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) &&
+		!differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) &&
+		moment->priority == DatumGetInt32(spi_datum(row, 15, &isnull)))
+		return 0;
+	moment->at = Max(changed ? since : GetCurrentTimestamp(), time_of(row, 16));
+	moments[0].anew = true;
+	return 1;
+}
+
+/*
+ * sla_requests_changed starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
+ *
+ * It compares them with what it saw last, so that a call too many does nothing. Needs an SPI scope that may write the
+ * tables of this room.
+ */
+void
+sla_requests_changed(const int64 *request_ids, int count)
+{
+	const SlaPolicies *policies = sla_policies();
+	SlaColumn ids = {.type = INT8OID};
+	Datum values[1];
+	NewMoment *rows;
+	NewMoment **moments;
+	uint64 found;
+	int taken = 0;
+
+	if (policies->count == 0 || count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&ids, request_ids[i]);
+	values[0] = sla_column_array(&ids);
+	found = kept_plan_run(&requests_select, values, NULL, false, 0);
+	rows = palloc(sizeof(NewMoment) * 2 * Max(found, 1));
+	moments = palloc(sizeof(NewMoment *) * 2 * Max(found, 1));
+	for (uint64 i = 0; i < found; i++)
+	{
+		int made = request_moments(i, &rows[taken]);
+
+		for (int j = 0; j < made; j++, taken++)
+			moments[taken] = &rows[taken];
+	}
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < taken; i++)
+		rows[i].moment.moment_id = sla_next_moment_id();
+	take_moments(moments, taken, policies);
+}
+
+/* Orders ids. For qsort. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * sla_customers_reckon gathers what differs from the stored open clocks of customers when reckoned anew, and writes it.
+ *
+ * Takes the customers' locks. Needs an SPI scope that may write the tables of this room.
+ */
+void
+sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
+	int64 *sorted = palloc(sizeof(int64) * Max(count, 1));
+	int family_count = 0;
+
+	if (count == 0)
+		return;
+	memcpy(sorted, roots, sizeof(int64) * count);
+	qsort(sorted, count, sizeof(int64), compare_ids);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || sorted[i] != sorted[i - 1])
+		{
+			families[family_count].from = DT_NOEND;
+			families[family_count++].root = sorted[i];
+		}
+	sla_families_hold(families, family_count);
+	sla_families_reckon(families, family_count, policies, changes);
+	sla_changes_write(changes);
+}
+
+/*
+ * sla_customers_changed makes the open clocks of customers what their moments say: of those that others were merged
+ * into, and of those that were taken apart again, each of them. Needs an SPI scope that may write this room's tables.
+ */
+void
+sla_customers_changed(const int64 *roots, int count)
+{
+	SlaChanges changes = {0};
+
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_customers_reckon(roots, count, sla_policies(), &changes);
+}
+
+/* Returns when the first open clock of a request is due, infinity where none is. Needs an SPI scope. */
+TimestampTz
+sla_request_due(int64 request_id)
+{
+	Datum values[1] = {Int64GetDatum(request_id)};
+
+	(void) kept_plan_run(&due_select, values, NULL, false, 1);
+	return time_of(0, 1);
+}

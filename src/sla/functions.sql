@@ -1,0 +1,89 @@
+CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO omnichannel.sla_stale (relation) VALUES (TG_TABLE_NAME);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
+'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet; the next tick() makes them.';
+
+CREATE FUNCTION omnichannel.recompute_sla(
+	request_id bigint DEFAULT NULL,
+	OUT clock_id bigint,
+	OUT customer_id bigint,
+	OUT of_request bigint,
+	OUT metric text,
+	OUT policy_before text,
+	OUT policy text,
+	OUT due_before timestamptz,
+	OUT due_at timestamptz
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
+COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
+'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new (with it clock_id), policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. request_id: only the clocks of that request''s customer, and what a plain UPDATE has changed in the request; NULL: all. Raises 23503 for an unknown request, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	moment timestamptz := coalesce(tick_sla.at, now());
+	notify_channel text;
+	notice text;
+	done bigint := 0;
+	told bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+
+	-- Whoever holds a row makes the clocks follow for it; recompute_sla() deletes it.
+	PERFORM FROM omnichannel.sla_stale AS stale ORDER BY stale.stale_id FOR UPDATE SKIP LOCKED;
+	IF FOUND THEN
+		SELECT count(*) INTO done FROM omnichannel.recompute_sla();
+	END IF;
+
+	SELECT setting.notify_channel INTO notify_channel FROM omnichannel.sla_setting AS setting;
+	LOOP
+		told := 0;
+		FOR notice IN
+			WITH due AS MATERIALIZED (
+				SELECT clock.customer_id, clock.clock_id, clock.tell_at < moment AS breached
+				FROM omnichannel.sla_clock AS clock
+				WHERE clock.notice_at < moment
+				ORDER BY clock.notice_at
+				LIMIT 1000
+				FOR NO KEY UPDATE SKIP LOCKED
+			), noted AS (
+				UPDATE omnichannel.sla_clock AS clock
+				SET warned_at = CASE WHEN due.breached THEN clock.warned_at ELSE moment END,
+					breached_at = CASE WHEN due.breached THEN moment END,
+					outcome = CASE WHEN due.breached THEN 'breached' ELSE clock.outcome END
+				FROM due
+				WHERE clock.customer_id = due.customer_id AND clock.clock_id = due.clock_id
+				RETURNING clock.*, due.breached
+			)
+			INSERT INTO omnichannel.sla_event AS event
+				(customer_id, clock_id, event, metric, policy, request_id, due_at, told_at)
+			SELECT noted.customer_id, noted.clock_id, CASE WHEN noted.breached THEN 'breach' ELSE 'warning' END,
+				noted.metric, noted.policy, noted.request_id, noted.due_at, moment
+			FROM noted
+			RETURNING CASE WHEN notify_channel IS NOT NULL THEN json_build_object('event', event.event,
+				'clock_id', event.clock_id, 'customer_id', event.customer_id, 'request_id', event.request_id,
+				'metric', event.metric, 'policy', event.policy, 'due_at', event.due_at)::text END
+		LOOP
+			told := told + 1;
+			IF notice IS NOT NULL THEN
+				PERFORM pg_notify(notify_channel, notice);
+			END IF;
+		END LOOP;
+		done := done + told;
+		EXIT WHEN told < 1000;
+	END LOOP;
+	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 55000 before setup().';

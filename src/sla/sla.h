@@ -1,0 +1,31 @@
+/*
+ * sla.h
+ *	  What the room sla offers to the rooms after it.
+ */
+#ifndef OMNICHANNEL_SLA_H
+#define OMNICHANNEL_SLA_H
+
+#include "datatype/timestamp.h"
+
+/* A contact that was logged live; ids of 0 and NULL pointers stand for what is not given. */
+typedef struct SlaContact
+{
+	int64 customer_id; /* of whom it is logged */
+	int64 contact_id;
+	int64 request_id;
+	TimestampTz occurred_at;
+	const char *channel;
+	const char *direction;
+	const char *outcome;
+	const char *thread;
+} SlaContact;
+
+/* effect.c: all need an SPI scope */
+extern void sla_contacts_logged(const SlaContact *contacts, int count);
+extern void sla_requests_changed(const int64 *request_ids, int count);
+extern void sla_customers_changed(const int64 *roots, int count);
+extern TimestampTz sla_request_due(int64 request_id);
+
+extern void sla_init(void);
+
+#endif /* OMNICHANNEL_SLA_H */

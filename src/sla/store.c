@@ -1,0 +1,446 @@
+/*
+ * store.c
+ *	  Moments written and read, and clocks as they are stored.
+ *
+ * Moments of a customer are written under a lock on its row of sla_customer, which is taken by an update: at READ
+ * COMMITTED the statements after it see all that others wrote under it, and above it the update itself fails with 40001
+ * where they could not.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+
+#define MOMENT_COLUMNS                                                                                                 \
+	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue, priority," \
+	" version"
+#define MOMENT_NCOLUMNS 14
+
+/* A customer with all that were merged into it. */
+#define FAMILY                                                                                                         \
+	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \
+	" SELECT k.merged_into, k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = ANY ($1))"
+
+static KeptPlan moments_write = {
+	.sql = "WITH written AS (INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
+		   " unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
+		   " INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		   " SELECT u.*, false FROM unnest($1, $2, $3, $4, $5) AS u"
+		   " ON CONFLICT (customer_id) DO UPDATE SET"
+		   " late = (excluded.next_at, excluded.next_rank) <= (h.last_at, h.last_rank),"
+		   " next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
+		   " last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
+		   " THEN excluded.last_rank ELSE h.last_rank END"
+		   " RETURNING customer_id, late",
+	.nargs = 19,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
+				 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
+};
+
+static KeptPlan families_hold = {
+	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		   " SELECT f.root, coalesce(max(m.last_at), '-infinity'), 0, coalesce(max(m.last_at), '-infinity'), 9, false"
+		   " FROM " FAMILY " AS f LEFT JOIN omnichannel.sla_customer AS m ON m.customer_id = f.customer_id"
+		   " GROUP BY f.root ORDER BY f.root"
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan moments_read = {
+	.sql = "SELECT f.root, m.* FROM " FAMILY " AS f CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
+		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id) AS m ORDER BY f.root",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan requests_read = {
+	.sql = "SELECT m.* FROM unnest($1) AS r CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
+		   " FROM omnichannel.sla_moment AS m WHERE m.request_id = r AND m.what = 'request'"
+		   " ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan open_clocks_read = {
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
+		   " ON c.customer_id = f.customer_id AND c.stopped_at IS NULL ORDER BY f.root, c.customer_id, c.clock_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan clocks_read = {
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
+		   " ON c.customer_id = f.customer_id ORDER BY f.root, c.customer_id, c.clock_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan memberships_read = {
+	.sql = "SELECT s.segment, coalesce(lower(s.valid), '-infinity'), coalesce(upper(s.valid), 'infinity') FROM " FAMILY
+		   " AS f JOIN omnichannel.segment_member AS s ON s.customer_id = f.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan wrote_before = {
+	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = $2"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)"
+		   " OR EXISTS (SELECT FROM " FAMILY " AS f JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id"
+		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
+	.nargs = 4,
+	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+};
+
+static const char *const moment_names[] = {"request", "inbound", "outbound"};
+static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
+
+/* Returns a number for a new moment. */
+int64
+sla_next_moment_id(void)
+{
+	return nextval_internal(omni_table("sla_moment_moment_id_seq"), true);
+}
+
+/* Gives a family a moment. */
+void
+sla_family_add(SlaFamily *family, SlaMoment *moment)
+{
+	if (family->moment_count == family->moment_room)
+	{
+		family->moment_room = Max(4, family->moment_room * 2);
+		family->moments = family->moments == NULL
+							  ? palloc(sizeof(SlaMoment *) * family->moment_room)
+							  : repalloc(family->moments, sizeof(SlaMoment *) * family->moment_room);
+	}
+	family->moments[family->moment_count++] = moment;
+}
+
+/* Returns the family of a root; families are sorted by it. */
+static SlaFamily *
+find_family(SlaFamily *families, int count, int64 root)
+{
+	int low = 0;
+	int high = count - 1;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (families[middle].root < root)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (count == 0 || families[low].root != root)
+		elog(ERROR, "customer " INT64_FORMAT " was not asked for", root);
+	return &families[low];
+}
+
+/* Returns an array of the families' roots. */
+static Datum
+roots_array(const SlaFamily *families, int count)
+{
+	SlaColumn roots = {.type = INT8OID};
+
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&roots, families[i].root);
+	return sla_column_array(&roots);
+}
+
+/* Adds a moment's values to the columns of MOMENT_COLUMNS. */
+static void
+add_moment(SlaColumn *columns, const SlaMoment *moment)
+{
+	bool contact = moment->what != MOMENT_REQUEST;
+
+	sla_column_add_id(&columns[0], moment->customer_id);
+	sla_column_add(&columns[1], TimestampTzGetDatum(moment->at), false);
+	sla_column_add_id(&columns[2], moment->moment_id);
+	sla_column_add_text(&columns[3], moment_names[moment->what]);
+	sla_column_add_id(&columns[4], moment->request_id);
+	sla_column_add_id(&columns[5], moment->contact_id);
+	sla_column_add_text(&columns[6], moment->channel);
+	sla_column_add_text(&columns[7], moment->thread);
+	sla_column_add_text(&columns[8], moment->outcome);
+	sla_column_add_text(&columns[9], moment->state);
+	sla_column_add_text(&columns[10], moment->kind);
+	sla_column_add_text(&columns[11], moment->queue);
+	sla_column_add(&columns[12], Int32GetDatum(moment->priority), contact);
+	sla_column_add(&columns[13], Int64GetDatum(moment->version), contact);
+}
+
+/*
+ * sla_moments_write writes the families' new moments, which are sorted, takes the families' locks, and sets late and
+ * from. The families are sorted by root. Needs an SPI scope.
+ */
+void
+sla_moments_write(SlaFamily *families, int count)
+{
+	SlaColumn columns[5 + MOMENT_NCOLUMNS] = {0};
+	Datum values[5 + MOMENT_NCOLUMNS];
+	uint64 held;
+
+	for (int i = 0; i < 5 + MOMENT_NCOLUMNS; i++)
+		columns[i].type = get_element_type(moments_write.argtypes[i]);
+	for (int i = 0; i < count; i++)
+	{
+		const SlaMoment *first = families[i].moments[0];
+		const SlaMoment *last = families[i].moments[families[i].moment_count - 1];
+
+		families[i].from = first->at;
+		sla_column_add_id(&columns[0], families[i].root);
+		sla_column_add(&columns[1], TimestampTzGetDatum(first->at), false);
+		sla_column_add(&columns[2], Int16GetDatum((int16) first->what), false);
+		sla_column_add(&columns[3], TimestampTzGetDatum(last->at), false);
+		sla_column_add(&columns[4], Int16GetDatum((int16) last->what), false);
+		for (int j = 0; j < families[i].moment_count; j++)
+			add_moment(&columns[5], families[i].moments[j]);
+	}
+	for (int i = 0; i < 5 + MOMENT_NCOLUMNS; i++)
+		values[i] = sla_column_array(&columns[i]);
+
+	held = kept_plan_run(&moments_write, values, NULL, false, 0);
+	for (uint64 i = 0; i < held; i++)
+	{
+		bool isnull;
+
+		if (DatumGetBool(spi_datum(i, 2, &isnull)))
+			find_family(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
+	}
+}
+
+/* Takes the families' locks, and makes sure that moments of merged customers count as known. Needs an SPI scope. */
+void
+sla_families_hold(SlaFamily *families, int count)
+{
+	Datum values[1] = {roots_array(families, count)};
+
+	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
+}
+
+/* Returns an id of a row, 0 for NULL. */
+static int64
+row_id(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* Returns a time of a row, NO_TIME for NULL. */
+static TimestampTz
+row_time(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+
+	return isnull ? NO_TIME : DatumGetTimestampTz(value);
+}
+
+/* Returns an interval of a row in microseconds, -1 for NULL. */
+static int64
+row_microseconds(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+
+	return isnull ? -1 : DatumGetIntervalP(value)->time;
+}
+
+/* Returns a moment of a row with MOMENT_COLUMNS from a column on, in the current context. */
+static SlaMoment *
+moment_from_row(uint64 row, int column)
+{
+	SlaMoment *moment = palloc0(sizeof(SlaMoment));
+	const char *what = spi_text(row, column + 3, CurrentMemoryContext);
+	bool isnull;
+	Datum priority;
+
+	moment->customer_id = row_id(row, column);
+	moment->at = row_time(row, column + 1);
+	moment->moment_id = row_id(row, column + 2);
+	moment->what = what[0] == 'r' ? MOMENT_REQUEST : what[0] == 'i' ? MOMENT_INBOUND : MOMENT_OUTBOUND;
+	moment->request_id = row_id(row, column + 4);
+	moment->contact_id = row_id(row, column + 5);
+	moment->channel = spi_text(row, column + 6, CurrentMemoryContext);
+	moment->thread = spi_text(row, column + 7, CurrentMemoryContext);
+	moment->outcome = spi_text(row, column + 8, CurrentMemoryContext);
+	moment->state = spi_text(row, column + 9, CurrentMemoryContext);
+	moment->kind = spi_text(row, column + 10, CurrentMemoryContext);
+	moment->queue = spi_text(row, column + 11, CurrentMemoryContext);
+	priority = spi_datum(row, column + 12, &isnull);
+	moment->priority = isnull ? 0 : DatumGetInt32(priority);
+	moment->version = row_id(row, column + 13);
+	return moment;
+}
+
+/* Reads all moments of the families into them, sorted, in place of those that they had. Needs an SPI scope. */
+void
+sla_moments_read(SlaFamily *families, int count)
+{
+	Datum values[1] = {roots_array(families, count)};
+	uint64 rows = kept_plan_run(&moments_read, values, NULL, false, 0);
+
+	for (int i = 0; i < count; i++)
+		families[i].moment_count = 0;
+	for (uint64 i = 0; i < rows; i++)
+		sla_family_add(find_family(families, count, row_id(i, 1)), moment_from_row(i, 2));
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < count; i++)
+		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
+}
+
+/* Reads pauses from a multirange. */
+static void
+read_pauses(SlaClock *clock, Datum value)
+{
+	MultirangeType *pauses = DatumGetMultirangeTypeP(value);
+	TypeCacheEntry *type;
+	RangeType **ranges;
+
+	if (MultirangeIsEmpty(pauses))
+		return;
+	type = lookup_type_cache(MultirangeTypeGetOid(pauses), TYPECACHE_MULTIRANGE_INFO)->rngtype;
+	multirange_deserialize(type, pauses, &clock->pause_count, &ranges);
+	clock->pauses = palloc(sizeof(SlaSpan) * clock->pause_count);
+	for (int i = 0; i < clock->pause_count; i++)
+	{
+		RangeBound lower;
+		RangeBound upper;
+		bool empty;
+
+		range_deserialize(type, ranges[i], &lower, &upper, &empty);
+		clock->pauses[i].from = DatumGetTimestampTz(lower.val);
+		clock->pauses[i].to = upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val);
+	}
+}
+
+/* Returns a clock of a row with SLA_CLOCK_COLUMNS from a column on, in the current context. */
+SlaClock *
+sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
+{
+	SlaClock *clock = palloc0(sizeof(SlaClock));
+	char *outcome;
+	bool isnull;
+
+	clock->customer_id = row_id(row, column);
+	clock->clock_id = row_id(row, column + 1);
+	clock->metric = sla_metric_parse(spi_text(row, column + 2, CurrentMemoryContext));
+	clock->policy_code = spi_text(row, column + 3, CurrentMemoryContext);
+	clock->request_id = row_id(row, column + 4);
+	clock->channel = spi_text(row, column + 5, CurrentMemoryContext);
+	clock->thread = spi_text(row, column + 6, CurrentMemoryContext);
+	clock->moment_id = row_id(row, column + 7);
+	clock->started_at = row_time(row, column + 8);
+	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
+	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
+	read_pauses(clock, spi_datum(row, column + 11, &isnull));
+	clock->due_at = row_time(row, column + 12);
+	clock->time_left = Max(row_microseconds(row, column + 13), 0);
+	clock->stopped_at = row_time(row, column + 14);
+	outcome = spi_text(row, column + 15, CurrentMemoryContext);
+	for (int i = SLA_MET; outcome != NULL && i <= SLA_CANCELLED; i++)
+		if (strcmp(outcome, outcome_names[i]) == 0)
+			clock->outcome = (SlaOutcome) i;
+	clock->cancelled = clock->outcome == SLA_CANCELLED;
+	clock->elapsed = Max(row_microseconds(row, column + 16), 0);
+	clock->worked = row_microseconds(row, column + 17);
+	clock->warn_at = row_time(row, column + 18);
+	clock->tell_at = row_time(row, column + 19);
+	clock->warned_at = row_time(row, column + 20);
+	clock->breached_at = row_time(row, column + 21);
+	clock->policy = sla_policy_find(policies, clock->policy_code, clock->metric);
+	return clock;
+}
+
+/* Reads the families' stored clocks into them, in the order in which all lock them. Needs an SPI scope. */
+void
+sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only)
+{
+	Datum values[1] = {roots_array(families, count)};
+	uint64 rows = kept_plan_run(open_only ? &open_clocks_read : &clocks_read, values, NULL, false, 0);
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		SlaFamily *family = find_family(families, count, row_id(i, 1));
+
+		if (family->clock_count == family->clock_room)
+		{
+			family->clock_room = Max(4, family->clock_room * 2);
+			family->clocks = family->clocks == NULL
+								 ? palloc(sizeof(SlaClock *) * family->clock_room)
+								 : repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
+		}
+		family->clocks[family->clock_count++] = sla_clock_from_row(policies, i, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Tells the machine what was said last of these requests. Needs an SPI scope. */
+void
+sla_requests_read(SlaMachine *machine, const int64 *request_ids, int count)
+{
+	SlaColumn ids = {.type = INT8OID};
+	Datum values[1];
+	uint64 rows;
+
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&ids, request_ids[i]);
+	values[0] = sla_column_array(&ids);
+	rows = kept_plan_run(&requests_read, values, NULL, false, 0);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		SlaMoment *moment = moment_from_row(i, 1);
+
+		sla_machine_request(machine, moment->request_id)->last = moment;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Reads the segments of the machine's customer. Needs an SPI scope. */
+void
+sla_memberships_read(SlaMachine *machine)
+{
+	SlaFamily family = {.root = machine->root};
+	Datum values[1] = {roots_array(&family, 1)};
+	uint64 rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
+	SlaMemberships *memberships = &machine->memberships;
+
+	memberships->memberships = palloc(sizeof(SlaMembership) * Max(rows, 1));
+	for (uint64 i = 0; i < rows; i++)
+		memberships->memberships[i] =
+			(SlaMembership){spi_text(i, 1, CurrentMemoryContext), row_time(i, 2), row_time(i, 3)};
+	memberships->count = (int) rows;
+	memberships->known = true;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Returns whether the customer wrote in the moment's request or thread before it. Needs an SPI scope. */
+bool
+sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
+{
+	SlaFamily family = {.root = machine->root};
+	Datum values[4] = {roots_array(&family, 1), Int64GetDatum(moment->request_id), (Datum) 0,
+					   TimestampTzGetDatum(moment->at)};
+	char nulls[4] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' '};
+
+	if (moment->thread != NULL)
+	{
+		values[2] = CStringGetTextDatum(moment->thread);
+		nulls[2] = ' ';
+	}
+	return kept_plan_run(&wrote_before, values, nulls, false, 1) > 0;
+}

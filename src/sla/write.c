@@ -1,0 +1,240 @@
+/*
+ * write.c
+ *	  Clocks that were made, changed or are no more, gathered and written together.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+
+#define CLOCK_COLUMN_TYPES                                                                                             \
+	{                                                                                                                  \
+		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,              \
+			INT8ARRAYOID, TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,      \
+			INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INTERVALARRAYOID, INTERVALARRAYOID,                   \
+			TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID                         \
+	}
+
+static const Oid column_types[SLA_CLOCK_NCOLUMNS] = {
+	INT8OID,        INT8OID,        TEXTOID,        TEXTOID,        INT8OID,     TEXTOID,
+	TEXTOID,        INT8OID,        TIMESTAMPTZOID, INTERVALOID,    TEXTOID,     TEXTOID,
+	TIMESTAMPTZOID, INTERVALOID,    TIMESTAMPTZOID, TEXTOID,        INTERVALOID, INTERVALOID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+};
+
+#define UNNEST_CLOCKS                                                                                                  \
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)" \
+	" AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at, target, calendar," \
+	" pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at, warned_at, breached_at)"
+
+static KeptPlan clocks_insert = {
+	.sql = "INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
+		   " moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
+		   " warn_at, tell_at, warned_at, breached_at)"
+		   " SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric, n.policy,"
+		   " n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
+		   " n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
+		   " n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
+	.nargs = SLA_CLOCK_NCOLUMNS,
+	.argtypes = CLOCK_COLUMN_TYPES,
+};
+
+static KeptPlan clocks_update = {
+	.sql = "UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"
+		   " thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"
+		   " calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"
+		   " stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"
+		   " warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at"
+		   UNNEST_CLOCKS " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+	.nargs = SLA_CLOCK_NCOLUMNS,
+	.argtypes = CLOCK_COLUMN_TYPES,
+};
+
+static KeptPlan clocks_delete = {
+	.sql = "DELETE FROM omnichannel.sla_clock AS c USING unnest($1, $2) AS n (customer_id, clock_id)"
+		   " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+};
+
+static KeptPlan events_withdraw = {
+	.sql = "UPDATE omnichannel.sla_event AS e SET withdrawn_at = now() FROM unnest($1, $2, $3)"
+		   " AS n (customer_id, clock_id, event) WHERE e.customer_id = n.customer_id AND e.clock_id = n.clock_id"
+		   " AND e.event = n.event AND e.withdrawn_at IS NULL",
+	.nargs = 3,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+};
+
+static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
+
+/* Begins to gather, or begins anew, in the current context. What is to be reported and to whom stays. */
+void
+sla_changes_begin(SlaChanges *changes, TimestampTz now)
+{
+	changes->now = now;
+	memset(changes->made, 0, sizeof(changes->made));
+	memset(changes->changed, 0, sizeof(changes->changed));
+	memset(changes->dropped, 0, sizeof(changes->dropped));
+	memset(changes->withdrawn, 0, sizeof(changes->withdrawn));
+	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
+		changes->made[i].type = changes->changed[i].type = column_types[i];
+	changes->dropped[0].type = changes->dropped[1].type = INT8OID;
+	changes->withdrawn[0].type = changes->withdrawn[1].type = INT8OID;
+	changes->withdrawn[2].type = TEXTOID;
+}
+
+/* Returns the pauses as a multirange is written. */
+static const char *
+pauses_text(const SlaClock *clock)
+{
+	StringInfoData text;
+
+	if (clock->pause_count == 0)
+		return "{}";
+	initStringInfo(&text);
+	for (int i = 0; i < clock->pause_count; i++)
+	{
+		const SlaSpan *pause = &clock->pauses[i];
+
+		appendStringInfo(&text, "%s[\"%s\",", i == 0 ? "{" : ",", timestamptz_to_str(pause->from));
+		if (pause->to == DT_NOEND)
+			appendStringInfoChar(&text, ')');
+		else
+			appendStringInfo(&text, "\"%s\")", timestamptz_to_str(pause->to));
+	}
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
+/* Adds a clock to the columns of SLA_CLOCK_COLUMNS. */
+static void
+add_clock(SlaColumn *columns, const SlaClock *clock)
+{
+	bool stopped = clock->stopped_at != NO_TIME;
+	Interval *target = palloc(sizeof(Interval));
+
+	*target = clock->target;
+	sla_column_add_id(&columns[0], clock->customer_id);
+	sla_column_add_id(&columns[1], clock->clock_id);
+	sla_column_add_text(&columns[2], sla_metric_name(clock->metric));
+	sla_column_add_text(&columns[3], clock->policy_code);
+	sla_column_add_id(&columns[4], clock->request_id);
+	sla_column_add_text(&columns[5], clock->channel);
+	sla_column_add_text(&columns[6], clock->thread);
+	sla_column_add_id(&columns[7], clock->moment_id);
+	sla_column_add_time(&columns[8], clock->started_at);
+	sla_column_add(&columns[9], IntervalPGetDatum(target), false);
+	sla_column_add_text(&columns[10], clock->calendar);
+	sla_column_add_text(&columns[11], pauses_text(clock));
+	sla_column_add_time(&columns[12], clock->due_at);
+	sla_column_add_microseconds(&columns[13], clock->time_left, clock->due_at != NO_TIME);
+	sla_column_add_time(&columns[14], clock->stopped_at);
+	sla_column_add_text(&columns[15], outcome_names[clock->outcome]);
+	sla_column_add_microseconds(&columns[16], clock->elapsed, !stopped);
+	sla_column_add_microseconds(&columns[17], clock->worked, clock->worked < 0);
+	sla_column_add_time(&columns[18], clock->warn_at);
+	sla_column_add_time(&columns[19], clock->tell_at);
+	sla_column_add_time(&columns[20], clock->warned_at);
+	sla_column_add_time(&columns[21], clock->breached_at);
+}
+
+static bool
+same_text(const char *left, const char *right)
+{
+	return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
+}
+
+/* Returns whether two clocks are stored alike. */
+static bool
+same_clock(const SlaClock *left, const SlaClock *right)
+{
+	if (left->customer_id != right->customer_id || left->request_id != right->request_id ||
+		left->moment_id != right->moment_id || left->started_at != right->started_at ||
+		left->due_at != right->due_at || left->time_left != right->time_left ||
+		left->stopped_at != right->stopped_at || left->outcome != right->outcome ||
+		left->elapsed != right->elapsed || left->worked != right->worked || left->warn_at != right->warn_at ||
+		left->tell_at != right->tell_at || left->warned_at != right->warned_at ||
+		left->breached_at != right->breached_at || left->pause_count != right->pause_count)
+		return false;
+	if (left->target.time != right->target.time || left->target.day != right->target.day ||
+		!same_text(left->policy_code, right->policy_code) || !same_text(left->calendar, right->calendar) ||
+		!same_text(left->channel, right->channel) || !same_text(left->thread, right->thread))
+		return false;
+	for (int i = 0; i < left->pause_count; i++)
+		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
+			return false;
+	return true;
+}
+
+/* Notes that what was told of a clock is not true any more. */
+static void
+withdraw(SlaChanges *changes, const SlaClock *before, const char *event)
+{
+	sla_column_add_id(&changes->withdrawn[0], before->customer_id);
+	sla_column_add_id(&changes->withdrawn[1], before->clock_id);
+	sla_column_add_text(&changes->withdrawn[2], event);
+}
+
+/* Gathers a stored clock that is no more. */
+void
+sla_changes_drop(SlaChanges *changes, const SlaClock *before)
+{
+	if (changes->report != NULL)
+		changes->report(changes->context, before, NULL);
+	sla_column_add_id(&changes->dropped[0], before->customer_id);
+	sla_column_add_id(&changes->dropped[1], before->clock_id);
+	if (before->warned_at != NO_TIME)
+		withdraw(changes, before, "warning");
+	if (before->breached_at != NO_TIME)
+		withdraw(changes, before, "breach");
+}
+
+/* Gathers a clock, which was stored as before, or is new if that is NULL. Returns whether there is anything to write. */
+bool
+sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
+{
+	if (before != NULL && same_clock(clock, before))
+		return false;
+	if (changes->report != NULL)
+		changes->report(changes->context, before, clock);
+	if (before == NULL)
+	{
+		add_clock(changes->made, clock);
+		return true;
+	}
+	if (before->warned_at != NO_TIME && clock->warned_at == NO_TIME)
+		withdraw(changes, before, "warning");
+	if (before->breached_at != NO_TIME && clock->breached_at == NO_TIME)
+		withdraw(changes, before, "breach");
+	add_clock(changes->changed, clock);
+	return true;
+}
+
+/* Runs a statement over the columns, if they have rows. */
+static void
+write_columns(KeptPlan *plan, const SlaColumn *columns)
+{
+	Datum values[SLA_CLOCK_NCOLUMNS];
+
+	if (columns[0].count == 0)
+		return;
+	for (int i = 0; i < plan->nargs; i++)
+		values[i] = sla_column_array(&columns[i]);
+	(void) kept_plan_run(plan, values, NULL, false, 0);
+}
+
+/* Writes all that was gathered. Needs an SPI scope. */
+void
+sla_changes_write(SlaChanges *changes)
+{
+	write_columns(&events_withdraw, changes->withdrawn);
+	write_columns(&clocks_delete, changes->dropped);
+	write_columns(&clocks_update, changes->changed);
+	write_columns(&clocks_insert, changes->made);
+	sla_changes_begin(changes, changes->now);
+}
