@@ -3,7 +3,6 @@
 SET timezone = 'Europe/Warsaw';
 SET search_path = omnichannel, public;
 SELECT policy, rank, metric, channel, target, calendar, warn_at, notice_calendar FROM sla_policy ORDER BY 1;
-BEGIN;
 CREATE FUNCTION pg_temp.clocks() RETURNS TABLE (metric text, policy text, started text, due text, "left" interval, stopped text, outcome text, pauses int, elapsed interval, worked interval)
 LANGUAGE sql AS $$
 	SELECT metric, policy, to_char(started_at, 'Dy HH24:MI'), to_char(due_at, 'Dy HH24:MI'), time_left, to_char(stopped_at, 'Dy HH24:MI'),
@@ -16,6 +15,13 @@ LANGUAGE sql AS $$
 CREATE FUNCTION pg_temp.call(direction text, outcome text, at text, who text DEFAULT 'sla@example.com') RETURNS void
 LANGUAGE sql AS $$
 	SELECT omnichannel.log_contact('hotline', kind => 'email', value => who, direction => direction, outcome => outcome, occurred_at => at::timestamptz) $$;
+-- A request's state as of a time: a plain UPDATE, of which the service levels are told.
+CREATE FUNCTION pg_temp.becomes(new_state text, at text) RETURNS void
+LANGUAGE sql AS $$
+	UPDATE omnichannel.request SET state = new_state, state_since = at::timestamptz WHERE subject = 'sla';
+	SELECT FROM omnichannel.request, omnichannel.recompute_sla(request_id) WHERE subject = 'sla' $$;
+
+BEGIN;
 -- Channels that open no requests, with the promises of e-mail and telephone.
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
 UPDATE sla_policy SET channel = CASE channel WHEN 'email' THEN 'forum' ELSE 'hotline' END;
@@ -46,20 +52,160 @@ SELECT event, metric, withdrawn_at IS NOT NULL AS withdrawn FROM sla_event ORDER
 SELECT tick_sla('2026-06-03 15:00');
 ROLLBACK;
 
--- Without a thread each unanswered contact is a conversation of its own; an answered call needs no answer.
+-- Without a thread each unanswered contact is a conversation of its own; an answered call needs no answer and no call back.
 BEGIN;
-CREATE FUNCTION pg_temp.clocks() RETURNS TABLE (metric text, policy text, started text, due text, "left" interval, stopped text, outcome text, pauses int, elapsed interval, worked interval)
-LANGUAGE sql AS $$
-	SELECT metric, policy, to_char(started_at, 'Dy HH24:MI'), to_char(due_at, 'Dy HH24:MI'), time_left, to_char(stopped_at, 'Dy HH24:MI'),
-		outcome, (SELECT count(*) FROM unnest(pauses))::int, elapsed, worked
-	FROM omnichannel.sla_clock ORDER BY started_at, metric, clock_id
-$$;
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
 DELETE FROM sla_policy;
-INSERT INTO sla_policy (policy, rank, metric, channel, target, calendar) VALUES
-	('first', 1, 'first_response', NULL, '2 hours', NULL), ('next', 1, 'next_response', NULL, '1 hour', NULL), ('back', 1, 'callback', NULL, '1 day', 'office');
-SELECT log_contact('forum', customer_id => NULL, kind => 'account', value => 'sla-1', direction => d, outcome => o, channel => c, occurred_at => a::timestamptz) IS NOT NULL AS logged
-FROM (VALUES ('forum', 'inbound', NULL, '2026-06-01 10:00'), ('forum', 'outbound', NULL, '2026-06-01 10:30'), ('forum', 'inbound', NULL, '2026-06-01 12:00'),
-	('hotline', 'inbound', 'answered', '2026-06-01 13:00'), ('hotline', 'inbound', 'abandoned', '2026-06-01 14:00'), ('hotline', 'outbound', 'busy', '2026-06-01 15:00'),
-	('hotline', 'inbound', 'answered', '2026-06-01 15:30')) AS x (c, d, o, a);
+INSERT INTO sla_policy (policy, metric, target, calendar) VALUES
+	('first', 'first_response', '2 hours', NULL), ('next', 'next_response', '1 hour', NULL), ('back', 'callback', '1 day', 'office');
+SELECT pg_temp.mail('inbound', '2026-06-01 10:00', NULL);
+SELECT pg_temp.mail('outbound', '2026-06-01 10:30', NULL);
+SELECT pg_temp.mail('inbound', '2026-06-01 11:00', NULL);
+SELECT pg_temp.call('inbound', 'answered', '2026-06-01 12:00');
+SELECT pg_temp.call('inbound', 'abandoned', '2026-06-01 13:00');
+SELECT pg_temp.call('inbound', 'answered', '2026-06-01 15:30');
+SELECT * FROM pg_temp.clocks();
 ROLLBACK;
+
+-- A request: waiting for the customer stops the time, to the microsecond; opened again it goes on.
+BEGIN;
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, metric, target, calendar, warn_at) VALUES ('solve', 'resolution', '10 hours', 'office', '2 hours');
+SELECT identify('account', 'sla-2') AS customer \gset
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'sla', opened_at => '2026-06-01 09:00') AS request \gset
+SELECT * FROM pg_temp.clocks();
+SELECT pg_temp.becomes('waiting_customer', '2026-06-01 12:00:00.000001');
+SELECT metric, state, due_at, time_left FROM sla_status;
+SELECT pg_temp.becomes('waiting_agent', '2026-06-02 16:00');
+SELECT * FROM pg_temp.clocks();
+SELECT to_char(warn_at, 'Dy HH24:MI:SS.US') AS warn, to_char(due_at, 'Dy HH24:MI:SS.US') AS due FROM sla_clock;
+SELECT pg_temp.becomes('waiting_customer', '2026-06-03 10:00');
+-- The customer's answer ends the wait.
+SELECT log_contact('branch', :customer, request_id => :request, occurred_at => '2026-06-03 11:00') IS NOT NULL AS logged;
+SELECT pg_temp.becomes('done', '2026-06-03 12:00');
+SELECT * FROM pg_temp.clocks();
+SELECT pg_temp.becomes('waiting_agent', '2026-06-04 09:00');
+SELECT * FROM pg_temp.clocks();
+SELECT pauses FROM sla_clock;
+SELECT pg_temp.becomes('cancelled', '2026-06-04 10:00');
+SELECT * FROM pg_temp.clocks();
+ROLLBACK;
+
+-- Policies: the lowest rank that fits; a transfer gives an open clock another, or leaves it what was promised.
+BEGIN;
+INSERT INTO queue (queue) VALUES ('sla_gold'), ('sla_other');
+INSERT INTO segment (segment) VALUES ('sla_vip');
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, channel, kind, queue, segment, min_priority, target, valid) VALUES
+	('over', 1, 'resolution', NULL, NULL, NULL, NULL, NULL, '1 hour', '[2020-01-01,2021-01-01)'),
+	('post', 2, 'resolution', 'post', NULL, NULL, NULL, NULL, '2 hours', DEFAULT),
+	('order', 3, 'resolution', NULL, 'order', NULL, NULL, NULL, '3 hours', DEFAULT),
+	('gold', 4, 'resolution', NULL, NULL, 'sla_gold', NULL, NULL, '4 hours', DEFAULT),
+	('vip', 5, 'resolution', NULL, NULL, NULL, 'sla_vip', NULL, '5 hours', DEFAULT),
+	('urgent', 6, 'resolution', NULL, 'complaint', NULL, NULL, 5, '6 hours', DEFAULT);
+SELECT identify('account', 'sla-3') AS customer, identify('account', 'sla-4') AS vip \gset
+INSERT INTO segment_member (customer_id, segment) VALUES (:vip, 'sla_vip');
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'none', opened_at => '2026-06-01 09:00') IS NOT NULL AS opened;
+SELECT * FROM pg_temp.clocks();
+SELECT open_request(:vip, 'complaint', 'branch', subject => 'sla', priority => 5, opened_at => '2026-06-01 09:00') AS request \gset
+SELECT * FROM pg_temp.clocks();
+UPDATE request SET queue = 'sla_gold' WHERE request_id = :request;
+SELECT count(*) FROM recompute_sla(:request);
+SELECT * FROM pg_temp.clocks();
+UPDATE request SET queue = 'sla_other', priority = 0 WHERE request_id = :request;
+DELETE FROM segment_member WHERE customer_id = :vip;
+SELECT count(*) FROM recompute_sla(:request);
+SELECT * FROM pg_temp.clocks();
+-- Rules change: open clocks follow.
+UPDATE sla_policy SET target = '90 minutes' WHERE policy = 'gold';
+SELECT metric, policy_before, policy, due_at - due_before AS moved FROM recompute_sla();
+SELECT count(*) AS stale FROM sla_stale;
+INSERT INTO sla_policy (policy, rank, metric, target, calendar) VALUES ('all', 0, 'resolution', '1 day', 'office');
+SELECT tick_sla('2026-06-01 09:30');
+SELECT * FROM pg_temp.clocks();
+INSERT INTO calendar_exception (calendar, during, name) VALUES ('office', '[2026-06-02,2026-06-03)', 'Closed');
+SELECT tick_sla('2026-06-01 09:30');
+SELECT * FROM pg_temp.clocks();
+-- A calendar that never opens again keeps nobody from working.
+UPDATE calendar SET hours = 'off' WHERE calendar = 'office';
+SELECT tick_sla('2026-06-01 09:30');
+SELECT due_at, time_left, notice_at FROM sla_clock;
+UPDATE request SET state = 'done' WHERE request_id = :request;
+SELECT count(*) FROM recompute_sla(:request);
+SELECT due_at, outcome, worked FROM sla_clock;
+-- What has ended stays as it was.
+DELETE FROM sla_policy;
+SELECT count(*) FROM recompute_sla();
+SELECT count(*) FROM sla_clock;
+ROLLBACK;
+
+-- Merged customers are called back once; taken apart each has a clock again.
+BEGIN;
+INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
+UPDATE sla_policy SET channel = 'hotline' WHERE metric = 'callback';
+SELECT pg_temp.call('inbound', 'missed', '2026-06-01 10:00', 'one@example.com');
+SELECT pg_temp.call('inbound', 'missed', '2026-06-01 10:20', 'two@example.com');
+SELECT started, due, outcome FROM pg_temp.clocks();
+SELECT merge_customers(identify('email', 'one@example.com'), identify('email', 'two@example.com')) AS merge \gset
+SELECT started, due, outcome FROM pg_temp.clocks();
+SAVEPOINT merged;
+SELECT pg_temp.call('outbound', 'answered', '2026-06-01 10:50', 'two@example.com');
+SELECT started, due, stopped, outcome FROM pg_temp.clocks();
+ROLLBACK TO merged;
+SELECT unmerge_customers(:merge) IS NOT NULL AS apart;
+SELECT started, due, stopped, outcome FROM pg_temp.clocks();
+ROLLBACK;
+
+-- History has no effects.
+BEGIN;
+INSERT INTO contact (customer_id, channel, occurred_at) SELECT identify('account', 'sla-5'), 'email', '2026-06-01 10:00';
+SELECT count(*) FROM sla_moment;
+ROLLBACK;
+
+-- Bad policies and arguments are refused.
+DO $$
+DECLARE
+	bad text;
+	code text;
+BEGIN
+	FOREACH bad IN ARRAY ARRAY[
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'happiness', '1 hour')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'callback', '-1 hour')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'callback', '1 month')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'callback', '1 day -30 hours')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'callback', '2 days -30 hours')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('x', 'callback', NULL)$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, warn_at) VALUES ('x', 'callback', '1 hour', '0')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, calendar) VALUES ('y', 'callback', '1 hour', 'nowhere')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, channel) VALUES ('y', 'callback', '1 hour', 'pigeon')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, queue) VALUES ('y', 'callback', '1 hour', 'nowhere')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, segment) VALUES ('y', 'callback', '1 hour', 'nobody')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target, valid) VALUES ('x', 'callback', '1 hour', 'empty')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('with space', 'callback', '1 hour')$s$,
+		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('email', 'callback', '1 hour')$s$,
+		$s$UPDATE omnichannel.sla_setting SET notify_channel = 'Two Words'$s$,
+		$s$DELETE FROM omnichannel.calendar WHERE calendar = 'office'$s$,
+		$s$SELECT omnichannel.recompute_sla(-1)$s$,
+		$s$SELECT omnichannel.customers_regrouped('{NULL}')$s$]
+	LOOP
+		BEGIN
+			EXECUTE bad;
+			RAISE NOTICE 'accepted: %', bad;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+			RAISE NOTICE '% %', code, substr(bad, 1, 110);
+		END;
+	END LOOP;
+END
+$$;
+
+-- Who has no right on the tables gets no answer and moves nothing.
+CREATE ROLE regress_sla_nobody;
+GRANT USAGE ON SCHEMA omnichannel TO regress_sla_nobody;
+SET ROLE regress_sla_nobody;
+SELECT recompute_sla();
+SELECT tick_sla();
+SELECT count(*) FROM sla_status;
+RESET ROLE;
+REVOKE USAGE ON SCHEMA omnichannel FROM regress_sla_nobody;
+DROP ROLE regress_sla_nobody;

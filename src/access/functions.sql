@@ -101,8 +101,9 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 	-- One line a room.
-	done := done + omnichannel.tick_sla();
+	-- Queues first: whoever changes a request takes its queue's lock before its clocks.
 	done := done + omnichannel.tick_queues();
+	done := done + omnichannel.tick_sla();
 	RETURN done;
 END
 $$;

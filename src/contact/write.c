@@ -19,6 +19,7 @@
 #include "contact/contact.h"
 #include "customer/customer.h"
 #include "routing/routing.h"
+#include "sla/sla.h"
 
 #define CONTACT_COLUMNS                                                                                                \
 	"customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body,"  \
@@ -95,7 +96,7 @@ static KeptPlan contact_update = {
 		   "AND c.occurred_at = k.occurred_at AND c.contact_id = k.contact_id "
 		   "AND (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) "
 		   "IS DISTINCT FROM ($3, $4, $5, $6, $7, $8) "
-		   "RETURNING c.customer_id, before.agent_id",
+		   "RETURNING c.customer_id, before.agent_id, c.contact_id, c.channel, c.direction, c.outcome",
 	.nargs = 8,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
 	.indexed = true,
@@ -412,6 +413,27 @@ touch_relationships(ContactEntry *entries, int count)
 		relationship_touch(touched[i]->customer_id, touched[i]->agent_id, touched[i]->occurred_at);
 }
 
+/* Returns what the service levels are told of a contact. */
+static SlaContact
+sla_contact(const ContactEntry *entry)
+{
+	return (SlaContact){entry->customer_id, entry->contact_id, entry->request_id, entry->occurred_at,
+						entry->channel,     entry->direction,  entry->outcome,    entry->thread};
+}
+
+/* Tells the service levels of the contacts that are not duplicates. */
+static void
+tell_service_levels(const ContactEntry *entries, int count)
+{
+	SlaContact *told = palloc(sizeof(SlaContact) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate)
+			told[found++] = sla_contact(&entries[i]);
+	sla_contacts_logged(told, found);
+}
+
 /*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
@@ -457,6 +479,8 @@ contact_write(ContactEntry *entries, int count, bool live)
 	else if (!entries->duplicate)
 		(void) insert_one(&contact_insert, entries);
 	touch_relationships(entries, count);
+	if (live)
+		tell_service_levels(entries, count);
 }
 
 /*
@@ -471,6 +495,7 @@ contact_revise(const ContactEntry *entry)
 	Datum values[lengthof(columns)];
 	char nulls[lengthof(columns)];
 	bool isnull;
+	bool without;
 	int64 agent_id;
 	int64 customer_id;
 
@@ -483,8 +508,17 @@ contact_revise(const ContactEntry *entry)
 		return false;
 	customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	agent_id = DatumGetInt64(spi_datum(0, 2, &isnull));
-	if (entry->agent_id != 0 && (isnull || agent_id != entry->agent_id))
-		relationship_touch(customer_id, entry->agent_id, entry->occurred_at);
+	{
+		SlaContact revised = {.customer_id = customer_id,
+							  .contact_id = DatumGetInt64(spi_datum(0, 3, &without)),
+							  .channel = spi_text(0, 4, CurrentMemoryContext),
+							  .direction = spi_text(0, 5, CurrentMemoryContext),
+							  .outcome = spi_text(0, 6, CurrentMemoryContext)};
+
+		if (entry->agent_id != 0 && (isnull || agent_id != entry->agent_id))
+			relationship_touch(customer_id, entry->agent_id, entry->occurred_at);
+		sla_contact_revised(&revised);
+	}
 	return true;
 }
 

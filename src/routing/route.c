@@ -11,8 +11,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "request/request.h"
 #include "routing/route.h"
 #include "routing/routing.h"
+#include "sla/sla.h"
 
 SQL_FUNCTION(omnichannel_route);
 SQL_FUNCTION(omnichannel_waiting_level);
@@ -187,6 +189,8 @@ route_offer(const RoutingConfig *config, const MatchRequest *request, int agent,
 		changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
+	if (strcmp(request->state, "waiting_customer") == 0)
+		requests_changed(&request->request_id, 1);
 
 	if (config->notify_channel != NULL && !accepted)
 	{
@@ -214,7 +218,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[2] =
 		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
 	values[3] = Int64GetDatum(queue_level(&config->queues[request->queue], request->priority, request->entered_at));
-	values[4] = TimestampTzGetDatum(request->due_at);
+	values[4] = TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
 	values[6] = Int64GetDatum(owner_id);
 	values[7] = Int32GetDatum(request->priority);
@@ -223,6 +227,8 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 		changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
+	if (strcmp(request->state, "waiting_customer") == 0)
+		requests_changed(&request->request_id, 1);
 }
 
 /*

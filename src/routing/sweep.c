@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "request/request.h"
 #include "routing/route.h"
 
 SQL_FUNCTION(omnichannel_tick_queues);
@@ -178,6 +179,7 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 			values[1] = Int64GetDatum(request.customer_id);
 			values[2] = CStringGetTextDatum(config->queues[queue->overflow].queue);
 			(void) kept_plan_run(&overflow_move, values, NULL, false, 0);
+			requests_changed(&request.request_id, 1);
 			request.queue = queue->overflow;
 			(void) route_request(config, &request);
 		}

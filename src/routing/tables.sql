@@ -136,6 +136,7 @@ CREATE TRIGGER level_waiting AFTER UPDATE OF age_after ON omnichannel.queue
 -- A request is changed by its offer, its acceptance and its end: room for that on its own page spares its indexes.
 ALTER TABLE omnichannel.request SET (fillfactor = 70);
 ALTER TABLE omnichannel.request ADD FOREIGN KEY (queue) REFERENCES omnichannel.queue;
+ALTER TABLE omnichannel.sla_policy ADD FOREIGN KEY (queue) REFERENCES omnichannel.queue ON UPDATE CASCADE;
 
 CREATE TABLE omnichannel.queue_member (
 	queue text NOT NULL REFERENCES omnichannel.queue ON DELETE CASCADE,

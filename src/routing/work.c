@@ -125,6 +125,7 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 		nulls[2 + i] = columns[i] == NULL ? 'n' : ' ';
 	}
 	(void) kept_plan_run(&request_change, values, nulls, false, 0);
+	requests_changed(&request->request_id, 1);
 }
 
 /*

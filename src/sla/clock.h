@@ -164,7 +164,7 @@ extern void sla_families_hold(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
-extern void sla_requests_read(SlaMachine *machine, const int64 *request_ids, int count);
+extern void sla_requests_read(SlaMachine *machine, const SlaFamily *family);
 extern void sla_memberships_read(SlaMachine *machine);
 extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 

@@ -214,7 +214,7 @@ sla_reckon(SlaClock *clock, TimestampTz now, const SlaCollector *collector)
 			clock->worked = reckon_taken(clock, ruler);
 
 		notices = ruler_get(policy->notice_calendar);
-		clock->tell_at = clock->due_at == NO_TIME ? NO_TIME : hold(notices, clock->due_at);
+		clock->tell_at = TIMESTAMP_NOT_FINITE(clock->due_at) ? NO_TIME : hold(notices, clock->due_at);
 		if (clock->warn_at != NO_TIME)
 			clock->warn_at = hold(notices, clock->warn_at);
 	}

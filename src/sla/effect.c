@@ -28,6 +28,17 @@ static KeptPlan roots_select = {
 	.argtypes = {INT8ARRAYOID},
 };
 
+/* An internal contact concerns no clock, like one that failed. */
+static KeptPlan moment_revise = {
+	.sql = "UPDATE omnichannel.sla_moment SET channel = $3, what = CASE $4 WHEN 'internal' THEN what ELSE $4 END,"
+		   " outcome = CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END"
+		   " WHERE customer_id = $1 AND contact_id = $2 AND (channel, what, outcome) IS DISTINCT FROM"
+		   " ($3, CASE $4 WHEN 'internal' THEN what ELSE $4 END, CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END)"
+		   " RETURNING at",
+	.nargs = 5,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
+};
+
 static KeptPlan requests_select = {
 	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
 		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
@@ -86,18 +97,12 @@ static void
 advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 {
 	SlaMachine machine;
-	int64 *request_ids = palloc(sizeof(int64) * family->moment_count);
-	int requests = 0;
 
 	sla_machine_begin(&machine, policies, family->root);
 	machine.partial = true;
 	for (int i = 0; i < family->clock_count; i++)
 		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
-	for (int i = 0; i < family->moment_count; i++)
-		if (family->moments[i]->request_id != 0 && family->moments[i]->what != MOMENT_REQUEST)
-			request_ids[requests++] = family->moments[i]->request_id;
-	if (requests > 0)
-		sla_requests_read(&machine, request_ids, requests);
+	sla_requests_read(&machine, family);
 
 	for (int i = 0; i < family->moment_count; i++)
 		sla_machine_apply(&machine, family->moments[i]);
@@ -348,47 +353,6 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies)
 	sla_changes_write(&changes);
 }
 
-/*
- * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
- *
- * Needs an SPI scope that may write the tables of this room. Locks the customers' rows of sla_customer.
- */
-void
-sla_contacts_logged(const SlaContact *contacts, int count)
-{
-	const SlaPolicies *policies = sla_policies();
-	NewMoment *rows;
-	NewMoment **moments;
-	int taken = 0;
-
-	if (policies->count == 0)
-		return;
-	rows = palloc0(sizeof(NewMoment) * count);
-	moments = palloc(sizeof(NewMoment *) * count);
-	for (int i = 0; i < count; i++)
-	{
-		const SlaContact *contact = &contacts[i];
-		SlaMoment *moment = &rows[taken].moment;
-
-		if (strcmp(contact->direction, "internal") == 0 ||
-			(contact->request_id == 0 && contact->thread == NULL && !sla_channel_counts(policies, contact->channel)))
-			continue;
-		moment->customer_id = contact->customer_id;
-		moment->moment_id = sla_next_moment_id();
-		moment->at = contact->occurred_at;
-		moment->what = strcmp(contact->direction, "inbound") == 0 ? MOMENT_INBOUND : MOMENT_OUTBOUND;
-		moment->request_id = contact->request_id;
-		moment->contact_id = contact->contact_id;
-		moment->channel = contact->channel;
-		moment->thread = contact->thread;
-		moment->outcome = contact->outcome;
-		moments[taken] = &rows[taken];
-		taken++;
-	}
-	find_roots(moments, taken);
-	take_moments(moments, taken, policies);
-}
-
 /* Returns what a state means for clocks. */
 static const char *
 state_class(const char *state)
@@ -420,6 +384,7 @@ request_moments(uint64 row, NewMoment *moments)
 	TimestampTz since = time_of(row, 11);
 	bool isnull;
 	bool changed;
+	bool moved;
 
 	memset(moments, 0, sizeof(NewMoment) * 2);
 	moments[0].root = DatumGetInt64(spi_datum(row, 3, &isnull));
@@ -454,13 +419,43 @@ request_moments(uint64 row, NewMoment *moments)
 	}
 
 	changed = strcmp(state_class(moment->state), state_class(known_state)) != 0;
-	if (!changed && !differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) &&
-		!differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) &&
-		moment->priority == DatumGetInt32(spi_datum(row, 15, &isnull)))
+	moved = differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
+			differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
+			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
+	if (!changed && !moved)
 		return 0;
 	moment->at = Max(changed ? since : GetCurrentTimestamp(), time_of(row, 16));
-	moments[0].anew = true;
+	moments[0].anew = moved || sla_state_ends(known_state);
 	return 1;
+}
+
+/* Adds to moments those that tell what is new in requests; returns how many. Needs an SPI scope. */
+static int
+add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, int taken)
+{
+	SlaColumn ids = {.type = INT8OID};
+	Datum values[1];
+	NewMoment *rows;
+	uint64 found;
+	int made = 0;
+
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&ids, request_ids[i]);
+	values[0] = sla_column_array(&ids);
+	found = kept_plan_run(&requests_select, values, NULL, false, 0);
+	rows = palloc(sizeof(NewMoment) * 2 * Max(found, 1));
+	for (uint64 i = 0; i < found; i++)
+		made += request_moments(i, &rows[made]);
+	SPI_freetuptable(SPI_tuptable);
+
+	*moments = *moments == NULL ? palloc(sizeof(NewMoment *) * Max(made, 1))
+								: repalloc(*moments, sizeof(NewMoment *) * Max(taken + made, 1));
+	for (int i = 0; i < made; i++)
+	{
+		rows[i].moment.moment_id = sla_next_moment_id();
+		(*moments)[taken + i] = &rows[i];
+	}
+	return made;
 }
 
 /*
@@ -473,32 +468,89 @@ void
 sla_requests_changed(const int64 *request_ids, int count)
 {
 	const SlaPolicies *policies = sla_policies();
-	SlaColumn ids = {.type = INT8OID};
-	Datum values[1];
-	NewMoment *rows;
-	NewMoment **moments;
-	uint64 found;
-	int taken = 0;
+	NewMoment **moments = NULL;
+	int taken;
 
 	if (policies->count == 0 || count == 0)
 		return;
-	for (int i = 0; i < count; i++)
-		sla_column_add_id(&ids, request_ids[i]);
-	values[0] = sla_column_array(&ids);
-	found = kept_plan_run(&requests_select, values, NULL, false, 0);
-	rows = palloc(sizeof(NewMoment) * 2 * Max(found, 1));
-	moments = palloc(sizeof(NewMoment *) * 2 * Max(found, 1));
-	for (uint64 i = 0; i < found; i++)
-	{
-		int made = request_moments(i, &rows[taken]);
-
-		for (int j = 0; j < made; j++, taken++)
-			moments[taken] = &rows[taken];
-	}
-	SPI_freetuptable(SPI_tuptable);
-	for (int i = 0; i < taken; i++)
-		rows[i].moment.moment_id = sla_next_moment_id();
+	taken = add_request_moments(request_ids, count, &moments, 0);
 	take_moments(moments, taken, policies);
+}
+
+/*
+ * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
+ *
+ * What is new in the requests that they name is taken in with them. Needs an SPI scope that may write the tables of this room. Locks the customers' rows of sla_customer.
+ */
+void
+sla_contacts_logged(const SlaContact *contacts, int count)
+{
+	const SlaPolicies *policies = sla_policies();
+	NewMoment *rows;
+	NewMoment **moments;
+	int64 *request_ids;
+	int requests = 0;
+	int taken = 0;
+
+	if (policies->count == 0)
+		return;
+	rows = palloc0(sizeof(NewMoment) * count);
+	moments = palloc(sizeof(NewMoment *) * count);
+	request_ids = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+	{
+		const SlaContact *contact = &contacts[i];
+		SlaMoment *moment = &rows[taken].moment;
+
+		if (strcmp(contact->direction, "internal") == 0 ||
+			(contact->request_id == 0 && contact->thread == NULL && !sla_channel_counts(policies, contact->channel)))
+			continue;
+		moment->customer_id = contact->customer_id;
+		moment->moment_id = sla_next_moment_id();
+		moment->at = contact->occurred_at;
+		moment->what = strcmp(contact->direction, "inbound") == 0 ? MOMENT_INBOUND : MOMENT_OUTBOUND;
+		moment->request_id = contact->request_id;
+		moment->contact_id = contact->contact_id;
+		moment->channel = contact->channel;
+		moment->thread = contact->thread;
+		moment->outcome = contact->outcome;
+		if (moment->request_id != 0)
+			request_ids[requests++] = moment->request_id;
+		moments[taken] = &rows[taken];
+		taken++;
+	}
+	find_roots(moments, taken);
+	if (requests > 0)
+		taken += add_request_moments(request_ids, requests, &moments, taken);
+	take_moments(moments, taken, policies);
+}
+
+/*
+ * sla_contact_revised makes clocks follow a contact whose channel, direction or outcome was corrected.
+ *
+ * The customer is that of whom it is logged. Needs an SPI scope that may write the tables of this room.
+ */
+void
+sla_contact_revised(const SlaContact *contact)
+{
+	const SlaPolicies *policies = sla_policies();
+	SlaFamily family = {.root = contact->customer_id};
+	SlaChanges changes = {0};
+	NewMoment row = {.moment = {.customer_id = contact->customer_id}};
+	NewMoment *moment = &row;
+	Datum values[5] = {Int64GetDatum(contact->customer_id), Int64GetDatum(contact->contact_id),
+					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
+					   CStringGetTextDatum(contact->outcome)};
+
+	if (kept_plan_run(&moment_revise, values, NULL, false, 0) == 0)
+		return;
+	family.from = time_of(0, 1);
+	find_roots(&moment, 1);
+	family.root = row.root;
+	sla_families_hold(&family, 1);
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_families_reckon(&family, 1, policies, &changes);
+	sla_changes_write(&changes);
 }
 
 /* Orders ids. For qsort. */

@@ -32,6 +32,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	moment timestamptz := coalesce(tick_sla.at, now());
+	lock_timeout text;
 	notify_channel text;
 	notice text;
 	done bigint := 0;
@@ -42,7 +43,17 @@ BEGIN
 	-- Whoever holds a row makes the clocks follow for it; recompute_sla() deletes it.
 	PERFORM FROM omnichannel.sla_stale AS stale ORDER BY stale.stale_id FOR UPDATE SKIP LOCKED;
 	IF FOUND THEN
-		SELECT count(*) INTO done FROM omnichannel.recompute_sla();
+		-- It waits for those who log contacts, who may wait for locks that tick() holds: before that becomes a deadlock
+		-- it gives up, and the next tick() tries again.
+		lock_timeout := current_setting('lock_timeout');
+		BEGIN
+			PERFORM set_config('lock_timeout', '500ms', true);
+			SELECT count(*) INTO done FROM omnichannel.recompute_sla();
+			PERFORM set_config('lock_timeout', lock_timeout, true);
+		EXCEPTION
+			WHEN lock_not_available OR deadlock_detected THEN
+				done := 0;
+		END;
 	END IF;
 
 	SELECT setting.notify_channel INTO notify_channel FROM omnichannel.sla_setting AS setting;

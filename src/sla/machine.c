@@ -288,7 +288,7 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 	if (request->first == NULL)
 		request->first = moment;
 	/* Since it was opened, or since what the customer wrote before, even where it is promised only now. */
-	if (resolution == NULL && !was_closed)
+	if (resolution == NULL && !was_closed && !(machine->partial && before != NULL))
 	{
 		(void) start_clock(machine, SLA_RESOLUTION, request->first, request, moment->channel, request->first->at);
 		request = sla_machine_request(machine, moment->request_id);

@@ -67,10 +67,10 @@ static KeptPlan moments_read = {
 
 static KeptPlan requests_read = {
 	.sql = "SELECT m.* FROM unnest($1) AS r CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.request_id = r AND m.what = 'request'"
+		   " FROM omnichannel.sla_moment AS m WHERE m.request_id = r AND m.what = 'request' AND m.moment_id <> ALL ($2)"
 		   " ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 };
 
 static KeptPlan open_clocks_read = {
@@ -389,17 +389,26 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, boo
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Tells the machine what was said last of these requests. Needs an SPI scope. */
+/* Tells the machine what was said of requests before the family's new moments name them. Needs an SPI scope. */
 void
-sla_requests_read(SlaMachine *machine, const int64 *request_ids, int count)
+sla_requests_read(SlaMachine *machine, const SlaFamily *family)
 {
 	SlaColumn ids = {.type = INT8OID};
-	Datum values[1];
+	SlaColumn moments = {.type = INT8OID};
+	Datum values[2];
 	uint64 rows;
 
-	for (int i = 0; i < count; i++)
-		sla_column_add_id(&ids, request_ids[i]);
+	for (int i = 0; i < family->moment_count; i++)
+	{
+		if (family->moments[i]->request_id == 0)
+			continue;
+		sla_column_add_id(&ids, family->moments[i]->request_id);
+		sla_column_add_id(&moments, family->moments[i]->moment_id);
+	}
+	if (ids.count == 0)
+		return;
 	values[0] = sla_column_array(&ids);
+	values[1] = sla_column_array(&moments);
 	rows = kept_plan_run(&requests_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{

@@ -18,10 +18,12 @@ CREATE TABLE omnichannel.sla_policy (
 	segment text REFERENCES omnichannel.segment,
 	min_priority integer,
 	target interval NOT NULL CHECK (target >= '0' AND extract(year FROM target) = 0 AND extract(month FROM target) = 0
-		AND extract(day FROM target) BETWEEN 0 AND 100000 AND target <= '300000 days'),
+		AND extract(day FROM target) BETWEEN 0 AND 100000 AND target <= '300000 days'
+		AND target - make_interval(days => extract(day FROM target)::integer) >= '0'),
 	calendar text REFERENCES omnichannel.calendar ON UPDATE CASCADE,
 	warn_at interval CHECK (warn_at > '0' AND extract(year FROM warn_at) = 0 AND extract(month FROM warn_at) = 0
-		AND extract(day FROM warn_at) BETWEEN 0 AND 100000 AND warn_at <= '300000 days'),
+		AND extract(day FROM warn_at) BETWEEN 0 AND 100000 AND warn_at <= '300000 days'
+		AND warn_at - make_interval(days => extract(day FROM warn_at)::integer) >= '0'),
 	notice_calendar text REFERENCES omnichannel.calendar ON UPDATE CASCADE,
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid))
 );
@@ -82,7 +84,7 @@ CREATE TABLE omnichannel.sla_moment (
 	PRIMARY KEY (customer_id, at, moment_id)
 );
 COMMENT ON TABLE omnichannel.sla_moment IS
-'What clocks are reckoned from, as it was logged: contacts, and changes of requests. Rows are never changed, and clocks follow from them in the order of time, whatever order they were written in.';
+'What clocks are reckoned from, as it was logged: contacts, and changes of requests. Clocks follow from them in the order of time, whatever order they were written in.';
 COMMENT ON COLUMN omnichannel.sla_moment.customer_id IS 'Of whom it was logged; of merged customers the rows stay apart and are read together.';
 COMMENT ON COLUMN omnichannel.sla_moment.what IS 'request: its state, kind, queue or priority became what is said here; inbound and outbound: a contact.';
 COMMENT ON COLUMN omnichannel.sla_moment.outcome IS 'contact.outcome; NULL for a request.';
@@ -136,7 +138,7 @@ COMMENT ON COLUMN omnichannel.sla_clock.outcome IS
 COMMENT ON COLUMN omnichannel.sla_clock.elapsed IS 'Time from start to stop without the pauses, NULL until it stops.';
 COMMENT ON COLUMN omnichannel.sla_clock.worked IS 'Working time from start to stop without the pauses, NULL until it stops and without a calendar.';
 COMMENT ON COLUMN omnichannel.sla_clock.warn_at IS 'When a warning is to be told, or NULL.';
-COMMENT ON COLUMN omnichannel.sla_clock.tell_at IS 'When a breach is to be told: once it is due and the notice calendar is open.';
+COMMENT ON COLUMN omnichannel.sla_clock.tell_at IS 'When a breach is to be told: once it is due and the notice calendar is open; NULL while it is not due at any time.';
 COMMENT ON COLUMN omnichannel.sla_clock.warned_at IS 'When the warning was told, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.breached_at IS 'When the breach was told, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.notice_at IS 'What tick() looks for: when something is to be told next, or NULL.';
