@@ -22,6 +22,7 @@ LANGUAGE sql AS $$
 	SELECT FROM omnichannel.request, omnichannel.recompute_sla(request_id) WHERE subject = 'sla' $$;
 
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 -- Channels that open no requests, with the promises of e-mail and telephone.
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
 UPDATE sla_policy SET channel = CASE channel WHEN 'email' THEN 'forum' ELSE 'hotline' END;
@@ -54,6 +55,7 @@ ROLLBACK;
 
 -- Without a thread each unanswered contact is a conversation of its own; an answered call needs no answer and no call back.
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
 DELETE FROM sla_policy;
 INSERT INTO sla_policy (policy, metric, target, calendar) VALUES
@@ -69,6 +71,7 @@ ROLLBACK;
 
 -- A request: waiting for the customer stops the time, to the microsecond; opened again it goes on.
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 DELETE FROM sla_policy;
 INSERT INTO sla_policy (policy, metric, target, calendar, warn_at) VALUES ('solve', 'resolution', '10 hours', 'office', '2 hours');
 SELECT identify('account', 'sla-2') AS customer \gset
@@ -93,6 +96,7 @@ ROLLBACK;
 
 -- Policies: the lowest rank that fits; a transfer gives an open clock another, or leaves it what was promised.
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 INSERT INTO queue (queue) VALUES ('sla_gold'), ('sla_other');
 INSERT INTO segment (segment) VALUES ('sla_vip');
 DELETE FROM sla_policy;
@@ -141,6 +145,7 @@ ROLLBACK;
 
 -- Merged customers are called back once; taken apart each has a clock again.
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
 UPDATE sla_policy SET channel = 'hotline' WHERE metric = 'callback';
 SELECT pg_temp.call('inbound', 'missed', '2026-06-01 10:00', 'one@example.com');
@@ -158,6 +163,7 @@ ROLLBACK;
 
 -- History has no effects.
 BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
 INSERT INTO contact (customer_id, channel, occurred_at) SELECT identify('account', 'sla-5'), 'email', '2026-06-01 10:00';
 SELECT count(*) FROM sla_moment;
 ROLLBACK;

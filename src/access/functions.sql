@@ -171,7 +171,7 @@ BEGIN ATOMIC
 		('sla_clock', 'rawd', 'rawd', 'rawd'),
 		('sla_customer', 'raw', 'raw', 'raw'),
 		('sla_event', 'rw', 'rw', 'raw'),
-		('sla_moment', 'ra', 'ra', 'ra'),
+		('sla_moment', 'ra', 'ra', 'raw'),
 		('sla_stale', '', '', 'rawd'),
 		('sla_status', 'r', 'r', 'r'),
 		('waiting', 'rawd', 'rawd', 'rawd');
@@ -289,6 +289,14 @@ BEGIN ATOMIC
 			'{customer_id,segment,valid}'),
 		('shown_price', 't.customer_id = ANY ($1)', 'blank',
 			'{shown_id,shown_at,channel,place,customer_id,product,quantity,currency,price}'),
+		('sla_clock', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,clock_id,metric,policy,request_id,channel,moment_id,started_at,target,calendar,pauses,due_at,time_left,stopped_at,outcome,elapsed,worked,warn_at,tell_at,warned_at,breached_at,notice_at}'),
+		('sla_customer', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,last_at,last_rank,next_at,next_rank,late}'),
+		('sla_event', 't.customer_id = ANY ($1)', 'blank',
+			'{event_id,customer_id,clock_id,event,metric,policy,request_id,due_at,told_at,withdrawn_at}'),
+		('sla_moment', 't.customer_id = ANY ($1)', 'blank',
+			'{customer_id,at,moment_id,what,request_id,contact_id,channel,outcome,state,kind,queue,priority,version}'),
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,lane_id,level,due_at,entered_at,owner_id,priority}'),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
@@ -320,6 +328,9 @@ BEGIN ATOMIC
 		('queue_member', NULL, 'none', NULL),
 		('routing_setting', NULL, 'none', NULL),
 		('segment', NULL, 'none', NULL),
+		('sla_policy', NULL, 'none', NULL),
+		('sla_setting', NULL, 'none', NULL),
+		('sla_stale', NULL, 'none', NULL),
 		('tracking', NULL, 'none', NULL);
 END;
 COMMENT ON FUNCTION omnichannel.personal_data() IS
