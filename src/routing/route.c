@@ -218,7 +218,8 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[2] =
 		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
 	values[3] = Int64GetDatum(queue_level(&config->queues[request->queue], request->priority, request->entered_at));
-	values[4] = TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
+	values[4] =
+		TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
 	values[6] = Int64GetDatum(owner_id);
 	values[7] = Int32GetDatum(request->priority);

@@ -200,8 +200,7 @@ sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	/* Those that the same moment started. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		SlaClock **found =
-			bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), compare_starts);
+		SlaClock **found = bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), compare_starts);
 
 		if (found == NULL)
 			continue;

@@ -21,7 +21,7 @@
 #include "omnichannel.h"
 #include "sla/clock.h"
 
-#define MOMENT_COLUMNS                                                                                                 \
+#define MOMENT_COLUMNS                                                                                                  \
 	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue, priority," \
 	" version"
 #define MOMENT_NCOLUMNS 14
@@ -32,16 +32,17 @@
 	" SELECT k.merged_into, k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = ANY ($1))"
 
 static KeptPlan moments_write = {
-	.sql = "WITH written AS (INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
-		   " unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
-		   " INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		   " SELECT u.*, false FROM unnest($1, $2, $3, $4, $5) AS u"
-		   " ON CONFLICT (customer_id) DO UPDATE SET"
-		   " late = (excluded.next_at, excluded.next_rank) <= (h.last_at, h.last_rank),"
-		   " next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
-		   " last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
-		   " THEN excluded.last_rank ELSE h.last_rank END"
-		   " RETURNING customer_id, late",
+	.sql =
+		"WITH written AS (INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
+		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
+		" INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		" SELECT u.*, false FROM unnest($1, $2, $3, $4, $5) AS u"
+		" ON CONFLICT (customer_id) DO UPDATE SET"
+		" late = (excluded.next_at, excluded.next_rank) <= (h.last_at, h.last_rank),"
+		" next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
+		" last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
+		" THEN excluded.last_rank ELSE h.last_rank END"
+		" RETURNING customer_id, late",
 	.nargs = 19,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
 				 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
@@ -380,9 +381,8 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, boo
 		if (family->clock_count == family->clock_room)
 		{
 			family->clock_room = Max(4, family->clock_room * 2);
-			family->clocks = family->clocks == NULL
-								 ? palloc(sizeof(SlaClock *) * family->clock_room)
-								 : repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
+			family->clocks = family->clocks == NULL ? palloc(sizeof(SlaClock *) * family->clock_room)
+													: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
 		}
 		family->clocks[family->clock_count++] = sla_clock_from_row(policies, i, 2);
 	}

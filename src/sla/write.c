@@ -27,30 +27,32 @@ static const Oid column_types[SLA_CLOCK_NCOLUMNS] = {
 	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 };
 
-#define UNNEST_CLOCKS                                                                                                  \
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)" \
+#define UNNEST_CLOCKS                                                                                                     \
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"   \
 	" AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at, target, calendar," \
 	" pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at, warned_at, breached_at)"
 
 static KeptPlan clocks_insert = {
-	.sql = "INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
-		   " moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
-		   " warn_at, tell_at, warned_at, breached_at)"
-		   " SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric, n.policy,"
-		   " n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
-		   " n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
-		   " n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
+	.sql =
+		"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
+		" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
+		" warn_at, tell_at, warned_at, breached_at)"
+		" SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric, n.policy,"
+		" n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
+		" n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
+		" n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 };
 
 static KeptPlan clocks_update = {
-	.sql = "UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"
-		   " thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"
-		   " calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"
-		   " stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"
-		   " warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at"
-		   UNNEST_CLOCKS " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+	.sql =
+		"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"
+		" thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"
+		" calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"
+		" stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"
+		" warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at" UNNEST_CLOCKS
+		" WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 };
@@ -154,11 +156,10 @@ static bool
 same_clock(const SlaClock *left, const SlaClock *right)
 {
 	if (left->customer_id != right->customer_id || left->request_id != right->request_id ||
-		left->moment_id != right->moment_id || left->started_at != right->started_at ||
-		left->due_at != right->due_at || left->time_left != right->time_left ||
-		left->stopped_at != right->stopped_at || left->outcome != right->outcome ||
-		left->elapsed != right->elapsed || left->worked != right->worked || left->warn_at != right->warn_at ||
-		left->tell_at != right->tell_at || left->warned_at != right->warned_at ||
+		left->moment_id != right->moment_id || left->started_at != right->started_at || left->due_at != right->due_at ||
+		left->time_left != right->time_left || left->stopped_at != right->stopped_at ||
+		left->outcome != right->outcome || left->elapsed != right->elapsed || left->worked != right->worked ||
+		left->warn_at != right->warn_at || left->tell_at != right->tell_at || left->warned_at != right->warned_at ||
 		left->breached_at != right->breached_at || left->pause_count != right->pause_count)
 		return false;
 	if (left->target.time != right->target.time || left->target.day != right->target.day ||
