@@ -160,6 +160,8 @@ typedef struct SlaFamily
 extern int64 sla_next_moment_id(void);
 extern void sla_family_add(SlaFamily *family, SlaMoment *moment);
 extern void sla_moments_write(SlaFamily *families, int count);
+extern int sla_families_try(SlaFamily *families, int count);
+extern int sla_behind_take(SlaFamily **families);
 extern void sla_families_hold(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only);

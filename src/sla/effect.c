@@ -311,9 +311,14 @@ find_roots(NewMoment **moments, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Writes moments and what they do. Needs an SPI scope. */
+/*
+ * Writes moments and what they do. Needs an SPI scope.
+ *
+ * Without wait the moments of customers whom another transaction holds are only written, and tick() follows them up: who
+ * holds other locks must not wait here.
+ */
 static void
-take_moments(NewMoment **moments, int count, const SlaPolicies *policies)
+take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool wait)
 {
 	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
 	SlaFamily *anew;
@@ -334,6 +339,10 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies)
 		if (moments[i]->anew)
 			families[family_count - 1].late = true;
 	}
+	if (!wait)
+		family_count = sla_families_try(families, family_count);
+	if (family_count == 0)
+		return;
 	sla_moments_write(families, family_count);
 
 	sla_changes_begin(&changes, GetCurrentTimestamp());
@@ -460,8 +469,8 @@ add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, i
 /*
  * sla_requests_changed starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
  *
- * It compares them with what it saw last, so that a call too many does nothing. Needs an SPI scope that may write the
- * tables of this room.
+ * It compares them with what it saw last, so that a call too many does nothing. It never waits: routing calls it with
+ * locks of queues, agents and requests in its hands. Needs an SPI scope that may write the tables of this room.
  */
 void
 sla_requests_changed(const int64 *request_ids, int count)
@@ -473,7 +482,7 @@ sla_requests_changed(const int64 *request_ids, int count)
 	if (policies->count == 0 || count == 0)
 		return;
 	taken = add_request_moments(request_ids, count, &moments, 0);
-	take_moments(moments, taken, policies);
+	take_moments(moments, taken, policies, false);
 }
 
 /*
@@ -521,7 +530,7 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 	find_roots(moments, taken);
 	if (requests > 0)
 		taken += add_request_moments(request_ids, requests, &moments, taken);
-	take_moments(moments, taken, policies);
+	take_moments(moments, taken, policies, true);
 }
 
 /*

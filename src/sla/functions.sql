@@ -26,6 +26,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
 COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
 'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new (with it clock_id), policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. request_id: only the clocks of that request''s customer, and what a plain UPDATE has changed in the request; NULL: all. Raises 23503 for an unknown request, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_follow_requests';
+COMMENT ON FUNCTION omnichannel.follow_requests() IS
+'Makes the clocks of the customers in sla_behind follow their moments, and returns how many customers these were. Part of tick_sla(). Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -40,19 +46,28 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 
+	-- Both wait for those who log contacts, who may wait for locks that tick() holds: before that becomes a deadlock they
+	-- give up, and the next tick() tries again.
+	lock_timeout := current_setting('lock_timeout');
+	BEGIN
+		PERFORM set_config('lock_timeout', '500ms', true);
+		done := done + omnichannel.follow_requests();
+		PERFORM set_config('lock_timeout', lock_timeout, true);
+	EXCEPTION
+		WHEN lock_not_available OR deadlock_detected THEN
+			done := 0;
+	END;
+
 	-- Whoever holds a row makes the clocks follow for it; recompute_sla() deletes it.
 	PERFORM FROM omnichannel.sla_stale AS stale ORDER BY stale.stale_id FOR UPDATE SKIP LOCKED;
 	IF FOUND THEN
-		-- It waits for those who log contacts, who may wait for locks that tick() holds: before that becomes a deadlock
-		-- it gives up, and the next tick() tries again.
-		lock_timeout := current_setting('lock_timeout');
 		BEGIN
 			PERFORM set_config('lock_timeout', '500ms', true);
-			SELECT count(*) INTO done FROM omnichannel.recompute_sla();
+			done := done + (SELECT count(*) FROM omnichannel.recompute_sla());
 			PERFORM set_config('lock_timeout', lock_timeout, true);
 		EXCEPTION
 			WHEN lock_not_available OR deadlock_detected THEN
-				done := 0;
+				NULL;
 		END;
 	END IF;
 

@@ -19,6 +19,7 @@
 #include "sla/sla.h"
 
 SQL_FUNCTION(omnichannel_recompute_sla);
+SQL_FUNCTION(omnichannel_follow_requests);
 
 #define BATCH_ROWS 5000
 
@@ -196,4 +197,27 @@ omnichannel_recompute_sla(PG_FUNCTION_ARGS)
 		recompute_one(PG_GETARG_INT64(0), policies, &changes);
 	spi_scope_end(&scope);
 	return (Datum) 0;
+}
+
+/* follow_requests(): makes clocks follow what they are behind of; returns the number of customers. */
+Datum
+omnichannel_follow_requests(PG_FUNCTION_ARGS)
+{
+	SlaChanges changes = {0};
+	SlaFamily *families;
+	SpiScope scope;
+	int count;
+
+	omni_table("sla_behind");
+	spi_scope_begin(&scope, false);
+	count = sla_behind_take(&families);
+	if (count > 0)
+	{
+		sla_families_hold(families, count);
+		sla_changes_begin(&changes, GetCurrentTimestamp());
+		sla_families_reckon(families, count, sla_policies(), &changes);
+		sla_changes_write(&changes);
+	}
+	spi_scope_end(&scope);
+	PG_RETURN_INT64(count);
 }

@@ -49,6 +49,39 @@ static KeptPlan moments_write = {
 				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
 };
 
+/* Takes the locks that are free, and returns whose are not. */
+static KeptPlan families_try = {
+	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
+		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
+		   " SELECT k.customer_id FROM omnichannel.sla_customer AS k WHERE k.customer_id = ANY ($1)"
+		   " AND NOT EXISTS (SELECT FROM held WHERE held.customer_id = k.customer_id) ORDER BY k.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+};
+
+static KeptPlan moments_only = {
+	.sql = "INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
+		   " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+	.nargs = MOMENT_NCOLUMNS,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+				 INT8ARRAYOID},
+};
+
+static KeptPlan behind_write = {
+	.sql = "INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT * FROM unnest($1, $2)",
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+};
+
+static KeptPlan behind_take = {
+	.sql = "WITH held AS MATERIALIZED (SELECT b.behind_id FROM omnichannel.sla_behind AS b ORDER BY b.behind_id"
+		   " FOR UPDATE SKIP LOCKED), taken AS (DELETE FROM omnichannel.sla_behind AS b USING held"
+		   " WHERE b.behind_id = held.behind_id RETURNING b.customer_id, b.since)"
+		   " SELECT coalesce(k.merged_into, k.customer_id), min(t.since) FROM taken AS t"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = t.customer_id GROUP BY 1 ORDER BY 1",
+};
+
 static KeptPlan families_hold = {
 	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
 		   " SELECT f.root, coalesce(max(m.last_at), '-infinity'), 0, coalesce(max(m.last_at), '-infinity'), 9, false"
@@ -220,6 +253,70 @@ sla_moments_write(SlaFamily *families, int count)
 		if (DatumGetBool(spi_datum(i, 2, &isnull)))
 			find_family(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
 	}
+}
+
+/*
+ * sla_families_try takes the families' locks without waiting, and returns how many it has, moved to the front in order.
+ *
+ * Of the others it writes the moments, and notes that their clocks are behind. Needs an SPI scope.
+ */
+int
+sla_families_try(SlaFamily *families, int count)
+{
+	Datum values[MOMENT_NCOLUMNS] = {roots_array(families, count)};
+	SlaColumn columns[MOMENT_NCOLUMNS] = {0};
+	SlaColumn behind[2] = {{.type = INT8OID}, {.type = TIMESTAMPTZOID}};
+	uint64 rows = kept_plan_run(&families_try, values, NULL, false, 0);
+	uint64 row = 0;
+	int held = 0;
+
+	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+		columns[i].type = get_element_type(moments_only.argtypes[i]);
+	/* The rows are those that are held by others, by root. */
+	for (int i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		while (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) < families[i].root)
+			row++;
+		if (row == rows || DatumGetInt64(spi_datum(row, 1, &isnull)) != families[i].root)
+		{
+			families[held++] = families[i];
+			continue;
+		}
+		sla_column_add_id(&behind[0], families[i].root);
+		sla_column_add_time(&behind[1], families[i].moments[0]->at);
+		for (int j = 0; j < families[i].moment_count; j++)
+			add_moment(columns, families[i].moments[j]);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (behind[0].count > 0)
+	{
+		for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+			values[i] = sla_column_array(&columns[i]);
+		(void) kept_plan_run(&moments_only, values, NULL, false, 0);
+		values[0] = sla_column_array(&behind[0]);
+		values[1] = sla_column_array(&behind[1]);
+		(void) kept_plan_run(&behind_write, values, NULL, false, 0);
+	}
+	return held;
+}
+
+/* Takes the notes of families whose clocks are behind; returns how many, by root. Needs an SPI scope. */
+int
+sla_behind_take(SlaFamily **families)
+{
+	uint64 rows = kept_plan_run(&behind_take, NULL, NULL, false, 0);
+	bool isnull;
+
+	*families = palloc0(sizeof(SlaFamily) * Max(rows, 1));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		(*families)[i].root = DatumGetInt64(spi_datum(i, 1, &isnull));
+		(*families)[i].from = DatumGetTimestampTz(spi_datum(i, 2, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return (int) rows;
 }
 
 /* Takes the families' locks, and makes sure that moments of merged customers count as known. Needs an SPI scope. */
