@@ -26,6 +26,7 @@ static KeptPlan roots_select = {
 		   " WHERE customer_id = ANY ($1) ORDER BY customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 /* An internal contact concerns no clock, like one that failed. */
@@ -37,6 +38,7 @@ static KeptPlan moment_revise = {
 		   " RETURNING at",
 	.nargs = 5,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
+	.indexed = true,
 };
 
 static KeptPlan requests_select = {
@@ -49,6 +51,7 @@ static KeptPlan requests_select = {
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan due_select = {
@@ -56,6 +59,7 @@ static KeptPlan due_select = {
 		   " WHERE request_id = $1 AND stopped_at IS NULL",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+	.indexed = true,
 };
 
 /* Registers what this room does when requests and groups of customers change. */

@@ -47,6 +47,7 @@ static KeptPlan moments_write = {
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
 				 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
 				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
 };
 
 /* Takes the locks that are free, and returns whose are not. */
@@ -57,6 +58,7 @@ static KeptPlan families_try = {
 		   " AND NOT EXISTS (SELECT FROM held WHERE held.customer_id = k.customer_id) ORDER BY k.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan moments_only = {
@@ -90,6 +92,7 @@ static KeptPlan families_hold = {
 		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan moments_read = {
@@ -97,6 +100,7 @@ static KeptPlan moments_read = {
 		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan requests_read = {
@@ -105,6 +109,7 @@ static KeptPlan requests_read = {
 		   " ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan open_clocks_read = {
@@ -112,6 +117,7 @@ static KeptPlan open_clocks_read = {
 		   " ON c.customer_id = f.customer_id AND c.stopped_at IS NULL ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan clocks_read = {
@@ -119,6 +125,7 @@ static KeptPlan clocks_read = {
 		   " ON c.customer_id = f.customer_id ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan memberships_read = {
@@ -126,6 +133,7 @@ static KeptPlan memberships_read = {
 		   " AS f JOIN omnichannel.segment_member AS s ON s.customer_id = f.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan wrote_before = {
@@ -135,6 +143,7 @@ static KeptPlan wrote_before = {
 		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
 	.nargs = 4,
 	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+	.indexed = true,
 };
 
 static const char *const moment_names[] = {"request", "inbound", "outbound"};

@@ -55,6 +55,7 @@ static KeptPlan clocks_update = {
 		" WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
+	.indexed = true,
 };
 
 static KeptPlan clocks_delete = {
@@ -62,6 +63,7 @@ static KeptPlan clocks_delete = {
 		   " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan events_withdraw = {
@@ -70,6 +72,7 @@ static KeptPlan events_withdraw = {
 		   " AND e.event = n.event AND e.withdrawn_at IS NULL",
 	.nargs = 3,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+	.indexed = true,
 };
 
 static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
