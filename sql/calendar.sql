@@ -68,6 +68,8 @@ SELECT deadline('2026-11-20 10:00', '1000000 hours', 'office') AS "2505", deadli
 SELECT deadline('2026-11-20 10:00', '596520 hours', '24/7') - timestamptz '2026-11-20 10:00' AS elapsed;
 SELECT deadline('294276-12-31 23:00', '59 minutes', '24/7', 'UTC'), deadline('4713-01-01 00:00 BC', '1 hour', '24/7', 'UTC');
 SELECT next_working('4713-01-01 00:00 BC', 'office'), deadline('20000-01-01', '-100000 days', 'office');
+SELECT * FROM working_periods('4713-01-01 BC', '294276-12-31', 'off', 'UTC', ARRAY[ROW('["4000-02-01 BC","4000-02-02 BC")', true),
+	ROW('[2026-01-01,2026-01-02)', true), ROW('[290000-01-01,290000-01-02)', true)]::calendar_span[]);
 
 -- NULL is NULL.
 SELECT deadline(NULL, '1 hour', 'office') IS NULL AND deadline(now(), NULL, 'office') IS NULL AND deadline(now(), '1 hour', NULL) IS NULL

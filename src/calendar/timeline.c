@@ -384,7 +384,7 @@ timeline_next_spell(Timeline *timeline, int64_t from, int64_t limit, TimeSpan *s
 		left = chunk->starts[run] + (chunk->before[run + 1] - chunk->before[run]) - tick;
 		if (left <= 0)
 			return true;
-		if (limit - spell->end <= left)
+		if ((uint64_t) limit - (uint64_t) spell->end <= (uint64_t) left)
 		{
 			spell->end = limit;
 			return true;

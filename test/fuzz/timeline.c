@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WALKED 64
+#define WALKED 128
 #define WINDOW_DAYS 5
 #define WINDOW_MINUTES (WINDOW_DAYS * 1440)
 #define MAX_SPELLS 8
@@ -464,6 +464,17 @@ check_far(Timeline *timeline)
 		!timeline_between(timeline, at[0], at[2], &ac))
 		return;
 	REQUIRE(ab >= 0 && bc >= 0 && (uint64_t) ab <= (uint64_t) at[1] - (uint64_t) at[0] && ac == ab + bc);
+	if (ab < at[1] / 2 - at[0] / 2)
+	{
+		TimeSpan spell;
+
+		if (timeline_next_spell(timeline, at[0], at[2], &spell))
+		{
+			REQUIRE(at[0] <= spell.start && spell.start < spell.end && spell.end <= at[2]);
+			REQUIRE(timeline_between(timeline, spell.start, spell.end, &bc) && bc == spell.end - spell.start);
+			REQUIRE(spell.end == at[2] || !timeline_is_open(timeline, spell.end));
+		}
+	}
 	if (ab > 0)
 	{
 		/* The moment when that much is used up is at most the other end, with nothing open between. */
@@ -505,7 +516,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		compare_from(timeline, first, (int) take(WINDOW_MINUTES));
 	compare_spells(timeline, first);
 	compare_days(timeline, first);
-	if (take(8) == 0)
+	if (take(200) == 0)
 		check_far(timeline);
 
 	while (blocks != NULL)
