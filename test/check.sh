@@ -56,7 +56,7 @@ run_regress() {
 	# shellcheck disable=SC2086
 	set -- $names
 	if [ $# -gt 0 ]; then
-		timeout 900 "$PG_REGRESS" --inputdir=. --outputdir="$WORKSHOP/regress" --bindir="$SERVER_BIN" --dbname=regression --encoding=UTF8 \
+		timeout 900 "$PG_REGRESS" --inputdir=. --outputdir="$WORKSHOP/regress" --bindir="$SERVER_BIN" --dbname=contrib_regression --encoding=UTF8 \
 			"$@" >"$WORKSHOP/regress.log" 2>&1 || true
 	else
 		: >"$WORKSHOP/regress.log"
