@@ -35,7 +35,9 @@ record() {
 		set -- "$1" 0 1 "nothing to try"
 	fi
 	printf '%s|%s|%s|%s\n' "$1" "$2" "$3" "${4:-}" >>"$RESULTS"
-	printf '%-10s %5d passed %5d failed  %s\n' "$1" "$2" "$3" "${4:-}"
+	now=$(date +%s)
+	printf '%-10s %5d passed %5d failed %4d s  %s\n' "$1" "$2" "$3" $((now - since)) "${4:-}"
+	since=$now
 }
 
 # record_regress KIND ASKED LOG DIFFS: enters what pg_regress or pg_isolation_regress said.
@@ -190,6 +192,7 @@ done
 use_server
 set_up_database prepared || fail "the extension could not be created and set up"
 echo "$("$PG_CONFIG" --version) in $WORKSHOP"
+since=$(date +%s)
 for kind in $KINDS; do
 	"run_$kind"
 done

@@ -388,7 +388,7 @@ DECLARE
 	registered record;
 	sort text;
 	found_rows jsonb;
-	exported jsonb := '{}';
+	exported jsonb := jsonb '{}';
 BEGIN
 	FOR registered IN
 		SELECT data.relation, data.of_customer FROM omnichannel.personal_data() AS data
@@ -421,7 +421,7 @@ DECLARE
 	differences text;
 	stuck text;
 	changed bigint;
-	report jsonb := '{}';
+	report jsonb := jsonb '{}';
 BEGIN
 	PERFORM omnichannel.require_setup();
 	traces := omnichannel.customer_traces(who);

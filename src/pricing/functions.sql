@@ -180,8 +180,7 @@ AS $$
 DECLARE
 	key_column text := TG_ARGV[0];
 	past tstzrange := tstzrange(NULL, now());
-	row jsonb;
-	ignored text[] := '{name,status,approved_by,approved_at,use_limit,customer_limit,budget,valid,active,created_at}';
+	ignored text[] := '{name,status,approved_by,approved_at,use_limit,customer_limit,budget,valid,active,created_at}'::text[];
 BEGIN
 	IF TG_OP = 'DELETE' THEN
 		INSERT INTO omnichannel.price_correction (relation, key, before)
@@ -225,7 +224,7 @@ AS $$
 DECLARE
 	refused text;
 	sources bigint[];
-	kept bigint[] := '{}';
+	kept bigint[] := '{}'::bigint[];
 BEGIN
 	-- What keep_past_price() has moved to now leaves its past behind.
 	IF TG_OP = 'UPDATE' THEN

@@ -49,13 +49,13 @@ enum
 };
 
 static KeptPlan promotions_select = {
-	.sql =
-		"SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
-		" p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
-		" p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
-		" p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since, p.active"
-		" FROM omnichannel.promotion p LEFT JOIN omnichannel.promotion_used_up u ON u.promotion = p.promotion"
-		" ORDER BY p.promotion COLLATE \"C\"",
+	.sql = "SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
+		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
+		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
+		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since,"
+		   " p.active"
+		   " FROM omnichannel.promotion p LEFT JOIN omnichannel.promotion_used_up u ON u.promotion = p.promotion"
+		   " ORDER BY p.promotion COLLATE \"C\"",
 };
 
 static KeptPlan coupons_select = {

@@ -104,7 +104,7 @@ throughput() {
 }
 for clients in 1 4 16 64; do
 	for what in route claim; do
-		for round in 1 2 3; do
+		for _ in 1 2 3; do
 			echo "$(throughput $what $clients) $(throughput peer_$what $clients) $(throughput bare $clients)"
 		done | awk -v what=$what -v clients=$clients '
 			{for (i = 1; i <= 3; i++) sum[i] += $i
