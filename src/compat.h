@@ -91,6 +91,13 @@ init_materialized_srf(FunctionCallInfo fcinfo)
 }
 #endif
 
+/* parse_analyze() was renamed in 15. */
+#if PG_VERSION_NUM >= 150000
+#define parse_fixed(raw, text) parse_analyze_fixedparams(raw, text, NULL, 0, NULL)
+#else
+#define parse_fixed(raw, text) parse_analyze(raw, text, NULL, 0, NULL)
+#endif
+
 /* foreach_ptr arrived in 17. */
 #ifndef foreach_ptr
 #define foreach_ptr(type, var, lst)                                                                                    \

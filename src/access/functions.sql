@@ -130,6 +130,7 @@ BEGIN ATOMIC
 		('omnibus_rule', 'r', 'r', 'rawd'),
 		('price', 'r', 'r', 'rawd'),
 		('price_list', 'r', 'r', 'raw'),
+		('price_staging', NULL, NULL, 'rawd'),
 		('product', 'r', 'r', 'rawd'),
 		('promotion', 'r', 'r', 'raw'),
 		('queue', 'r', 'r', 'rawd'),
@@ -139,6 +140,7 @@ BEGIN ATOMIC
 		('segment', 'r', 'r', 'raw'),
 		('sla_policy', 'r', 'r', 'rawd'),
 		('sla_setting', 'r', 'r', 'rw'),
+		('segment_input', 'r', 'r', 'r'),
 		-- what happens: written by the functions that applications and agents call
 		('agent_state', 'raw', 'raw', 'raw'),
 		('assignment', 'rawd', 'rawd', 'rawd'),
@@ -322,6 +324,7 @@ BEGIN ATOMIC
 		('presence_state', NULL, 'none', NULL),
 		('price', NULL, 'none', NULL),
 		('price_list', NULL, 'none', NULL),
+		('price_staging', NULL, 'none', NULL),
 		('product', NULL, 'none', NULL),
 		('promotion', NULL, 'none', NULL),
 		('promotion_total', NULL, 'none', NULL),

@@ -1,0 +1,49 @@
+-- Segments by rule, prices in bulk, and the whole catalogue.
+BEGIN;
+SET LOCAL search_path = omnichannel, public;
+SELECT plan(33);
+INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
+SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
+SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
+SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true; DROP TABLE omnichannel.price')$$, '42601');
+SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'nothing = 1')$$, '42703');
+SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', rule)$$ , '42703');
+SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, 'no rule: ' || rule)
+FROM unnest(ARRAY['random() < 0.5', 'language', 'true, true', 'true AS a', 'true FROM omnichannel.price', 'true LIMIT 1', 'EXISTS (SELECT 1)',
+	'count(*) > 1', 'omnichannel.reserve_use(''a'', ''b'')', 'omnichannel.calling_code(language) = ''+48''', 'pg_sleep(1) IS NULL']) AS rule;
+INSERT INTO segment (segment, rule) VALUES ('polish', 'language = ''pl'' -- and nothing else'), ('gold', 'facts ->> ''tier'' = ''gold''');
+SELECT results_eq($$SELECT * FROM refresh_segments()$$, $$VALUES ('gold', 0::bigint, 0::bigint), ('polish', 2, 0)$$, 'who fits joins');
+SELECT results_eq($$SELECT * FROM refresh_segments('polish')$$, $$VALUES ('polish', 0::bigint, 0::bigint)$$, 'only once');
+UPDATE segment_member SET valid = tstzrange(now() - interval '1 day', NULL);
+UPDATE customer SET language = 'de' WHERE customer_id = 2;
+INSERT INTO fact (customer_id, key, value) VALUES (3, 'tier', '"gold"');
+SELECT results_eq($$SELECT * FROM refresh_segments()$$, $$VALUES ('gold', 1::bigint, 0::bigint), ('polish', 0, 1)$$, 'who no longer fits leaves');
+SELECT is((SELECT upper(valid) FROM segment_member WHERE customer_id = 2), now(), 'and was in it until now');
+SELECT throws_ok($$SELECT refresh_segments('none')$$, '23503');
+
+INSERT INTO product (product, min_price) VALUES ('a', NULL), ('b', 5), ('c', NULL);
+INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale'), ('derived', 'override');
+UPDATE price_list SET derived_from = 'list' WHERE price_list = 'derived';
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'a', 10, '[2025-01-01,2027-01-01)');
+INSERT INTO price_staging (price_list, product, min_quantity, amount, adjust, valid) VALUES
+	('none', 'a', 0, 1, NULL, NULL), ('derived', 'a', 0, 1, NULL, NULL), ('list', 'none', 0, 1, NULL, NULL), ('list', NULL, 0, 1, NULL, NULL),
+	('list', 'c', 0, -1, NULL, NULL), ('list', 'b', 0, 7, NULL, NULL), ('list', 'b', 0, 7, NULL, NULL), ('list', 'c', 5, 9, NULL, NULL),
+	('list', 'c', 10, 9.5, NULL, NULL), ('sale', 'b', 0, 8, NULL, NULL), ('sale', 'b', 10, 4, NULL, NULL), ('list', 'a', 0, 20, NULL, '[2025-06-01,2025-07-01)');
+SELECT results_eq($$SELECT problem, count(*) FROM apply_prices() GROUP BY problem ORDER BY problem COLLATE "C"$$,
+	$$VALUES ('below floor', 1::bigint), ('derived', 1), ('jump', 1), ('list', 1), ('overlap', 1), ('product', 1), ('sale above base', 1), ('target', 1),
+		('tier rises', 1), ('value', 1)$$, 'each problem is found');
+SELECT is((SELECT count(*) FROM price), 2::bigint, 'and nothing is changed');
+DELETE FROM price_staging;
+INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'a', 20, '[2025-06-01,2025-07-01)'), ('list', 'a', 9, '[2026-01-01,)'), ('list', 'b', 7, NULL);
+SELECT is((SELECT count(*) FROM apply_prices() WHERE applied IS NOT NULL), 0::bigint, 'a jump stops it');
+SELECT is((SELECT applied FROM apply_prices(accept => '{jump}') WHERE applied IS NOT NULL), 3::bigint, 'unless it is accepted');
+SELECT results_eq($$SELECT unit_price, at FROM unnest('{2025-05-31,2025-06-01,2025-07-01,2025-12-31,2026-01-01,2028-01-01}'::timestamptz[]) AS at, quote(NULL, 'a', at => at) ORDER BY at$$,
+	$$SELECT price, at FROM unnest('{10,20,10,10,9,9}'::numeric[], '{2025-05-31,2025-06-01,2025-07-01,2025-12-31,2026-01-01,2028-01-01}'::timestamptz[]) AS t (price, at)$$,
+	'a price holds for its own time only');
+SELECT is((SELECT price_list FROM quote(NULL, 'b')), 'derived', 'derived lists have followed');
+SELECT is((SELECT count(*) FROM price_staging), 0::bigint, 'what is applied is staged no more');
+SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1)$$,
+	$$SELECT product.product, (quote(1, product.product)).unit_price FROM product ORDER BY 1$$, 'the catalogue is what quote() says of each');
+SELECT is_empty($$SELECT * FROM catalogue_prices(1, 2) AS one, quote(1, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$, 'column for column');
+SELECT * FROM finish();
+ROLLBACK;
