@@ -19,7 +19,7 @@ SELECT customer.customer_id, customer.birth_date, customer.language, customer.pr
 FROM omnichannel.customer
 WHERE customer.merged_into IS NULL AND customer.erased_at IS NULL;
 COMMENT ON VIEW omnichannel.segment_input IS
-'What rules of segments see of a customer: the columns, and facts, the latest of each key. Columns can be added to it (CREATE OR REPLACE VIEW), as from a report; what a rule does not name costs nothing.';
+'What rules of segments see of a customer: the columns, and facts, the latest of each key. Columns can be appended to it, as from a report; what a rule does not name costs nothing.';
 CREATE TRIGGER segment_rule BEFORE INSERT OR UPDATE OF rule ON omnichannel.segment
 FOR EACH ROW WHEN (NEW.rule IS NOT NULL) EXECUTE FUNCTION omnichannel.check_segment();
 CREATE TRIGGER segment_unused BEFORE DELETE OR UPDATE OF segment ON omnichannel.segment
