@@ -209,8 +209,10 @@ SELECT set_presence(9001, 'offline');
 SELECT pg_temp.ask(9230, 9100, 'chat', queue => 'rt.other'), pg_temp.ask(9231, 9100, 'chat', queue => 'rt.other');
 SELECT route(9230), route(9231);
 SELECT claim(9001) AS absent, claim(9002) AS not_in_queue;
-UPDATE agent_state SET state = 'available' WHERE agent_id IN (9001, 9002);
+UPDATE agent_state SET state = 'available' WHERE agent_id = 9002;
+UPDATE agent_state SET state = 'busy' WHERE agent_id = 9001;
 SELECT claim(9001), claim(9001) AS no_room;
+UPDATE agent_state SET state = 'available' WHERE agent_id = 9001;
 SELECT state, agent_id FROM request WHERE request_id = 9230;
 
 -- decline: to the next, else back with its age, not to the same agent before decline_for is over

@@ -159,6 +159,7 @@ BEGIN ATOMIC
 		('identity', 'raw', 'rawd', 'rawd'),
 		('kept_place', 'rawd', 'rawd', 'rawd'),
 		('lane', 'ra', 'ra', 'ra'),
+		('lane_head', 'raw', 'raw', 'rawd'),
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'ra'),
 		('shown_price', 'ra', 'r', 'r'),

@@ -114,6 +114,25 @@ read_channels(RoutingConfig *config, MemoryContext context)
 	}
 }
 
+/* Returns the codes of the states in which agents are available, or else present, as text[] in context. */
+static Datum
+state_codes(const RoutingConfig *config, bool available, MemoryContext context)
+{
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	Datum *codes = palloc(sizeof(Datum) * (config->state_count + 1));
+	int count = 0;
+	ArrayType *array;
+
+	for (int i = 0; i < config->state_count; i++)
+	{
+		if (available ? config->states[i].available : config->states[i].present)
+			codes[count++] = CStringGetTextDatum(config->states[i].state);
+	}
+	array = construct_array(codes, count, TEXTOID, -1, false, TYPALIGN_INT);
+	MemoryContextSwitchTo(caller);
+	return PointerGetDatum(array);
+}
+
 static void
 read_states(RoutingConfig *config, MemoryContext context)
 {
@@ -126,6 +145,8 @@ read_states(RoutingConfig *config, MemoryContext context)
 		config->states[i].available = spi_bool(i, 2);
 		config->states[i].present = spi_bool(i, 3);
 	}
+	config->available_states = state_codes(config, true, context);
+	config->present_states = state_codes(config, false, context);
 }
 
 static void

@@ -77,7 +77,9 @@ typedef struct RoutingConfig
 	int channel_count;
 	RoutingState *states;
 	int state_count;
-	RoutingQueue *queues; /* by code */
+	Datum available_states; /* text[] of the codes of those in which offers are made */
+	Datum present_states;   /* text[] of the codes of those who can be waited for, and can claim */
+	RoutingQueue *queues;   /* by code */
 	int queue_count;
 	uint8 *fluency; /* [agent * channel_count + channel], 0 for none */
 	const char *notify_channel;

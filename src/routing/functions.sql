@@ -265,7 +265,7 @@ CREATE FUNCTION omnichannel.claim(agent_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_claim';
 COMMENT ON FUNCTION omnichannel.claim(bigint) IS
-'For agents who pull: assigns the agent the waiting request that comes first among those that suit and fit, and returns it, or NULL where there is none or the agent is not available. First is the highest aged priority, then the earliest due, then the longest wait, then the lowest id. Only in READ COMMITTED. Raises 23503 for an unknown agent, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'For agents who pull: assigns the agent the waiting request that comes first among those that suit and fit, and returns it, or NULL where there is none, the agent is not present or wraps up. Whoever is present but not available, as in state busy, is offered nothing and can claim. First is the highest aged priority, then the earliest due, then the longest wait, then the lowest id. Only in READ COMMITTED. Raises 23503 for an unknown agent, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0') RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
@@ -348,6 +348,7 @@ AS $$
 BEGIN
 	UPDATE omnichannel.waiting SET level = omnichannel.waiting_level(waiting.priority, waiting.entered_at, new.age_after)
 	FROM omnichannel.lane WHERE lane.lane_id = waiting.lane_id AND lane.queue = new.queue;
+	DELETE FROM omnichannel.lane_head USING omnichannel.lane WHERE lane.lane_id = lane_head.lane_id AND lane.queue = new.queue;
 	RETURN NULL;
 END
 $$;
@@ -383,7 +384,7 @@ BEGIN
 	SELECT coalesce(sum(ahead.requests), 0) + 1 INTO place
 	FROM omnichannel.lane CROSS JOIN LATERAL (
 		SELECT count(*) AS requests FROM omnichannel.waiting
-		WHERE waiting.lane_id = lane.lane_id AND waiting.level >= mine.level AND (waiting.level > mine.level
+		WHERE waiting.lane_id = lane.lane_id AND -waiting.level <= -mine.level AND (waiting.level > mine.level
 			OR (waiting.due_at, waiting.entered_at, waiting.request_id) < (mine.due_at, mine.entered_at, queue_position.request_id))
 	) AS ahead
 	WHERE lane.queue = mine.queue;

@@ -36,21 +36,37 @@ routing_writes(const char *function)
 						errhint("Call it in a READ COMMITTED transaction: others' offers must be seen.")));
 }
 
-/* Takes an advisory transaction lock in the class of a table. */
-static void
-take(const char *table, uint32 key, LOCKMODE mode)
+/* Takes an advisory transaction lock in the class of a table; returns whether it was to be had. */
+static bool
+take(const char *table, uint32 key, LOCKMODE mode, bool wait)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table(table), key, 2);
-	(void) LockAcquire(&tag, mode, false, false);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Returns the key of a queue's lock. */
+static uint32
+queue_key(const RoutingConfig *config, int queue)
+{
+	const char *code = config->queues[queue].queue;
+
+	return hash_bytes((const unsigned char *) code, (int) strlen(code));
+}
+
+/* Takes a queue's lock if it is to be had at once, and returns whether. */
+bool
+queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode)
+{
+	return take("waiting", queue_key(config, queue), mode, false);
 }
 
 /* Keeps apart whoever changes where this request stands. */
 void
 request_lock(int64 request_id)
 {
-	take("assignment", (uint32) request_id, ExclusiveLock);
+	(void) take("assignment", (uint32) request_id, ExclusiveLock, true);
 }
 
 /* Returns an empty set of locks. */
@@ -114,16 +130,14 @@ queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 
 	for (int queue = 0; queue < config->queue_count; queue++)
 	{
-		const char *code = config->queues[queue].queue;
-
 		if (locks->modes[queue] == 0)
 			continue;
-		keyed[count].key = hash_bytes((const unsigned char *) code, (int) strlen(code));
+		keyed[count].key = queue_key(config, queue);
 		keyed[count++].mode = locks->modes[queue];
 	}
 	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
 	for (int i = 0; i < count; i++)
-		take("waiting", keyed[i].key, keyed[i].mode);
+		(void) take("waiting", keyed[i].key, keyed[i].mode, true);
 
 	config = routing_config();
 	if (config->generation != generation && config->queue_count != queue_count)

@@ -70,7 +70,9 @@ static KeptPlan enqueue = {
 		" owner_id, priority)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, level = excluded.level,"
-		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id)"
+		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
+		" head AS (UPDATE omnichannel.lane_head AS h SET rank = -$4, due_at = $5, entered_at = $6, request_id = $1"
+		" WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > (-$4, $5, $6, $1))"
 		" UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
 		" agent_id = nullif($9, 0) FROM waits"
 		" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
@@ -129,21 +131,6 @@ queue_check_members(const RoutingConfig *config, int queue)
 								"omnichannel.queue_department.")));
 }
 
-/* Returns the states in which agents get offers, as text[]. */
-static Datum
-available_states(const RoutingConfig *config)
-{
-	Datum *states = palloc(sizeof(Datum) * (config->state_count + 1));
-	int count = 0;
-
-	for (int i = 0; i < config->state_count; i++)
-	{
-		if (config->states[i].available)
-			states[count++] = CStringGetTextDatum(config->states[i].state);
-	}
-	return PointerGetDatum(construct_array(states, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
 /* Raises the error of a request that somebody else closed between two statements of ours. */
 static void
 changed_meanwhile(const MatchRequest *request)
@@ -175,7 +162,7 @@ route_offer(const RoutingConfig *config, const MatchRequest *request, int agent,
 	values[5] = TimestampTzGetDatum(now);
 	values[6] = TimestampTzGetDatum(accepted ? DT_NOEND : now + queue->offer_for);
 	values[7] = TimestampTzGetDatum(request->entered_at);
-	values[8] = available_states(config);
+	values[8] = accepted ? config->present_states : config->available_states;
 	values[9] = Int64GetDatum(request->lane_id != 0 ? request->lane_id
 													: lane_ensure(config, request->queue, request->channel,
 																  request->requires, request->prefers));

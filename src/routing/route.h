@@ -32,6 +32,7 @@ extern QueueLocks *queue_locks(const RoutingConfig *config);
 extern void queue_locks_add(QueueLocks *locks, int queue, QueueLock mode);
 extern void queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent);
 extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks);
+extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
 extern void request_lock(int64 request_id);
 
 /* route.c */

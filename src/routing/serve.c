@@ -33,19 +33,22 @@ static KeptPlan agent_lock = {
 
 /*
  * What may be taken from a lane: what has waited long enough for this agent, is not held for somebody else who is
- * present, and was not refused by him.
+ * present, and was not refused by him. The lane's head h says where to begin.
  */
 #define SUITS(lane_id, entered_before, held_since, agent, now, present)                                                \
-	" w.lane_id = " lane_id " AND w.entered_at <= " entered_before " AND (w.owner_id = 0 OR w.owner_id = " agent       \
-	" OR w.entered_at <= " held_since " OR NOT EXISTS"                                                                 \
+	" w.lane_id = " lane_id " AND (-w.level, w.due_at, w.entered_at, w.request_id)"                                    \
+	" >= (coalesce(h.rank, -9223372036854775807), coalesce(h.due_at, '-infinity'),"                                    \
+	" coalesce(h.entered_at, '-infinity'), coalesce(h.request_id, 0)) AND w.entered_at <= " entered_before             \
+	" AND (w.owner_id = 0 OR w.owner_id = " agent " OR w.entered_at <= " held_since " OR NOT EXISTS"                   \
 	" (SELECT FROM omnichannel.agent_state AS o WHERE o.agent_id = w.owner_id AND o.state = ANY (" present ")))"       \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
 	" WHERE f.request_id = w.request_id AND f.agent_id = " agent " AND f.until > " now ")"                             \
-	" ORDER BY w.level DESC, w.due_at, w.entered_at, w.request_id LIMIT 1"
+	" ORDER BY -w.level, w.due_at, w.entered_at, w.request_id LIMIT 1"
 
 /* The lane with the request that comes first, without a lock; $4 is what each queue's ageing adds by now. */
 static KeptPlan lane_peek = {
 	.sql = "SELECT lane.lane_id FROM unnest($1, $2, $3, $4) AS lane (lane_id, entered_before, held_since, age)"
+		   " LEFT JOIN omnichannel.lane_head AS h ON h.lane_id = lane.lane_id"
 		   " CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM omnichannel.waiting AS w"
 		   " WHERE" SUITS(
 			   "lane.lane_id", "lane.entered_before", "lane.held_since", "$5", "$6",
@@ -58,10 +61,13 @@ static KeptPlan lane_peek = {
 
 /* Takes the first request of one lane that nobody else is taking. */
 static KeptPlan lane_take = {
-	.sql = "DELETE FROM omnichannel.waiting WHERE request_id = (SELECT w.request_id FROM omnichannel.waiting AS w"
-		   " WHERE" SUITS("$1", "$2", "$3", "$4", "$5",
-						  "$6") " FOR UPDATE SKIP LOCKED)"
-								" RETURNING request_id, customer_id, due_at, entered_at, priority",
+	.sql =
+		"DELETE FROM omnichannel.waiting WHERE request_id = (SELECT head.request_id FROM (SELECT $1) AS lane (lane_id)"
+		" LEFT JOIN omnichannel.lane_head AS h ON h.lane_id = lane.lane_id"
+		" CROSS JOIN LATERAL (SELECT w.request_id FROM omnichannel.waiting AS w"
+		" WHERE" SUITS("lane.lane_id", "$2", "$3", "$4", "$5",
+					   "$6") " FOR UPDATE SKIP LOCKED) AS head)"
+							 " RETURNING request_id, customer_id, due_at, entered_at, priority",
 	.nargs = 6,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID},
 };
@@ -155,21 +161,6 @@ int64_array(Datum *values, int count, Oid type)
 	return PointerGetDatum(construct_array(values, count, type, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Returns the states in which agents count as present, as text[]. */
-static Datum
-present_states(const RoutingConfig *config)
-{
-	Datum *states = palloc(sizeof(Datum) * (config->state_count + 1));
-	int count = 0;
-
-	for (int i = 0; i < config->state_count; i++)
-	{
-		if (config->states[i].present)
-			states[count++] = CStringGetTextDatum(config->states[i].state);
-	}
-	return PointerGetDatum(construct_array(states, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
 /* Returns the index in the list of the lane with the request that comes first, or -1. */
 static int
 best_lane(const RoutingConfig *config, const LaneList *list, int64 agent_id, TimestampTz now)
@@ -187,7 +178,7 @@ best_lane(const RoutingConfig *config, const LaneList *list, int64 agent_id, Tim
 	values[3] = int64_array(list->ages, list->count, INT8OID);
 	values[4] = Int64GetDatum(agent_id);
 	values[5] = TimestampTzGetDatum(now);
-	values[6] = present_states(config);
+	values[6] = config->present_states;
 	if (kept_plan_run(&lane_peek, values, NULL, false, 0) == 0)
 		return -1;
 	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
@@ -207,7 +198,7 @@ take_from(const RoutingConfig *config, const LaneList *list, int lane, int64 age
 	values[2] = list->held_since[lane];
 	values[3] = Int64GetDatum(agent_id);
 	values[4] = TimestampTzGetDatum(now);
-	values[5] = present_states(config);
+	values[5] = config->present_states;
 	return kept_plan_run(&lane_take, values, NULL, false, 0) == 1;
 }
 
@@ -272,7 +263,8 @@ serve_agent(RoutingConfig *config, int agent, bool accepted, bool all)
 		return 0;
 	state = config_state(config, spi_text(0, 1, CurrentMemoryContext));
 	used = DatumGetInt32(spi_datum(0, 2, &isnull));
-	if (state == NULL || !state->available || DatumGetTimestampTz(spi_datum(0, 3, &isnull)) > now)
+	if (state == NULL || !(accepted ? state->present : state->available) ||
+		DatumGetTimestampTz(spi_datum(0, 3, &isnull)) > now)
 		return 0;
 
 	for (;;)

@@ -67,6 +67,22 @@ static KeptPlan clear_refusals = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
+/* With the queue's lock nobody arrives: what is not seen now will not be before the head. */
+static KeptPlan heads_move = {
+	.sql = "INSERT INTO omnichannel.lane_head AS h (lane_id, rank, due_at, entered_at, request_id)"
+		   " SELECT l.lane_id, coalesce(first.rank, $3), coalesce(first.due_at, '-infinity'),"
+		   " coalesce(first.entered_at, $2), coalesce(first.request_id, 0) FROM omnichannel.lane AS l"
+		   " LEFT JOIN LATERAL (SELECT -w.level AS rank, w.due_at, w.entered_at, w.request_id"
+		   " FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id"
+		   " ORDER BY -w.level, w.due_at, w.entered_at, w.request_id LIMIT 1) AS first ON true WHERE l.queue = $1"
+		   " ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank, due_at = excluded.due_at,"
+		   " entered_at = excluded.entered_at, request_id = excluded.request_id WHERE"
+		   " (h.rank, h.due_at, h.entered_at, h.request_id) IS DISTINCT FROM"
+		   " (excluded.rank, excluded.due_at, excluded.entered_at, excluded.request_id)",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT8OID},
+};
+
 /* Ids found before the locks were taken. */
 typedef struct IdList
 {
@@ -188,6 +204,25 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 	return done;
 }
 
+/* Moves on the heads of the lanes of those queues that are, or can be at once, locked against arrivals. */
+static void
+move_heads(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
+{
+	for (int i = 0; i < config->queue_count; i++)
+	{
+		const RoutingQueue *queue = &config->queues[i];
+		Datum values[3];
+
+		CHECK_FOR_INTERRUPTS();
+		if (locks->modes[i] != QUEUE_FREE && locks->modes[i] != QUEUE_BOTH && !queue_lock_try(config, i, QUEUE_FREE))
+			continue;
+		values[0] = CStringGetTextDatum(queue->queue);
+		values[1] = TimestampTzGetDatum(now);
+		values[2] = Int64GetDatum(-queue_level(queue, 0, now));
+		(void) kept_plan_run(&heads_move, values, NULL, false, 0);
+	}
+}
+
 /* tick_queues(): does what only time makes due; returns how many requests it moved. */
 Datum
 omnichannel_tick_queues(PG_FUNCTION_ARGS)
@@ -245,6 +280,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 			done++;
 	}
 	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
+	move_heads(config, locks, now);
 	spi_scope_end(&scope);
 	PG_RETURN_INT64(done);
 }

@@ -207,7 +207,18 @@ COMMENT ON COLUMN omnichannel.waiting.level IS
 COMMENT ON COLUMN omnichannel.waiting.due_at IS 'When the first of its service levels is due, or infinity.';
 COMMENT ON COLUMN omnichannel.waiting.entered_at IS 'When it began to wait; declines and expired offers do not change it.';
 COMMENT ON COLUMN omnichannel.waiting.owner_id IS 'The agent for whom it is held while hold_for_owner lasts, or 0.';
-CREATE INDEX waiting_order ON omnichannel.waiting (lane_id, level DESC, due_at, entered_at, request_id);
+CREATE INDEX waiting_order ON omnichannel.waiting (lane_id, (-level), due_at, entered_at, request_id);
+
+CREATE TABLE omnichannel.lane_head (
+	lane_id bigint PRIMARY KEY,
+	rank bigint NOT NULL,
+	due_at timestamptz NOT NULL,
+	entered_at timestamptz NOT NULL,
+	request_id bigint NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE omnichannel.lane_head IS
+'Where the waiting requests of each lane begin: none stands before it, so that nobody need step over the traces of those that are gone. tick_queues() moves it on, a request that stands before it moves it back.';
+COMMENT ON COLUMN omnichannel.lane_head.rank IS 'waiting.level, negated.';
 
 CREATE TABLE omnichannel.assignment (
 	request_id bigint PRIMARY KEY,

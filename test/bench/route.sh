@@ -104,6 +104,8 @@ throughput() {
 }
 for clients in 1 4 16 64; do
 	for what in route claim; do
+		# Whom route() is to choose is available; who claims is busy, and is pushed nothing by the sweep.
+		psql -X -q -c "UPDATE omnichannel.agent_state SET state = '$([ $what = route ] && echo available || echo busy)'"
 		for _ in 1 2 3; do
 			echo "$(throughput $what $clients) $(throughput peer_$what $clients) $(throughput bare $clients)"
 		done | awk -v what=$what -v clients=$clients '
@@ -123,15 +125,17 @@ percentile() {
 	pgbench -n -M prepared -c 4 -j 4 -T "${2:-4}" -l --log-prefix="latency_$1" -f claim.sql >/dev/null 2>&1
 	cat "latency_$1".* | awk '{print $3}' | sort -n | awk '{v[NR] = $1} END {printf "%.3f\n", v[int(NR * 0.95)] / 1000}'
 }
-psql -X -q -c 'VACUUM ANALYZE omnichannel.waiting'
+psql -X -q -c 'VACUUM ANALYZE omnichannel.waiting' -c 'SELECT FROM omnichannel.tick_queues()' >/dev/null
 full=$(percentile full)
 # The oldest snapshot of a backup or a report, held all the while.
 (echo "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM omnichannel.company; SELECT pg_sleep(60);" | psql -X -q >/dev/null 2>&1) &
 holder=$!
 sleep 1
+(while sleep 1; do psql -X -q -c 'SELECT FROM omnichannel.tick_queues()'; done >/dev/null 2>&1) &
+ticker=$!
 percentile before 20 >/dev/null
 snapshot=$(percentile snapshot)
-kill $holder 2>/dev/null || true
+kill $holder $ticker 2>/dev/null || true
 psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()" >/dev/null
 psql -X -q -c 'DELETE FROM omnichannel.waiting WHERE request_id % 1000 <> 0' -c 'VACUUM ANALYZE omnichannel.waiting'
 psql -X -q -c "INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, level, entered_at) SELECT n, 1 + n % 100000, 1 + n % 10, 0, now() FROM generate_series(1300001, 1340000) AS n" -c 'VACUUM ANALYZE omnichannel.waiting'
