@@ -57,34 +57,39 @@ hours_of_minutes(const WeekMinutes *minutes)
 	return hours;
 }
 
-/* Raises 22P02 for a literal, cut where it is long, with the character at which reading it ended. */
-pg_noreturn static void
-malformed(const char *text, const WeekError *error)
+/* Returns the week that a literal says, or NULL after a soft error of 22P02 with as much of it as is fit to show. */
+static WorkingHours *
+parse_hours(const char *text, Node *context)
 {
-	int shown = pg_mbcliplen(text, (int) strlen(text), SHOWN_MAX);
+	WeekMinutes minutes;
+	WeekError error;
 
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("invalid input syntax for type %s: \"%.*s%s\"", "working_hours", shown, text,
-					text[shown] == '\0' ? "" : "..."),
-			 errdetail("Expected %s at character %d.", error->expected,
-					   pg_mbstrlen_with_len(text, (int) error->position) + 1),
-			 error->hint != NULL
-				 ? errhint("%s", error->hint)
-				 : errhint("Write it as in \"Mo-Fr 09:00-17:00; Sa 10:00-14:00\", \"24/7\" or \"off\".")));
+	if (!week_parse(text, strlen(text), &minutes, &error))
+	{
+		int shown = pg_mbcliplen(text, (int) strlen(text), SHOWN_MAX);
+
+		ereturn(context, NULL,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid input syntax for type %s: \"%.*s%s\"", "working_hours", shown, text,
+						text[shown] == '\0' ? "" : "..."),
+				 errdetail("Expected %s at character %d.", error.expected,
+						   pg_mbstrlen_with_len(text, (int) error.position) + 1),
+				 error.hint != NULL
+					 ? errhint("%s", error.hint)
+					 : errhint("Write it as in \"Mo-Fr 09:00-17:00; Sa 10:00-14:00\", \"24/7\" or \"off\".")));
+	}
+	return hours_of_minutes(&minutes);
 }
 
 /* working_hours_in(cstring): the value; raises 22P02. */
 Datum
 omnichannel_working_hours_in(PG_FUNCTION_ARGS)
 {
-	char *text = PG_GETARG_CSTRING(0);
-	WeekMinutes minutes;
-	WeekError error;
+	WorkingHours *hours = parse_hours(PG_GETARG_CSTRING(0), fcinfo->context);
 
-	if (!week_parse(text, strlen(text), &minutes, &error))
-		malformed(text, &error);
-	PG_RETURN_POINTER(hours_of_minutes(&minutes));
+	if (hours == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(hours);
 }
 
 /* working_hours_out(working_hours): the canonical text. */
