@@ -63,6 +63,12 @@ $$;
 COMMENT ON FUNCTION omnichannel.open_requests(bigint) IS
 'What a customer wants to get done and is not done yet, oldest first, in whatever channel it was opened, with the requests of customers merged with this one. Raises 22023 for NULL, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.note_request(request_id bigint) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_note_request';
+COMMENT ON FUNCTION omnichannel.note_request(bigint) IS
+'Makes the service levels of a request follow a change of its state, queue, kind or priority; for those who change requests by a plain UPDATE. The functions that change requests call it themselves, and a call too many does nothing. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.continue_request(
 	request_id bigint,
 	channel text,
@@ -163,6 +169,7 @@ BEGIN
 			- ARRAY(SELECT given.key FROM jsonb_each(complete_request.data) AS given WHERE given.value = 'null')
 	WHERE r.request_id = complete_request.request_id AND r.customer_id = found_request.customer_id
 	RETURNING r.version INTO new_version;
+	PERFORM omnichannel.note_request(complete_request.request_id);
 	RETURN new_version;
 END
 $$;

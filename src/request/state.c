@@ -19,6 +19,7 @@
 #include "request/request.h"
 
 SQL_FUNCTION(omnichannel_guard_request);
+SQL_FUNCTION(omnichannel_note_request);
 
 static const char *const state_names[REQUEST_STATES] = {
 	"new", "waiting_agent", "offered", "assigned", "waiting_customer", "done", "cancelled",
@@ -179,4 +180,18 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 		}
 	}
 	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_newtuple, desc, changed, columns, values, nulls));
+}
+
+/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
+Datum
+omnichannel_note_request(PG_FUNCTION_ARGS)
+{
+	int64 request_id = PG_GETARG_INT64(0);
+	SpiScope scope;
+
+	omni_table("request");
+	spi_scope_begin(&scope, false);
+	requests_changed(&request_id, 1);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
 }

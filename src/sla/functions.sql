@@ -26,6 +26,23 @@ AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
 COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
 'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new (with it clock_id), policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. request_id: only the clocks of that request''s customer, and what a plain UPDATE has changed in the request; NULL: all. Raises 23503 for an unknown request, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.explain_sla(
+	request_id bigint,
+	OUT place integer,
+	OUT clock_id bigint,
+	OUT metric text,
+	OUT step text,
+	OUT policy text,
+	OUT from_at timestamptz,
+	OUT to_at timestamptz,
+	OUT used interval,
+	OUT note text
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_explain_sla';
+COMMENT ON FUNCTION omnichannel.explain_sla(bigint) IS
+'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them. start: what started the clock; policy: each policy of the metric, with why it lost, or holds; spell: what the target was counted in, and how much of it each spell used up; pause: when the clock stood still; due, or what is left of the target; warning; stop, with the working time that it took (elapsed time where the policy has no calendar) and the outcome, or runs; none: why there is no clock of a metric. Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_follow_requests';

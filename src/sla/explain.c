@@ -1,0 +1,212 @@
+/*
+ * explain.c
+ *	  explain_sla(): why the clocks of a request are what they are.
+ *
+ * The moments of the customer go through the same machine, the same choice of policies and the same reckoning as when
+ * they were logged; a collector is told of each step.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+#include "sla/sla.h"
+
+SQL_FUNCTION(omnichannel_explain_sla);
+
+static KeptPlan request_read = {
+	.sql = "SELECT coalesce(k.merged_into, r.customer_id), r.channel, r.kind, r.queue, r.priority, r.opened_at"
+		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
+		   " WHERE r.request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
+/* Where the rows go, and what they have in common. */
+typedef struct Explanation
+{
+	ReturnSetInfo *result;
+	int place;
+	int64 clock_id;
+	SlaMetric metric;
+} Explanation;
+
+/* Puts a row into the result; times of NO_TIME, amounts below 0 and texts of NULL are NULL. */
+static void
+explain(Explanation *explanation, const char *step, const char *policy, TimestampTz from, TimestampTz to, int64 used,
+		const char *note)
+{
+	Datum values[9];
+	bool nulls[9] = {false};
+	Interval *amount = palloc0(sizeof(Interval));
+
+	amount->time = used;
+	values[0] = Int32GetDatum(++explanation->place);
+	values[1] = Int64GetDatum(explanation->clock_id);
+	nulls[1] = explanation->clock_id == 0;
+	values[2] = CStringGetTextDatum(sla_metric_name(explanation->metric));
+	values[3] = CStringGetTextDatum(step);
+	nulls[4] = policy == NULL;
+	values[4] = policy == NULL ? (Datum) 0 : CStringGetTextDatum(policy);
+	values[5] = TimestampTzGetDatum(from);
+	nulls[5] = from == NO_TIME;
+	values[6] = TimestampTzGetDatum(to);
+	nulls[6] = to == NO_TIME || to == DT_NOEND;
+	values[7] = IntervalPGetDatum(amount);
+	nulls[7] = used < 0;
+	nulls[8] = note == NULL;
+	values[8] = note == NULL ? (Datum) 0 : CStringGetTextDatum(note);
+	tuplestore_putvalues(explanation->result->setResult, explanation->result->setDesc, values, nulls);
+}
+
+/* Told of each policy; see sla_policy_fit(). */
+static void
+explain_policy(void *context, const SlaPolicy *policy, const char *reason)
+{
+	explain(context, "policy", policy->code, NO_TIME, NO_TIME, -1, reason == NULL ? "holds" : reason);
+}
+
+/* Told of what used the target up; see sla_reckon(). */
+static void
+explain_spell(void *context, TimestampTz from, TimestampTz to, int64 amount, int64 days)
+{
+	explain(context, "spell", NULL, from, to, days == 0 ? amount : -1,
+			days == 0 ? NULL : psprintf("working days: " INT64_FORMAT, days));
+}
+
+/* Returns what started a clock. */
+static const char *
+start_note(const SlaFamily *family, const SlaClock *clock)
+{
+	for (int i = 0; i < family->moment_count; i++)
+	{
+		const SlaMoment *moment = family->moments[i];
+
+		if (moment->moment_id != clock->moment_id)
+			continue;
+		if (moment->what == MOMENT_REQUEST)
+			return psprintf("the request was opened in %s", moment->channel);
+		return psprintf("contact " INT64_FORMAT " in %s: %s", moment->contact_id, moment->channel, moment->outcome);
+	}
+	return NULL;
+}
+
+/* Explains one clock. */
+static void
+explain_clock(Explanation *explanation, const SlaFamily *family, SlaMachine *machine, SlaClock *clock, TimestampTz now)
+{
+	static const char *const outcomes[] = {"open", "met", "breached", "cancelled"};
+	SlaCollector collector = {.spell = explain_spell, .context = explanation};
+
+	explanation->metric = clock->metric;
+	explanation->clock_id = 0;
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		const SlaClock *stored = family->clocks[i];
+
+		if (stored->moment_id != clock->moment_id || stored->metric != clock->metric)
+			continue;
+		explanation->clock_id = stored->clock_id;
+		clock->breached_at = stored->breached_at;
+		clock->warned_at = stored->warned_at;
+		/* What has ended keeps the policy that it ended under. */
+		if (stored->stopped_at != NO_TIME && stored->policy != NULL)
+			clock->policy = stored->policy;
+	}
+
+	explain(explanation, "start", NULL, clock->started_at, NO_TIME, -1, start_note(family, clock));
+	(void) sla_policy_fit(machine->policies, &clock->question, explain_policy, explanation);
+	sla_reckon(clock, now, &collector);
+	for (int i = 0; i < clock->pause_count; i++)
+		explain(explanation, "pause", NULL, clock->pauses[i].from, clock->pauses[i].to, -1,
+				clock->pauses[i].to == DT_NOEND ? "waits for the customer" : "waited for the customer, or was closed");
+	if (clock->due_at == NO_TIME)
+		explain(explanation, "left", clock->policy->code, NO_TIME, NO_TIME, clock->time_left, "while it stands still");
+	else
+		explain(explanation, "due", clock->policy->code, clock->due_at, NO_TIME, -1,
+				clock->due_at == DT_NOEND ? "never: the calendar has not so much working time left" : NULL);
+	if (clock->warn_at != NO_TIME)
+		explain(explanation, "warning", NULL, clock->warn_at, NO_TIME, -1,
+				clock->warned_at == NO_TIME ? "not told" : "told");
+	if (clock->stopped_at != NO_TIME)
+		explain(explanation, "stop", NULL, clock->stopped_at, NO_TIME,
+				clock->worked >= 0 ? clock->worked : clock->elapsed, outcomes[clock->outcome]);
+	else
+		explain(explanation, "runs", NULL, NO_TIME, NO_TIME, -1,
+				clock->due_at != NO_TIME && clock->due_at < now ? "breached" : outcomes[clock->outcome]);
+}
+
+/* explain_sla(request_id): returns the steps that led to each clock of a request, and why there is no other. */
+Datum
+omnichannel_explain_sla(PG_FUNCTION_ARGS)
+{
+	Explanation explanation = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	const SlaPolicies *policies;
+	SlaMachine machine;
+	SlaMoment state = {.what = MOMENT_REQUEST};
+	SlaRequest request = {.last = &state};
+	SlaFamily family = {0};
+	bool has_clock[SLA_METRICS] = {false};
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz opened_at;
+	int64 request_id;
+	SpiScope scope;
+	Datum values[1];
+	bool isnull;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("request_id must not be NULL"),
+						errhint("open_requests(customer_id) lists those of a customer.")));
+	request_id = PG_GETARG_INT64(0);
+	omni_table("sla_clock");
+	init_materialized_srf(fcinfo);
+	spi_scope_begin(&scope, false);
+	policies = sla_policies();
+	values[0] = Int64GetDatum(request_id);
+	if (kept_plan_run(&request_read, values, NULL, false, 1) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("request " INT64_FORMAT " does not exist", request_id),
+						errhint("open_requests(customer_id) lists those of a customer.")));
+	family.root = DatumGetInt64(spi_datum(0, 1, &isnull));
+	state.channel = spi_text(0, 2, CurrentMemoryContext);
+	state.kind = spi_text(0, 3, CurrentMemoryContext);
+	state.queue = spi_text(0, 4, CurrentMemoryContext);
+	state.priority = DatumGetInt32(spi_datum(0, 5, &isnull));
+	opened_at = DatumGetTimestampTz(spi_datum(0, 6, &isnull));
+
+	sla_moments_read(&family, 1);
+	sla_clocks_read(policies, &family, 1, false);
+	sla_machine_begin(&machine, policies, family.root);
+	for (int i = 0; i < family.moment_count; i++)
+		sla_machine_apply(&machine, family.moments[i]);
+	for (int i = 0; i < machine.clock_count; i++)
+	{
+		if (machine.clocks[i]->request_id != request_id)
+			continue;
+		has_clock[machine.clocks[i]->metric] = true;
+		explain_clock(&explanation, &family, &machine, machine.clocks[i], now);
+	}
+
+	/* Why there is no other: as the request is now. */
+	explanation.clock_id = 0;
+	for (int metric = 0; metric < SLA_METRICS; metric++)
+	{
+		SlaQuestion question;
+
+		if (has_clock[metric])
+			continue;
+		explanation.metric = (SlaMetric) metric;
+		question = sla_machine_question(&machine, (SlaMetric) metric, &request, state.channel, opened_at);
+		explain(&explanation, "none", NULL, NO_TIME, NO_TIME, -1,
+				sla_policy_fit(policies, &question, NULL, NULL) == NULL ? "no policy fits" : "nothing has started it");
+		(void) sla_policy_fit(policies, &question, explain_policy, &explanation);
+	}
+	spi_scope_end(&scope);
+	return (Datum) 0;
+}
