@@ -164,7 +164,15 @@ extern int sla_families_try(SlaFamily *families, int count);
 extern int sla_behind_take(SlaFamily **families);
 extern void sla_families_hold(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
-extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only);
+/* Which clocks to read, and whether to lock them for a change. */
+typedef enum SlaRead
+{
+	SLA_HOLD_OPEN,
+	SLA_HOLD_ALL,
+	SLA_LOOK_AT_ALL
+} SlaRead;
+
+extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_requests_read(SlaMachine *machine, const SlaFamily *family);
 extern void sla_memberships_read(SlaMachine *machine);

@@ -241,7 +241,7 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 	if (count == 0)
 		return;
 	sla_moments_read(families, count);
-	sla_clocks_read(policies, families, count, false);
+	sla_clocks_read(policies, families, count, SLA_HOLD_ALL);
 	for (int i = 0; i < count; i++)
 	{
 		SlaMachine machine;
@@ -358,7 +358,7 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 		else
 			prompt[prompt_count++] = families[i];
 	if (prompt_count > 0)
-		sla_clocks_read(policies, prompt, prompt_count, true);
+		sla_clocks_read(policies, prompt, prompt_count, SLA_HOLD_OPEN);
 	for (int i = 0; i < prompt_count; i++)
 		advance(&prompt[i], policies, &changes);
 	sla_families_reckon(anew, anew_count, policies, &changes);

@@ -181,7 +181,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	opened_at = DatumGetTimestampTz(spi_datum(0, 6, &isnull));
 
 	sla_moments_read(&family, 1);
-	sla_clocks_read(policies, &family, 1, false);
+	sla_clocks_read(policies, &family, 1, SLA_LOOK_AT_ALL);
 	sla_machine_begin(&machine, policies, family.root);
 	for (int i = 0; i < family.moment_count; i++)
 		sla_machine_apply(&machine, family.moments[i]);

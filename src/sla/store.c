@@ -112,9 +112,18 @@ static KeptPlan requests_read = {
 	.indexed = true,
 };
 
-static KeptPlan open_clocks_read = {
+/* Locked, so that what tick() tells of a clock meanwhile is not lost. */
+static KeptPlan open_clocks_hold = {
 	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
-		   " ON c.customer_id = f.customer_id AND c.stopped_at IS NULL ORDER BY f.root, c.customer_id, c.clock_id",
+		   " ON c.customer_id = f.customer_id AND c.stopped_at IS NULL ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan clocks_hold = {
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
+		   " ON c.customer_id = f.customer_id ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -473,12 +482,13 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	return clock;
 }
 
-/* Reads the families' stored clocks into them, in the order in which all lock them. Needs an SPI scope. */
+/* Reads the families' stored clocks into them, and locks them in the order in which all do. Needs an SPI scope. */
 void
-sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, bool open_only)
+sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read)
 {
 	Datum values[1] = {roots_array(families, count)};
-	uint64 rows = kept_plan_run(open_only ? &open_clocks_read : &clocks_read, values, NULL, false, 0);
+	KeptPlan *plan = read == SLA_HOLD_OPEN ? &open_clocks_hold : read == SLA_HOLD_ALL ? &clocks_hold : &clocks_read;
+	uint64 rows = kept_plan_run(plan, values, NULL, false, 0);
 
 	for (uint64 i = 0; i < rows; i++)
 	{

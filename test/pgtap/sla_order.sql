@@ -1,0 +1,66 @@
+-- Contacts logged in any order give the clocks that the order of time gives. Twenty sets of moments, each in order and in
+-- eight other orders, with threads and without, also where the log opens requests, and with a sweep in between.
+BEGIN;
+SELECT plan(3);
+SET LOCAL search_path = public, pg_catalog;
+SET LOCAL timezone = 'UTC';
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target, calendar) VALUES
+	('chat', 50, 'first_response', 'chat', '20 minutes', NULL), ('chat_next', 50, 'next_response', 'chat', '10 minutes', NULL),
+	('any', 90, 'next_response', NULL, '1 day', 'office'), ('solve', 90, 'resolution', NULL, '2 days', 'office');
+INSERT INTO omnichannel.channel (channel, name, medium, opens_request) VALUES ('line', 'Line', 'voice', false), ('mail', 'Mail', 'mail', false);
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES
+	('line', 10, 'callback', 'line', '1 hour'), ('mail', 10, 'first_response', 'mail', '6 hours'), ('line_first', 20, 'first_response', 'line', '30 minutes');
+
+-- What set number `seed` says, the same each time: hashes stand for chance.
+CREATE FUNCTION pg_temp.moments(seed int) RETURNS TABLE (n int, at timestamptz, channel text, direction text, outcome text, thread text)
+LANGUAGE sql AS $$
+	SELECT n, timestamptz '2026-06-01 06:00Z' + make_interval(mins => n * 37 + abs(hashint4(seed * 100 + n)) % 37),
+		c.channel, d.direction,
+		CASE WHEN c.channel = 'line' AND d.direction = 'inbound' THEN (ARRAY['missed', 'answered', 'voicemail'])[1 + abs(hashint4(seed * 7 + n)) % 3]
+			WHEN c.channel = 'line' THEN (ARRAY['answered', 'failed', 'missed'])[1 + abs(hashint4(seed * 11 + n)) % 3]
+			WHEN d.direction = 'inbound' THEN 'received' ELSE 'sent' END,
+		CASE WHEN c.channel = 'mail' THEN (ARRAY['a', 'b', NULL])[1 + abs(hashint4(seed * 13 + n)) % 3] END
+	FROM generate_series(1, 12) AS n
+	CROSS JOIN LATERAL (SELECT (ARRAY['mail', 'line', 'mail'])[1 + abs(hashint4(seed * 17 + n)) % 3]) AS c (channel)
+	CROSS JOIN LATERAL (SELECT (ARRAY['inbound', 'outbound'])[1 + abs(hashint4(seed * 19 + n)) % 2]) AS d (direction)
+$$;
+
+-- Logs a set in some order for a new customer and returns the clocks.
+CREATE FUNCTION pg_temp.clocks(seed int, shuffle int, sweep boolean) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := omnichannel.identify('account', format('order-%s-%s-%s', seed, shuffle, sweep));
+	moment record;
+BEGIN
+	FOR moment IN
+		SELECT * FROM pg_temp.moments(seed) AS m
+		ORDER BY CASE WHEN shuffle = 0 THEN m.n ELSE hashint4(shuffle * 1000 + m.n * 31) END, m.n
+	LOOP
+		PERFORM omnichannel.log_contact(moment.channel, customer, direction => moment.direction, outcome => moment.outcome,
+			occurred_at => moment.at, thread => moment.thread || customer, source => 'order');
+		IF sweep AND moment.n % 4 = 0 THEN
+			PERFORM omnichannel.tick_sla();
+		END IF;
+	END LOOP;
+	IF sweep THEN
+		PERFORM omnichannel.tick_sla();
+	END IF;
+	RETURN (SELECT string_agg(format('%s %s %s %s %s %s %s', c.metric, c.policy, c.started_at, c.due_at, c.stopped_at, c.outcome, c.pauses), E'\n'
+			ORDER BY c.metric, c.started_at, c.channel, c.thread, c.due_at, c.stopped_at)
+		FROM omnichannel.sla_clock AS c WHERE c.customer_id = customer);
+END
+$$;
+
+CREATE TEMP TABLE ordered AS SELECT seed, sweep, pg_temp.clocks(seed, 0, sweep) AS clocks
+FROM generate_series(1, 20) AS seed, (VALUES (false), (true)) AS s (sweep);
+SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o, generate_series(1, 8) AS shuffle
+	WHERE NOT o.sweep AND pg_temp.clocks(o.seed, shuffle, false) IS DISTINCT FROM o.clocks), NULL, 'any order gives the same clocks');
+SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o, generate_series(1, 8) AS shuffle
+	WHERE o.sweep AND pg_temp.clocks(o.seed, shuffle, true) IS DISTINCT FROM o.clocks), NULL, 'also when breaches were told in between');
+-- What stands is what the clocks say: each breach once.
+SELECT is((SELECT count(*) FROM omnichannel.sla_clock AS c WHERE c.tell_at < now() AND c.customer_id IN
+		(SELECT customer_id FROM omnichannel.identity WHERE value LIKE 'order-%-true') AND (c.outcome = 'breached') IS DISTINCT FROM
+		EXISTS (SELECT FROM omnichannel.sla_event AS e WHERE e.customer_id = c.customer_id AND e.clock_id = c.clock_id
+			AND e.event = 'breach' AND e.withdrawn_at IS NULL)), 0::bigint, 'every breach that stands was told, and no other');
+SELECT * FROM finish();
+ROLLBACK;
