@@ -52,12 +52,21 @@ static void *members_build(ConfigCache *cache, MemoryContext context);
 
 static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member"}, .build = members_build};
 
+/* Nearly all customers were never merged: one look-up each, and whether there is more to it. */
 static KeptPlan members_select = {
-	.sql = "SELECT m.segment, m.valid FROM omnichannel.customer c LEFT JOIN omnichannel.segment_member m"
-		   " ON m.customer_id = coalesce(c.merged_into, c.customer_id) WHERE c.customer_id = $1"
-		   " UNION ALL SELECT m.segment, m.valid FROM omnichannel.customer c JOIN omnichannel.customer d"
-		   " ON d.merged_into = coalesce(c.merged_into, c.customer_id) JOIN omnichannel.segment_member m"
-		   " ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
+	.sql = "SELECT m.segment, m.valid, c.merged_into IS NOT NULL OR EXISTS"
+		   " (SELECT FROM omnichannel.customer d WHERE d.merged_into = c.customer_id)"
+		   " FROM omnichannel.customer c LEFT JOIN omnichannel.segment_member m ON m.customer_id = c.customer_id"
+		   " WHERE c.customer_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan merged_select = {
+	.sql = "SELECT m.segment, m.valid FROM omnichannel.customer c JOIN omnichannel.customer d"
+		   " ON d.customer_id = coalesce(c.merged_into, c.customer_id)"
+		   " OR d.merged_into = coalesce(c.merged_into, c.customer_id)"
+		   " JOIN omnichannel.segment_member m ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -113,11 +122,14 @@ members_load(ConfigCache *config, void *arg)
 	uint64 n = kept_plan_run(&members_select, &argument, NULL, true, 0);
 	Membership *memberships;
 	int nmemberships = 0;
+	bool merged_null;
 	Member *member;
 
 	if (n == 0)
 		return;
-	memberships = MemoryContextAlloc(context, mul_size(n, sizeof(Membership)));
+	if (DatumGetBool(spi_datum(0, 3, &merged_null)))
+		n = kept_plan_run(&merged_select, &argument, NULL, true, 0);
+	memberships = MemoryContextAlloc(context, mul_size(Max(n, 1), sizeof(Membership)));
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(30);
+SELECT plan(33);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -45,5 +45,16 @@ SELECT is((SELECT count(*) FROM price_staging), 0::bigint, 'what is applied is s
 SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1)$$,
 	$$SELECT product.product, (quote(1, product.product)).unit_price FROM product ORDER BY 1$$, 'the catalogue is what quote() says of each');
 SELECT is_empty($$SELECT * FROM catalogue_prices(1, 2) AS one, quote(1, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$, 'column for column');
+
+-- a merged customer is in the segments of all that they were, under any of their ids
+INSERT INTO segment (segment) VALUES ('club');
+INSERT INTO segment_member (customer_id, segment) VALUES (1, 'club');
+INSERT INTO price_list (price_list, kind, priority, segments_any) VALUES ('club', 'override', 9, '{club}');
+INSERT INTO price (price_list, product, amount) VALUES ('club', 'b', 6);
+SELECT is((SELECT unit_price FROM quote(2, 'b')), 7.00, 'not a member');
+UPDATE customer SET merged_into = 2 WHERE customer_id = 1;
+SELECT is((SELECT array_agg(unit_price) FROM unnest('{1,2}'::bigint[]) AS id, quote(id, 'b')), ARRAY[6.00, 6.00], 'merged with one');
+UPDATE customer SET merged_into = NULL WHERE customer_id = 1;
+SELECT is((SELECT unit_price FROM quote(2, 'b')), 7.00, 'and parted again');
 SELECT * FROM finish();
 ROLLBACK;
