@@ -1,0 +1,258 @@
+CREATE FUNCTION omnichannel.quote_segments_of(customer_id bigint, at timestamptz) RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN ARRAY(SELECT DISTINCT member.segment FROM omnichannel.segment_member AS member
+		WHERE member.customer_id = ANY (CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END) AND member.valid @> $2
+		ORDER BY member.segment);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.quote_segments_of(bigint, timestamptz) IS
+'The segments of a customer, and of those merged with it, at a moment; none for NULL.';
+
+CREATE FUNCTION omnichannel.quote_rules(product text, currency text, at timestamptz, promotions text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN (
+	WITH RECURSIVE chain AS (
+		SELECT sold.product, sold.parent, sold.category::text AS category, 0 AS level, to_jsonb(sold) AS body
+		FROM omnichannel.product AS sold WHERE sold.product = $1
+		UNION ALL
+		SELECT above.product, above.parent, above.category::text, chain.level + 1, to_jsonb(above)
+		FROM chain JOIN omnichannel.product AS above ON above.product = chain.parent
+	), category AS (
+		SELECT array_to_string((string_to_array(place.path, '.'))[:depth], '.') AS path
+		FROM (SELECT chain.category AS path FROM chain WHERE chain.category IS NOT NULL ORDER BY chain.level LIMIT 1) AS place,
+			generate_series(1, cardinality(string_to_array(place.path, '.'))) AS depth
+	), priced AS (
+		SELECT price.price_id, price.price_list, to_jsonb(price) AS body
+		FROM omnichannel.price JOIN omnichannel.price_list AS list USING (price_list)
+		WHERE price.valid @> $3 AND list.currency = $2
+			AND (price.product = ANY (ARRAY(SELECT chain.product FROM chain))
+				OR price.category_path = ANY (ARRAY(SELECT category.path FROM category)) OR price.everything)
+	)
+	SELECT jsonb_build_object(
+		'product', (SELECT jsonb_object_agg(chain.product, chain.body - '{name,unit,data,created_at}'::text[]) FROM chain),
+		'price', (SELECT coalesce(jsonb_object_agg(priced.price_id, priced.body - '{price_id,created_at}'::text[]), '{}') FROM priced),
+		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, to_jsonb(list) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
+			FROM omnichannel.price_list AS list WHERE list.price_list IN (SELECT priced.price_list FROM priced)),
+		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, to_jsonb(applied) - '{name,created_at}'::text[]), '{}')
+			FROM omnichannel.promotion AS applied WHERE applied.promotion = ANY ($4)),
+		'setting', (SELECT jsonb_build_object('company', jsonb_build_object('rounding', company.rounding),
+			'currency', jsonb_build_object('minor_units', (SELECT unit.minor_units FROM omnichannel.currency AS unit WHERE unit.currency = $2)))
+			FROM omnichannel.company)));
+END
+$$;
+COMMENT ON FUNCTION omnichannel.quote_rules(text, text, timestamptz, text[]) IS
+'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them.';
+
+CREATE FUNCTION omnichannel.quote_digest(inputs jsonb, rules jsonb, result jsonb) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN sha256(convert_to(jsonb_build_array(inputs, rules, result)::text, 'UTF8'));
+COMMENT ON FUNCTION omnichannel.quote_digest(jsonb, jsonb, jsonb) IS
+'SHA-256 over what was asked, the rules and the answer, in the text form of jsonb.';
+
+CREATE FUNCTION omnichannel.lock_quote(customer_id bigint, product text, quantity numeric DEFAULT 1, currency text DEFAULT NULL,
+	coupons text[] DEFAULT '{}', hold interval DEFAULT '24 hours', key text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	code text := coalesce(currency, omnichannel.default_currency());
+	given text[] := coalesce(coupons, '{}');
+	answer omnichannel.price_quote;
+	rules jsonb;
+	rules_after jsonb;
+	inputs jsonb;
+	result jsonb;
+	made record;
+	found_one boolean := false;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF hold IS NULL OR NOT (hold > interval '0' AND hold <= interval '10 years') THEN
+		RAISE EXCEPTION 'a quote cannot be held for %', coalesce(hold::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Hold it for more than no time and at most ten years, as in interval ''24 hours''.';
+	END IF;
+	IF key = '' THEN
+		RAISE EXCEPTION 'the key of a quote must not be empty'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a key of the application''s own, or NULL.';
+	END IF;
+	IF key IS NOT NULL THEN
+		SELECT found.* INTO made FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key;
+		found_one := FOUND;
+	END IF;
+
+	IF NOT found_one THEN
+		-- A rule that changes between the answer and the reading of the rules would make them contradict each other.
+		FOR attempt IN 1 .. 10
+		LOOP
+			answer := omnichannel.quote(customer_id, product, quantity, code, now(), given);
+			rules := omnichannel.quote_rules(product, code, now(), answer.promotions);
+			EXIT WHEN rules = rules_after AND result = to_jsonb(answer);
+			result := to_jsonb(answer);
+			rules_after := rules;
+		END LOOP;
+		IF answer.line_total IS NULL THEN
+			RAISE EXCEPTION 'product "%" has no price to lock: %', product, answer.reason
+				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'explain_quote() shows every candidate.';
+		END IF;
+		inputs := jsonb_build_object('customer_id', customer_id, 'segments', omnichannel.quote_segments_of(customer_id, now()),
+			'product', product, 'quantity', quantity, 'currency', code, 'coupons', given, 'at', now());
+		INSERT INTO omnichannel.locked_quote AS held (key, customer_id, product, quantity, currency, unit_price, line_total, locked_at, valid_until,
+			inputs, rules, result, digest)
+		VALUES (key, customer_id, product, quantity, code, answer.unit_price, answer.line_total, now(), now() + hold,
+			inputs, rules, result, omnichannel.quote_digest(inputs, rules, result))
+		ON CONFLICT ON CONSTRAINT locked_quote_key DO NOTHING
+		RETURNING held.* INTO made;
+		IF FOUND THEN
+			RETURN made.quote_id;
+		END IF;
+		-- Another session has just locked it under the same key.
+		SELECT found.* INTO STRICT made FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key;
+	END IF;
+
+	IF (made.customer_id, made.product, made.quantity, made.currency, made.inputs -> 'coupons')
+		IS DISTINCT FROM (customer_id, product, quantity, code, to_jsonb(given))
+	THEN
+		RAISE EXCEPTION 'key "%" belongs to quote %, which was asked for something else', key, made.quote_id
+			USING ERRCODE = 'unique_violation', HINT = 'Use one key for one question: customer, product, quantity, currency and coupons.';
+	END IF;
+	RETURN made.quote_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
+'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
+
+CREATE FUNCTION omnichannel.locked_quote(quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	held record;
+	answer omnichannel.price_quote;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = locked_quote.quote_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned.';
+	END IF;
+	IF at < held.locked_at OR at >= held.valid_until THEN
+		RAISE EXCEPTION 'quote % holds from % until %', quote_id, held.locked_at, held.valid_until
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Ask quote() for the price of now.';
+	END IF;
+	answer := jsonb_populate_record(NULL::omnichannel.price_quote, held.result);
+	answer.valid_until := held.valid_until;
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.locked_quote(bigint, timestamptz) IS
+'The locked price, as quote() gave it, valid_until being the end of the lock: the same for every channel that asks. Raises 23503 for an unknown quote, 55000 where it does not hold at that moment.';
+
+CREATE FUNCTION omnichannel.locked_quotes(customer_id bigint, OUT quote_id bigint, OUT product text, OUT quantity numeric, OUT currency text,
+	OUT unit_price numeric, OUT line_total numeric, OUT locked_at timestamptz, OUT valid_until timestamptz) RETURNS SETOF record
+LANGUAGE plpgsql STABLE ROWS 5
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN QUERY SELECT held.quote_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at, held.valid_until
+	FROM omnichannel.locked_quote AS held
+	WHERE held.customer_id = ANY (omnichannel.customer_group(locked_quotes.customer_id)) AND held.valid_until > now()
+	ORDER BY held.valid_until, held.quote_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.locked_quotes(bigint) IS
+'The quotes of a customer, and of those merged with it, that hold now, those that end first in front. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.rule_changes(rules_then jsonb, rules_now jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH change AS (
+		SELECT coalesce(before.kind, after.kind) AS kind, coalesce(before.code, after.code) AS code, before.body AS old, after.body AS new
+		FROM (SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($1) AS part, jsonb_each(part.value) AS entry) AS before
+		FULL JOIN (SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($2) AS part, jsonb_each(part.value) AS entry) AS after
+			ON after.kind = before.kind AND after.code = before.code
+		WHERE before.body IS DISTINCT FROM after.body
+	)
+	SELECT coalesce(array_agg(format('%s %s %s', change.kind, change.code,
+		CASE WHEN change.old IS NULL THEN 'is new' WHEN change.new IS NULL THEN 'is gone' ELSE 'has changed: ' || (
+			SELECT string_agg(format('%s from %s to %s', name.key, coalesce(change.old ->> name.key, 'NULL'), coalesce(change.new ->> name.key, 'NULL')),
+				', ' ORDER BY name.key)
+			FROM jsonb_object_keys(change.old || change.new) AS name (key)
+			WHERE change.old -> name.key IS DISTINCT FROM change.new -> name.key) END)
+		ORDER BY change.kind, change.code), '{}')
+	FROM change
+$$;
+COMMENT ON FUNCTION omnichannel.rule_changes(jsonb, jsonb) IS
+'How two answers of quote_rules() differ, in words.';
+
+CREATE FUNCTION omnichannel.verify_quote(quote_id bigint, OUT same boolean, OUT reason text, OUT locked omnichannel.price_quote,
+	OUT recomputed omnichannel.price_quote, OUT changes text[])
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	held record;
+	asked timestamptz;
+	coupons text[];
+	segments text[];
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = verify_quote.quote_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned.';
+	END IF;
+	asked := held.inputs ->> 'at';
+	coupons := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'coupons'));
+	segments := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'segments'));
+	locked := jsonb_populate_record(NULL::omnichannel.price_quote, held.result);
+	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked,
+		ARRAY(SELECT given FROM unnest(coupons) AS given WHERE EXISTS (
+			SELECT FROM omnichannel.coupon AS found WHERE found.coupon = upper(btrim(given)))));
+	changes := omnichannel.rule_changes(held.rules, omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions));
+
+	IF held.digest <> omnichannel.quote_digest(held.inputs, held.rules, held.result)
+		OR (held.customer_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at)
+			IS DISTINCT FROM ((held.inputs ->> 'customer_id')::bigint, held.inputs ->> 'product', (held.inputs ->> 'quantity')::numeric,
+				held.inputs ->> 'currency', locked.unit_price, locked.line_total, asked)
+	THEN
+		same := false;
+		reason := 'the record of the quote was altered after it was made';
+		RETURN;
+	END IF;
+
+	-- When it ends is known better later, and no part of the price.
+	same := to_jsonb(locked) - 'valid_until' = to_jsonb(recomputed) - 'valid_until';
+	IF same THEN
+		reason := CASE WHEN changes = '{}' THEN 'the same rules give the same price' ELSE 'the same price, although rules have changed' END;
+		RETURN;
+	END IF;
+
+	IF segments IS DISTINCT FROM omnichannel.quote_segments_of(held.customer_id, asked) THEN
+		changes := changes || format('the customer''s segments at that time have changed from {%s} to {%s}', array_to_string(segments, ','),
+			array_to_string(omnichannel.quote_segments_of(held.customer_id, asked), ','));
+	END IF;
+	changes := changes || ARRAY(
+		SELECT format('coupon %s %s', given, CASE WHEN found.coupon IS NULL THEN 'is gone' ELSE 'has been used since' END)
+		FROM unnest(coupons) AS given LEFT JOIN omnichannel.coupon AS found ON found.coupon = upper(btrim(given))
+		WHERE found.coupon IS NULL OR found.uses >= found.use_limit ORDER BY given);
+	changes := changes || ARRAY(
+		SELECT format('promotion %s %s', promotion.promotion, CASE WHEN promotion.promotion = ANY (locked.promotions)
+			THEN 'no longer takes part: limits count what has been used since' ELSE 'takes part now' END)
+		FROM omnichannel.promotion
+		WHERE (promotion.promotion = ANY (locked.promotions)) <> (promotion.promotion = ANY (recomputed.promotions)) ORDER BY 1);
+	reason := CASE WHEN changes = '{}' THEN 'the rules are the same, the answer is not: compare locked and recomputed'
+		ELSE 'rules of that time have changed since: ' || array_to_string(changes, '; ') END;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';

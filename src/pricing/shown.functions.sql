@@ -1,0 +1,224 @@
+CREATE FUNCTION omnichannel.shown_price(channel text, product text, price numeric, customer_id bigint DEFAULT NULL, quantity numeric DEFAULT 1,
+	currency text DEFAULT NULL, coupons text[] DEFAULT '{}', quote_id bigint DEFAULT NULL, place text DEFAULT NULL,
+	at timestamptz DEFAULT now(), sample double precision DEFAULT 1) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF sample IS NULL OR NOT (sample >= 0 AND sample <= 1) THEN
+		RAISE EXCEPTION 'a sample of % cannot be taken', coalesce(sample::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'From 0 (none) to 1 (all): 0.001 takes one in a thousand.';
+	END IF;
+	IF sample < 1 AND random() >= sample THEN
+		RETURN false;
+	END IF;
+	IF product IS NULL OR price IS NULL OR NOT (price >= 0 AND price < 1e18) OR quantity IS NULL OR NOT (quantity > 0 AND quantity <= 1e12)
+		OR at IS NULL OR NOT isfinite(at)
+	THEN
+		RAISE EXCEPTION 'a price of % for % of product % at % cannot have been shown', coalesce(price::text, 'NULL'), coalesce(quantity::text, 'NULL'),
+			coalesce(quote_literal(product), 'NULL'), coalesce(at::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the product, the price of one unit, the quantity and the moment as displayed.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM omnichannel.channel AS known WHERE known.channel = shown_price.channel) THEN
+		RAISE EXCEPTION 'channel % is not known', coalesce(quote_literal(channel), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.channel.';
+	END IF;
+	INSERT INTO omnichannel.shown_price (shown_at, channel, place, customer_id, product, quantity, currency, coupons, quote_id, price)
+	VALUES (at, channel, place, customer_id, product, quantity, coalesce(currency, omnichannel.default_currency()), coalesce(coupons, '{}'), quote_id, price);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.shown_price(text, text, numeric, bigint, numeric, text, text[], bigint, text, timestamptz, double precision) IS
+'Takes what a channel displayed: the price of one unit, to whom (NULL: a visitor who is not known), for which quantity, currency (the company''s by default), coupons and locked quote, where (a page, a shop) and when. sample: the share that is taken, 0.001 for one in a thousand; what is left out costs no table access and returns false. A product or customer that the engine does not know is taken too, and reported. Raises 23503 for an unknown channel, 22023 for a sample outside 0 to 1 or a price, quantity or moment that cannot be, 55000 before setup(), 42501 without INSERT on shown_price.';
+
+CREATE FUNCTION omnichannel.price_moments(product text, after timestamptz, before timestamptz, max_rows integer) RETURNS timestamptz[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN ARRAY(
+		WITH RECURSIVE chain AS (
+			SELECT sold.product, sold.parent, sold.category::text AS category, 0 AS level FROM omnichannel.product AS sold WHERE sold.product = $1
+			UNION ALL
+			SELECT above.product, above.parent, above.category::text, chain.level + 1
+			FROM chain JOIN omnichannel.product AS above ON above.product = chain.parent
+		), category AS (
+			SELECT array_to_string((string_to_array(place.path, '.'))[:depth], '.') AS path
+			FROM (SELECT chain.category AS path FROM chain WHERE chain.category IS NOT NULL ORDER BY chain.level LIMIT 1) AS place,
+				generate_series(1, cardinality(string_to_array(place.path, '.'))) AS depth
+		), span AS (
+			SELECT price.valid, list.valid AS list_valid, list.active
+			FROM omnichannel.price JOIN omnichannel.price_list AS list USING (price_list)
+			WHERE price.product = ANY (ARRAY(SELECT chain.product FROM chain))
+				OR price.category_path = ANY (ARRAY(SELECT category.path FROM category)) OR price.everything
+		)
+		SELECT DISTINCT moment
+		FROM (
+			SELECT unnest(ARRAY[lower(span.valid), upper(span.valid), lower(span.list_valid), upper(span.list_valid), lower(span.active), upper(span.active)]) FROM span
+			UNION ALL
+			SELECT unnest(ARRAY[lower(promotion.valid), upper(promotion.valid), lower(promotion.active), upper(promotion.active)]) FROM omnichannel.promotion
+		) AS bound (moment)
+		WHERE moment > $2 AND moment <= $3
+		ORDER BY moment DESC LIMIT $4);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.price_moments(text, timestamptz, timestamptz, integer) IS
+'The moments after one and up to another at which the price of a product can have changed, the latest first, at most max_rows.';
+
+CREATE FUNCTION omnichannel.check_shown_price(product text, price numeric, customer_id bigint, quantity numeric, currency text, coupons text[],
+	quote_id bigint, at timestamptz, OUT expected numeric, OUT cause text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	known text[] := ARRAY(SELECT given.coupon FROM omnichannel.coupon AS given WHERE given.coupon IN (SELECT upper(btrim(code)) FROM unnest(coupons) AS code));
+	answer omnichannel.price_quote;
+	other omnichannel.price_quote;
+	held_product text;
+	held_price numeric;
+	held_from timestamptz;
+	held_until timestamptz;
+	moment timestamptz;
+	code text;
+	smallest numeric;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT power(10::numeric, -coalesce(unit.minor_units, 6)) INTO smallest FROM omnichannel.currency AS unit WHERE unit.currency = check_shown_price.currency;
+	cause := CASE WHEN smallest IS NULL THEN 'currency not known'
+		WHEN NOT EXISTS (SELECT FROM omnichannel.product AS sold WHERE sold.product = check_shown_price.product) THEN 'product not known'
+		WHEN customer_id IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.customer AS person WHERE person.customer_id = check_shown_price.customer_id)
+			THEN 'customer not known' END;
+	IF cause IS NOT NULL THEN
+		RETURN;
+	END IF;
+
+	IF quote_id IS NOT NULL THEN
+		SELECT locked.product, locked.unit_price, locked.locked_at, locked.valid_until INTO held_product, held_price, held_from, held_until
+		FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
+		IF held_from <= at AND at < held_until AND held_product = product THEN
+			expected := held_price;
+			IF price IS DISTINCT FROM expected THEN
+				cause := format('not the price of locked quote %s', quote_id);
+			END IF;
+			RETURN;
+		END IF;
+	END IF;
+
+	answer := omnichannel.quote(customer_id, product, quantity, currency, at, known);
+	expected := answer.unit_price;
+	IF price = expected OR (expected IS NULL AND price * quantity = answer.line_total) THEN
+		RETURN;
+	END IF;
+	IF answer.line_total IS NULL THEN
+		cause := 'no price: ' || answer.reason;
+	ELSIF held_product = product AND price = held_price THEN
+		cause := format('locked quote %s did not hold then', quote_id);
+	ELSIF price = answer.unit_net THEN
+		cause := 'shown without tax';
+	ELSIF price = answer.unit_gross THEN
+		cause := 'shown with tax';
+	END IF;
+
+	-- The cause is looked for by asking the engine what the channel may have asked instead.
+	IF cause IS NULL THEN
+		FOREACH moment IN ARRAY omnichannel.price_moments(product, at - interval '90 days', at, 50)
+		LOOP
+			other := omnichannel.quote(customer_id, product, quantity, currency, moment - interval '1 microsecond', known);
+			IF other.unit_price = price THEN
+				cause := format('stale: the price until %s', moment);
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
+	IF cause IS NULL AND known <> '{}' THEN
+		other := omnichannel.quote(customer_id, product, quantity, currency, at);
+		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
+	END IF;
+	IF cause IS NULL AND price = answer.list_price THEN
+		cause := 'list price shown instead of the reduced one';
+	END IF;
+	IF cause IS NULL AND customer_id IS NOT NULL THEN
+		other := omnichannel.quote(NULL, product, quantity, currency, at, known);
+		cause := CASE WHEN other.unit_price = price THEN 'price of an unknown visitor' END;
+	END IF;
+	IF cause IS NULL AND quantity <> 1 THEN
+		other := omnichannel.quote(customer_id, product, 1, currency, at, known);
+		cause := CASE WHEN other.unit_price = price THEN 'price of a single unit' END;
+	END IF;
+	IF cause IS NULL THEN
+		FOR code IN SELECT DISTINCT unnest(list.segments_any || list.segments_all) FROM omnichannel.price_list AS list
+			WHERE list.currency = check_shown_price.currency ORDER BY 1 LIMIT 100
+		LOOP
+			other := omnichannel.quote_segments(ARRAY[code], product, quantity, currency, at, known);
+			IF other.unit_price = price THEN
+				cause := format('price of segment %s', code);
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
+	IF cause IS NULL THEN
+		FOREACH moment IN ARRAY omnichannel.price_moments(product, at, at + interval '30 days', 20)
+		LOOP
+			other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
+			IF other.unit_price = price THEN
+				cause := format('too early: the price from %s on', moment);
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
+	IF cause IS NULL THEN
+		cause := CASE WHEN abs(price - expected) <= smallest THEN 'rounded otherwise'
+			WHEN cardinality(known) < cardinality(coupons) THEN 'coupon not known' ELSE 'not known' END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured. expected: the right one; cause: NULL where it was displayed, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	shown record;
+	result record;
+	done bigint := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF max_rows IS NULL OR max_rows < 0 THEN
+		RAISE EXCEPTION 'max_rows must not be %', coalesce(max_rows::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 10000.';
+	END IF;
+	FOR shown IN
+		SELECT seen.shown_at, seen.shown_id, seen.product, seen.price, seen.customer_id, seen.quantity, seen.currency, seen.coupons, seen.quote_id
+		FROM omnichannel.shown_price AS seen
+		WHERE seen.checked_at IS NULL AND seen.shown_at <= now()
+		ORDER BY seen.shown_at, seen.shown_id LIMIT max_rows FOR UPDATE SKIP LOCKED
+	LOOP
+		SELECT found_out.expected, found_out.cause INTO result FROM omnichannel.check_shown_price(shown.product, shown.price, shown.customer_id,
+			shown.quantity, shown.currency, shown.coupons, shown.quote_id, shown.shown_at) AS found_out;
+		UPDATE omnichannel.shown_price AS seen SET checked_at = now(), expected = result.expected, cause = result.cause
+		WHERE seen.shown_at = shown.shown_at AND seen.shown_id = shown.shown_id;
+		done := done + 1;
+	END LOOP;
+	RETURN done;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_shown_prices(integer) IS
+'Checks what shown_price holds and nobody has checked yet, the oldest first, at most max_rows, and returns how many; two at the same time share the work. Raises 55000 before setup(), 22023 for a negative max_rows.';
+
+CREATE FUNCTION omnichannel.tick_prices() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN omnichannel.expire_uses() + omnichannel.check_shown_prices();
+END
+$$;
+COMMENT ON FUNCTION omnichannel.tick_prices() IS
+'Part of tick(): releases forgotten reservations of promotions and checks the prices that channels have shown; returns the number of both. Raises 55000 before setup().';

@@ -1,0 +1,79 @@
+-- What channels have shown, compared with the engine's answers of that moment.
+BEGIN;
+SELECT no_plan();
+SET LOCAL search_path = omnichannel, public;
+CREATE ROLE shower;
+CREATE ROLE analyst;
+SELECT grant_access('shower', 'app');
+SELECT grant_access('analyst', 'bi');
+INSERT INTO customer (customer_id) VALUES (1);
+INSERT INTO segment (segment) VALUES ('club'), ('staff');
+INSERT INTO segment_member (customer_id, segment, valid) VALUES (1, 'club', tstzrange(NULL, NULL));
+INSERT INTO product (product, tax_rate) VALUES ('p', 23), ('none', NULL);
+INSERT INTO price_list (price_list, kind, segments_any, priority) VALUES ('base', 'base', '{}', 0), ('sale', 'sale', '{}', 1), ('club', 'sale', '{club}', 2), ('staff', 'sale', '{staff}', 3);
+-- 90 until ten days ago, 100 since, 110 from tomorrow on; on sale for 80 until yesterday; club 70, staff 50; from 10 pieces on 60
+SET LOCAL session_replication_role = replica;
+UPDATE price_list SET active = '(,)';
+INSERT INTO price (price_list, product, amount, min_quantity, valid) VALUES
+	('base', 'p', 90, 0, tstzrange(NULL, now() - interval '10 days')), ('base', 'p', 100, 0, tstzrange(now() - interval '10 days', now() + interval '1 day')),
+	('base', 'p', 110, 0, tstzrange(now() + interval '1 day', NULL)), ('base', 'p', 60, 10, tstzrange(NULL, NULL)),
+	('sale', 'p', 80, 0, tstzrange(now() - interval '5 days', now() - interval '1 day')),
+	('club', 'p', 70, 0, tstzrange(now() - interval '1 hour', NULL)), ('staff', 'p', 50, 0, tstzrange(NULL, NULL));
+SET LOCAL session_replication_role = origin;
+INSERT INTO promotion (promotion, kind, value, needs_coupon) VALUES ('tenth', 'percent', 10, true);
+INSERT INTO coupon (coupon, promotion) VALUES ('TEN', 'tenth');
+
+SET LOCAL ROLE shower;
+SELECT lock_quote(NULL, 'p', key => 'shown') AS quote_id \gset
+SELECT lock_quote(NULL, 'p', hold => '1 second', key => 'brief') AS brief \gset
+SELECT is(shown_price('chat', 'p', 100), true, 'right');
+SELECT is(shown_price('app', 'p', 70, 1), true, 'right for the customer');
+SELECT is(shown_price('app', 'p', 90, coupons => '{ten}'), true, 'right with the coupon');
+SELECT is(shown_price('app', 'p', 100, quote_id => :quote_id, at => now() + interval '0 seconds'), true, 'right by the quote');
+SELECT shown_price('app', 'p', 80, place => 'stale');
+SELECT shown_price('app', 'p', 90, place => 'older');
+SELECT shown_price('app', 'p', 100, 1, place => 'anonymous');
+SELECT shown_price('app', 'p', 50, place => 'segment');
+SELECT shown_price('app', 'p', 70, 1, 10, place => 'single');
+SELECT shown_price('app', 'p', 81.30, place => 'net');
+SELECT shown_price('branch', 'p', 110, place => 'early');
+SELECT shown_price('app', 'p', 99.99, place => 'rounded');
+SELECT shown_price('app', 'p', 100, coupons => '{ten}', place => 'coupon');
+SELECT shown_price('app', 'p', 3, place => 'unknown');
+SELECT shown_price('app', 'none', 3, place => 'no price');
+SELECT shown_price('app', 'gone', 3, place => 'product');
+SELECT shown_price('app', 'p', 3, 99, place => 'customer');
+SELECT shown_price('app', 'p', 3, currency => 'QQQ', place => 'currency');
+SELECT shown_price('app', 'p', 99, quote_id => :quote_id, place => 'quote');
+SELECT shown_price('app', 'p', 80, at => now() - interval '2 days', place => 'right then');
+SELECT is(shown_price('app', 'p', 1, sample => 0), false, 'not in the sample');
+SELECT throws_ok($$SELECT shown_price('telex', 'p', 1)$$, '23503', NULL, 'unknown channel');
+SELECT throws_ok($$SELECT shown_price('app', 'p', -1)$$, '22023', NULL, 'negative price');
+SELECT throws_ok($$SELECT shown_price('app', 'p', 'NaN')$$, '22023', NULL, 'no number');
+SELECT throws_ok($$SELECT shown_price('app', 'p', 1, quantity => 0)$$, '22023', NULL, 'no quantity');
+SELECT throws_ok($$SELECT shown_price('app', 'p', 1, at => 'infinity')$$, '22023', NULL, 'no moment');
+SELECT throws_ok($$SELECT shown_price('app', NULL, 1)$$, '22023', NULL, 'no product');
+SELECT throws_ok($$SELECT shown_price('app', 'p', 1, sample => 2)$$, '22023', NULL, 'no sample');
+SELECT throws_ok($$SELECT check_shown_prices(-1)$$, '22023', NULL, 'no rows');
+RESET ROLE;
+
+SELECT is((SELECT count(*) FROM report_price_divergence), 0::bigint, 'nothing is checked yet');
+SELECT is(tick_prices(), 20::bigint, 'tick() checks all');
+SELECT is(check_shown_prices(), 0::bigint, 'once');
+SELECT is((SELECT count(*) FROM shown_price WHERE cause IS NULL), 5::bigint, 'what was right is not reported');
+SET LOCAL ROLE analyst;
+SELECT is(likely_cause, expected_cause, place) FROM report_price_divergence RIGHT JOIN (VALUES
+	('stale', 'stale: the price until ' || now() - interval '1 day'), ('older', 'stale: the price until ' || now() - interval '10 days'),
+	('anonymous', 'stale: the price until ' || now() - interval '1 hour'), ('segment', 'price of segment staff'), ('single', 'price of a single unit'),
+	('net', 'shown without tax'), ('early', 'too early: the price from ' || now() + interval '1 day' || ' on'), ('rounded', 'rounded otherwise'),
+	('coupon', 'coupon left out'), ('unknown', 'not known'), ('no price', 'no price: no price list has a price for it'), ('product', 'product not known'),
+	('customer', 'customer not known'), ('currency', 'currency not known'), ('quote', 'not the price of locked quote ' || :quote_id)) AS v (place, expected_cause) USING (place);
+SELECT throws_ok('SELECT * FROM shown_price', '42501', NULL, 'an analyst reads the report only');
+RESET ROLE;
+SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'report_price_divergence'::regclass AND attname LIKE '%customer%'), 0::bigint, 'which names no customer');
+CREATE TABLE shown_price_2031 PARTITION OF shown_price FOR VALUES FROM ('2031-01-01') TO ('2032-01-01');
+INSERT INTO shown_price (shown_at, channel, product, price) VALUES ('2031-05-05', 'app', 'p', 1);
+SELECT is((SELECT count(*) FROM shown_price_2031), 1::bigint, 'partitioned by time');
+SELECT is(check_shown_prices(), 0::bigint, 'what lies in the future waits');
+SELECT * FROM finish();
+ROLLBACK;
