@@ -9,13 +9,13 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 
--- No function that answers about prices, promotions or products takes a channel.
+-- No function that answers about prices, promotions or products takes a channel; shown_price() answers nothing, it records.
 SELECT proc.oid::regprocedure AS takes_a_channel
 FROM pg_proc AS proc JOIN pg_depend AS member ON member.classid = 'pg_proc'::regclass AND member.objid = proc.oid AND member.deptype = 'e'
 WHERE member.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'omnichannel')
 	AND (proc.proname ~ '(price|quote|promotion|coupon|segment|product|stock|content|availab)'
 		OR proc.prorettype = 'omnichannel.price_quote'::regtype)
-	AND 'channel' ILIKE ANY (coalesce(proc.proargnames, '{}')) ORDER BY 1;
+	AND 'channel' ILIKE ANY (coalesce(proc.proargnames, '{}')) AND proc.proname <> 'shown_price' ORDER BY 1;
 
 -- ISO 4217
 SELECT count(*) FILTER (WHERE minor_units = 0) AS "0", count(*) FILTER (WHERE minor_units = 2) AS "2",
