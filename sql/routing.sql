@@ -59,7 +59,9 @@ SELECT agent_id, used FROM agent_state WHERE agent_id > 9000 ORDER BY agent_id;
 SELECT route(9200) AS same_agent;
 SELECT accept_request(9200, 9002), accept_request(9200, 9002) AS twice;
 SELECT state, agent_id FROM request WHERE request_id = 9200;
-SELECT release_request(9200, 'done');
+UPDATE request SET state = 'done' WHERE request_id = 9200;
+SELECT release_request(9200);
+SELECT state, agent_id FROM request WHERE request_id = 9200;
 SELECT agent_id, offered_at IS NOT NULL, accepted_at IS NOT NULL, outcome FROM assignment_history WHERE request_id = 9200;
 
 -- the score and its parts

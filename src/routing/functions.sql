@@ -298,7 +298,7 @@ CREATE FUNCTION omnichannel.release_request(request_id bigint, state text DEFAUL
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_release_request';
 COMMENT ON FUNCTION omnichannel.release_request(bigint, text) IS
-'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 25006 on a standby.';
+'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled; a request that is closed already stays as it is. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.abandon_request(request_id bigint, keep_for interval DEFAULT '5 minutes') RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000

@@ -372,7 +372,7 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 		work_end(config, &request, "finished", false);
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
-	if (state != NULL)
+	if (state != NULL && !request.closed)
 		change_request(&request, state, NULL, NULL, NULL, NULL);
 	return serve_freed(config, agent_id);
 }
