@@ -176,7 +176,7 @@ CREATE OPERATOR omnichannel.- (
 );
 COMMENT ON OPERATOR omnichannel.- (omnichannel.working_hours, omnichannel.working_hours) IS 'open when the first week is and the second one is not';
 
-CREATE FUNCTION omnichannel.working_hours_total(hours omnichannel.working_hours) RETURNS interval
+CREATE FUNCTION omnichannel.working_hours_total(h omnichannel.working_hours) RETURNS interval
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_working_hours_total';
 COMMENT ON FUNCTION omnichannel.working_hours_total(omnichannel.working_hours) IS
