@@ -397,8 +397,13 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 0 rows or more, and a score from 0 to 1.';
 	END IF;
 	RETURN QUERY
-	WITH person AS (
-		SELECT customer.customer_id, coalesce(customer.merged_into, customer.customer_id) AS root, customer.name, customer.birth_date
+	WITH person AS MATERIALIZED (
+		SELECT customer.customer_id, coalesce(customer.merged_into, customer.customer_id) AS root, customer.name,
+			-- A day that very many share stands for an unknown one.
+			CASE WHEN customer.name IS NOT NULL AND (
+				SELECT count(*) <= 1000
+				FROM (SELECT FROM omnichannel.customer AS born WHERE born.birth_date = customer.birth_date LIMIT 1001) AS crowd
+			) THEN customer.birth_date END AS birth_date
 		FROM omnichannel.customer
 		WHERE customer.erased_at IS NULL AND (asked IS NULL OR customer.customer_id = ANY (asked))
 	), evidence (a, b, sort, strength, reason) AS (
@@ -420,7 +425,7 @@ BEGIN
 			WHERE customer.customer_id = theirs.customer_id AND customer.erased_at IS NULL
 		) AS other ON other.root <> person.root
 		UNION ALL
-		-- The same birth date and a similar name. A day that very many share stands for an unknown one.
+		-- The same birth date and a similar name.
 		SELECT person.root, coalesce(other.merged_into, other.customer_id), 'birth',
 			0.9 * alike.similarity * alike.similarity,
 			format('born %s, named %s and %s', to_char(person.birth_date, 'YYYY-MM-DD'),
@@ -428,43 +433,52 @@ BEGIN
 		FROM person
 		JOIN omnichannel.customer AS other ON other.birth_date = person.birth_date AND other.erased_at IS NULL
 			AND coalesce(other.merged_into, other.customer_id) <> person.root
+			AND (asked IS NOT NULL OR person.root < coalesce(other.merged_into, other.customer_id))
 		CROSS JOIN LATERAL omnichannel.name_similarity(person.name, other.name) AS alike (similarity)
 		WHERE alike.similarity >= 0.75
-			AND (SELECT count(*) FROM (SELECT FROM omnichannel.customer AS born WHERE born.birth_date = person.birth_date LIMIT 1001) AS crowd) <= 1000
 	), pair AS (
 		-- Of each sort of evidence the strongest; both ways round when one customer is asked for, once otherwise.
 		SELECT DISTINCT ON (a, b, sort) a, b, strength, reason FROM evidence
 		WHERE asked IS NOT NULL OR a < b
 		ORDER BY a, b, sort, strength DESC, reason
-	), candidate AS (
+	), candidate AS MATERIALIZED (
 		SELECT a, b, 1 - exp(sum(ln(1 - strength::double precision))) AS score, array_agg(reason ORDER BY strength DESC, reason) AS reasons
 		FROM pair GROUP BY a, b
+		HAVING 1 - exp(sum(ln(1 - strength::double precision))) >= merge_candidates.min_score
+	), member AS MATERIALIZED (
+		SELECT named.root, named.root AS customer_id FROM (SELECT a AS root FROM candidate UNION SELECT b FROM candidate) AS named
+		UNION ALL
+		SELECT named.root, merged.customer_id
+		FROM (SELECT a AS root FROM candidate UNION SELECT b FROM candidate) AS named
+		JOIN omnichannel.customer AS merged ON merged.merged_into = named.root
+	), strong AS MATERIALIZED (
+		SELECT member.root, identity.kind, identity.value
+		FROM member
+		JOIN omnichannel.identity ON identity.customer_id = member.customer_id AND identity.verified_at IS NOT NULL
+		JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.strong
+	), against AS (
+		SELECT a, b, string_agg(what, '; ' ORDER BY what) AS conflict
+		FROM (
+			SELECT DISTINCT candidate.a, candidate.b, format('%s %s and %s', mine.kind, mine.value, theirs.value) AS what
+			FROM candidate
+			JOIN strong AS mine ON mine.root = candidate.a
+			JOIN strong AS theirs ON theirs.root = candidate.b AND theirs.kind = mine.kind AND theirs.value <> mine.value
+			UNION ALL
+			SELECT candidate.a, candidate.b, format('born %s and %s', to_char(mine.birth_date, 'YYYY-MM-DD'), to_char(theirs.birth_date, 'YYYY-MM-DD'))
+			FROM candidate
+			JOIN omnichannel.customer AS mine ON mine.customer_id = candidate.a
+			JOIN omnichannel.customer AS theirs ON theirs.customer_id = candidate.b AND theirs.birth_date <> mine.birth_date
+		) AS differs
+		GROUP BY a, b
+	), parted AS MATERIALIZED (
+		-- Who was taken apart again is not suggested once more.
+		SELECT omnichannel.customer_root(merge.kept_id) AS a, omnichannel.customer_root(merge.duplicate_id) AS b
+		FROM omnichannel.customer_merge AS merge WHERE merge.unmerged_at IS NOT NULL
 	)
 	SELECT candidate.a, candidate.b, round(candidate.score::numeric, 3)::double precision, candidate.reasons, against.conflict
-	FROM candidate
-	CROSS JOIN LATERAL (
-		SELECT string_agg(what, '; ' ORDER BY what) AS conflict
-		FROM (
-			SELECT DISTINCT format('%s %s and %s', mine.kind, mine.value, theirs.value) AS what
-			FROM omnichannel.identity AS mine
-			JOIN omnichannel.identity_kind ON identity_kind.kind = mine.kind AND identity_kind.strong
-			JOIN omnichannel.identity AS theirs ON theirs.kind = mine.kind AND theirs.verified_at IS NOT NULL
-				AND theirs.customer_id = ANY (omnichannel.customer_group(candidate.b))
-			WHERE mine.customer_id = ANY (omnichannel.customer_group(candidate.a)) AND mine.verified_at IS NOT NULL
-			UNION
-			SELECT format('born %s and %s', to_char(mine.birth_date, 'YYYY-MM-DD'), to_char(theirs.birth_date, 'YYYY-MM-DD'))
-			FROM omnichannel.customer AS mine JOIN omnichannel.customer AS theirs ON theirs.birth_date <> mine.birth_date
-			WHERE mine.customer_id = candidate.a AND theirs.customer_id = candidate.b
-		) AS differs
-	) AS against
-	WHERE candidate.score >= merge_candidates.min_score
-		-- Who was taken apart again is not suggested once more.
-		AND NOT EXISTS (
-			SELECT FROM omnichannel.customer_merge AS merge
-			WHERE merge.unmerged_at IS NOT NULL
-				AND (omnichannel.customer_root(merge.kept_id), omnichannel.customer_root(merge.duplicate_id))
-					IN ((candidate.a, candidate.b), (candidate.b, candidate.a))
-		)
+	FROM candidate LEFT JOIN against ON against.a = candidate.a AND against.b = candidate.b
+	WHERE NOT EXISTS (SELECT FROM parted WHERE parted.a = candidate.a AND parted.b = candidate.b)
+		AND NOT EXISTS (SELECT FROM parted WHERE parted.a = candidate.b AND parted.b = candidate.a)
 	ORDER BY against.conflict IS NOT NULL, candidate.score DESC, candidate.a, candidate.b
 	LIMIT merge_candidates.max_rows;
 END
