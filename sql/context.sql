@@ -46,7 +46,9 @@ SELECT omnichannel.log_contact('email', customer_id => 9301, agent_id => 9301, o
 	omnichannel.log_contact('branch', customer_id => 9301, agent_id => 9303, occurred_at => '2026-03-03 08:00+00'), omnichannel.log_contact('branch', customer_id => 9301, agent_id => 9303, occurred_at => '2026-03-03 07:00+00'),
 	omnichannel.log_contact('branch', customer_id => 9301, agent_id => 9303, occurred_at => '2026-03-03 06:00+00');
 SELECT omnichannel.merge_customers(9301, 9302) > 0 AS merged;
-SELECT jsonb_pretty(omnichannel.customer_context(9302, 3) - 'as_of' - 'open_requests');
+SELECT jsonb_pretty(omnichannel.customer_context(9302, 3) - 'as_of' - 'open_requests' - 'service_levels');
+SELECT (SELECT count(*) FROM omnichannel.sla_status WHERE customer_id IN (9301, 9302)) = jsonb_array_length(omnichannel.customer_context(9302) -> 'service_levels') AS promises,
+	(SELECT bool_and(promise ?& '{metric,policy,request_id,channel,thread,state,due_at}') FROM jsonb_array_elements(omnichannel.customer_context(9302) -> 'service_levels') AS promise) AS told;
 SELECT request ->> 'request_id' AS request_id, request ->> 'state' AS state, request ->> 'channel' AS channel, request -> 'data' AS data
 FROM jsonb_array_elements(omnichannel.customer_context(9301) -> 'open_requests') AS request;
 SELECT omnichannel.customer_context(9301) - 'as_of' = omnichannel.customer_context(9302) - 'as_of' AS the_same_for_both;

@@ -104,6 +104,7 @@ BEGIN
 	-- Queues first: whoever changes a request takes its queue's lock before its clocks.
 	done := done + omnichannel.tick_queues();
 	done := done + omnichannel.tick_sla();
+	done := done + omnichannel.tick_erasure();
 	RETURN done;
 END
 $$;
@@ -512,6 +513,9 @@ DECLARE
 	erased bigint := 0;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF NOT has_table_privilege('omnichannel.contact_key', 'DELETE') THEN
+		RETURN 0;
+	END IF;
 	FOR root IN
 		SELECT customer.customer_id FROM omnichannel.customer
 		WHERE customer.erased_at > now() - interval '7 days' AND customer.merged_into IS NULL
@@ -525,4 +529,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_erasure() IS
-'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, for 7 days after it, and returns the number of customers of whom there was something. Raises 55000 before setup().';
+'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, for 7 days after it, and returns the number of customers of whom there was something. Roles that may not erase sweep nothing. Raises 55000 before setup().';
