@@ -101,7 +101,7 @@ SELECT (SELECT count(*) FROM omnichannel.contact) AS contacts, (SELECT count(*) 
 SELECT jsonb_object_agg(key, value) AS erased FROM jsonb_each(omnichannel.erase_customer(9203)) WHERE key NOT LIKE 'sla\_%';
 -- not a trace; what was there of the bystander still is
 SELECT * FROM pg_temp.traces('quill', 'zoraida', '601920201', 'zq-4711', 'parrot', '1971-02-03');
-SELECT * FROM pg_temp.traces('bystander', 'cat"', 'regress.mail');
+SELECT * FROM pg_temp.traces('bystander', 'cat"', 'regress.mail') WHERE split_part(place, '.', 1) IN (SELECT relation FROM omnichannel.personal_data() WHERE relation NOT LIKE 'sla\_%');
 -- counts are the same
 SELECT before = ROW((SELECT count(*) FROM omnichannel.contact), (SELECT count(*) FROM omnichannel.request),
 	(SELECT count(*) FROM omnichannel.customer), (SELECT count(*) FROM omnichannel.segment_member))::record AS counts_kept FROM before;
@@ -133,7 +133,7 @@ ALTER TABLE omnichannel.customer ADD COLUMN stubborn text NOT NULL DEFAULT '';
 ALTER TABLE omnichannel.customer ALTER stubborn DROP DEFAULT;
 UPDATE omnichannel.request SET state = 'done' WHERE customer_id = 9204 AND closed_at IS NULL;
 SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9204)$$);
-SELECT * FROM pg_temp.traces('bystander');
+SELECT * FROM pg_temp.traces('bystander') WHERE split_part(place, '.', 1) IN (SELECT relation FROM omnichannel.personal_data() WHERE relation NOT LIKE 'sla\_%');
 ALTER TABLE omnichannel.customer DROP COLUMN stubborn;
 
 -- Supervisors may; agents and applications may not.
