@@ -21,8 +21,10 @@
 static KeptPlan threads_select = {
 	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
-		   "JOIN omnichannel.thread AS t ON t.source = u.source AND t.thread = u.thread "
-		   "LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id",
+		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
+		   "WHERE one.source = u.source AND one.thread = u.thread OFFSET 0) AS t "
+		   "LEFT JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
+		   "WHERE one.request_id = t.request_id OFFSET 0) AS r ON true",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
 	.indexed = true,
@@ -54,14 +56,16 @@ static KeptPlan open_select = {
 	.sql =
 		"SELECT u.place, r.request_id, r.channel, r.state = 'waiting_customer', greatest(r.opened_at, r.state_since) "
 		"FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		"JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id "
+		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.customer AS one "
+		"WHERE one.customer_id = u.customer_id OFFSET 0) AS c "
 		"CROSS JOIN LATERAL ("
 		"SELECT own.* FROM omnichannel.request AS own "
 		"WHERE own.customer_id = coalesce(c.merged_into, c.customer_id) AND own.closed_at IS NULL "
 		"UNION ALL "
-		"SELECT merged.* FROM omnichannel.customer AS m "
-		"JOIN omnichannel.request AS merged ON merged.customer_id = m.customer_id AND merged.closed_at IS NULL "
-		"WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)) AS r "
+		"SELECT merged.* FROM (SELECT one.customer_id FROM omnichannel.customer AS one "
+		"WHERE one.merged_into = coalesce(c.merged_into, c.customer_id) OFFSET 0) AS m "
+		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
+		"WHERE one.customer_id = m.customer_id AND one.closed_at IS NULL OFFSET 0) AS merged) AS r "
 		"ORDER BY u.place, r.opened_at, r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -72,7 +76,8 @@ static KeptPlan own_select = {
 	.sql =
 		"SELECT u.place, r.request_id, r.channel, r.state = 'waiting_customer', greatest(r.opened_at, r.state_since) "
 		"FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		"JOIN omnichannel.request AS r ON r.customer_id = u.customer_id AND r.closed_at IS NULL "
+		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
+		"WHERE one.customer_id = u.customer_id AND one.closed_at IS NULL OFFSET 0) AS r "
 		"ORDER BY u.place, r.opened_at, r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -215,6 +220,7 @@ read_conversations(Conversation **conversations, int count)
 	}
 	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
 	values[1] = count == 1 ? threads[0] : array_of(threads, NULL, count, TEXTOID);
+	threads_select.runs += count - 1;
 	rows = kept_plan_run(count == 1 ? &thread_select : &threads_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
 	{
@@ -289,6 +295,7 @@ conversations_save(ContactEntry *entries, int count)
 	}
 	for (int i = 0; i < 4; i++)
 		values[i] = array_of(columns[i], NULL, saved, i < 2 ? TEXTOID : INT8OID);
+	threads_save.runs += saved - 1;
 	(void) kept_plan_run(&threads_save, values, NULL, false, 0);
 }
 
@@ -356,6 +363,7 @@ read_open_requests(OpenCustomer *customers, int count)
 		ids[i] = Int64GetDatum(customers[i].customer_id);
 	}
 	values[0] = count == 1 ? ids[0] : array_of(ids, NULL, count, INT8OID);
+	own_select.runs += count - 1;
 	take_open_requests(asked, kept_plan_run(count == 1 ? &own_one_select : &own_select, values, NULL, false, 0));
 
 	for (int i = 0; i < count; i++)
@@ -368,6 +376,7 @@ read_open_requests(OpenCustomer *customers, int count)
 	if (without == 0)
 		return;
 	values[0] = array_of(ids, NULL, without, INT8OID);
+	open_select.runs += without - 1;
 	take_open_requests(asked, kept_plan_run(&open_select, values, NULL, false, 0));
 }
 
@@ -482,6 +491,7 @@ lock_customers(OpenRequest **opened, int count)
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(opened[i]->customer_id);
 	values[0] = array_of(ids, NULL, count, INT8OID);
+	customers_lock.runs += count - 1;
 	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
 }
 
@@ -533,6 +543,7 @@ resume_requests(OpenRequest **resumed, int count)
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
 	values[0] = array_of(ids, NULL, count, INT8OID);
+	requests_resume.runs += count - 1;
 	(void) kept_plan_run(&requests_resume, values, NULL, false, 0);
 }
 

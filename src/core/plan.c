@@ -46,7 +46,10 @@ static bool
 may_be_outgrown(KeptPlan *kept)
 {
 	kept->runs++;
-	return kept->runs >= REPLAN_AFTER && (kept->runs & (kept->runs - 1)) == 0;
+	if (kept->runs < REPLAN_AFTER || kept->runs / 2 < kept->planned)
+		return false;
+	kept->planned = kept->runs;
+	return true;
 }
 
 /* Returns whether the next execution has to plan the statement. */

@@ -19,7 +19,8 @@
 static KeptPlan identities_select = {
 	.sql = "SELECT u.place, i.customer_id "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (kind, value, place) "
-		   "JOIN omnichannel.identity AS i ON i.kind = u.kind AND i.value = u.value",
+		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.identity AS one "
+		   "WHERE one.kind = u.kind AND one.value = u.value OFFSET 0) AS i",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
 	.indexed = true,
@@ -40,7 +41,8 @@ static KeptPlan identities_insert = {
 static KeptPlan customers_select = {
 	.sql = "SELECT u.place, c.customer_id "
 		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		   "JOIN omnichannel.customer AS c ON c.customer_id = u.customer_id",
+		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.customer AS one "
+		   "WHERE one.customer_id = u.customer_id OFFSET 0) AS c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -125,6 +127,7 @@ match_identities(CustomerLookup **lookups, int count)
 		Datum values[2] = {text_array(lookups, count, false), text_array(lookups, count, true)};
 
 		CHECK_FOR_INTERRUPTS();
+		identities_select.runs += count - 1;
 		take_found(lookups, kept_plan_run(&identities_select, values, NULL, false, 0));
 		count = keep_unknown(lookups, count);
 		if (count == 0)
@@ -147,6 +150,7 @@ match_ids(CustomerLookup **lookups, int count)
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(lookups[i]->customer_id);
 	values[0] = id_array(ids, count);
+	customers_select.runs += count - 1;
 	take_found(lookups, kept_plan_run(&customers_select, values, NULL, false, 0));
 	if (keep_unknown(lookups, count) > 0)
 		customer_missing(lookups[0]->customer_id);

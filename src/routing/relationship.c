@@ -44,6 +44,7 @@ static KeptPlan relationship_update = {
 		   "WHERE r.customer_id = $1 AND r.agent_id = $2",
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
+	.indexed = true,
 };
 
 static KeptPlan relationship_insert = {
@@ -54,6 +55,7 @@ static KeptPlan relationship_insert = {
 		   "aged_at = greatest(r.aged_at, $3), first_at = least(r.first_at, $3), last_at = greatest(r.last_at, $3)",
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, FLOAT8OID},
+	.indexed = true,
 };
 
 static KeptPlan agent_select = {
