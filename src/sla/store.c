@@ -97,7 +97,7 @@ static KeptPlan families_hold = {
 
 static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.* FROM " FAMILY " AS f CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id) AS m ORDER BY f.root",
+		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id OFFSET 0) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -114,24 +114,28 @@ static KeptPlan requests_read = {
 
 /* Locked, so that what tick() tells of a clock meanwhile is not lost. */
 static KeptPlan open_clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
-		   " ON c.customer_id = f.customer_id AND c.stopped_at IS NULL ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
+	.sql =
+		"SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+		" (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL OFFSET 0)"
+		" AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
 static KeptPlan clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
-		   " ON c.customer_id = f.customer_id ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
+		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
 static KeptPlan clocks_read = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f JOIN omnichannel.sla_clock AS c"
-		   " ON c.customer_id = f.customer_id ORDER BY f.root, c.customer_id, c.clock_id",
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
+		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
