@@ -36,7 +36,7 @@ zone_known(const char *name)
 static bool
 stop_reading(void)
 {
-	return InterruptPending;
+	return QueryCancelPending || ProcDiePending;
 }
 
 /* Raises what a status stands for. */
