@@ -768,6 +768,8 @@ COMMENT ON FUNCTION omnichannel.refresh_segments(text) IS
 CREATE FUNCTION omnichannel.check_staged_prices(max_jump numeric DEFAULT 50, OUT line bigint, OUT problem text, OUT detail text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- A million lines and no statistics yet: loops inside loops would take hours.
+SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -797,8 +799,13 @@ BEGIN
 		OR NOT coalesce(s.adjust >= -100 AND s.adjust < 1e6, true) OR NOT coalesce(s.surcharge > -1e18 AND s.surcharge < 1e18, true)
 		OR NOT (s.min_quantity >= 0 AND s.min_quantity < 'Infinity') OR isempty(s.during) OR (s.kind = 'base' AND s.amount IS NULL)
 	UNION ALL
-	SELECT b.line, 'overlap', format('overlaps with line %s', a.line) FROM staged AS a JOIN staged AS b
-		ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity = b.min_quantity AND a.during && b.during AND a.line < b.line
+	SELECT o.line, 'overlap', 'overlaps with a line before it'
+	FROM (
+		SELECT s.line, coalesce(lower(s.during), '-infinity') AS begins,
+			max(coalesce(upper(s.during), 'infinity')) OVER (PARTITION BY s.price_list, s.target, s.min_quantity
+				ORDER BY coalesce(lower(s.during), '-infinity'), s.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
+		FROM staged AS s WHERE s.target IS NOT NULL AND NOT isempty(s.during)
+	) AS o WHERE o.taken_until > o.begins
 	UNION ALL
 	SELECT b.line, 'tier rises', format('from %s on it costs %s, from %s on %s', a.min_quantity, a.amount, b.min_quantity, b.amount)
 	FROM staged AS b JOIN (
@@ -809,18 +816,18 @@ BEGIN
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
 	WHERE b.amount > a.amount
 	UNION ALL
-	SELECT s.line, 'sale above base', format('%s is not below %s', s.amount, base.amount)
-	FROM staged AS s CROSS JOIN LATERAL (
-		SELECT min(b.amount) AS amount FROM (
-			SELECT p.amount FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
-			WHERE list.kind = 'base' AND list.currency = s.currency AND p.product = s.product AND p.min_quantity <= s.min_quantity AND p.valid && s.during
-				AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product AND n.min_quantity = p.min_quantity)
-			UNION ALL
-			SELECT n.amount FROM staged AS n WHERE n.kind = 'base' AND n.currency = s.currency AND n.product = s.product
-				AND n.min_quantity <= s.min_quantity AND n.during && s.during
-		) AS b
-	) AS base
-	WHERE s.kind = 'sale' AND s.product IS NOT NULL AND s.amount >= base.amount
+	SELECT s.line, 'sale above base', format('%s is not below %s', s.amount, min(base.amount))
+	FROM staged AS s JOIN (
+		SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
+		UNION ALL
+		SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
+		FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
+		WHERE list.kind = 'base' AND p.product IN (SELECT n.product FROM staged AS n WHERE n.kind = 'sale')
+			AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
+				AND n.min_quantity = p.min_quantity AND n.during && p.valid)
+	) AS base ON base.product = s.product AND base.currency = s.currency AND base.min_quantity <= s.min_quantity AND base.during && s.during
+	WHERE s.kind = 'sale'
+	GROUP BY s.line, s.amount HAVING s.amount >= min(base.amount)
 	UNION ALL
 	SELECT s.line, 'below floor', format('%s is below %s', s.amount, greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01))
 	FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product AND p.currency = s.currency
@@ -840,6 +847,7 @@ CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept tex
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -866,7 +874,7 @@ BEGIN
 	CREATE TEMP TABLE replaced_price ON COMMIT DROP AS
 	SELECT p.price_id, ARRAY(SELECT unnest(tstzmultirange(p.valid) - range_agg(coalesce(s.valid, tstzrange(now(), NULL))))) AS pieces
 	FROM omnichannel.price_staging AS s JOIN omnichannel.price AS p ON p.price_list = s.price_list AND p.min_quantity = s.min_quantity
-		AND p.product IS NOT DISTINCT FROM s.product AND p.category_path IS NOT DISTINCT FROM s.category AND p.everything = s.everything
+		AND coalesce('p' || p.product, 'c' || p.category_path, '*') = coalesce('p' || s.product, 'c' || s.category, '*')
 		AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
 	GROUP BY p.price_id, p.valid;
 	DELETE FROM omnichannel.price AS p USING pg_temp.replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces = '{}';
