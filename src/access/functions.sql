@@ -309,6 +309,7 @@ BEGIN ATOMIC
 			'{request_id,customer_id,lane_id,level,due_at,entered_at,owner_id,priority}'),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
 		('kept_place', NULL, 'none', '{request_id,entered_at,until}'),
+		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id}'),
 		('refusal', NULL, 'none', '{request_id,agent_id,until}'),
 		-- configuration, products, prices and the company's own people
 		('agent', NULL, 'none', NULL),
