@@ -32,6 +32,7 @@ static KeptPlan open_clocks = {
 		   " ORDER BY c.customer_id, c.clock_id LIMIT " CppAsString2(BATCH_ROWS) " FOR NO KEY UPDATE OF c",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
+	.indexed = true,
 };
 
 /* Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. */
