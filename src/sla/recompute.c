@@ -133,7 +133,9 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 		(void) sla_changes_put(changes, clock, before);
 	}
 	SPI_freetuptable(table);
+	changes->terms_only = true;
 	sla_changes_write(changes);
+	changes->terms_only = false;
 	sla_customers_reckon(roots, misfits, policies, changes);
 	return rows;
 }

@@ -58,6 +58,24 @@ static KeptPlan clocks_update = {
 	.indexed = true,
 };
 
+/* Where only policies and calendars have changed; the arguments are these columns of SLA_CLOCK_COLUMNS. */
+static const int term_columns[] = {0, 1, 3, 9, 10, 12, 13, 15, 18, 19, 20, 21};
+
+static KeptPlan terms_update = {
+	.sql =
+		"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, target = n.target, calendar = n.calendar,"
+		" due_at = n.due_at, time_left = n.time_left, outcome = n.outcome, warn_at = n.warn_at, tell_at = n.tell_at,"
+		" warned_at = n.warned_at, breached_at = n.breached_at"
+		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS n (customer_id, clock_id, policy, target,"
+		" calendar, due_at, time_left, outcome, warn_at, tell_at, warned_at, breached_at)"
+		" WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+	.nargs = lengthof(term_columns),
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
+				 INTERVALARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+				 TIMESTAMPTZARRAYOID},
+	.indexed = true,
+};
+
 static KeptPlan clocks_delete = {
 	.sql = "DELETE FROM omnichannel.sla_clock AS c USING unnest($1, $2) AS n (customer_id, clock_id)"
 		   " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
@@ -219,16 +237,16 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 	return true;
 }
 
-/* Runs a statement over the columns, if they have rows. */
+/* Runs a statement over the columns, or those of these numbers, if they have rows. */
 static void
-write_columns(KeptPlan *plan, const SlaColumn *columns)
+write_columns(KeptPlan *plan, const SlaColumn *columns, const int *numbers)
 {
 	Datum values[SLA_CLOCK_NCOLUMNS];
 
 	if (columns[0].count == 0)
 		return;
 	for (int i = 0; i < plan->nargs; i++)
-		values[i] = sla_column_array(&columns[i]);
+		values[i] = sla_column_array(&columns[numbers == NULL ? i : numbers[i]]);
 	(void) kept_plan_run(plan, values, NULL, false, 0);
 }
 
@@ -236,9 +254,12 @@ write_columns(KeptPlan *plan, const SlaColumn *columns)
 void
 sla_changes_write(SlaChanges *changes)
 {
-	write_columns(&events_withdraw, changes->withdrawn);
-	write_columns(&clocks_delete, changes->dropped);
-	write_columns(&clocks_update, changes->changed);
-	write_columns(&clocks_insert, changes->made);
+	write_columns(&events_withdraw, changes->withdrawn, NULL);
+	write_columns(&clocks_delete, changes->dropped, NULL);
+	if (changes->terms_only)
+		write_columns(&terms_update, changes->changed, term_columns);
+	else
+		write_columns(&clocks_update, changes->changed, NULL);
+	write_columns(&clocks_insert, changes->made, NULL);
 	sla_changes_begin(changes, changes->now);
 }
