@@ -904,6 +904,7 @@ AS $$
 DECLARE
 	ltree_type text;
 BEGIN
+	PERFORM omnichannel.require_setup();
 	-- The schema of ltree is anyone's choice.
 	SELECT format_type(attribute.atttypid, NULL) INTO STRICT ltree_type FROM pg_attribute AS attribute
 	WHERE attribute.attrelid = 'omnichannel.price'::regclass AND attribute.attname = 'category';

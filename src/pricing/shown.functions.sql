@@ -75,7 +75,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-	known text[] := ARRAY(SELECT given.coupon FROM omnichannel.coupon AS given WHERE given.coupon IN (SELECT upper(btrim(code)) FROM unnest(coupons) AS code));
+	known text[];
 	answer omnichannel.price_quote;
 	other omnichannel.price_quote;
 	held_product text;
@@ -87,6 +87,7 @@ DECLARE
 	smallest numeric;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	known := ARRAY(SELECT given.coupon FROM omnichannel.coupon AS given WHERE given.coupon IN (SELECT upper(btrim(typed)) FROM unnest(coupons) AS typed));
 	SELECT power(10::numeric, -coalesce(unit.minor_units, 6)) INTO smallest FROM omnichannel.currency AS unit WHERE unit.currency = check_shown_price.currency;
 	cause := CASE WHEN smallest IS NULL THEN 'currency not known'
 		WHEN NOT EXISTS (SELECT FROM omnichannel.product AS sold WHERE sold.product = check_shown_price.product) THEN 'product not known'
