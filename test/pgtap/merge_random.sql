@@ -10,9 +10,9 @@ SELECT omnichannel.link_identity(i, 'email', 'c' || i || '@example.com') FROM ge
 SELECT omnichannel.log_contact('branch', customer_id => i, agent_id => 1, occurred_at => '2026-01-01 00:00+00', subject => 'From ' || i) FROM generate_series(101, 120) AS i \g /dev/null
 SELECT omnichannel.remember(i, 'number', to_jsonb(i), since => timestamptz '2026-01-01 00:00+00' + i * interval '1 minute') FROM generate_series(101, 120) AS i \g /dev/null
 
--- What each customer is for all who ask.
+-- What each customer is for all who ask, without the merges themselves and what service levels note of who changed.
 CREATE FUNCTION pg_temp.portrait() RETURNS TABLE (customer_id bigint, exported jsonb, context jsonb, timeline text) LANGUAGE sql AS $$
-	SELECT c.customer_id, omnichannel.export_customer(c.customer_id) - 'exported_at' #- '{data,customer_merge}',
+	SELECT c.customer_id, omnichannel.export_customer(c.customer_id) - 'exported_at' #- '{data,customer_merge}' #- '{data,sla_customer}' #- '{data,sla_behind}',
 		omnichannel.customer_context(c.customer_id) - 'as_of',
 		(SELECT string_agg(t::text, ', ') FROM omnichannel.timeline(c.customer_id) AS t)
 	FROM omnichannel.customer AS c WHERE c.customer_id BETWEEN 101 AND 120
