@@ -2,10 +2,10 @@
  * effect.c
  *	  What contacts, changes of requests and merges do to clocks.
  *
- * Moments are written first, which takes the locks of their customers. Where all of a customer's new moments come after
- * those that are known, they move the open clocks on. Where one came late, where a request changed, or where customers
- * were merged, the clocks are reckoned anew from all moments, and what differs from the stored ones is written. What had
- * ended before the earliest new moment stays as it is: policies may have changed since.
+ * Moments are written first, which takes the locks of their customers. Where all new moments of a customer come
+ * after those that are known, they move the open clocks on. Where one came late, where a request went elsewhere or was opened
+ * again, or where customers were merged, the clocks are reckoned anew from all moments, and what differs from the stored
+ * ones is written. What had ended before the earliest new moment stays as it is: policies may have changed since.
  */
 #include "postgres.h"
 
@@ -318,8 +318,8 @@ find_roots(NewMoment **moments, int count)
 /*
  * Writes moments and what they do. Needs an SPI scope.
  *
- * Without wait the moments of customers whom another transaction holds are only written, and tick() follows them up: who
- * holds other locks must not wait here.
+ * Without wait the moments of customers whom another transaction holds are only written, and tick() follows them up:
+ * who holds other locks must not wait here.
  */
 static void
 take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool wait)
@@ -492,7 +492,8 @@ sla_requests_changed(const int64 *request_ids, int count)
 /*
  * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
  *
- * What is new in the requests that they name is taken in with them. Needs an SPI scope that may write the tables of this room. Locks the customers' rows of sla_customer.
+ * What is new in the requests that they name is taken in with them. Needs an SPI scope that may write this room's
+ * tables. Locks the customers' rows of sla_customer.
  */
 void
 sla_contacts_logged(const SlaContact *contacts, int count)

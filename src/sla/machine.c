@@ -3,8 +3,8 @@
  *	  How moments start, pause, stop and restart clocks.
  *
  * The machine takes a customer's moments in the order of time and knows nothing of how they came here: fed with all of
- * them it gives the clocks that logging in order gives, whatever order they were logged in. Fed with a new moment on top
- * of the stored open clocks it gives the same for less.
+ * them it gives the clocks that logging in order gives, whatever order they were logged in. Fed with a new moment on
+ * top of the stored open clocks it gives the same for less.
  *
  * A contact concerns a clock if both name a request and it is the same; else, if both name a thread and it is the same;
  * else, if their channel is the same. So an answer by telephone that names the request stops the clock of its e-mail,

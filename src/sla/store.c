@@ -21,9 +21,9 @@
 #include "omnichannel.h"
 #include "sla/clock.h"
 
-#define MOMENT_COLUMNS                                                                                                  \
-	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue, priority," \
-	" version"
+#define MOMENT_COLUMNS                                                                                                 \
+	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
+	" priority, version"
 #define MOMENT_NCOLUMNS 14
 
 /* A customer with all that were merged into it. */
@@ -114,10 +114,10 @@ static KeptPlan requests_read = {
 
 /* Locked, so that what tick() tells of a clock meanwhile is not lost. */
 static KeptPlan open_clocks_hold = {
-	.sql =
-		"SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
-		" (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL OFFSET 0)"
-		" AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL"
+		   " OFFSET 0)"
+		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,

@@ -27,20 +27,20 @@ static const Oid column_types[SLA_CLOCK_NCOLUMNS] = {
 	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 };
 
-#define UNNEST_CLOCKS                                                                                                     \
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"   \
-	" AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at, target, calendar," \
-	" pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at, warned_at, breached_at)"
+#define UNNEST_CLOCKS                                                                                                  \
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,"     \
+	" $22) AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at,"           \
+	" target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at,"            \
+	" warned_at, breached_at)"
 
 static KeptPlan clocks_insert = {
-	.sql =
-		"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
-		" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
-		" warn_at, tell_at, warned_at, breached_at)"
-		" SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric, n.policy,"
-		" n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
-		" n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
-		" n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
+	.sql = "INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
+		   " moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
+		   " warn_at, tell_at, warned_at, breached_at)"
+		   " SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric,"
+		   " n.policy, n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
+		   " n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
+		   " n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 };
@@ -216,7 +216,7 @@ sla_changes_drop(SlaChanges *changes, const SlaClock *before)
 		withdraw(changes, before, "breach");
 }
 
-/* Gathers a clock, which was stored as before, or is new if that is NULL. Returns whether there is anything to write. */
+/* Gathers a clock, which was stored as before, or is new if that is NULL; returns whether it is to be written. */
 bool
 sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 {
