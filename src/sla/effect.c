@@ -2,10 +2,10 @@
  * effect.c
  *	  What contacts, changes of requests and merges do to clocks.
  *
- * Moments are written first, which takes the locks of their customers. Where all new moments of a customer come
- * after those that are known, they move the open clocks on. Where one came late, where a request went elsewhere or was opened
- * again, or where customers were merged, the clocks are reckoned anew from all moments, and what differs from the stored
- * ones is written. What had ended before the earliest new moment stays as it is: policies may have changed since.
+ * Moments are written first, which takes the locks of their customers. Where all new moments of a customer come after
+ * those that are known, they move the open clocks on. Where one came late, where a request went elsewhere or was opened
+ * again, or where customers were merged, the clocks are reckoned anew from all moments, and what differs from the
+ * stored ones is written. What had ended before the earliest new moment stays: policies may have changed since.
  */
 #include "postgres.h"
 
