@@ -71,7 +71,7 @@ typedef struct KeptPlan
 	const char *sql; /* fully qualified */
 	int nargs;
 	Oid argtypes[KEPT_PLAN_ARGS]; /* built-in types only: others change their OID with the extension */
-	bool indexed; /* planned once, to look rows up by their indexes; see plan.c */
+	bool indexed;                 /* planned once, to look rows up by their indexes; see plan.c */
 	SPIPlanPtr plan;
 	uint64 runs;	/* of an indexed one; its caller adds the rows that it passes beyond one */
 	uint64 planned; /* runs when it was planned */

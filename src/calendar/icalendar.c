@@ -4,8 +4,9 @@
  *
  * libical takes its memory from malloc() and knows nothing of errors that leave by a long jump, so that nothing here
  * calls back into the server but for two questions that cannot fail: the result is collected first and freed as a
- * whole. It cannot be interrupted within one step of a rule either. So rules are cut off at the last year asked for, and
- * those that recur within a day, whose steps without a match would be as many as the seconds up to then, are refused.
+ * whole. It cannot be interrupted within one step of a rule either. So rules are cut off at the last year asked for,
+ * and those that recur within a day, whose steps without a match would be as many as the seconds up to then, are
+ * refused.
  */
 #include "calendar/icalendar.h"
 

@@ -605,8 +605,8 @@ requests_continue(ContactEntry *entries, int count)
 }
 
 /*
- * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is to
- * be written, or may have to be.
+ * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is
+ * to be written, or may have to be.
  *
  * Needs an SPI scope. Raises as requests_continue() does.
  */

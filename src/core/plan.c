@@ -79,10 +79,10 @@ run_planning(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, 
 /*
  * kept_plan_run executes the statement and returns the number of rows that it returned or changed.
  *
- * An indexed one is planned for all values, never to scan a whole table, and again now and then while it is young: a plan
- * that was made while a table was empty would scan it, or a wrong index, for as long as nobody analyzes it. Needs an SPI scope; the rows are in SPI_tuptable until the
- * next call. read_only takes the active snapshot, otherwise a new one is taken. max_rows 0 means all. Raises whatever the
- * statement raises.
+ * An indexed one is planned for all values, never to scan a whole table, and again now and then while it is young: a
+ * plan that was made while a table was empty would scan it, or a wrong index, for as long as nobody analyzes it. Needs
+ * an SPI scope; the rows are in SPI_tuptable until the next call. read_only takes the active snapshot, otherwise a new
+ * one is taken. max_rows 0 means all. Raises whatever the statement raises.
  */
 uint64
 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows)

@@ -134,8 +134,16 @@ CREATE TRIGGER price_derive_updated AFTER UPDATE ON omnichannel.price
 REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
 CREATE TRIGGER price_keep_past BEFORE UPDATE ON omnichannel.price
 FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at < now() AND OLD.valid = NEW.valid
-	AND (OLD.amount, OLD.adjust, OLD.surcharge, OLD.round_to, OLD.min_quantity, OLD.product, OLD.everything, OLD.price_list, OLD.category::text)
-	IS DISTINCT FROM (NEW.amount, NEW.adjust, NEW.surcharge, NEW.round_to, NEW.min_quantity, NEW.product, NEW.everything, NEW.price_list, NEW.category::text))
+	-- One by one: a comparison of rows is dumped in another form than it is restored in.
+	AND (OLD.amount IS DISTINCT FROM NEW.amount
+		OR OLD.adjust IS DISTINCT FROM NEW.adjust
+		OR OLD.surcharge IS DISTINCT FROM NEW.surcharge
+		OR OLD.round_to IS DISTINCT FROM NEW.round_to
+		OR OLD.min_quantity IS DISTINCT FROM NEW.min_quantity
+		OR OLD.product IS DISTINCT FROM NEW.product
+		OR OLD.everything IS DISTINCT FROM NEW.everything
+		OR OLD.price_list IS DISTINCT FROM NEW.price_list
+		OR OLD.category::text IS DISTINCT FROM NEW.category::text))
 EXECUTE FUNCTION omnichannel.keep_past_price();
 CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
