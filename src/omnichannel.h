@@ -73,7 +73,7 @@ typedef struct KeptPlan
 	Oid argtypes[KEPT_PLAN_ARGS]; /* built-in types only: others change their OID with the extension */
 	bool indexed;                 /* planned once, to look rows up by their indexes; see plan.c */
 	SPIPlanPtr plan;
-	uint64 runs;	/* of an indexed one; its caller adds the rows that it passes beyond one */
+	uint64 runs;    /* of an indexed one; its caller adds the rows that it passes beyond one */
 	uint64 planned; /* runs when it was planned */
 } KeptPlan;
 

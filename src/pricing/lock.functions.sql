@@ -211,7 +211,7 @@ BEGIN
 		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned.';
 	END IF;
-	asked := held.inputs ->> 'at';
+	asked := (held.inputs ->> 'at')::timestamptz;
 	coupons := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'coupons'));
 	segments := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'segments'));
 	locked := jsonb_populate_record(NULL::omnichannel.price_quote, held.result);

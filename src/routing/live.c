@@ -3,10 +3,10 @@
  *	  Reads presence and load of many agents at once from the table agent_state.
  *
  * This is the one place that reads a table without a plan, because a plan spends more on fetching some hundred rows by
- * key than all the rest of a match takes (test/bench/match.sh: 1.8 ms with a plan, 0.55 ms so). For each agent the place
- * of his row is remembered. A row at that place, or further along its chain of HOT updates, which is visible to the
- * snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so is
- * asked for with the plan, and its place remembered.
+ * key than all the rest of a match takes (test/bench/match.sh: 1.8 ms with a plan, 0.55 ms so). For each agent the
+ * place of his row is remembered. A row at that place, or further along its chain of HOT updates, which is visible to
+ * the snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so
+ * is asked for with the plan, and its place remembered.
  *
  * What a plan would guard is checked here: the right to read the table, row-level security, and that the table is a
  * plain heap with the columns that it was made with. Where any of that is not so, and under SERIALIZABLE, which wants
