@@ -46,7 +46,11 @@ sub dump_text
 	return $out;
 }
 my $original = dump_text('postgres');
-is(dump_text('copy'), $original, 'the copy dumps as the original does');
+my ($first, $second) = map { "$PostgreSQL::Test::Utils::tmp_check/$_.sql" } qw(original copy);
+append_to_file($first, $original);
+append_to_file($second, dump_text('copy'));
+my ($differences) = run_command([ 'diff', '-u', $first, $second ]);
+is($differences, '', 'the copy dumps as the original does');
 cmp_ok(length($original), '>', 20000, 'and the dump is not empty');
 
 foreach my $added ('TRIGGER my_audit', 'POLICY my_policy', 'INDEX my_index', 'contact_2026_03', 'my_column', 'log_contact_trigger')
