@@ -105,7 +105,7 @@ BEGIN
 	done := done + omnichannel.tick_queues();
 	done := done + omnichannel.tick_sla();
 	done := done + omnichannel.tick_erasure();
-	done := done + omnichannel.tick_pricing();
+	done := done + omnichannel.tick_prices();
 	RETURN done;
 END
 $$;

@@ -914,12 +914,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.insert_staged_prices() IS 'Called by apply_prices(): writes what is staged.';
-
-CREATE FUNCTION omnichannel.tick_pricing() RETURNS bigint
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT omnichannel.expire_uses()::bigint
-$$;
-COMMENT ON FUNCTION omnichannel.tick_pricing() IS
-'Releases reservations of promotions whose time is over, and returns how many uses came back. Part of tick(). Raises 55000 before setup().';
