@@ -17,7 +17,7 @@ export PG_CONFIG
 # What must be there: to build and run the extension, to try it, and to read it critically.
 BUILD_PACKAGES="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR make gcc libc6-dev pkg-config libical-dev"
 DEMO_PACKAGES="python3-pg8000"
-CHECK_PACKAGES="perl libipc-run-perl libdbd-pg-perl postgresql-$PG_MAJOR-pgtap postgresql-$PG_MAJOR-cron"
+CHECK_PACKAGES="perl libipc-run-perl libdbd-pg-perl postgresql-$PG_MAJOR-pgtap postgresql-$PG_MAJOR-cron postgresql-$PG_MAJOR-partman"
 LINT_PACKAGES="clang clang-format cppcheck shellcheck postgresql-$PG_MAJOR-plpgsql-check"
 export BUILD_PACKAGES DEMO_PACKAGES CHECK_PACKAGES LINT_PACKAGES
 
