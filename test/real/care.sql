@@ -95,3 +95,16 @@ WHERE EXISTS (SELECT FROM omnichannel.relationship AS r WHERE r.customer_id = c.
 \else
 	DO $$BEGIN RAISE EXCEPTION 'a stranger was chosen before an agent who knows the customer'; END$$;
 \endif
+
+\echo
+\echo '== The same messages imported by backfill(), of an archive that had them before, in another order'
+INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('handle_before', 'Name on a social network, imported');
+CREATE TABLE care.message_before (LIKE care.message INCLUDING INDEXES);
+INSERT INTO care.message_before SELECT * FROM care.message ORDER BY message_id DESC;
+SELECT omnichannel.track('care.message_before', channel => 'social', customer => '{handle}', kind => 'handle_before',
+	direction => '{direction}', value_maps => '{"direction": {"in": "inbound", "out": "outbound"}}', occurred_at => '{at}', agent => '{agent_id}', thread => '{conversation}');
+\set live care.message
+\set live_kind handle
+\set imported care.message_before
+\set imported_kind handle_before
+\ir same.sql

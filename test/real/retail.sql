@@ -100,3 +100,16 @@ SELECT (SELECT count(*) FROM shop.csv) = (SELECT count(*) FROM omnichannel.conta
 \echo 'The last contacts of the best customer:'
 SELECT occurred_at AT TIME ZONE 'Europe/London' AS at, channel, subject
 FROM omnichannel.timeline((SELECT customer_id FROM omnichannel.contact GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1), max_rows => 5);
+
+\echo
+\echo '== The same lines imported by backfill(), of a shop that had them before, in another order'
+INSERT INTO omnichannel.identity_kind (kind, name) VALUES ('shop_customer_before', 'Number of a customer of the shop, imported');
+CREATE TABLE shop.order_line_before (LIKE shop.order_line INCLUDING INDEXES);
+INSERT INTO shop.order_line_before SELECT * FROM shop.order_line ORDER BY line_id DESC;
+SELECT omnichannel.track('shop.order_line_before', channel => 'web_form', customer => '{customer}', kind => 'shop_customer_before',
+	direction => 'inbound', occurred_at => '{sold_at}', thread => '{invoice}', subject => '{description}');
+\set live shop.order_line
+\set live_kind shop_customer
+\set imported shop.order_line_before
+\set imported_kind shop_customer_before
+\ir same.sql
