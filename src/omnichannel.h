@@ -14,9 +14,6 @@
 
 #define OMNI_SCHEMA "omnichannel"
 
-/* A table of the schema, as it is written in SQL. */
-#define OMNI(table) OMNI_SCHEMA "." table
-
 /*
  * core/schema.c: where the tables are, and whether setup() has made them.
  */

@@ -60,8 +60,10 @@ WITH RECURSIVE chain AS (
 	SELECT survivor.amount, survivor.price_list FROM survivor WHERE survivor.kind = 'base'
 	ORDER BY survivor.priority DESC, survivor.amount, survivor.price_list COLLATE "C" LIMIT 1
 ), computed AS (
-	SELECT survivor.kind, survivor.priority, survivor.price_list, coalesce(survivor.amount, greatest(0,
-		CASE WHEN survivor.round_to IS NULL THEN changed ELSE round(changed / survivor.round_to) * survivor.round_to END)) AS amount
+	SELECT survivor.kind, survivor.priority, survivor.price_list, coalesce(survivor.amount,
+		-- without a base price there is nothing to change, and greatest() would make that 0
+		CASE WHEN changed IS NULL THEN NULL WHEN survivor.round_to IS NULL THEN greatest(0, changed)
+			ELSE greatest(0, round(changed / survivor.round_to) * survivor.round_to) END) AS amount
 	FROM survivor LEFT JOIN base ON true,
 		LATERAL (SELECT base.amount * (100 + coalesce(survivor.adjust, 0)) / 100 + coalesce(survivor.surcharge, 0)) AS r (changed)
 	WHERE survivor.kind <> 'base'

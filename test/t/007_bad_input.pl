@@ -56,6 +56,8 @@ BEGIN
 		WHERE pronamespace = 'omnichannel'::regnamespace AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype, 'cstring'::regtype)
 			AND NOT ('internal'::regtype = ANY (proargtypes) OR 'cstring'::regtype = ANY (proargtypes))
 			AND proname NOT IN ('setup', 'create_config_cache') AND NOT ('record'::regtype = ANY (proargtypes))
+			-- tells of the mistakes in the SQL that it is passed
+			AND proname <> 'check_segment_rule'
 		ORDER BY proc.oid
 	LOOP
 		FOR round IN 0 .. CASE WHEN array_length(called.types, 1) IS NULL THEN 0 ELSE rounds END
