@@ -18,6 +18,8 @@ typedef struct Conversation
 	bool waiting;      /* for the customer */
 	bool known;
 	bool changed;
+	bool reserved; /* the customer is a new one, whose id is reserved */
+	bool created;  /* and has been made */
 } Conversation;
 
 /*

@@ -389,6 +389,25 @@ omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(write.logged > 0);
 }
 
+/* Returns a name that no column has: where one is called as the alias is, the alias no longer means the whole row. */
+static const char *
+free_name(Relation relation)
+{
+	StringInfoData name;
+	bool taken;
+
+	initStringInfo(&name);
+	do
+	{
+		taken = false;
+		appendStringInfo(&name, "%s", name.len == 0 ? "t" : "_");
+		for (int i = 0; i < RelationGetDescr(relation)->natts; i++)
+			if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname), name.data) == 0)
+				taken = true;
+	} while (taken);
+	return name.data;
+}
+
 /*
  * backfill(relation's tracking): logs the rows that a tracked relation has, with the caller's rights; returns how many.
  */
@@ -403,13 +422,16 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	SpiScope scope;
 	Portal portal;
 	SPIPlanPtr plan;
+	const char *row;
 	int count;
 
 	spi_scope_begin(&scope, false);
-	plan = SPI_prepare(psprintf("SELECT t FROM %s%s AS t",
+	row = free_name(relation);
+	plan = SPI_prepare(psprintf("SELECT %s FROM %s%s AS %s", row,
 								relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-														   RelationGetRelationName(relation))),
+														   RelationGetRelationName(relation)),
+								row),
 					   0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare returned %s", SPI_result_code_string(SPI_result));

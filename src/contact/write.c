@@ -171,7 +171,10 @@ match_customers(ContactEntry *entries, int count)
 		ContactEntry *entry = &entries[i];
 
 		if (entry->customer_id == 0 && entry->conversation != NULL)
+		{
 			entry->customer_id = entry->conversation->customer_id;
+			entry->unknown = entry->conversation->reserved;
+		}
 		if (entry->customer_id == 0)
 		{
 			entry->unknown = true;
@@ -180,6 +183,7 @@ match_customers(ContactEntry *entries, int count)
 			{
 				entry->conversation->customer_id = entry->customer_id;
 				entry->conversation->changed = true;
+				entry->conversation->reserved = true;
 			}
 		}
 	}
@@ -352,7 +356,7 @@ claim_many(ContactEntry *entries, int count)
 		SPI_freetuptable(SPI_tuptable);
 }
 
-/* Makes the customers that were reserved for contacts that are not duplicates. */
+/* Makes the customers that were reserved for contacts that are not duplicates, one for each conversation. */
 static void
 create_unknown(const ContactEntry *entries, int count)
 {
@@ -360,8 +364,15 @@ create_unknown(const ContactEntry *entries, int count)
 	int unknown = 0;
 
 	for (int i = 0; i < count; i++)
-		if (entries[i].unknown && !entries[i].duplicate)
-			ids[unknown++] = entries[i].customer_id;
+	{
+		Conversation *conversation = entries[i].conversation;
+
+		if (!entries[i].unknown || entries[i].duplicate || (conversation != NULL && conversation->created))
+			continue;
+		if (conversation != NULL)
+			conversation->created = true;
+		ids[unknown++] = entries[i].customer_id;
+	}
 	customer_create_many(ids, unknown);
 }
 
@@ -463,6 +474,8 @@ contact_write(ContactEntry *entries, int count, bool live)
 	{
 		entries->duplicate = insert_one(&keyed_insert, entries) == 0;
 		touch_relationships(entries, count);
+		if (live)
+			tell_service_levels(entries, count);
 		return;
 	}
 
