@@ -61,11 +61,14 @@ needs_planning(SPIPlanPtr plan)
 	return !source->is_valid || source->gplan == NULL || !source->gplan->is_valid;
 }
 
-/* Executes a plan that it makes without the ways that pay for small tables only. */
+/*
+ * Executes a plan that it makes without the ways that pay for small tables only, and without compiling it: what it was
+ * thought to cost would start the compiler at each execution, at a hundred times the cost of the execution itself.
+ */
 static int
 run_planning(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, long max_rows)
 {
-	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
+	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"};
 	int level = NewGUCNestLevel();
 	int result;
 
