@@ -391,37 +391,21 @@ check_requests(const ContactEntry *entries, int count)
 	}
 }
 
-/* Orders by customer, agent and time, so that writers that meet do not lock up. */
-static int
-compare_relationships(const void *a, const void *b)
-{
-	const ContactEntry *left = *(ContactEntry *const *) a;
-	const ContactEntry *right = *(ContactEntry *const *) b;
-
-	if (left->customer_id != right->customer_id)
-		return left->customer_id < right->customer_id ? -1 : 1;
-	if (left->agent_id != right->agent_id)
-		return left->agent_id < right->agent_id ? -1 : 1;
-	return left->occurred_at < right->occurred_at ? -1 : left->occurred_at > right->occurred_at;
-}
-
 /*
  * Counts the contacts that are not duplicates in the relationships of their customers and agents: of the customer that
  * each was logged of, so that a merge and its undoing have nothing to move.
  */
 static void
-touch_relationships(ContactEntry *entries, int count)
+touch_relationships(const ContactEntry *entries, int count)
 {
-	ContactEntry **touched = palloc(sizeof(ContactEntry *) * count);
+	RelationshipTouch *touches = palloc(sizeof(RelationshipTouch) * count);
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
 		if (entries[i].agent_id != 0 && !entries[i].duplicate)
-			touched[found++] = &entries[i];
-	if (found > 1)
-		qsort(touched, found, sizeof(ContactEntry *), compare_relationships);
-	for (int i = 0; i < found; i++)
-		relationship_touch(touched[i]->customer_id, touched[i]->agent_id, touched[i]->occurred_at);
+			touches[found++] =
+				(RelationshipTouch){entries[i].customer_id, entries[i].agent_id, entries[i].occurred_at};
+	relationships_touch(touches, found);
 }
 
 /* Returns what the service levels are told of a contact. */

@@ -7,8 +7,17 @@
 
 #include "datatype/timestamp.h"
 
+/* A contact between a customer and an agent. */
+typedef struct RelationshipTouch
+{
+	int64 customer_id;
+	int64 agent_id;
+	TimestampTz at;
+} RelationshipTouch;
+
 /* relationship.c */
 extern void relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at);
+extern void relationships_touch(RelationshipTouch *touches, int count);
 extern double relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at);
 
 /* work.c */
