@@ -18,6 +18,14 @@ typedef enum MomentKind
 	MOMENT_OUTBOUND
 } MomentKind;
 
+/* Whether something is so, where that may not have been asked. */
+typedef enum SlaAnswer
+{
+	SLA_NOT_ASKED,
+	SLA_NO,
+	SLA_YES
+} SlaAnswer;
+
 /* A row of sla_moment; ids of 0 and NULL pointers stand for what is not given. */
 typedef struct SlaMoment
 {
@@ -35,6 +43,7 @@ typedef struct SlaMoment
 	const char *queue;
 	int32 priority;
 	int64 version;
+	SlaAnswer wrote_before; /* the customer had written before in its request or thread; not stored */
 } SlaMoment;
 
 /* A span of time, half-open; `to` is DT_NOEND while it lasts. */
@@ -155,6 +164,8 @@ typedef struct SlaFamily
 	int clock_count;
 	int clock_room;
 	SlaClock **clocks; /* as they are stored */
+	int said_count;
+	SlaMoment **said; /* what was said last of the requests that the new moments name; see sla_requests_read() */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);
@@ -174,8 +185,22 @@ typedef enum SlaRead
 
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
-extern void sla_requests_read(SlaMachine *machine, const SlaFamily *family);
 extern void sla_memberships_read(SlaMachine *machine);
+
+#define SLA_MOMENT_COLUMNS                                                                                             \
+	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
+	" priority, version"
+/* A customer with all that were merged into it. */
+#define SLA_FAMILY                                                                                                     \
+	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \
+	" SELECT k.merged_into, k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = ANY ($1))"
+
+extern SlaFamily *sla_family_find(SlaFamily *families, int count, int64 root);
+extern SlaMoment *sla_moment_from_row(uint64 row, int column);
+
+/* ask.c */
+extern void sla_requests_read(SlaFamily *families, int count);
+extern void sla_earlier_read(SlaFamily *families, int count);
 extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 
 #define SLA_CLOCK_COLUMNS                                                                                              \

@@ -96,7 +96,7 @@ sla_clock_copy(const SlaClock *clock)
 	return copy;
 }
 
-/* Moves the family's open clocks on by its new moments. Needs an SPI scope. */
+/* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
 static void
 advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 {
@@ -106,7 +106,8 @@ advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 	machine.partial = true;
 	for (int i = 0; i < family->clock_count; i++)
 		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
-	sla_requests_read(&machine, family);
+	for (int i = 0; i < family->said_count; i++)
+		sla_machine_request(&machine, family->said[i]->request_id)->last = family->said[i];
 
 	for (int i = 0; i < family->moment_count; i++)
 		sla_machine_apply(&machine, family->moments[i]);
@@ -358,7 +359,11 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 		else
 			prompt[prompt_count++] = families[i];
 	if (prompt_count > 0)
+	{
 		sla_clocks_read(policies, prompt, prompt_count, SLA_HOLD_OPEN);
+		sla_requests_read(prompt, prompt_count);
+		sla_earlier_read(prompt, prompt_count);
+	}
 	for (int i = 0; i < prompt_count; i++)
 		advance(&prompt[i], policies, &changes);
 	sla_families_reckon(anew, anew_count, policies, &changes);

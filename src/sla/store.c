@@ -21,19 +21,11 @@
 #include "omnichannel.h"
 #include "sla/clock.h"
 
-#define MOMENT_COLUMNS                                                                                                 \
-	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
-	" priority, version"
 #define MOMENT_NCOLUMNS 14
-
-/* A customer with all that were merged into it. */
-#define FAMILY                                                                                                         \
-	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \
-	" SELECT k.merged_into, k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = ANY ($1))"
 
 static KeptPlan moments_write = {
 	.sql =
-		"WITH written AS (INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
+		"WITH written AS (INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
 		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
 		" INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
 		" SELECT u.*, false FROM unnest($1, $2, $3, $4, $5) AS u"
@@ -62,7 +54,7 @@ static KeptPlan families_try = {
 };
 
 static KeptPlan moments_only = {
-	.sql = "INSERT INTO omnichannel.sla_moment (" MOMENT_COLUMNS ") SELECT * FROM"
+	.sql = "INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
 		   " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 	.nargs = MOMENT_NCOLUMNS,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
@@ -87,7 +79,7 @@ static KeptPlan behind_take = {
 static KeptPlan families_hold = {
 	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
 		   " SELECT f.root, coalesce(max(m.last_at), '-infinity'), 0, coalesce(max(m.last_at), '-infinity'), 9, false"
-		   " FROM " FAMILY " AS f LEFT JOIN omnichannel.sla_customer AS m ON m.customer_id = f.customer_id"
+		   " FROM " SLA_FAMILY " AS f LEFT JOIN omnichannel.sla_customer AS m ON m.customer_id = f.customer_id"
 		   " GROUP BY f.root ORDER BY f.root"
 		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
 	.nargs = 1,
@@ -96,25 +88,16 @@ static KeptPlan families_hold = {
 };
 
 static KeptPlan moments_read = {
-	.sql = "SELECT f.root, m.* FROM " FAMILY " AS f CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
+	.sql = "SELECT f.root, m.* FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
 		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id OFFSET 0) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
-static KeptPlan requests_read = {
-	.sql = "SELECT m.* FROM unnest($1) AS r CROSS JOIN LATERAL (SELECT " MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.request_id = r AND m.what = 'request' AND m.moment_id <> ALL ($2)"
-		   " ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
-	.nargs = 2,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
-	.indexed = true,
-};
-
 /* Locked, so that what tick() tells of a clock meanwhile is not lost. */
 static KeptPlan open_clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL"
 		   " OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
@@ -124,7 +107,7 @@ static KeptPlan open_clocks_hold = {
 };
 
 static KeptPlan clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
@@ -133,7 +116,7 @@ static KeptPlan clocks_hold = {
 };
 
 static KeptPlan clocks_read = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " FAMILY " AS f CROSS JOIN LATERAL"
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
@@ -142,20 +125,10 @@ static KeptPlan clocks_read = {
 };
 
 static KeptPlan memberships_read = {
-	.sql = "SELECT s.segment, coalesce(lower(s.valid), '-infinity'), coalesce(upper(s.valid), 'infinity') FROM " FAMILY
-		   " AS f JOIN omnichannel.segment_member AS s ON s.customer_id = f.customer_id",
+	.sql = "SELECT s.segment, coalesce(lower(s.valid), '-infinity'), coalesce(upper(s.valid), 'infinity')"
+		   " FROM " SLA_FAMILY " AS f JOIN omnichannel.segment_member AS s ON s.customer_id = f.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan wrote_before = {
-	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = $2"
-		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)"
-		   " OR EXISTS (SELECT FROM " FAMILY " AS f JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id"
-		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
-	.nargs = 4,
-	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 	.indexed = true,
 };
 
@@ -184,8 +157,8 @@ sla_family_add(SlaFamily *family, SlaMoment *moment)
 }
 
 /* Returns the family of a root; families are sorted by it. */
-static SlaFamily *
-find_family(SlaFamily *families, int count, int64 root)
+SlaFamily *
+sla_family_find(SlaFamily *families, int count, int64 root)
 {
 	int low = 0;
 	int high = count - 1;
@@ -215,7 +188,7 @@ roots_array(const SlaFamily *families, int count)
 	return sla_column_array(&roots);
 }
 
-/* Adds a moment's values to the columns of MOMENT_COLUMNS. */
+/* Adds a moment's values to the columns of SLA_MOMENT_COLUMNS. */
 static void
 add_moment(SlaColumn *columns, const SlaMoment *moment)
 {
@@ -273,7 +246,7 @@ sla_moments_write(SlaFamily *families, int count)
 		bool isnull;
 
 		if (DatumGetBool(spi_datum(i, 2, &isnull)))
-			find_family(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
+			sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
 	}
 }
 
@@ -380,9 +353,9 @@ row_microseconds(uint64 row, int column)
 	return isnull ? -1 : DatumGetIntervalP(value)->time;
 }
 
-/* Returns a moment of a row with MOMENT_COLUMNS from a column on, in the current context. */
-static SlaMoment *
-moment_from_row(uint64 row, int column)
+/* Returns a moment of a row with SLA_MOMENT_COLUMNS from a column on, in the current context. */
+SlaMoment *
+sla_moment_from_row(uint64 row, int column)
 {
 	SlaMoment *moment = palloc0(sizeof(SlaMoment));
 	const char *what = spi_text(row, column + 3, CurrentMemoryContext);
@@ -417,7 +390,7 @@ sla_moments_read(SlaFamily *families, int count)
 	for (int i = 0; i < count; i++)
 		families[i].moment_count = 0;
 	for (uint64 i = 0; i < rows; i++)
-		sla_family_add(find_family(families, count, row_id(i, 1)), moment_from_row(i, 2));
+		sla_family_add(sla_family_find(families, count, row_id(i, 1)), sla_moment_from_row(i, 2));
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < count; i++)
 		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
@@ -496,7 +469,7 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, Sla
 
 	for (uint64 i = 0; i < rows; i++)
 	{
-		SlaFamily *family = find_family(families, count, row_id(i, 1));
+		SlaFamily *family = sla_family_find(families, count, row_id(i, 1));
 
 		if (family->clock_count == family->clock_room)
 		{
@@ -505,36 +478,6 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, Sla
 													: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
 		}
 		family->clocks[family->clock_count++] = sla_clock_from_row(policies, i, 2);
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Tells the machine what was said of requests before the family's new moments name them. Needs an SPI scope. */
-void
-sla_requests_read(SlaMachine *machine, const SlaFamily *family)
-{
-	SlaColumn ids = {.type = INT8OID};
-	SlaColumn moments = {.type = INT8OID};
-	Datum values[2];
-	uint64 rows;
-
-	for (int i = 0; i < family->moment_count; i++)
-	{
-		if (family->moments[i]->request_id == 0)
-			continue;
-		sla_column_add_id(&ids, family->moments[i]->request_id);
-		sla_column_add_id(&moments, family->moments[i]->moment_id);
-	}
-	if (ids.count == 0)
-		return;
-	values[0] = sla_column_array(&ids);
-	values[1] = sla_column_array(&moments);
-	rows = kept_plan_run(&requests_read, values, NULL, false, 0);
-	for (uint64 i = 0; i < rows; i++)
-	{
-		SlaMoment *moment = moment_from_row(i, 1);
-
-		sla_machine_request(machine, moment->request_id)->last = moment;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -555,21 +498,4 @@ sla_memberships_read(SlaMachine *machine)
 	memberships->count = (int) rows;
 	memberships->known = true;
 	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Returns whether the customer wrote in the moment's request or thread before it. Needs an SPI scope. */
-bool
-sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
-{
-	SlaFamily family = {.root = machine->root};
-	Datum values[4] = {roots_array(&family, 1), Int64GetDatum(moment->request_id), (Datum) 0,
-					   TimestampTzGetDatum(moment->at)};
-	char nulls[4] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' '};
-
-	if (moment->thread != NULL)
-	{
-		values[2] = CStringGetTextDatum(moment->thread);
-		nulls[2] = ' ';
-	}
-	return kept_plan_run(&wrote_before, values, nulls, false, 1) > 0;
 }

@@ -1,0 +1,198 @@
+/*
+ * ask.c
+ *	  What was before: asked of the stored moments for all new ones at once.
+ *
+ * A machine that starts with open clocks only does not know what was said of requests, nor whether the customer has
+ * written before. A batch asks once for all its customers, because a statement for each takes longer than all the rest.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+
+static KeptPlan requests_read = {
+	.sql = "SELECT u.root, m.* FROM unnest($1, $2, $3) AS u (root, request_id, new_id) CROSS JOIN LATERAL"
+		   " (SELECT " SLA_MOMENT_COLUMNS " FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
+		   " AND m.what = 'request' AND m.moment_id <> u.new_id ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
+	.nargs = 3,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan wrote_before = {
+	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = $2"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)"
+		   " OR EXISTS (SELECT FROM " SLA_FAMILY " AS f"
+		   " JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
+	.nargs = 4,
+	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+	.indexed = true,
+};
+
+/* The same for many moments, by place. */
+static KeptPlan earlier_read = {
+	.sql = "SELECT u.place FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS u (root, request_id, thread, at, place)"
+		   " WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at)"
+		   " OR (u.thread IS NOT NULL AND EXISTS (SELECT FROM (SELECT u.root AS customer_id UNION ALL"
+		   " SELECT k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = u.root) AS f"
+		   " CROSS JOIN LATERAL (SELECT FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		   " AND m.thread = u.thread AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at OFFSET 0) AS m))",
+	.nargs = 4,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+	.indexed = true,
+};
+
+/* Orders moments by request; what is said of a request comes before contacts that name it. For qsort of pointers. */
+static int
+compare_requests(const void *a, const void *b)
+{
+	const SlaMoment *left = *(SlaMoment *const *) a;
+	const SlaMoment *right = *(SlaMoment *const *) b;
+
+	if (left->request_id != right->request_id)
+		return left->request_id < right->request_id ? -1 : 1;
+	return (int) left->what - (int) right->what;
+}
+
+/*
+ * sla_requests_read sets said: of each request that a new moment names, what was said of it last before.
+ *
+ * The families are sorted by root, and only move open clocks on: at most one new moment tells of a request. Needs an
+ * SPI scope.
+ */
+void
+sla_requests_read(SlaFamily *families, int count)
+{
+	SlaColumn columns[3] = {{.type = INT8OID}, {.type = INT8OID}, {.type = INT8OID}};
+	Datum values[3];
+	uint64 rows;
+
+	for (int i = 0; i < count; i++)
+	{
+		SlaFamily *family = &families[i];
+		SlaMoment **named = palloc(sizeof(SlaMoment *) * family->moment_count);
+		int found = 0;
+
+		for (int j = 0; j < family->moment_count; j++)
+			if (family->moments[j]->request_id != 0)
+				named[found++] = family->moments[j];
+		qsort(named, found, sizeof(SlaMoment *), compare_requests);
+		for (int j = 0; j < found; j++)
+		{
+			int64 told = named[j]->what == MOMENT_REQUEST ? named[j]->moment_id : 0;
+
+			if (j > 0 && named[j]->request_id == named[j - 1]->request_id)
+				continue;
+			sla_column_add_id(&columns[0], family->root);
+			sla_column_add_id(&columns[1], named[j]->request_id);
+			sla_column_add(&columns[2], Int64GetDatum(told), false);
+		}
+		/* There are not more requests than moments that name one. */
+		family->said = named;
+		family->said_count = 0;
+	}
+	if (columns[0].count == 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		values[i] = sla_column_array(&columns[i]);
+	requests_read.runs += columns[0].count - 1;
+	rows = kept_plan_run(&requests_read, values, NULL, false, 0);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool isnull;
+		SlaFamily *family = sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)));
+
+		family->said[family->said_count++] = sla_moment_from_row(i, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static bool
+same_thread(const SlaMoment *left, const SlaMoment *right)
+{
+	if (left->thread == NULL || right->thread == NULL)
+		return left->thread == right->thread;
+	return strcmp(left->thread, right->thread) == 0;
+}
+
+/*
+ * sla_earlier_read sets wrote_before of the new moments of which sla_wrote_before() will be asked, at once where they
+ * are several; of others it will find out. Needs an SPI scope.
+ */
+void
+sla_earlier_read(SlaFamily *families, int count)
+{
+	SlaColumn columns[4] = {{.type = INT8OID}, {.type = INT8OID}, {.type = TEXTOID}, {.type = TIMESTAMPTZOID}};
+	SlaMoment **asked = NULL;
+	Datum values[4];
+	uint64 rows;
+	int total = 0;
+
+	for (int i = 0; i < count; i++)
+		total += families[i].moment_count;
+	asked = palloc(sizeof(SlaMoment *) * Max(total, 1));
+	total = 0;
+	for (int i = 0; i < count; i++)
+	{
+		const SlaMoment *before = NULL;
+
+		for (int j = 0; j < families[i].moment_count; j++)
+		{
+			SlaMoment *moment = families[i].moments[j];
+
+			if (moment->what != MOMENT_INBOUND || strcmp(moment->outcome, "failed") == 0 ||
+				(moment->request_id == 0 && moment->thread == NULL))
+				continue;
+			/* Who goes on in the same conversation has written in it. */
+			if (before == NULL || before->request_id != moment->request_id || !same_thread(before, moment))
+			{
+				asked[total++] = moment;
+				sla_column_add_id(&columns[0], families[i].root);
+				sla_column_add_id(&columns[1], moment->request_id);
+				sla_column_add_text(&columns[2], moment->thread);
+				sla_column_add_time(&columns[3], moment->at);
+			}
+			before = moment;
+		}
+	}
+	if (total < 2)
+		return;
+	for (int i = 0; i < 4; i++)
+		values[i] = sla_column_array(&columns[i]);
+	for (int i = 0; i < total; i++)
+		asked[i]->wrote_before = SLA_NO;
+	earlier_read.runs += total - 1;
+	rows = kept_plan_run(&earlier_read, values, NULL, false, 0);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool isnull;
+
+		asked[DatumGetInt64(spi_datum(i, 1, &isnull)) - 1]->wrote_before = SLA_YES;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Returns whether the customer wrote in the moment's request or thread before it. Needs an SPI scope. */
+bool
+sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
+{
+	SlaColumn roots = {.type = INT8OID};
+	Datum values[4] = {(Datum) 0, Int64GetDatum(moment->request_id), (Datum) 0,
+					   TimestampTzGetDatum(moment->at)};
+	char nulls[4] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' '};
+
+	if (moment->wrote_before != SLA_NOT_ASKED)
+		return moment->wrote_before == SLA_YES;
+	sla_column_add_id(&roots, machine->root);
+	values[0] = sla_column_array(&roots);
+	if (moment->thread != NULL)
+	{
+		values[2] = CStringGetTextDatum(moment->thread);
+		nulls[2] = ' ';
+	}
+	return kept_plan_run(&wrote_before, values, nulls, false, 1) > 0;
+}
