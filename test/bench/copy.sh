@@ -1,0 +1,168 @@
+#!/bin/sh
+# copy.sh: many tracked rows at once: COPY, backfill(), and the memory of a transaction that writes millions.
+#
+# usage: by run.sh. Times, less is better; the ratio is ours over the peer's, the spread (highest - lowest) / median of ours.
+# The peers write contacts and nothing else, where ours also match customers, log once by key, count relationships,
+# and, for inbound e-mail, continue requests and keep clocks; one row says what a peer needs that also does the first two.
+# BACKFILL_ROWS (200,000) and MEMORY_ROWS (500,000) are the sizes of the latter two. Memory is the backend's own, without
+# shared buffers: the highest of a first statement of a tenth of the rows, and of a second of the rest, in one transaction.
+set -eu
+
+COPY_ROWS=${COPY_ROWS:-100000}
+BACKFILL_ROWS=${BACKFILL_ROWS:-200000}
+MEMORY_ROWS=${MEMORY_ROWS:-500000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+psql -X -q -v ON_ERROR_STOP=1 -v rows="$BACKFILL_ROWS" >/dev/null <<'SQL'
+CREATE TABLE tracked (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender text, kind text, agent bigint,
+	body text, sent timestamptz NOT NULL DEFAULT now());
+CREATE TABLE peer (LIKE tracked INCLUDING ALL);
+INSERT INTO omnichannel.agent (name) SELECT 'Agent ' || i FROM generate_series(1, 100) AS i;
+SELECT count(omnichannel.identify('email', 'u' || i || '@example.com')) FROM generate_series(1, 100000) AS i;
+SELECT omnichannel.track('tracked', channel => 'email', customer => '{sender}', kind => 'email', direction => '{kind}',
+	occurred_at => '{sent}', agent => '{agent}', body => '{body}');
+-- Each customer has written before: what is measured is the ordinary message, not a customer's first.
+INSERT INTO tracked (sender, kind, agent, body)
+SELECT 'u' || i || '@example.com', 'inbound', 1 + i % 100, 'Good morning, is my mug on its way?' FROM generate_series(1, 100000) AS i;
+
+-- The past, and where a bare INSERT puts it: the log's columns, check and index, and the index that knows a source's key.
+CREATE TABLE before AS
+SELECT i AS id, 'u' || 1 + i % 100000 || '@example.com' AS sender, 1 + i % 100 AS agent,
+	'Good morning, where is the mug that I ordered last week?' AS body,
+	now() - interval '1 year' + make_interval(secs => i) AS sent
+FROM generate_series(1, :rows::bigint) AS i;
+ALTER TABLE before ADD PRIMARY KEY (id), ADD customer_id bigint;
+UPDATE before SET customer_id = i.customer_id FROM omnichannel.identity AS i WHERE i.kind = 'email' AND i.value = sender;
+CREATE TABLE bare (LIKE omnichannel.contact INCLUDING ALL, UNIQUE (source, source_key));
+VACUUM FULL before;
+VACUUM ANALYZE;
+SQL
+
+# timed FILE: prints the milliseconds that the statements of a script take together.
+timed() {
+	psql -X -q -A -t -v ON_ERROR_STOP=1 -c '\timing on' -f "$1" >"$work/out" || return 1
+	awk '/^Time: / {sum += $2} END {print sum}' "$work/out"
+}
+
+# report NAME: of the runs in ours.ms and peer.ms, one a line
+report() {
+	awk -v name="$1" 'function middle(a, b, c) {return a + b + c - (a > b ? (a > c ? a : c) : (b > c ? b : c)) - (a < b ? (a < c ? a : c) : (b < c ? b : c))}
+		FNR == NR {o[FNR] = $1; next} {p[FNR] = $1}
+		END {m = middle(o[1], o[2], o[3]); q = middle(p[1], p[2], p[3]); hi = lo = o[1]
+			for (i = 2; i <= 3; i++) {if (o[i] > hi) hi = o[i]; if (o[i] < lo) lo = o[i]}
+			printf "%s|%.0f ms|%.0f ms|%.2f|%.0f%%\n", name, m, q, m / q, 100 * (hi - lo) / m}' "$work/ours.ms" "$work/peer.ms"
+}
+
+# compare NAME: runs the scripts ours.sql and peer.sql in turns, three times, each on vacuumed tables, and reports.
+compare() {
+	: >"$work/ours.ms"
+	: >"$work/peer.ms"
+	for _ in 1 2 3; do
+		for variant in ours peer; do
+			psql -X -q -c 'VACUUM ANALYZE omnichannel.contact, omnichannel.contact_key, omnichannel.relationship, omnichannel.request, bare'
+			timed "$work/$variant.sql" >>"$work/$variant.ms"
+		done
+	done
+	report "$1"
+}
+
+# rows DIRECTION AGENT: prints the rows to copy.
+rows() {
+	awk -v rows="$COPY_ROWS" -v direction="$1" -v agent="$2" 'BEGIN {for (i = 1; i <= rows; i++)
+		printf "u%d@example.com\t%s\t%s\tGood morning, where is the mug that I ordered last week?\n",
+			1 + (i * 7919) % 100000, direction, agent ? 1 + (i * 7919) % 100 : "\\N"}' >"$work/rows"
+}
+
+columns='(sender, kind, agent, body)'
+contacts="INSERT INTO omnichannel.contact (customer_id, occurred_at, channel, direction, outcome, agent_id, body, source, source_key)
+SELECT i.customer_id, p.sent, 'email', p.kind, 'received', p.agent, p.body, 'peer', p.id::text
+FROM peer AS p JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = p.sender WHERE p.sent = now()"
+
+cat >"$work/ours.sql" <<SQL
+\\copy tracked $columns FROM '$work/rows'
+SQL
+cat >"$work/peer.sql" <<SQL
+BEGIN;
+\\copy peer $columns FROM '$work/rows'
+$contacts;
+COMMIT;
+SQL
+rows internal ''
+compare "COPY of $COPY_ROWS tracked notes: COPY and INSERT of contacts afterwards (goal 2.50)"
+rows inbound yes
+compare "COPY of $COPY_ROWS tracked e-mails with agents and requests: the same (goal 2.50)"
+cat >"$work/peer.sql" <<SQL
+BEGIN;
+\\copy peer $columns FROM '$work/rows'
+CREATE TEMP TABLE new ON COMMIT DROP AS
+WITH logged AS ($contacts RETURNING *)
+SELECT * FROM logged;
+INSERT INTO omnichannel.contact_key SELECT source, source_key, customer_id, contact_id, occurred_at FROM new ON CONFLICT DO NOTHING;
+INSERT INTO omnichannel.relationship AS r (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
+SELECT customer_id, agent_id, count(*), count(*), now(), now(), now() FROM new GROUP BY 1, 2
+ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + excluded.contacts,
+	strength = r.strength * 0.5 ^ (extract(epoch FROM now() - r.aged_at) / (180 * 86400)) + excluded.strength,
+	aged_at = now(), last_at = now();
+COMMIT;
+SQL
+compare "COPY of $COPY_ROWS tracked e-mails with agents and requests: keys and relationships set-based too"
+
+# Another source each time, so that every row is new again.
+past() {
+	cat >"$work/ours.sql" <<SQL
+\\timing off
+SELECT omnichannel.track('before', channel => 'email', occurred_at => '{sent}', body => '{body}', source => 'past ' || clock_timestamp(), $1);
+\\timing on
+SELECT omnichannel.backfill('before');
+SQL
+	cat >"$work/peer.sql" <<SQL
+\\timing off
+SELECT clock_timestamp() AS run \\gset
+\\timing on
+INSERT INTO bare (customer_id, occurred_at, channel, agent_id, body, source, source_key)
+SELECT $2, sent, 'email', $3, body, 'past ' || :'run', id::text FROM before $4;
+SQL
+}
+past "customer => '{customer_id}'" customer_id NULL ''
+compare "backfill() of $BACKFILL_ROWS rows, by customer_id: bare INSERT ... SELECT (goal 1.50)"
+past "customer => '{sender}', kind => 'email'" i.customer_id NULL "JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
+compare "backfill() of $BACKFILL_ROWS rows, by address: INSERT ... SELECT with a join (goal 1.50)"
+past "customer => '{sender}', kind => 'email', agent => '{agent}'" i.customer_id agent "JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
+compare "backfill() of $BACKFILL_ROWS rows, by address, with agents: the same, without relationships"
+
+# memory NAME ROWS AGENT: the backend's anonymous memory is read while it works; reports the peaks of the two statements.
+memory() {
+	rm -f "$work/pid" "$work/first"
+	cat >"$work/memory.sql" <<SQL
+SET work_mem = '4MB';
+SELECT pg_backend_pid() AS pid \\gset
+\\setenv BACKEND :pid
+\\! echo \$BACKEND >$work/pid
+BEGIN;
+INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', 'internal', $3, 'Good morning.' FROM generate_series(1, $2 / 10) AS i;
+\\! touch $work/first
+INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', 'internal', $3, 'Good morning.' FROM generate_series(1, $2 - $2 / 10) AS i;
+ROLLBACK;
+SQL
+	psql -X -q -v ON_ERROR_STOP=1 -f "$work/memory.sql" >"$work/out" &
+	writer=$!
+	first=0
+	second=0
+	while kill -0 $writer 2>/dev/null; do
+		if [ -s "$work/pid" ]; then
+			now=$(awk '/^RssAnon:/ {print $2}' "/proc/$(cat "$work/pid")/status" 2>/dev/null) || now=0
+			if [ -e "$work/first" ]; then
+				[ "${now:-0}" -le "$second" ] || second=$now
+			else
+				[ "${now:-0}" -le "$first" ] || first=$now
+			fi
+		fi
+		sleep 0.1
+	done
+	wait $writer
+	echo "$second $first" | awk -v name="$1" '{printf "%s|%.1f MB|%.1f MB|%.2f|\n", name, $1 / 1024, $2 / 1024, $2 ? $1 / $2 : 0}'
+}
+memory "memory over $MEMORY_ROWS tracked rows in one transaction: over the first tenth (flat: 1)" "$MEMORY_ROWS" NULL
+memory "memory over $((MEMORY_ROWS / 5)) tracked rows with agents in one transaction: over the first tenth (flat: 1)" \
+	$((MEMORY_ROWS / 5)) '1 + i % 100'
