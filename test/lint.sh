@@ -149,6 +149,11 @@ plpgsql_checked() {
 		ORDER BY 1, 2"
 }
 
+# The reference is made of the COMMENTs: test/reference.sh write.
+reference_renewed() {
+	test/reference.sh check
+}
+
 lint "gcc -Wall -Wextra -Werror" gcc_build
 lint "clang -Wall -Wextra -Werror" clang_build
 lint "clang-format" clang_formatted
@@ -164,6 +169,7 @@ set_up_database prepared || fail "the extension could not be created and set up"
 lint "a COMMENT on every object" commented
 lint "search_path pinned" pinned_search_path
 lint "plpgsql_check" plpgsql_checked
+lint "README's reference" reference_renewed
 
 printf '\n%d passed, %d failed\n' $passed $failed
 [ $failed -eq 0 ]
