@@ -403,8 +403,7 @@ touch_relationships(const ContactEntry *entries, int count)
 
 	for (int i = 0; i < count; i++)
 		if (entries[i].agent_id != 0 && !entries[i].duplicate)
-			touches[found++] =
-				(RelationshipTouch){entries[i].customer_id, entries[i].agent_id, entries[i].occurred_at};
+			touches[found++] = (RelationshipTouch){entries[i].customer_id, entries[i].agent_id, entries[i].occurred_at};
 	relationships_touch(touches, found);
 }
 

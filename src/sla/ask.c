@@ -26,7 +26,8 @@ static KeptPlan wrote_before = {
 	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = $2"
 		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)"
 		   " OR EXISTS (SELECT FROM " SLA_FAMILY " AS f"
-		   " JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
+		   " JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id"
+		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
 	.nargs = 4,
 	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 	.indexed = true,
@@ -181,8 +182,7 @@ bool
 sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
 {
 	SlaColumn roots = {.type = INT8OID};
-	Datum values[4] = {(Datum) 0, Int64GetDatum(moment->request_id), (Datum) 0,
-					   TimestampTzGetDatum(moment->at)};
+	Datum values[4] = {(Datum) 0, Int64GetDatum(moment->request_id), (Datum) 0, TimestampTzGetDatum(moment->at)};
 	char nulls[4] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' '};
 
 	if (moment->wrote_before != SLA_NOT_ASKED)
