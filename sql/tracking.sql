@@ -132,3 +132,75 @@ SELECT count(*) AS different FROM (
 	EXCEPT ALL SELECT source_key, occurred_at, direction, outcome, channel, thread FROM omnichannel.contact WHERE source = 'public.new_mail') AS d;
 SELECT count(*) > 0 AS opened FROM omnichannel.contact WHERE source = 'public.new_mail' AND request_id IS NOT NULL;
 ROLLBACK;
+
+-- Keys that start again are not taken for what was logged before.
+BEGIN;
+CREATE TABLE again (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text, at timestamptz);
+SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email');
+INSERT INTO again (who) VALUES ('t1@again.test');
+TRUNCATE again RESTART IDENTITY;
+INSERT INTO again (who) VALUES ('t2@again.test');
+TRUNCATE again RESTART IDENTITY;
+INSERT INTO again (who) VALUES ('T1@again.test');
+DROP TABLE again;
+CREATE TABLE again (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text, at timestamptz);
+SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email', occurred_at => '{at}');
+SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email', occurred_at => '{at}', source => 'again 2', on_error => 'quarantine');
+INSERT INTO again (who, at) VALUES ('t3@again.test', '2026-03-01 10:00+00');
+TRUNCATE again RESTART IDENTITY;
+INSERT INTO again (who, at) VALUES ('t3@again.test', '2026-03-02 10:00+00');
+SELECT omnichannel.backfill('again');
+SELECT sqlstate, message FROM omnichannel.contact_reject WHERE tracking = 'public.again';
+SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email', occurred_at => '{at}', source => 'again 3');
+SELECT omnichannel.retry_rejects('public.again');
+SELECT source, source_key, occurred_at FROM omnichannel.contact WHERE source LIKE '%again%' AND source <> 'public.again' ORDER BY 1;
+-- The same rows may come again under the source, where one says so; and a key that is not the table's may repeat.
+DROP TABLE again;
+SELECT omnichannel.untrack(relation) FROM omnichannel.tracking WHERE source = 'again 3';
+CREATE TABLE again (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text, at timestamptz);
+SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email', source_key => '{who}', occurred_at => '{at}', source => 'again 3');
+INSERT INTO again (who, at) VALUES ('t4@again.test', '2026-03-02 10:00+00');
+INSERT INTO again (who, at) VALUES ('t4@again.test', '2026-03-03 10:00+00');
+SELECT count(*) FROM omnichannel.contact WHERE source = 'again 3';
+ROLLBACK;
+
+-- A row that moves to another partition revises its contact, also where that changes its time.
+BEGIN;
+CREATE TABLE moving (id int, st text, src text, res text, at timestamptz, PRIMARY KEY (id, st)) PARTITION BY LIST (st);
+CREATE TABLE moving_open PARTITION OF moving FOR VALUES IN ('open');
+CREATE TABLE moving_closed PARTITION OF moving FOR VALUES IN ('closed');
+SELECT omnichannel.track('moving', channel => 'phone', customer => '{src}', kind => 'phone', outcome => '{res}', occurred_at => '{at}', source_key => '{id}', updates => true);
+INSERT INTO moving VALUES (1, 'open', '601234009', 'answered', '2026-03-01 10:00+00');
+UPDATE moving SET st = 'closed', res = 'voicemail', at = '2026-03-01 10:05+00';
+SELECT outcome, occurred_at FROM omnichannel.contact WHERE source = 'public.moving';
+ROLLBACK;
+
+-- An updated row that could not be logged revises its contact when it is tried again, as the row is by then.
+BEGIN;
+CREATE TABLE revised (id int PRIMARY KEY, src text, res text, r text);
+SELECT omnichannel.track('revised', channel => 'phone', customer => '{src}', kind => 'phone', outcome => '{res}', subject => '{r}', updates => true, on_error => 'quarantine');
+INSERT INTO revised VALUES (1, '601234009', 'missed', 'a'), (2, '601234009', 'missed', 'a'), (3, '601234009', 'missed', 'a');
+UPDATE revised SET res = 'TALKED', r = 'b';
+UPDATE revised SET res = 'voicemail', r = 'c' WHERE id = 2;
+DELETE FROM revised WHERE id = 3;
+SELECT omnichannel.track('revised', channel => 'phone', customer => '{src}', kind => 'phone', outcome => '{res}', subject => '{r}', updates => true, on_error => 'quarantine', value_maps => '{"outcome": {"TALKED": "answered"}}');
+SELECT omnichannel.retry_rejects('public.revised');
+SELECT source_key, outcome, subject FROM omnichannel.contact WHERE source = 'public.revised' ORDER BY 1;
+ROLLBACK;
+
+-- A brace that is not closed is no constant; a tracked table cannot become a partition, whose whole would not be tracked.
+BEGIN;
+CREATE TABLE attached (id int PRIMARY KEY, who text);
+SELECT omnichannel.track('attached', channel => 'email', customer => '{who', kind => 'email');
+SELECT omnichannel.track('attached', channel => 'email', customer => '{}{who}', kind => 'email');
+SELECT omnichannel.track('attached', channel => 'email', customer => '{who}', kind => 'email');
+CREATE TABLE whole (id int PRIMARY KEY, who text) PARTITION BY RANGE (id);
+ALTER TABLE whole ATTACH PARTITION attached DEFAULT;
+SELECT state FROM omnichannel.tracked_relations WHERE tracking = 'public.attached';
+INSERT INTO attached VALUES (1, 'a1@attached.test');
+SELECT omnichannel.untrack('attached');
+ALTER TABLE whole ATTACH PARTITION attached DEFAULT;
+SELECT omnichannel.track('whole', channel => 'email', customer => '{who}', kind => 'email');
+INSERT INTO whole VALUES (2, 'a2@attached.test');
+SELECT source, source_key FROM omnichannel.contact WHERE source IN ('public.attached', 'public.whole') ORDER BY 1;
+ROLLBACK;

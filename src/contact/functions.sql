@@ -96,7 +96,7 @@ CREATE FUNCTION omnichannel.log_contact_trigger() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_log_contact_trigger';
 COMMENT ON FUNCTION omnichannel.log_contact_trigger() IS
-'Trigger function of tracked tables: logs their rows in the writing statement, with the rights of the owner of the log. track() makes its triggers; its argument is the code of a tracking. Raises 42501 on a relation that the tracking is not of, 42703 and 42804 where its columns are no longer there or no longer suit, what log_contact() raises for a row, and 39P01 for a trigger of another make.';
+'Trigger function of tracked tables: logs their rows in the writing statement, with the rights of the owner of the log. track() makes its triggers; its argument is the code of a tracking. Raises 42501 on a relation that the tracking is not of, 42703 and 42804 where its columns are no longer there or no longer suit, what log_contact() raises for a row, 23505 for a new row under a key that is logged of another, and 39P01 for a trigger of another make.';
 
 CREATE FUNCTION omnichannel.check_tracking(tracking text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -170,6 +170,17 @@ BEGIN
 		WHERE index.indrelid = track.relation AND index.indisprimary;
 	END IF;
 
+	IF EXISTS (
+		SELECT FROM omnichannel.tracking AS old
+		WHERE old.source = coalesce(track.source, code) AND old.relation <> track.relation
+			AND (old.tracking = code OR NOT EXISTS (SELECT FROM pg_class AS former WHERE former.oid = old.relation))
+	) THEN
+		RAISE EXCEPTION 'source "%" has the keys of another table', coalesce(track.source, code)
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'A row with a key of that table would be taken for its row: pass another source. Where the rows are the same, first do SELECT omnichannel.untrack(relation) FROM omnichannel.tracking WHERE source = '
+					|| quote_literal(coalesce(track.source, code)) || '.';
+	END IF;
+
 	PERFORM omnichannel.drop_tracking_triggers(track.relation);
 	DELETE FROM omnichannel.tracking AS old WHERE old.relation = track.relation OR old.tracking = code;
 	INSERT INTO omnichannel.tracking (tracking, relation, source, channel, customer, recipient, kind, direction, outcome,
@@ -194,6 +205,13 @@ BEGIN
 				'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
 			EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER omnichannel_log_contact_replica', track.relation);
 		END IF;
+		-- Never fires. It makes the server refuse to attach the table as a partition: rows written through the whole
+		-- would fire no statement trigger of this one.
+		IF NOT EXISTS (SELECT FROM pg_inherits AS child WHERE child.inhrelid = track.relation) THEN
+			EXECUTE format('CREATE TRIGGER omnichannel_untrack_before_attach AFTER INSERT ON %s REFERENCING NEW TABLE AS logged '
+				'FOR EACH ROW WHEN (false) EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+			EXECUTE format('ALTER TABLE %s DISABLE TRIGGER omnichannel_untrack_before_attach', track.relation);
+		END IF;
 	END IF;
 	IF track.updates THEN
 		EXECUTE format('CREATE TRIGGER omnichannel_log_contact_update AFTER UPDATE ON %s FOR EACH ROW '
@@ -206,7 +224,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
-'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL values become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact. on_replica: also where session_replication_role is replica. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, and what check_tracking() raises.';
+'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL values become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact. on_replica: also where session_replication_role is replica. A key is logged once for ever: where the source_key holds the primary key, a new row under a key that is logged of another time (without occurred_at: of another customer) is refused with 23505, as after TRUNCATE ... RESTART IDENTITY, and wants track() with another source; without occurred_at, one of the same customer is taken for the same row. In a partition, where a row may have moved, both must differ. A tracked table cannot be attached as a partition: untrack() it and track the whole; a detached partition is no longer tracked. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, 55000 where the source has the keys of another table, which was dropped or renamed, and what check_tracking() raises.';
 
 CREATE FUNCTION omnichannel.drop_tracking_triggers(relation regclass) RETURNS void
 LANGUAGE plpgsql
@@ -245,7 +263,7 @@ CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boo
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_tracked_row';
 COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean) IS
-'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before. live: with effects on requests. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
+'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
 
 CREATE FUNCTION omnichannel.backfill_tracking(tracking text) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -290,6 +308,8 @@ AS $$
 DECLARE
 	reject record;
 	relation regclass;
+	revised boolean;
+	present text;
 	error_state text;
 	error_message text;
 	logged bigint := 0;
@@ -300,9 +320,21 @@ BEGIN
 		ORDER BY r.reject_id LIMIT retry_rejects.max_rows FOR UPDATE SKIP LOCKED
 	LOOP
 		BEGIN
-			SELECT t.relation INTO STRICT relation FROM omnichannel.tracking AS t
+			SELECT t.relation, t.updates INTO STRICT relation, revised FROM omnichannel.tracking AS t
 			JOIN pg_class AS c ON c.oid = t.relation WHERE t.tracking = reject.tracking;
-			EXECUTE format('SELECT omnichannel.log_tracked_row($1, jsonb_populate_record(NULL::%s, $2), $3)', relation)
+			present := NULL;
+			IF revised THEN
+				-- The row as it is now: it may have changed since, and what is older must not undo that.
+				SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t WHERE (%2$s) = (%3$s)', relation,
+					string_agg(format('t.%I', a.attname), ', '), string_agg(format('r.%I', a.attname), ', '))
+				INTO present
+				FROM pg_index AS i
+				JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])
+				WHERE i.indrelid = relation AND i.indisprimary
+				HAVING count(*) > 0;
+			END IF;
+			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%2$s), ROW(r.*)::%1$s), $3) '
+				'FROM jsonb_populate_record(NULL::%1$s, $2) AS r', relation, coalesce(present, 'NULL::' || relation))
 			USING reject.tracking, reject.data, reject.live;
 			DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = reject.reject_id;
 			logged := logged + 1;
@@ -320,4 +352,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, rows are read from the table as they are now, by the primary key, which wants SELECT on it, and revise their contact. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';

@@ -481,6 +481,23 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 	return logged;
 }
 
+/* Returns whether the source's key holds the table's primary key, so that no two of its rows have the same. */
+bool
+mapping_has_primary_key(const FittedMapping *fitted, Relation relation)
+{
+	Bitmapset *key = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	bool any = !bms_is_empty(key);
+
+	for (int i = 0; i < fitted->tracking->items[FIELD_SOURCE_KEY].nparts; i++)
+	{
+		AttrNumber column = fitted->parts[FIELD_SOURCE_KEY][i].column;
+
+		if (column != 0)
+			key = bms_del_member(key, column - FirstLowInvalidHeapAttributeNumber);
+	}
+	return any && bms_is_empty(key);
+}
+
 /* Checks one thing that a field can become. */
 static void
 check_value(MappingField field, const char *value)
@@ -508,6 +525,25 @@ check_value(MappingField field, const char *value)
 	}
 }
 
+/* Raises 22023 for a brace that begins no column: it is taken for itself, but hardly meant so. */
+static void
+check_braces(const Tracking *tracking, MappingField field)
+{
+	const MappingItem *item = &tracking->items[field];
+
+	for (int i = 0; i < item->nparts; i++)
+	{
+		const char *text = item->parts[i].text;
+
+		if (!item->parts[i].column && !item->whole_row && text[0] == '{' &&
+			(field != FIELD_PAYLOAD || strchr(text, '}') == NULL))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("%s of tracking \"%s\" has a brace that names no column: \"%s\"",
+								   mapping_field_name(field), tracking->code, text),
+							errhint("A column is written as in '{sender}'.")));
+	}
+}
+
 /* Checks the constants and the value maps; raises 23503, 22023 or 22P02 for what no contact can have. */
 void
 mapping_check_constants(const Tracking *tracking)
@@ -516,6 +552,7 @@ mapping_check_constants(const Tracking *tracking)
 	{
 		const MappingItem *item = &tracking->items[field];
 
+		check_braces(tracking, (MappingField) field);
 		if (item->nparts == 1 && !item->parts[0].column && item->nvalues == 0)
 			check_value((MappingField) field, item->parts[0].text);
 		for (int i = 0; i < item->nvalues; i++)

@@ -134,6 +134,7 @@ LEFT JOIN LATERAL (
 	SELECT bool_and(p.tgenabled <> 'D') AS enabled, bool_or((p.tgtype & 1) = 0) AS of_statement
 	FROM pg_catalog.pg_trigger AS p
 	WHERE p.tgrelid = t.relation AND p.tgfoid = 'omnichannel.log_contact_trigger()'::regprocedure
+		AND p.tgname <> 'omnichannel_untrack_before_attach'
 ) AS g ON true;
 COMMENT ON VIEW omnichannel.tracked_relations IS 'The tables that are tracked, whether they still are, and how many of their rows wait in contact_reject.';
 COMMENT ON COLUMN omnichannel.tracked_relations.state IS

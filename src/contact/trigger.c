@@ -46,6 +46,17 @@ static KeptPlan reject_insert = {
 	.argtypes = {TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID},
 };
 
+/* Whether a key is logged of another time, and of another customer, whom merges and erasures since do not make. */
+static KeptPlan logged_select = {
+	.sql = "SELECT k.occurred_at <> $3, coalesce(coalesce(a.merged_into, a.customer_id)"
+		   " <> coalesce(b.merged_into, b.customer_id) AND a.erased_at IS NULL, false) "
+		   "FROM omnichannel.contact_key AS k LEFT JOIN omnichannel.customer AS a ON a.customer_id = k.customer_id "
+		   "LEFT JOIN omnichannel.customer AS b ON b.customer_id = $4 WHERE k.source = $1 AND k.source_key = $2",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
+	.indexed = true,
+};
+
 /* Where the rows of one firing come from, for the messages of errors. */
 typedef struct TrackedWrite
 {
@@ -56,7 +67,10 @@ typedef struct TrackedWrite
 	bool owner;                /* with the rights of the log's owner */
 	bool live;                 /* with effects on requests */
 	bool update;               /* what was logged before is revised */
+	bool retry;                /* a row that could not be logged before */
+	bool backfill;             /* rows that were there before */
 	uint64 logged;             /* so far */
+	uint64 strange;            /* rows whose key is another's; only counted by backfill */
 } TrackedWrite;
 
 /* Says in an error's context which row it was. */
@@ -96,12 +110,56 @@ tracking_get(const char *code, Relation relation)
 	return NULL;
 }
 
+/*
+ * Returns whether a row whose key was logged before is not the row that was: the table was emptied or made again, and
+ * its keys start again. Only keys that hold the primary key tell; others may well repeat, for that is what they are for.
+ *
+ * It is another row if it is of another time, or, where the mapping has none, of another customer. Where an INSERT may
+ * be an UPDATE's (rows that move between partitions, retries), both must differ.
+ */
+static bool
+is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking *tracking, const ContactEntry *entry,
+			   bool named)
+{
+	Datum values[4] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key),
+					   TimestampTzGetDatum(entry->occurred_at), Int64GetDatum(entry->customer_id)};
+	bool timed = tracking->items[FIELD_OCCURRED_AT].nparts > 0;
+	bool other_time;
+	bool other_customer;
+	bool isnull;
+
+	if (!mapping_has_primary_key(fitted, write->relation) ||
+		kept_plan_run(&logged_select, values, NULL, false, 1) == 0)
+		return false;
+	other_time = DatumGetBool(spi_datum(0, 1, &isnull));
+	other_customer = named && DatumGetBool(spi_datum(0, 2, &isnull));
+	if (!timed)
+		return other_customer;
+	if (write->relation->rd_rel->relispartition || (write->retry && tracking->updates))
+		return other_time && other_customer;
+	return other_time;
+}
+
+/* Raises 23505 for a row under another's key. */
+static void
+refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
+{
+	write->entry = entry;
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("source \"%s\" has logged another row under key \"%s\"", entry->source, entry->source_key),
+					errhint("Where the keys of a table start again, as after TRUNCATE ... RESTART IDENTITY, call track() "
+							"with another source.")));
+}
+
 /* Logs rows, all or none, in the current context. */
 static void
 write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 {
-	const FittedMapping *fitted = mapping_fit(tracking_get(write->code, write->relation), write->relation);
+	const Tracking *tracking = tracking_get(write->code, write->relation);
+	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
 	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
+	bool *named = palloc(sizeof(bool) * count);
+	bool revises = tracking->updates && !write->backfill;
 	int logged = 0;
 	SpiScope scope;
 
@@ -121,12 +179,24 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	{
 		write->entry = &entries[i];
 		contact_check(&entries[i]);
+		named[i] = entries[i].customer_id != 0 || entries[i].kind != NULL;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	contact_write(entries, logged, write->live);
 	for (int i = 0; i < logged; i++)
 	{
-		if (!entries[i].duplicate || (write->update && contact_revise(&entries[i])))
+		if (!entries[i].duplicate)
+		{
+			write->logged++;
+			continue;
+		}
+		if (!write->update && is_another_row(write, fitted, tracking, &entries[i], named[i]))
+		{
+			if (!write->backfill)
+				refuse_another_row(write, &entries[i]);
+			write->strange++;
+		}
+		else if (revises && contact_revise(&entries[i]))
 			write->logged++;
 	}
 	spi_scope_end(&scope);
@@ -158,6 +228,7 @@ try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorContextCallback *callbacks = error_context_stack;
 	uint64 logged = write->logged;
+	uint64 strange = write->strange;
 	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -174,6 +245,7 @@ try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		write->logged = logged;
+		write->strange = strange;
 		write->entry = NULL;
 	}
 	PG_END_TRY();
@@ -379,7 +451,7 @@ record_row(const TrackedWrite *write, HeapTupleHeader record)
 Datum
 omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 {
-	TrackedWrite write = {.live = PG_GETARG_BOOL(2)};
+	TrackedWrite write = {.live = PG_GETARG_BOOL(2), .retry = true};
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MinimalTuple row = record_row(&write, PG_GETARG_HEAPTUPLEHEADER(1));
 
@@ -414,7 +486,7 @@ free_name(Relation relation)
 Datum
 omnichannel_backfill(PG_FUNCTION_ARGS)
 {
-	TrackedWrite write = {0};
+	TrackedWrite write = {.backfill = true};
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = CurrentMemoryContext;
@@ -462,5 +534,11 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	MemoryContextDelete(batch);
 	ExecDropSingleTupleTableSlot(write.slot);
 	relation_close(relation, AccessShareLock);
+	if (write.strange > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("rows whose keys are logged of another time or customer: " UINT64_FORMAT, write.strange),
+				 errhint("They were left out. Where the keys of the table started again, call track() with another "
+						 "source.")));
 	PG_RETURN_INT64((int64) write.logged);
 }
