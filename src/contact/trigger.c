@@ -112,7 +112,8 @@ tracking_get(const char *code, Relation relation)
 
 /*
  * Returns whether a row whose key was logged before is not the row that was: the table was emptied or made again, and
- * its keys start again. Only keys that hold the primary key tell; others may well repeat, for that is what they are for.
+ * its keys start again. Only keys that hold the primary key tell; others may well repeat, for that is what they are
+ * for.
  *
  * It is another row if it is of another time, or, where the mapping has none, of another customer. Where an INSERT may
  * be an UPDATE's (rows that move between partitions, retries), both must differ.
@@ -128,8 +129,7 @@ is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking 
 	bool other_customer;
 	bool isnull;
 
-	if (!mapping_has_primary_key(fitted, write->relation) ||
-		kept_plan_run(&logged_select, values, NULL, false, 1) == 0)
+	if (!mapping_has_primary_key(fitted, write->relation) || kept_plan_run(&logged_select, values, NULL, false, 1) == 0)
 		return false;
 	other_time = DatumGetBool(spi_datum(0, 1, &isnull));
 	other_customer = named && DatumGetBool(spi_datum(0, 2, &isnull));
@@ -147,7 +147,8 @@ refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
 	write->entry = entry;
 	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 					errmsg("source \"%s\" has logged another row under key \"%s\"", entry->source, entry->source_key),
-					errhint("Where the keys of a table start again, as after TRUNCATE ... RESTART IDENTITY, call track() "
+					errhint("Where the keys of a table start again, as after TRUNCATE ... RESTART IDENTITY, call"
+							" track() "
 							"with another source.")));
 }
 
