@@ -148,8 +148,7 @@ refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
 	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 					errmsg("source \"%s\" has logged another row under key \"%s\"", entry->source, entry->source_key),
 					errhint("Where the keys of a table start again, as after TRUNCATE ... RESTART IDENTITY, call"
-							" track() "
-							"with another source.")));
+							" track() with another source.")));
 }
 
 /* Logs rows, all or none, in the current context. */
