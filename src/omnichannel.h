@@ -22,6 +22,11 @@ extern Oid omni_table(const char *name);
 pg_noreturn extern void omni_not_set_up(void);
 
 /*
+ * core/text.c: values as messages show them.
+ */
+extern const char *excerpt(const char *value);
+
+/*
  * core/company.c: the one row that setup() writes.
  */
 typedef struct Company

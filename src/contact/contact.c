@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -23,17 +22,6 @@ static const char *const directions[] = {"inbound", "outbound", "internal"};
 static const char *const outcomes[] = {"received",  "sent",      "answered", "missed",
 									   "abandoned", "voicemail", "busy",     "failed"};
 
-/* Returns as much of a text as belongs in a message. */
-static const char *
-shown(const char *value)
-{
-	int length = (int) strlen(value);
-
-	if (length <= 100)
-		return value;
-	return psprintf("%.*s...", pg_mbcliplen(value, length, 100), value);
-}
-
 /* Returns the code among known that value equals; raises 22023 for any other. */
 static const char *
 code_check(const char *value, const char *what, const char *const *known, int count)
@@ -48,7 +36,7 @@ code_check(const char *value, const char *what, const char *const *known, int co
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&names, "%s%s", i == 0 ? "" : ", ", known[i]);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("\"%s\" is no %s of a contact", shown(value), what),
+					errmsg("\"%s\" is no %s of a contact", excerpt(value), what),
 					errhint("It is one of %s.", names.data)));
 }
 
@@ -98,7 +86,7 @@ key_check(const char *value, const char *what)
 						errhint("Leave it NULL where there is none.")));
 	if (strlen(value) > KEY_MAX)
 		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-						errmsg("the %s \"%s\" of a contact is longer than %d bytes", what, shown(value), KEY_MAX),
+						errmsg("the %s \"%s\" of a contact is longer than %d bytes", what, excerpt(value), KEY_MAX),
 						errhint("It identifies; what it says belongs in the body or the payload.")));
 }
 
@@ -144,7 +132,7 @@ contact_check(ContactEntry *entry)
 	key_check(entry->source_key, "source key");
 	if (entry->source_key != NULL && entry->source == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the source key \"%s\" has no source", shown(entry->source_key)),
+						errmsg("the source key \"%s\" has no source", excerpt(entry->source_key)),
 						errhint("Name the application or the table that the key is of.")));
 	if (entry->subject != NULL && toast_raw_datum_size(PointerGetDatum(entry->subject)) - VARHDRSZ > SUBJECT_MAX)
 		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),

@@ -10,7 +10,6 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/hsearch.h"
@@ -131,22 +130,12 @@ identity_kind_check(const char *kind)
 	(void) identity_kind_get(kind);
 }
 
-/* Returns as much of a value as belongs in a message. */
-static const char *
-shown(const char *value)
-{
-	int length = (int) strlen(value);
-
-	if (length <= 100)
-		return value;
-	return psprintf("%.*s...", pg_mbcliplen(value, length, 100), value);
-}
-
 /* Raises 22023: the value is none of its kind. */
 static void
 identity_refuse(const char *kind, const char *value, const char *problem, const char *hint)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s \"%s\" %s", kind, shown(value), problem),
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s \"%s\" %s", kind, excerpt(value), problem),
 					errhint("%s", hint)));
 }
 
