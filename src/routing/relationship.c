@@ -127,7 +127,7 @@ check_time(TimestampTz at)
 }
 
 /* Raises 23503. */
-pg_attribute_noreturn() static void agent_is_missing(int64 agent_id)
+pg_noreturn static void agent_is_missing(int64 agent_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
