@@ -89,8 +89,8 @@ BEGIN;
 CREATE TABLE form_entry (id integer PRIMARY KEY, mail text, at timestamptz DEFAULT '2026-03-01 10:00+00', note text);
 SELECT omnichannel.track('form_entry', channel => 'web_form', customer => '{mail}', kind => 'email', occurred_at => '{at}', body => '{note}', on_error => 'quarantine');
 INSERT INTO form_entry SELECT i, CASE WHEN i % 5 = 0 THEN 'no address' ELSE 'm' || i || '@form.test' END FROM generate_series(1, 10) AS i;
-INSERT INTO form_entry VALUES (11, 'one@form.test', 'infinity', NULL), (12, '', DEFAULT, NULL);
-INSERT INTO form_entry VALUES (13, '');
+INSERT INTO form_entry VALUES (11, 'one@form.test', 'infinity', NULL), (12, '@', DEFAULT, NULL);
+INSERT INTO form_entry VALUES (13, '@');
 ALTER TABLE form_entry RENAME mail TO address;
 INSERT INTO form_entry VALUES (14, 'renamed@form.test', DEFAULT, 'kept');
 SELECT count(*) FROM omnichannel.contact WHERE source = 'public.form_entry';
@@ -203,4 +203,20 @@ ALTER TABLE whole ATTACH PARTITION attached DEFAULT;
 SELECT omnichannel.track('whole', channel => 'email', customer => '{who}', kind => 'email');
 INSERT INTO whole VALUES (2, 'a2@attached.test');
 SELECT source, source_key FROM omnichannel.contact WHERE source IN ('public.attached', 'public.whole') ORDER BY 1;
+ROLLBACK;
+
+-- Blank senders, also as parts, and what a value map says are customers nobody knows yet, each another one.
+BEGIN;
+CREATE TABLE withheld (id int PRIMARY KEY, kind text DEFAULT 'phone', who text, no text, ticket text);
+SELECT omnichannel.track('withheld', channel => 'phone', customer => '{who}', kind => '{kind}', thread => '{ticket}',
+	value_maps => '{"customer": {"anonymous": "", "test": null}}');
+INSERT INTO withheld (id, who, ticket) VALUES (1, '', NULL), (2, E' \t', NULL), (3, 'anonymous', NULL), (4, NULL, NULL), (5, 'test', NULL),
+	(6, '601 234 003', 'W'), (7, '', 'W');
+INSERT INTO withheld (id, who) VALUES (8, 'nonsense');
+SELECT omnichannel.track('withheld', channel => 'phone', customer => 'shop/{no}', kind => 'account');
+INSERT INTO withheld (id, no) VALUES (11, ' '), (12, NULL), (13, '0');
+SELECT omnichannel.track('withheld', channel => 'phone', customer => '{no}');
+INSERT INTO withheld (id, no) VALUES (21, ' '), (22, '');
+SELECT source_key, dense_rank() OVER (ORDER BY customer_id) AS customer, (SELECT value FROM omnichannel.identity AS i WHERE i.customer_id = c.customer_id) AS who
+FROM omnichannel.contact AS c WHERE source = 'public.withheld' ORDER BY source_key::int;
 ROLLBACK;

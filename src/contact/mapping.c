@@ -294,15 +294,26 @@ part_text(const FittedPart *part, TupleTableSlot *slot)
 	}
 }
 
+/* Returns whether a text is empty or holds nothing but the spaces that identities are rid of. */
+static bool
+is_blank(const char *text)
+{
+	return text[strspn(text, " \t\r\n\v\f")] == '\0';
+}
+
 /*
  * Returns a field's value as text in the current context, NULL where it is not mapped or a column is NULL. Clears
  * logged where the value map says that such rows are not to be logged.
+ *
+ * Who it was is NULL also where it, or a column that it is made of, is blank: applications write so what they do not
+ * know, as a number that is withheld.
  */
 static const char *
 item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot, bool *logged)
 {
 	const MappingItem *item = &fitted->tracking->items[field];
 	const FittedPart *parts = fitted->parts[field];
+	bool names = field == FIELD_CUSTOMER || field == FIELD_RECIPIENT;
 	const char *text;
 
 	if (item->nparts == 0)
@@ -318,7 +329,7 @@ item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot,
 		{
 			const char *part = parts[i].column == 0 ? parts[i].text : part_text(&parts[i], slot);
 
-			if (part == NULL)
+			if (part == NULL || (names && parts[i].column != 0 && is_blank(part)))
 				return NULL;
 			appendStringInfoString(&joined, part);
 		}
@@ -340,7 +351,7 @@ item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot,
 		if (value != NULL)
 			text = value->to;
 	}
-	return text;
+	return text != NULL && names && is_blank(text) ? NULL : text;
 }
 
 /* Returns a field's value as an id, 0 where there is none; raises 22P02 for what is none. */
