@@ -62,21 +62,24 @@ needs_planning(SPIPlanPtr plan)
 }
 
 /*
- * Executes a plan that it makes without the ways that pay for small tables only, and without compiling it: what it was
- * thought to cost would start the compiler at each execution, at a hundred times the cost of the execution itself.
+ * Plans the statement without the ways that pay for small tables only, and without compiling it: what it was thought to
+ * cost would start the compiler at each execution, at a hundred times the cost of the execution itself.
+ *
+ * The execution is left to the session's own settings, because triggers that it fires plan statements of their own.
  */
-static int
-run_planning(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, long max_rows)
+static void
+plan_indexed(SPIPlanPtr plan)
 {
 	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"};
 	int level = NewGUCNestLevel();
-	int result;
+	CachedPlan *planned;
 
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	planned = SPI_plan_get_cached_plan(plan);
+	if (planned != NULL)
+		ReleaseCachedPlan(planned, CurrentResourceOwner);
 	AtEOXact_GUC(false, level);
-	return result;
 }
 
 /*
@@ -102,10 +105,8 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 	plan = kept_plan_get(kept);
 
 	if (kept->indexed && needs_planning(plan))
-		result = run_planning(plan, values, nulls, read_only, max_rows);
-	else
-		result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
-
+		plan_indexed(plan);
+	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);
 	return SPI_processed;
