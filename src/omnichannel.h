@@ -63,6 +63,9 @@ typedef struct OwnerSwitch
 extern void owner_switch_begin(OwnerSwitch *owner);
 extern void owner_switch_end(OwnerSwitch *owner);
 
+extern int pinned_output_begin(void);
+extern void pinned_output_end(int level);
+
 /*
  * core/plan.c: plans prepared once a backend.
  */

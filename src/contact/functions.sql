@@ -302,14 +302,21 @@ COMMENT ON FUNCTION omnichannel.backfill(regclass) IS
 
 CREATE FUNCTION omnichannel.retry_rejects(tracking text DEFAULT NULL, max_rows integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
+-- Texts are read as they were written.
 SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO, YMD'
+SET intervalstyle = 'postgres'
+SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_column
 DECLARE
 	reject record;
-	relation regclass;
-	revised boolean;
+	tracked record;
+	missing text;
+	kept text;
 	present text;
+	key jsonb;
+	revised boolean;
 	error_state text;
 	error_message text;
 	logged bigint := 0;
@@ -320,22 +327,48 @@ BEGIN
 		ORDER BY r.reject_id LIMIT retry_rejects.max_rows FOR UPDATE SKIP LOCKED
 	LOOP
 		BEGIN
-			SELECT t.relation, t.updates INTO STRICT relation, revised FROM omnichannel.tracking AS t
+			SELECT t.* INTO STRICT tracked FROM omnichannel.tracking AS t
 			JOIN pg_class AS c ON c.oid = t.relation WHERE t.tracking = reject.tracking;
-			present := NULL;
-			IF revised THEN
+
+			-- The row as it was written, and the columns that the mapping reads and it has not.
+			SELECT CASE
+					WHEN reject.as_text THEN format('ROW(%s)::%s', string_agg(format('CAST($2 ->> %L AS %s)',
+						a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum), tracked.relation)
+					ELSE format('SELECT ROW(r.*)::%1$s FROM jsonb_populate_record(NULL::%1$s, $2) AS r', tracked.relation)
+				END,
+				string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+					FILTER (WHERE NOT reject.data ? a.attname AND strpos(concat_ws(' ', tracked.channel, tracked.customer,
+						tracked.recipient, tracked.kind, tracked.direction, tracked.outcome, tracked.occurred_at, tracked.agent,
+						tracked.request, tracked.thread, tracked.subject, tracked.body, tracked.payload, tracked.source_key),
+						'{' || a.attname || '}') > 0)
+			INTO kept, missing
+			FROM pg_attribute AS a WHERE a.attrelid = tracked.relation AND a.attnum > 0 AND NOT a.attisdropped;
+			IF missing IS NOT NULL THEN
+				kept := 'NULL';
+			ELSIF reject.as_text THEN
+				kept := 'SELECT ' || kept;
+			END IF;
+
+			present := 'NULL';
+			IF tracked.updates OR missing IS NOT NULL THEN
 				-- The row as it is now: it may have changed since, and what is older must not undo that.
-				SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t WHERE (%2$s) = (%3$s)', relation,
-					string_agg(format('t.%I', a.attname), ', '), string_agg(format('r.%I', a.attname), ', '))
-				INTO present
+				SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $4) AS k WHERE (%2$s) = (%3$s)',
+						tracked.relation, string_agg(format('t.%I', a.attname), ', '), string_agg(format('k.%I', a.attname), ', ')),
+					jsonb_object_agg(a.attname, reject.data -> a.attname)
+				INTO present, key
 				FROM pg_index AS i
 				JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])
-				WHERE i.indrelid = relation AND i.indisprimary
-				HAVING count(*) > 0;
+				WHERE i.indrelid = tracked.relation AND i.indisprimary
+				HAVING bool_and(reject.data ? a.attname);
 			END IF;
-			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%2$s), ROW(r.*)::%1$s), $3) '
-				'FROM jsonb_populate_record(NULL::%1$s, $2) AS r', relation, coalesce(present, 'NULL::' || relation))
-			USING reject.tracking, reject.data, reject.live;
+
+			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3)',
+				coalesce(present, 'NULL'), kept, tracked.relation)
+			INTO revised USING reject.tracking, reject.data, reject.live, key;
+			IF revised IS NULL THEN
+				RAISE EXCEPTION 'the row as it was written has no column %', missing
+					USING ERRCODE = 'undefined_column';
+			END IF;
 			DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = reject.reject_id;
 			logged := logged + 1;
 		EXCEPTION WHEN OTHERS THEN
@@ -352,4 +385,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, rows are read from the table as they are now, by the primary key, which wants SELECT on it, and revise their contact. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';

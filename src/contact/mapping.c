@@ -58,6 +58,7 @@ struct FittedMapping
 	MemoryContext context;
 	const Tracking *tracking;
 	FittedPart *parts[MAPPING_FIELDS];
+	bool settings; /* a text of it depends on the session's settings */
 };
 
 static HTAB *fitted_mappings = NULL;
@@ -89,6 +90,31 @@ column_type(Oid type)
 			return COLUMN_JSONB;
 		default:
 			return COLUMN_OTHER;
+	}
+}
+
+/* Returns whether the text of a column's values may depend on the session's settings, as that of an interval does. */
+static bool
+depends_on_settings(const FittedPart *part)
+{
+	Oid type;
+
+	if (part->column == 0 || part->type != COLUMN_OTHER)
+		return false;
+	type = getBaseType(part->type_oid);
+	switch (type)
+	{
+		case BOOLOID:
+		case CHAROID:
+		case NAMEOID:
+		case NUMERICOID:
+		case UUIDOID:
+		case OIDOID:
+		case INETOID:
+		case JSONOID:
+			return false;
+		default:
+			return !type_is_enum(type);
 	}
 }
 
@@ -225,6 +251,7 @@ mapping_fit(const Tracking *tracking, Relation relation)
 	MemoryContext context;
 	MemoryContext old;
 	FittedPart *parts[MAPPING_FIELDS];
+	bool settings = tracking->items[FIELD_PAYLOAD].whole_row;
 
 	if (fitted_mappings == NULL)
 	{
@@ -242,7 +269,11 @@ mapping_fit(const Tracking *tracking, Relation relation)
 	context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel fitted mapping", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	for (int field = 0; field < MAPPING_FIELDS; field++)
+	{
 		parts[field] = fit_item(tracking, field, relation);
+		for (int i = 0; i < tracking->items[field].nparts; i++)
+			settings = settings || depends_on_settings(&parts[field][i]);
+	}
 	MemoryContextSwitchTo(old);
 
 	if (fitted != NULL)
@@ -256,9 +287,20 @@ mapping_fit(const Tracking *tracking, Relation relation)
 	fitted->generation = tracking_generation();
 	fitted->context = context;
 	fitted->tracking = tracking;
+	fitted->settings = settings;
 	memcpy(fitted->parts, parts, sizeof(parts));
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return fitted;
+}
+
+/*
+ * mapping_needs_pinned_output returns whether rows must be evaluated under pinned_output_begin(): a key or a text must
+ * not change with the settings of whoever writes the row.
+ */
+bool
+mapping_needs_pinned_output(const FittedMapping *fitted)
+{
+	return fitted->settings;
 }
 
 /* Returns a column's value as text in the current context, NULL for NULL. */

@@ -77,9 +77,12 @@ extern uint64 tracking_generation(void);
 extern int compare_mapped_values(const void *a, const void *b);
 extern void mapping_check_registered(const Tracking *tracking, Relation relation);
 extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relation);
+extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
 extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
 extern bool mapping_has_primary_key(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
+
+extern void reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool as_owner);
 
 #endif /* OMNICHANNEL_MAPPING_H */

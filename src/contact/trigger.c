@@ -39,13 +39,6 @@ SQL_FUNCTION(omnichannel_backfill);
 #define BATCH_ROWS 1000
 #define BATCH_BYTES (4 * 1024 * 1024)
 
-static KeptPlan reject_insert = {
-	.sql =
-		"INSERT INTO omnichannel.contact_reject (tracking, data, sqlstate, message, live) VALUES ($1, $2, $3, $4, $5)",
-	.nargs = 5,
-	.argtypes = {TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID},
-};
-
 /* Whether a key is logged of another time, and of another customer, whom merges and erasures since do not make. */
 static KeptPlan logged_select = {
 	.sql = "SELECT k.occurred_at <> $3, coalesce(coalesce(a.merged_into, a.customer_id)"
@@ -161,8 +154,11 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	bool *named = palloc(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
 	int logged = 0;
+	int settings = 0;
 	SpiScope scope;
 
+	if (mapping_needs_pinned_output(fitted))
+		settings = pinned_output_begin();
 	for (int i = 0; i < count; i++)
 	{
 		write->entry = NULL;
@@ -171,6 +167,8 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			logged++;
 	}
 	ExecClearTuple(write->slot);
+	if (settings != 0)
+		pinned_output_end(settings);
 	if (logged == 0)
 		return;
 
@@ -257,30 +255,6 @@ try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	return error;
 }
 
-/* Keeps a row that could not be logged. */
-static void
-reject_row(TrackedWrite *write, MinimalTuple row, const ErrorData *error)
-{
-	SpiScope scope;
-	Datum values[5];
-	char nulls[5] = {' ', ' ', ' ', ' ', ' '};
-	char *json;
-
-	/* With the rights of the writer: the row's types may have output functions of their own. */
-	ExecStoreMinimalTuple(row, write->slot, false);
-	json = text_to_cstring(DatumGetTextPP(DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(write->slot))));
-	ExecClearTuple(write->slot);
-
-	values[0] = CStringGetTextDatum(write->code);
-	values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
-	values[2] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-	values[3] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
-	values[4] = BoolGetDatum(write->live);
-	spi_scope_begin(&scope, write->owner);
-	(void) kept_plan_run(&reject_insert, values, nulls, false, 0);
-	spi_scope_end(&scope);
-}
-
 /* Logs rows; where the tracking says so, keeps those that cannot be logged instead of raising. */
 static void
 log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
@@ -303,7 +277,11 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 
 				CHECK_FOR_INTERRUPTS();
 				if (error != NULL)
-					reject_row(write, rows[i], error);
+				{
+					ExecStoreMinimalTuple(rows[i], write->slot, false);
+					reject_row(write->code, write->slot, error, write->live, write->owner);
+					ExecClearTuple(write->slot);
+				}
 			}
 		}
 	}

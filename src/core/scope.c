@@ -81,3 +81,34 @@ owner_switch_end(OwnerSwitch *owner)
 {
 	SetUserIdAndSecContext(owner->user, owner->security);
 }
+
+/*
+ * pinned_output_begin makes the texts that types write of their values the same whatever the session's settings, so
+ * that they can be compared and read back later; returns what pinned_output_end() takes.
+ */
+int
+pinned_output_begin(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", PINNED_SEARCH_PATH},
+		{"datestyle", "ISO, YMD"},
+		{"intervalstyle", "postgres"},
+		{"timezone", "UTC"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+	};
+	int level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	return level;
+}
+
+/* Ends what pinned_output_begin() began; an error's abort does it too. */
+void
+pinned_output_end(int level)
+{
+	AtEOXact_GUC(false, level);
+}
