@@ -24,7 +24,7 @@ CREATE FUNCTION omnichannel.log_contact(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_contact';
 COMMENT ON FUNCTION omnichannel.log_contact(text, bigint, text, text, text, text, timestamptz, bigint, bigint, text, text, text, jsonb, text, text) IS
-'Logs a contact and returns its contact_id. The customer is customer_id, or whom kind and value identify (made new if unknown), or, with neither, a new customer. direction: inbound (the default), outbound or internal; outcome: received, sent, answered, missed, abandoned, voicemail, busy or failed, by default received or sent; occurred_at: NULL for now. What has the same source and source_key is logged once, whatever its time: later calls return the first contact_id. Raises 23503 for an unknown channel, customer, kind, request or agent, 22023 for another bad argument, 22008 for a time that is infinite or more than a minute to come, 22001 for a subject over 998 bytes or a thread, source or key over 1000, 54000 for a body or payload over 1 MB, 55000 before setup().';
+'Logs a contact and returns its contact_id. The customer is customer_id, or whom kind and value identify (made new if unknown), or, with neither, a new customer. direction: inbound (the default), outbound or internal; outcome: received, sent, answered, missed, abandoned, voicemail, busy or failed, by default received or sent; occurred_at: NULL for now. What has the same source and source_key is logged once, whatever its time: later calls return the first contact_id. Raises 23503 for an unknown channel, customer, kind, request or agent, 22023 for another bad argument, 22008 for a time that is infinite or more than a minute to come, 22001 for a subject over 998 bytes or a thread, source or key over 1000, 54000 for a body or payload over 1 MB, 55000 for a customer_id that was erased, unless the key is logged, and before setup().';
 
 CREATE FUNCTION omnichannel.timeline(
 	customer_id bigint,
@@ -298,7 +298,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.backfill(regclass) IS
-'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. With the caller''s rights on the table and the log. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, and what the trigger raises for a row.';
+'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. Rows of customers who were erased are left out. With the caller''s rights on the table and the log. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, and what the trigger raises for a row.';
 
 CREATE FUNCTION omnichannel.retry_rejects(tracking text DEFAULT NULL, max_rows integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -55,6 +55,20 @@ static KeptPlan key_select = {
 	.indexed = true,
 };
 
+/* Which keys are logged of customers who were erased since. */
+static KeptPlan erased_keys_select = {
+	.sql = "SELECT u.place, k.customer_id "
+		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, source_key, place) "
+		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.contact_key AS one "
+		   "WHERE one.source = u.source AND one.source_key = u.source_key OFFSET 0) AS k "
+		   "CROSS JOIN LATERAL (SELECT erased_at FROM omnichannel.customer AS one "
+		   "WHERE one.customer_id = k.customer_id OFFSET 0) AS c "
+		   "WHERE c.erased_at IS NOT NULL",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.indexed = true,
+};
+
 static KeptPlan contact_insert = {
 	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
 		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -90,7 +104,9 @@ static KeptPlan contacts_insert = {
 static KeptPlan contact_update = {
 	.sql = "UPDATE omnichannel.contact AS c SET direction = $3, outcome = $4, agent_id = $5, subject = $6, body = $7, "
 		   "payload = $8 "
-		   "FROM omnichannel.contact_key AS k JOIN omnichannel.contact AS before ON before.customer_id = k.customer_id "
+		   "FROM omnichannel.contact_key AS k "
+		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
+		   "JOIN omnichannel.contact AS before ON before.customer_id = k.customer_id "
 		   "AND before.occurred_at = k.occurred_at AND before.contact_id = k.contact_id "
 		   "WHERE k.source = $1 AND k.source_key = $2 AND c.customer_id = k.customer_id "
 		   "AND c.occurred_at = k.occurred_at AND c.contact_id = k.contact_id "
@@ -116,31 +132,116 @@ names_customer(const ContactEntry *entry)
 	return entry->customer_id != 0 || entry->kind != NULL;
 }
 
-/* Finds the customer of one entry that names one. */
-static void
-match_one(ContactEntry *entry)
+/* Returns an array of texts as a datum. */
+static Datum
+text_array(Datum *elements, int count)
 {
-	if (entry->kind != NULL)
-		entry->customer_id = customer_match(entry->kind, entry->value, true, NULL);
-	else if (customer_root(entry->customer_id, false) == 0)
-		customer_missing(entry->customer_id);
+	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Finds the customers of the entries that name one. */
+/*
+ * Settles those entries whose rows were logged before, of customers who were erased since: repeated, as by backfill() or
+ * an UPDATE, they bring nobody back.
+ */
 static void
-match_many(ContactEntry *entries, int count)
+settle_logged(ContactEntry **entries, int count)
 {
-	CustomerLookup *lookups = palloc(sizeof(CustomerLookup) * count);
-	int named = 0;
+	ContactEntry **keyed = palloc(sizeof(ContactEntry *) * count);
+	Datum *sources = palloc(sizeof(Datum) * count);
+	Datum *keys = palloc(sizeof(Datum) * count);
+	Datum values[2];
+	uint64 rows;
+	int found = 0;
 
 	for (int i = 0; i < count; i++)
-		if (names_customer(&entries[i]))
-			lookups[named++] = (CustomerLookup){
-				.kind = entries[i].kind, .value = entries[i].value, .customer_id = entries[i].customer_id};
-	customer_match_many(lookups, named);
-	for (int i = 0, next = 0; i < count; i++)
-		if (names_customer(&entries[i]))
-			entries[i].customer_id = lookups[next++].customer_id;
+	{
+		if (entries[i]->source_key == NULL)
+			continue;
+		sources[found] = CStringGetTextDatum(entries[i]->source);
+		keys[found] = CStringGetTextDatum(entries[i]->source_key);
+		keyed[found++] = entries[i];
+	}
+	if (found == 0)
+		return;
+	values[0] = text_array(sources, found);
+	values[1] = text_array(keys, found);
+	erased_keys_select.runs += found - 1;
+	rows = kept_plan_run(&erased_keys_select, values, NULL, false, 0);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+		ContactEntry *entry = keyed[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+
+		entry->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+		entry->settled = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Finds the customers of the entries that name one; makes customers of identities that nobody has. Of an erased customer
+ * nothing more is logged: that raises 55000, and history is left out.
+ */
+static void
+match_named(ContactEntry **entries, int count, bool live)
+{
+	CustomerLookup *lookups = palloc(sizeof(CustomerLookup) * count);
+	ContactEntry **doubtful = palloc(sizeof(ContactEntry *) * count);
+	int doubts = 0;
+	int unknown = 0;
+
+	for (int i = 0; i < count; i++)
+		lookups[i] = (CustomerLookup){
+			.kind = entries[i]->kind, .value = entries[i]->value, .customer_id = entries[i]->customer_id};
+	customer_match_many(lookups, count, false);
+	for (int i = 0; i < count; i++)
+	{
+		entries[i]->customer_id = lookups[i].customer_id;
+		if (lookups[i].customer_id == 0 || lookups[i].erased)
+			doubtful[doubts++] = entries[i];
+	}
+	if (doubts == 0)
+		return;
+
+	settle_logged(doubtful, doubts);
+	for (int i = 0; i < doubts; i++)
+	{
+		if (doubtful[i]->settled)
+			continue;
+		if (doubtful[i]->customer_id == 0)
+			doubtful[unknown++] = doubtful[i];
+		else if (live)
+			customer_gone(doubtful[i]->customer_id);
+		else
+			doubtful[i]->settled = true;
+	}
+	for (int i = 0; i < unknown; i++)
+		lookups[i] = (CustomerLookup){.kind = doubtful[i]->kind, .value = doubtful[i]->value};
+	if (unknown > 0)
+		customer_match_many(lookups, unknown, true);
+	for (int i = 0; i < unknown; i++)
+		doubtful[i]->customer_id = lookups[i].customer_id;
+}
+
+/* Finds the customer of one entry, as match_named() does, by statements of one row. */
+static void
+match_one(ContactEntry *entry, bool live)
+{
+	if (entry->kind != NULL)
+	{
+		entry->customer_id = customer_match(entry->kind, entry->value, entry->source_key == NULL, NULL);
+		if (entry->customer_id == 0)
+			settle_logged(&entry, 1);
+		if (entry->customer_id == 0)
+			entry->customer_id = customer_match(entry->kind, entry->value, true, NULL);
+	}
+	else if (customer_is_erased(entry->customer_id))
+	{
+		settle_logged(&entry, 1);
+		if (!entry->settled && live)
+			customer_gone(entry->customer_id);
+		entry->settled = true;
+	}
 }
 
 /*
@@ -148,19 +249,26 @@ match_many(ContactEntry *entries, int count)
  * reserved.
  */
 static void
-match_customers(ContactEntry *entries, int count)
+match_customers(ContactEntry *entries, int count, bool live)
 {
-	if (count > 1)
-		match_many(entries, count);
-	else if (names_customer(entries))
-		match_one(entries);
+	ContactEntry **named = palloc(sizeof(ContactEntry *) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (names_customer(&entries[i]))
+			named[found++] = &entries[i];
+	if (found == 1)
+		match_one(named[0], live);
+	else if (found > 1)
+		match_named(named, found, live);
 
 	/* Who is named speaks for the conversation, also to what was read before. */
 	for (int i = 0; i < count; i++)
 	{
 		Conversation *conversation = entries[i].conversation;
 
-		if (conversation != NULL && entries[i].customer_id != 0 && conversation->customer_id != entries[i].customer_id)
+		if (conversation != NULL && entries[i].customer_id != 0 && !entries[i].settled &&
+			conversation->customer_id != entries[i].customer_id)
 		{
 			conversation->customer_id = entries[i].customer_id;
 			conversation->changed = true;
@@ -331,7 +439,7 @@ claim_many(ContactEntry *entries, int count)
 	/* Those without a key look like duplicates while the arrays are made. */
 	for (int i = 0; i < count; i++)
 	{
-		entries[i].duplicate = entries[i].source_key == NULL;
+		entries[i].duplicate = entries[i].source_key == NULL || entries[i].settled;
 		keys += !entries[i].duplicate;
 	}
 	if (keys > 0)
@@ -343,8 +451,8 @@ claim_many(ContactEntry *entries, int count)
 	{
 		bool isnull;
 
-		if (entries[i].source_key == NULL)
-			entries[i].duplicate = false;
+		if (entries[i].settled || entries[i].source_key == NULL)
+			entries[i].duplicate = entries[i].settled;
 		else if (row < claimed && DatumGetInt64(spi_datum(row, 1, &isnull)) == entries[i].contact_id)
 			row++;
 		else
@@ -432,8 +540,8 @@ tell_service_levels(const ContactEntry *entries, int count)
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
  * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in
- * the current context. Raises 23503 for a customer, request or agent that does not exist, and what the tables' own
- * constraints, policies and triggers raise.
+ * the current context. Raises 23503 for a customer, request or agent that does not exist, 55000 for a live contact of an
+ * erased customer, and what the tables' own constraints, policies and triggers raise.
  */
 void
 contact_write(ContactEntry *entries, int count, bool live)
@@ -444,13 +552,18 @@ contact_write(ContactEntry *entries, int count, bool live)
 		return;
 	for (int i = 0; i < count; i++)
 	{
-		entries[i].unknown = entries[i].duplicate = false;
+		entries[i].unknown = entries[i].settled = entries[i].duplicate = false;
 		entries[i].conversation = NULL;
 		entries[i].contact_id = nextval_internal(ids, true);
 	}
 	check_requests(entries, count);
 	conversations_find(entries, count);
-	match_customers(entries, count);
+	match_customers(entries, count, live);
+	if (count == 1 && entries->settled)
+	{
+		entries->duplicate = true;
+		return;
+	}
 
 	if (count == 1 && entries->source_key != NULL && !entries->unknown && (!live || request_settled(entries)) &&
 		!(entries->conversation != NULL && (entries->conversation->changed || !entries->conversation->known)))
@@ -482,7 +595,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 /*
  * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
  *
- * The customer, the time and the place in its conversation stay. Needs an SPI scope.
+ * That of an erased customer stays as it is. The customer, the time and the place in its conversation stay. Needs an SPI scope.
  */
 bool
 contact_revise(const ContactEntry *entry)

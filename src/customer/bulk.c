@@ -17,7 +17,7 @@
 #include "customer/customer.h"
 
 static KeptPlan identities_select = {
-	.sql = "SELECT u.place, i.customer_id "
+	.sql = "SELECT u.place, i.customer_id, false "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (kind, value, place) "
 		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.identity AS one "
 		   "WHERE one.kind = u.kind AND one.value = u.value OFFSET 0) AS i",
@@ -39,9 +39,9 @@ static KeptPlan identities_insert = {
 };
 
 static KeptPlan customers_select = {
-	.sql = "SELECT u.place, c.customer_id "
+	.sql = "SELECT u.place, c.customer_id, c.erased_at IS NOT NULL "
 		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.customer AS one "
+		   "CROSS JOIN LATERAL (SELECT customer_id, erased_at FROM omnichannel.customer AS one "
 		   "WHERE one.customer_id = u.customer_id OFFSET 0) AS c",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -91,7 +91,7 @@ id_array(Datum *ids, int count)
 	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Fills in what was found by a statement that returns place and customer. */
+/* Fills in what was found by a statement that returns place, customer and whether that was erased. */
 static void
 take_found(CustomerLookup **lookups, uint64 rows)
 {
@@ -101,6 +101,7 @@ take_found(CustomerLookup **lookups, uint64 rows)
 		CustomerLookup *lookup = lookups[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
 
 		lookup->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+		lookup->erased = DatumGetBool(spi_datum(row, 3, &isnull));
 		lookup->known = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -118,25 +119,23 @@ keep_unknown(CustomerLookup **lookups, int count)
 	return unknown;
 }
 
-/* Resolves identities, each once and in order; makes customers of unknown ones. */
+/* Resolves identities, each once and in order; with create, first makes customers of them. */
 static void
-match_identities(CustomerLookup **lookups, int count)
+match_identities(CustomerLookup **lookups, int count, bool create)
 {
 	while (count > 0)
 	{
 		Datum values[2] = {text_array(lookups, count, false), text_array(lookups, count, true)};
 
 		CHECK_FOR_INTERRUPTS();
+		/* Those whom another session makes meanwhile are found then; where it erases them at once, in another round. */
+		if (create)
+			(void) kept_plan_run(&identities_insert, values, NULL, false, 0);
 		identities_select.runs += count - 1;
 		take_found(lookups, kept_plan_run(&identities_select, values, NULL, false, 0));
-		count = keep_unknown(lookups, count);
-		if (count == 0)
+		if (!create)
 			break;
-
-		/* What another session inserts meanwhile is found in the next round. */
-		values[0] = text_array(lookups, count, false);
-		values[1] = text_array(lookups, count, true);
-		(void) kept_plan_run(&identities_insert, values, NULL, false, 0);
+		count = keep_unknown(lookups, count);
 	}
 }
 
@@ -156,24 +155,15 @@ match_ids(CustomerLookup **lookups, int count)
 		customer_missing(lookups[0]->customer_id);
 }
 
-/* Raises 23503: there is no such customer. */
-void
-customer_missing(int64 customer_id)
-{
-	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-					errmsg("customer " INT64_FORMAT " does not exist", customer_id),
-					errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
-}
-
 /*
- * customer_match_many sets customer_id of each lookup, before merges, by kind and value (in normal form) or by
- * customer_id.
+ * customer_match_many sets customer_id, before merges, known and erased of each lookup, by kind and value (in normal
+ * form) or by customer_id.
  *
- * Unknown identities become new customers. Needs an SPI scope. Raises 23503 for an id that is no customer, and 40001 as
- * customer_match() does.
+ * With create it makes customers of the identities, which a call without has just not found. Needs an SPI scope. Raises
+ * 23503 for an id that is no customer, and 40001 as customer_match() does.
  */
 void
-customer_match_many(CustomerLookup *lookups, int count)
+customer_match_many(CustomerLookup *lookups, int count, bool create)
 {
 	CustomerLookup **sorted = palloc(sizeof(CustomerLookup *) * count);
 	CustomerLookup **distinct = palloc(sizeof(CustomerLookup *) * count);
@@ -183,7 +173,7 @@ customer_match_many(CustomerLookup *lookups, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		lookups[i].known = false;
+		lookups[i].known = lookups[i].erased = false;
 		sorted[i] = &lookups[i];
 	}
 	qsort(sorted, count, sizeof(CustomerLookup *), compare_lookups);
@@ -203,11 +193,17 @@ customer_match_many(CustomerLookup *lookups, int count)
 		memcpy(order, distinct, sizeof(CustomerLookup *) * found);
 		if (ids > 0)
 			match_ids(order, ids);
-		match_identities(order + ids, found - ids);
+		match_identities(order + ids, found - ids, create);
 	}
 
 	for (int i = 0; i < count; i++)
-		sorted[i]->customer_id = distinct[places[i]]->customer_id;
+	{
+		const CustomerLookup *match = distinct[places[i]];
+
+		sorted[i]->customer_id = match->customer_id;
+		sorted[i]->known = match->known;
+		sorted[i]->erased = match->erased;
+	}
 }
 
 /* Returns the id of a customer that customer_create_many() is still to make. */

@@ -34,12 +34,16 @@ typedef struct CustomerLookup
 	const char *value;
 	int64 customer_id;
 	bool known;
+	bool erased;
 } CustomerLookup;
 
-extern void customer_match_many(CustomerLookup *lookups, int count);
+extern void customer_match_many(CustomerLookup *lookups, int count, bool create);
 extern int64 customer_reserve(void);
 extern void customer_create_many(const int64 *ids, int count);
+extern bool customer_is_erased(int64 customer_id);
+extern void customer_require(int64 customer_id);
 pg_noreturn extern void customer_missing(int64 customer_id);
+pg_noreturn extern void customer_gone(int64 customer_id);
 
 /* Told of the roots of groups that have changed, in an SPI scope; set by a later room that keeps something by group. */
 typedef void (*CustomerListener)(const int64 *roots, int count);

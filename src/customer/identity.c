@@ -69,7 +69,15 @@ static KeptPlan identity_insert = {
 };
 
 static KeptPlan customer_select = {
-	.sql = "SELECT coalesce(merged_into, customer_id) FROM omnichannel.customer WHERE customer_id = $1",
+	.sql = "SELECT coalesce(merged_into, customer_id), erased_at IS NOT NULL FROM omnichannel.customer "
+		   "WHERE customer_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
+static KeptPlan customer_lock = {
+	.sql = "SELECT erased_at IS NOT NULL FROM omnichannel.customer WHERE customer_id = $1 FOR KEY SHARE",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
@@ -267,6 +275,53 @@ customer_root(int64 customer_id, bool read_only)
 	if (kept_plan_run(&customer_select, values, NULL, read_only, 1) != 1)
 		return 0;
 	return DatumGetInt64(spi_datum(0, 1, &isnull));
+}
+
+/* Returns whether a customer was erased; raises 23503 where there is none. Needs an SPI scope. */
+bool
+customer_is_erased(int64 customer_id)
+{
+	Datum values[1] = {Int64GetDatum(customer_id)};
+	bool isnull;
+
+	if (kept_plan_run(&customer_select, values, NULL, false, 1) != 1)
+		customer_missing(customer_id);
+	return DatumGetBool(spi_datum(0, 2, &isnull));
+}
+
+/*
+ * customer_require returns if something can be recorded of a customer, who is not erased until the transaction ends.
+ *
+ * Raises 23503 where there is none and 55000 where it was erased. Needs an SPI scope.
+ */
+void
+customer_require(int64 customer_id)
+{
+	Datum values[1] = {Int64GetDatum(customer_id)};
+	bool isnull;
+
+	if (kept_plan_run(&customer_lock, values, NULL, false, 1) != 1)
+		customer_missing(customer_id);
+	if (DatumGetBool(spi_datum(0, 1, &isnull)))
+		customer_gone(customer_id);
+}
+
+/* Raises 23503: there is no such customer. */
+void
+customer_missing(int64 customer_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					errmsg("customer " INT64_FORMAT " does not exist", customer_id),
+					errhint("identify('email', 'anna@example.com') returns the customer of an address.")));
+}
+
+/* Raises 55000: the customer was erased. */
+void
+customer_gone(int64 customer_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("customer " INT64_FORMAT " was erased", customer_id),
+					errhint("Nothing personal is recorded of an erased customer; identify() makes a new one.")));
 }
 
 /* calling_code(country): returns the calling code with its plus, or NULL. */

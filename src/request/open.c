@@ -38,8 +38,8 @@ text_or_null(const char *value, char *null)
 /*
  * request_open inserts a request and returns its id.
  *
- * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for a bad kind or data,
- * 22008 for a time that is infinite or to come.
+ * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 55000 for an erased customer, 22023
+ * for a bad kind or data, 22008 for a time that is infinite or to come.
  */
 int64
 request_open(const RequestOpening *opening)
@@ -63,8 +63,7 @@ request_open(const RequestOpening *opening)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the data of a request are no JSON object"),
 						errhint("Write them as in '{\"order\": 17}'.")));
 	(void) channel_get(opening->channel);
-	if (customer_root(opening->customer_id, false) == 0)
-		customer_missing(opening->customer_id);
+	customer_require(opening->customer_id);
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(opening->customer_id);

@@ -1,0 +1,74 @@
+-- After an erasure: nothing personal comes to the erased customer any more, whatever is written, changed or read again.
+\set SHOW_CONTEXT never
+BEGIN;
+SET LOCAL TIME ZONE 'UTC';
+SET LOCAL datestyle = 'ISO, YMD';
+CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE hint text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'nothing';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
+END
+$$;
+INSERT INTO omnichannel.agent (agent_id, name) VALUES (9301, 'Ewa');
+INSERT INTO omnichannel.customer (customer_id, name) VALUES (9301, 'Zofia'), (9302, 'Another');
+SELECT omnichannel.link_identity(9301, 'email', 'zofia@regress.example'), omnichannel.link_identity(9302, 'email', 'another@regress.example');
+-- an application that identifies by address, and one that knows the customers' ids
+CREATE TABLE regress_mail (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-01-01 00:00Z', who text, agent bigint, thread text, body text);
+CREATE TABLE regress_visit (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-01-01 00:00Z', customer bigint, body text);
+SELECT omnichannel.track('regress_mail', channel => 'forum', kind => 'email', customer => '{who}', body => '{body}', agent => '{agent}',
+	thread => '{thread}', occurred_at => '{at}', updates => true),
+	omnichannel.track('regress_visit', channel => 'branch', customer => '{customer}', body => '{body}', occurred_at => '{at}', updates => true,
+	on_error => 'quarantine');
+INSERT INTO regress_mail (id, who, thread, body) VALUES (1, 'zofia@regress.example', 'T1', 'I am ill'), (2, 'another@regress.example', 'T2', 'I am well'),
+	(3, 'zofia@regress.example', NULL, 'I am ill');
+INSERT INTO regress_visit (id, customer, body) VALUES (1, 9301, 'I am ill'), (2, 9302, 'I am well');
+SELECT omnichannel.erase_customer(9301);
+CREATE VIEW pg_temp.logged AS
+	SELECT source, customer_id BETWEEN 9301 AND 9302 AS known, nullif(customer_id, 9301) IS NULL AS erased, agent_id, thread, body, source_key
+	FROM omnichannel.contact WHERE source LIKE '%regress\_%' ORDER BY contact_id;
+CREATE VIEW pg_temp.known AS
+	SELECT (SELECT count(*) FROM omnichannel.customer WHERE created_at = now()) AS customers, (SELECT count(*) FROM omnichannel.identity WHERE value LIKE '%@regress.example') AS identities,
+		(SELECT string_agg(thread, ' ') FROM omnichannel.thread WHERE source LIKE '%regress\_%') AS threads;
+
+-- A row that changes, alone and with others, and all of them read again: the erased stays as it is and nobody is made new.
+SELECT * FROM pg_temp.known;
+UPDATE regress_mail SET body = 'I am ill, Zofia', agent = 9301 WHERE id = 1;
+UPDATE regress_mail SET body = body || '!', agent = 9301;
+UPDATE regress_visit SET body = body || '!';
+SELECT omnichannel.backfill('regress_mail') AS mail, omnichannel.backfill('regress_visit') AS visit;
+SELECT count(*) AS rejects FROM omnichannel.contact_reject WHERE tracking LIKE '%regress\_%';
+SELECT * FROM pg_temp.logged;
+SELECT * FROM pg_temp.known;
+SELECT customer_id, agent_id, contacts FROM omnichannel.relationship WHERE agent_id = 9301;
+
+-- By the id nothing is taken, not even by the quarantine; what was logged already is answered as ever.
+SELECT pg_temp.raised(statement) FROM (VALUES
+	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, body => 'x')$$),
+	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, source => 'regress_desk', source_key => '1', body => 'x')$$),
+	($$INSERT INTO regress_visit (id, customer, body) VALUES (3, 9301, 'x')$$),
+	($$INSERT INTO regress_visit (id, customer, body) VALUES (3, 9302, 'x'), (4, 9301, 'x'), (5, 9302, 'x')$$),
+	($$SELECT omnichannel.open_request(9301, 'complaint', 'email')$$)
+) AS refused (statement);
+SELECT omnichannel.log_contact('branch', customer_id => 9301, source => source, source_key => '1', body => 'x') = contact_id AS same
+FROM omnichannel.contact WHERE source LIKE '%regress\_visit' AND customer_id = 9301;
+-- history that was not logged yet is left out
+ALTER TABLE regress_visit DISABLE TRIGGER USER;
+INSERT INTO regress_visit (id, customer, body) VALUES (3, 9301, 'older'), (4, 9302, 'older'), (5, 9301, 'older');
+ALTER TABLE regress_visit ENABLE TRIGGER USER;
+SELECT omnichannel.backfill('regress_visit') AS visit;
+SELECT * FROM pg_temp.logged WHERE source LIKE '%visit';
+
+-- Whoever writes again is a new customer, in a conversation of their own.
+INSERT INTO regress_mail (id, who, thread, body) VALUES (4, 'zofia@regress.example', 'T1', 'Me again');
+INSERT INTO regress_mail (id, who, thread, body) VALUES (5, 'Zofia <Zofia@regress.example>', 'T1', 'And again'), (6, NULL, 'T1', 'And again');
+SELECT * FROM pg_temp.known;
+SELECT count(DISTINCT customer_id) AS customers, bool_or(customer_id = 9301) AS erased FROM omnichannel.contact WHERE source LIKE '%regress\_mail' AND source_key > '3';
+-- who is back already does not get the old rows back either
+UPDATE regress_mail SET body = body || '!';
+SELECT omnichannel.backfill('regress_mail') AS mail;
+SELECT * FROM pg_temp.logged WHERE source LIKE '%mail';
+ROLLBACK;
