@@ -140,8 +140,8 @@ text_array(Datum *elements, int count)
 }
 
 /*
- * Settles those entries whose rows were logged before, of customers who were erased since: repeated, as by backfill() or
- * an UPDATE, they bring nobody back.
+ * Settles those entries whose rows were logged before, of customers who were erased since: repeated, as by backfill()
+ * or an UPDATE, they bring nobody back.
  */
 static void
 settle_logged(ContactEntry **entries, int count)
@@ -179,8 +179,8 @@ settle_logged(ContactEntry **entries, int count)
 }
 
 /*
- * Finds the customers of the entries that name one; makes customers of identities that nobody has. Of an erased customer
- * nothing more is logged: that raises 55000, and history is left out.
+ * Finds the customers of the entries that name one; makes customers of identities that nobody has. Of an erased
+ * customer nothing more is logged: that raises 55000, and history is left out.
  */
 static void
 match_named(ContactEntry **entries, int count, bool live)
@@ -540,8 +540,8 @@ tell_service_levels(const ContactEntry *entries, int count)
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
  * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in
- * the current context. Raises 23503 for a customer, request or agent that does not exist, 55000 for a live contact of an
- * erased customer, and what the tables' own constraints, policies and triggers raise.
+ * the current context. Raises 23503 for a customer, request or agent that does not exist, 55000 for a live contact of
+ * an erased customer, and what the tables' own constraints, policies and triggers raise.
  */
 void
 contact_write(ContactEntry *entries, int count, bool live)
@@ -595,7 +595,8 @@ contact_write(ContactEntry *entries, int count, bool live)
 /*
  * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
  *
- * That of an erased customer stays as it is. The customer, the time and the place in its conversation stay. Needs an SPI scope.
+ * That of an erased customer stays as it is. The customer, the time and the place in its conversation stay. Needs an SPI
+ * scope.
  */
 bool
 contact_revise(const ContactEntry *entry)

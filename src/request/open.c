@@ -38,8 +38,8 @@ text_or_null(const char *value, char *null)
 /*
  * request_open inserts a request and returns its id.
  *
- * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 55000 for an erased customer, 22023
- * for a bad kind or data, 22008 for a time that is infinite or to come.
+ * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 55000 for an erased customer,
+ * 22023 for a bad kind or data, 22008 for a time that is infinite or to come.
  */
 int64
 request_open(const RequestOpening *opening)
