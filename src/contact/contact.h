@@ -46,6 +46,7 @@ typedef struct ContactEntry
 
 	int64 contact_id;
 	Conversation *conversation; /* NULL where it has no thread */
+	bool named;                 /* it says itself who its customer is */
 	bool unknown;               /* the customer is made for this contact */
 	bool settled;               /* of an erased customer, and logged before or history: it stays as it is */
 	bool duplicate;             /* the same source and key was logged before */

@@ -112,8 +112,7 @@ tracking_get(const char *code, Relation relation)
  * be an UPDATE's (rows that move between partitions, retries), both must differ.
  */
 static bool
-is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking *tracking, const ContactEntry *entry,
-			   bool named)
+is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking *tracking, const ContactEntry *entry)
 {
 	Datum values[4] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key),
 					   TimestampTzGetDatum(entry->occurred_at), Int64GetDatum(entry->customer_id)};
@@ -125,7 +124,7 @@ is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking 
 	if (!mapping_has_primary_key(fitted, write->relation) || kept_plan_run(&logged_select, values, NULL, false, 1) == 0)
 		return false;
 	other_time = DatumGetBool(spi_datum(0, 1, &isnull));
-	other_customer = named && DatumGetBool(spi_datum(0, 2, &isnull));
+	other_customer = entry->named && DatumGetBool(spi_datum(0, 2, &isnull));
 	if (!timed)
 		return other_customer;
 	if (write->relation->rd_rel->relispartition || (write->retry && tracking->updates))
@@ -151,7 +150,6 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	const Tracking *tracking = tracking_get(write->code, write->relation);
 	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
 	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
-	bool *named = palloc(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
 	int logged = 0;
 	int settings = 0;
@@ -177,7 +175,6 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	{
 		write->entry = &entries[i];
 		contact_check(&entries[i]);
-		named[i] = entries[i].customer_id != 0 || entries[i].kind != NULL;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	contact_write(entries, logged, write->live);
@@ -188,7 +185,7 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			write->logged++;
 			continue;
 		}
-		if (!write->update && is_another_row(write, fitted, tracking, &entries[i], named[i]))
+		if (!write->update && is_another_row(write, fitted, tracking, &entries[i]))
 		{
 			if (!write->backfill)
 				refuse_another_row(write, &entries[i]);

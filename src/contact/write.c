@@ -101,36 +101,12 @@ static KeptPlan contacts_insert = {
 	.indexed = true,
 };
 
-static KeptPlan contact_update = {
-	.sql = "UPDATE omnichannel.contact AS c SET direction = $3, outcome = $4, agent_id = $5, subject = $6, body = $7, "
-		   "payload = $8 "
-		   "FROM omnichannel.contact_key AS k "
-		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
-		   "JOIN omnichannel.contact AS before ON before.customer_id = k.customer_id "
-		   "AND before.occurred_at = k.occurred_at AND before.contact_id = k.contact_id "
-		   "WHERE k.source = $1 AND k.source_key = $2 AND c.customer_id = k.customer_id "
-		   "AND c.occurred_at = k.occurred_at AND c.contact_id = k.contact_id "
-		   "AND (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) "
-		   "IS DISTINCT FROM ($3, $4, $5, $6, $7, $8) "
-		   "RETURNING c.customer_id, before.agent_id, c.contact_id, c.channel, c.direction, c.outcome",
-	.nargs = 8,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
-	.indexed = true,
-};
-
 static KeptPlan request_select = {
 	.sql = "SELECT 1 FROM omnichannel.request WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
 };
-
-/* Returns whether the contact itself says who its customer is. */
-static bool
-names_customer(const ContactEntry *entry)
-{
-	return entry->customer_id != 0 || entry->kind != NULL;
-}
 
 /* Returns an array of texts as a datum. */
 static Datum
@@ -255,7 +231,7 @@ match_customers(ContactEntry *entries, int count, bool live)
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
-		if (names_customer(&entries[i]))
+		if (entries[i].named)
 			named[found++] = &entries[i];
 	if (found == 1)
 		match_one(named[0], live);
@@ -552,6 +528,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 		return;
 	for (int i = 0; i < count; i++)
 	{
+		entries[i].named = entries[i].customer_id != 0 || entries[i].kind != NULL;
 		entries[i].unknown = entries[i].settled = entries[i].duplicate = false;
 		entries[i].conversation = NULL;
 		entries[i].contact_id = nextval_internal(ids, true);
@@ -590,46 +567,6 @@ contact_write(ContactEntry *entries, int count, bool live)
 	touch_relationships(entries, count);
 	if (live)
 		tell_service_levels(entries, count);
-}
-
-/*
- * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
- *
- * That of an erased customer stays as it is. The customer, the time and the place in its conversation stay. Needs an SPI
- * scope.
- */
-bool
-contact_revise(const ContactEntry *entry)
-{
-	static const int columns[] = {12, 13, 4, 5, 6, 9, 10, 11};
-	Datum values[lengthof(columns)];
-	char nulls[lengthof(columns)];
-	bool isnull;
-	bool without;
-	int64 agent_id;
-	int64 customer_id;
-
-	for (int i = 0; i < (int) lengthof(columns); i++)
-	{
-		values[i] = contact_datum(entry, columns[i], &isnull);
-		nulls[i] = isnull ? 'n' : ' ';
-	}
-	if (kept_plan_run(&contact_update, values, nulls, false, 0) == 0)
-		return false;
-	customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	agent_id = DatumGetInt64(spi_datum(0, 2, &isnull));
-	{
-		SlaContact revised = {.customer_id = customer_id,
-							  .contact_id = DatumGetInt64(spi_datum(0, 3, &without)),
-							  .channel = spi_text(0, 4, CurrentMemoryContext),
-							  .direction = spi_text(0, 5, CurrentMemoryContext),
-							  .outcome = spi_text(0, 6, CurrentMemoryContext)};
-
-		if (entry->agent_id != 0 && (isnull || agent_id != entry->agent_id))
-			relationship_touch(customer_id, entry->agent_id, entry->occurred_at);
-		sla_contact_revised(&revised);
-	}
-	return true;
 }
 
 /* Returns the contact that was logged of a source's key, or 0. Needs an SPI scope. */

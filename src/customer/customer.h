@@ -52,4 +52,16 @@ extern CustomerListener customer_listener;
 
 extern ArrayType *customer_group(int64 customer_id, MemoryContext context);
 
+/* Two customers that may be one person. */
+typedef struct CustomerPair
+{
+	int64 customer_id;
+	int64 other_id;
+	bool same;     /* they are one customer, after merges */
+	bool nameless; /* nothing is known of the other that says who it is */
+} CustomerPair;
+
+extern void customers_compare(CustomerPair *pairs, int count);
+extern bool customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason);
+
 #endif /* OMNICHANNEL_CUSTOMER_H */

@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 
 #include "omnichannel.h"
 #include "customer/customer.h"
@@ -26,6 +27,35 @@ static KeptPlan group_select = {
 		   " WHERE m.merged_into = c.root ORDER BY m.customer_id)) AS grouped (customer_id)",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+};
+
+/* Nobody knows who the other is, nor has anybody thought to: a contact without a sender made it, and that was all. */
+#define OTHER_IS_NAMELESS                                                                                              \
+	"(other.name IS NULL AND other.merged_into IS NULL AND other.erased_at IS NULL"                                    \
+	" AND NOT EXISTS (SELECT FROM omnichannel.identity AS i WHERE i.customer_id = other.customer_id)"                  \
+	" AND NOT EXISTS (SELECT FROM omnichannel.customer_merge AS d WHERE d.duplicate_id = other.customer_id)"           \
+	" AND NOT EXISTS (SELECT FROM omnichannel.customer AS m WHERE m.merged_into = other.customer_id))"
+
+static KeptPlan pairs_compare = {
+	.sql = "SELECT u.place, coalesce(one.merged_into, one.customer_id) = coalesce(other.merged_into,"
+		   " other.customer_id), " OTHER_IS_NAMELESS
+		   " FROM unnest($1, $2) WITH ORDINALITY AS u (customer_id, other_id, place)"
+		   " JOIN omnichannel.customer AS one ON one.customer_id = u.customer_id"
+		   " JOIN omnichannel.customer AS other ON other.customer_id = u.other_id",
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan nameless_merge = {
+	.sql = "SELECT omnichannel.merge_customers(root.customer_id, other.customer_id, $3)"
+		   " FROM omnichannel.customer AS other, omnichannel.customer AS one, omnichannel.customer AS root"
+		   " WHERE other.customer_id = $1 AND " OTHER_IS_NAMELESS " AND one.customer_id = $2"
+		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id)"
+		   " AND root.customer_id <> $1 AND root.erased_at IS NULL",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TEXTOID},
+	.indexed = true,
 };
 
 /*
@@ -52,6 +82,57 @@ customer_group(int64 customer_id, MemoryContext context)
 	copy = DatumGetArrayTypePCopy(group);
 	MemoryContextSwitchTo(old);
 	return copy;
+}
+
+/*
+ * customers_compare sets same and nameless of each pair; neither of a pair of which one does not exist.
+ *
+ * Allocates in the current context. Needs an SPI scope.
+ */
+void
+customers_compare(CustomerPair *pairs, int count)
+{
+	Datum *columns[2] = {palloc(sizeof(Datum) * Max(count, 1)), palloc(sizeof(Datum) * Max(count, 1))};
+	Datum values[2];
+	uint64 rows;
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		pairs[i].same = pairs[i].nameless = false;
+		columns[0][i] = Int64GetDatum(pairs[i].customer_id);
+		columns[1][i] = Int64GetDatum(pairs[i].other_id);
+	}
+	for (int i = 0; i < 2; i++)
+		values[i] = PointerGetDatum(
+			construct_array(columns[i], count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	pairs_compare.runs += count - 1;
+	rows = kept_plan_run(&pairs_compare, values, NULL, false, 0);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+		CustomerPair *pair = &pairs[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+
+		pair->same = DatumGetBool(spi_datum(row, 2, &isnull));
+		pair->nameless = DatumGetBool(spi_datum(row, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * customer_turned_out merges a customer of whom nothing was known into the one who it turned out to be; returns whether
+ * it did, and not where something is known of it by now, or the other was erased.
+ *
+ * Whoever holds the nameless one's id keeps a good one, and a mistake can be undone. Needs an SPI scope. Raises what
+ * merge_customers() raises.
+ */
+bool
+customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason)
+{
+	Datum values[3] = {Int64GetDatum(nameless_id), Int64GetDatum(customer_id), CStringGetTextDatum(reason)};
+
+	return kept_plan_run(&nameless_merge, values, NULL, false, 0) > 0;
 }
 
 /*

@@ -59,6 +59,23 @@ static KeptPlan relationship_insert = {
 	.indexed = true,
 };
 
+/* Its share of the strength is what is left of one by now. */
+static KeptPlan relationship_take = {
+	.sql = "UPDATE omnichannel.relationship AS r SET contacts = r.contacts - 1, "
+		   "strength = greatest(r.strength - omnichannel.relationship_strength(1, $3, r.aged_at), 0) "
+		   "WHERE r.customer_id = $1 AND r.agent_id = $2 RETURNING r.contacts",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	.indexed = true,
+};
+
+static KeptPlan relationship_end = {
+	.sql = "DELETE FROM omnichannel.relationship WHERE customer_id = $1 AND agent_id = $2 AND contacts <= 0",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+	.indexed = true,
+};
+
 /* The sums of many contacts; what is kept and what comes are both aged to the later of their moments. */
 static KeptPlan relationships_insert = {
 	.sql = "INSERT INTO omnichannel.relationship AS r "
@@ -127,7 +144,8 @@ check_time(TimestampTz at)
 }
 
 /* Raises 23503. */
-pg_noreturn static void agent_is_missing(int64 agent_id)
+pg_noreturn static void
+agent_is_missing(int64 agent_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -158,6 +176,36 @@ relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at)
 	if (kept_plan_run(&agent_select, &values[1], NULL, false, 1) == 0)
 		agent_is_missing(agent_id);
 	(void) kept_plan_run(&relationship_insert, values, NULL, false, 0);
+}
+
+/* Takes a contact that was counted between the two back; the times of the first and the last one stay. */
+static void
+relationship_untouch(int64 customer_id, int64 agent_id, TimestampTz at)
+{
+	Datum values[3] = {Int64GetDatum(customer_id), Int64GetDatum(agent_id), TimestampTzGetDatum(at)};
+	bool isnull;
+
+	if (kept_plan_run(&relationship_take, values, NULL, false, 0) > 0 && DatumGetInt64(spi_datum(0, 1, &isnull)) <= 0)
+		(void) kept_plan_run(&relationship_end, values, NULL, false, 0);
+}
+
+/*
+ * relationship_move counts a contact of that time, which was counted between the customer and one agent, between the
+ * customer and another instead; 0 stands for no agent. Those that meet do not lock up.
+ *
+ * Needs an SPI scope that may write relationship. Raises as relationship_touch() does.
+ */
+void
+relationship_move(int64 customer_id, int64 from_agent, int64 to_agent, TimestampTz at)
+{
+	if (from_agent == to_agent)
+		return;
+	if (from_agent != 0 && (to_agent == 0 || from_agent < to_agent))
+		relationship_untouch(customer_id, from_agent, at);
+	if (to_agent != 0)
+		relationship_touch(customer_id, to_agent, at);
+	if (from_agent != 0 && to_agent != 0 && from_agent > to_agent)
+		relationship_untouch(customer_id, from_agent, at);
 }
 
 /* Orders by customer, agent and time, so that writers that meet do not lock up. For qsort. */

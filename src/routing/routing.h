@@ -18,6 +18,7 @@ typedef struct RelationshipTouch
 /* relationship.c */
 extern void relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at);
 extern void relationships_touch(RelationshipTouch *touches, int count);
+extern void relationship_move(int64 customer_id, int64 from_agent, int64 to_agent, TimestampTz at);
 extern double relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at);
 
 /* work.c */

@@ -176,6 +176,8 @@ COMMENT ON COLUMN omnichannel.relationship.contacts IS 'Contacts that the two ha
 COMMENT ON COLUMN omnichannel.relationship.strength IS
 'The same contacts, each halved for every relationship_half_life between it and aged_at.';
 COMMENT ON COLUMN omnichannel.relationship.aged_at IS 'The moment that strength holds for.';
+COMMENT ON COLUMN omnichannel.relationship.first_at IS 'When they had the first contact that was counted here, also where it names another agent since.';
+COMMENT ON COLUMN omnichannel.relationship.last_at IS 'When they had the last contact that was counted here, also where it names another agent since.';
 CREATE INDEX relationship_agent_id ON omnichannel.relationship (agent_id);
 
 CREATE TABLE omnichannel.lane (

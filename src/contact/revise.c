@@ -1,0 +1,92 @@
+/*
+ * revise.c
+ *	  Brings a contact that was logged before up to what its row says now.
+ *
+ * The contact is locked before it is compared: what is told to others, such as whom it no longer counts for, must be
+ * what it said last, whoever else revises it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "omnichannel.h"
+#include "contact/contact.h"
+#include "customer/customer.h"
+#include "routing/routing.h"
+#include "sla/sla.h"
+
+static KeptPlan contact_hold = {
+	.sql = "SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel FROM omnichannel.contact_key AS k "
+		   "JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
+		   "AND c.contact_id = k.contact_id "
+		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
+		   "WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
+static KeptPlan contact_update = {
+	.sql = "UPDATE omnichannel.contact AS c "
+		   "SET direction = $4, outcome = $5, agent_id = $6, subject = $7, body = $8, payload = $9 "
+		   "WHERE c.customer_id = $1 AND c.occurred_at = $2 AND c.contact_id = $3 "
+		   "AND (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) "
+		   "IS DISTINCT FROM ($4, $5, $6, $7, $8, $9)",
+	.nargs = 9,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
+	.indexed = true,
+};
+
+/*
+ * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
+ *
+ * That of an erased customer stays as it is. The time and the place in its conversation stay, and so does a customer who is known: where a contact of somebody
+ * nameless names its customer now, the nameless one with all that was logged of it turns out to be that one. Needs an
+ * SPI scope. Raises 23503 for an agent that does not exist.
+ */
+bool
+contact_revise(const ContactEntry *entry)
+{
+	Datum values[9] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key)};
+	char nulls[9];
+	bool isnull;
+	int64 agent_id;
+	bool changed = false;
+	TimestampTz occurred_at;
+	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
+
+	if (kept_plan_run(&contact_hold, values, NULL, false, 0) == 0)
+		return false;
+	revised.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	occurred_at = DatumGetTimestampTz(spi_datum(0, 2, &isnull));
+	revised.contact_id = DatumGetInt64(spi_datum(0, 3, &isnull));
+	agent_id = DatumGetInt64(spi_datum(0, 4, &isnull));
+	if (isnull)
+		agent_id = 0;
+	revised.channel = spi_text(0, 5, CurrentMemoryContext);
+
+	if (entry->named && entry->customer_id != revised.customer_id)
+		changed = customer_turned_out(revised.customer_id, entry->customer_id, "named later by the contact");
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(revised.customer_id);
+	values[1] = TimestampTzGetDatum(occurred_at);
+	values[2] = Int64GetDatum(revised.contact_id);
+	values[3] = CStringGetTextDatum(entry->direction);
+	values[4] = CStringGetTextDatum(entry->outcome);
+	values[5] = Int64GetDatum(entry->agent_id);
+	nulls[5] = entry->agent_id == 0 ? 'n' : ' ';
+	values[6] = PointerGetDatum(entry->subject);
+	nulls[6] = entry->subject == NULL ? 'n' : ' ';
+	values[7] = PointerGetDatum(entry->body);
+	nulls[7] = entry->body == NULL ? 'n' : ' ';
+	values[8] = PointerGetDatum(entry->payload);
+	nulls[8] = entry->payload == NULL ? 'n' : ' ';
+	if (kept_plan_run(&contact_update, values, nulls, false, 0) == 0)
+		return changed;
+
+	relationship_move(revised.customer_id, agent_id, entry->agent_id, occurred_at);
+	sla_contact_revised(&revised);
+	return true;
+}
