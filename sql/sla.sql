@@ -15,11 +15,10 @@ LANGUAGE sql AS $$
 CREATE FUNCTION pg_temp.call(direction text, outcome text, at text, who text DEFAULT 'sla@example.com') RETURNS void
 LANGUAGE sql AS $$
 	SELECT omnichannel.log_contact('hotline', kind => 'email', value => who, direction => direction, outcome => outcome, occurred_at => at::timestamptz) $$;
--- A request's state as of a time: a plain UPDATE, of which the service levels are told.
+-- A request's state as of a time: a plain UPDATE.
 CREATE FUNCTION pg_temp.becomes(new_state text, at text) RETURNS void
 LANGUAGE sql AS $$
-	UPDATE omnichannel.request SET state = new_state, state_since = at::timestamptz WHERE subject = 'sla';
-	SELECT FROM omnichannel.request, omnichannel.recompute_sla(request_id) WHERE subject = 'sla' $$;
+	UPDATE omnichannel.request SET state = new_state, state_since = at::timestamptz WHERE subject = 'sla' $$;
 
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
@@ -94,6 +93,75 @@ SELECT pg_temp.becomes('cancelled', '2026-06-04 10:00');
 SELECT * FROM pg_temp.clocks();
 ROLLBACK;
 
+-- Requests written by anyone's plain SQL, also without rights on service levels, many at once, and by a trigger of the
+-- company's own while a function writes another one.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+DELETE FROM sla_policy;
+INSERT INTO queue (queue) VALUES ('sla_gold');
+INSERT INTO sla_policy (policy, rank, metric, queue, min_priority, target) VALUES
+	('solve', 9, 'resolution', NULL, NULL, '10 hours'), ('gold', 1, 'resolution', 'sla_gold', NULL, '4 hours'), ('urgent', 0, 'resolution', NULL, 5, '1 hour');
+SELECT identify('account', 'sla-plain') AS customer \gset
+CREATE ROLE regress_sla_app;
+GRANT USAGE ON SCHEMA omnichannel TO regress_sla_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON request TO regress_sla_app;
+CREATE FUNCTION pg_temp.plain() RETURNS TABLE (subject text, policy text, due text, stopped text, outcome text, pauses int)
+LANGUAGE sql AS $$
+	SELECT r.subject, c.policy, to_char(c.due_at, 'Dy HH24:MI'), to_char(c.stopped_at, 'Dy HH24:MI'), c.outcome, (SELECT count(*) FROM unnest(c.pauses))::int
+	FROM omnichannel.sla_clock AS c LEFT JOIN omnichannel.request AS r USING (request_id) ORDER BY 1, 2 $$;
+SET LOCAL ROLE regress_sla_app;
+INSERT INTO request (customer_id, kind, channel, subject, opened_at, state_since, state, closed_at)
+SELECT :customer, 'complaint', 'branch', 'plain ' || g, '2026-06-01 09:00', '2026-06-01 09:00', CASE g WHEN 5 THEN 'done' ELSE 'new' END, CASE g WHEN 5 THEN timestamptz '2026-06-01 10:00' END
+FROM generate_series(1, 5) AS g;
+RESET ROLE;
+-- The one that was closed before it came here was promised nothing.
+SELECT * FROM pg_temp.plain();
+SET LOCAL ROLE regress_sla_app;
+UPDATE request SET state = (ARRAY['waiting_customer', 'done', 'cancelled', 'new'])[right(subject, 1)::int], state_since = '2026-06-01 09:30'
+WHERE subject ~ 'plain [1-4]';
+UPDATE request SET queue = 'sla_gold' WHERE subject = 'plain 4';
+RESET ROLE;
+SELECT * FROM pg_temp.plain();
+SELECT count(*) AS moments FROM sla_moment;
+-- What nobody goes by leaves no trace; what is rolled back neither.
+UPDATE request SET data = '{"a": 1}', subject = subject || '' WHERE subject ~ 'plain';
+SAVEPOINT before;
+UPDATE request SET state = 'done' WHERE subject = 'plain 1';
+INSERT INTO request (customer_id, kind, channel, subject) VALUES (:customer, 'complaint', 'branch', 'plain 6');
+ROLLBACK TO before;
+UPDATE request SET priority = 4 WHERE subject = 'plain 5';
+SELECT count(*) AS moments FROM sla_moment;
+-- Opened again by plain SQL it goes on; deleted it is promised nothing.
+UPDATE request SET state = 'waiting_agent', state_since = '2026-06-01 09:45' WHERE subject = 'plain 2';
+SET LOCAL ROLE regress_sla_app;
+DELETE FROM request WHERE subject IN ('plain 1', 'plain 3', 'plain 5');
+RESET ROLE;
+SELECT * FROM pg_temp.plain();
+-- While a function opens a request, a trigger makes all others urgent.
+CREATE FUNCTION pg_temp.hurry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE omnichannel.request SET priority = 5 WHERE kind = 'complaint' AND request_id <> NEW.request_id AND closed_at IS NULL;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER hurry AFTER INSERT ON request FOR EACH ROW EXECUTE FUNCTION pg_temp.hurry();
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'by function', opened_at => '2026-06-01 12:00') IS NOT NULL AS opened;
+SELECT * FROM pg_temp.plain();
+-- So does one that was logged.
+UPDATE request SET priority = 0 WHERE customer_id = :customer;
+SELECT policy, count(*) FROM sla_clock WHERE stopped_at IS NULL GROUP BY 1 ORDER BY 1;
+SELECT log_contact('email', kind => 'account', value => 'sla-plain-2') IS NOT NULL AS logged;
+SELECT policy, count(*) FROM sla_clock WHERE stopped_at IS NULL GROUP BY 1 ORDER BY 1;
+-- The function serves the one table.
+CREATE TEMP TABLE mine (request_id bigint, closed_at timestamptz);
+CREATE TRIGGER follow_request AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION follow_request();
+SAVEPOINT before;
+INSERT INTO mine VALUES (1);
+ROLLBACK TO before;
+CREATE TRIGGER follow_before BEFORE INSERT ON request FOR EACH ROW EXECUTE FUNCTION follow_request();
+INSERT INTO request (customer_id, kind, channel) VALUES (:customer, 'complaint', 'branch');
+ROLLBACK;
+
 -- Policies: the lowest rank that fits; a transfer gives an open clock another, or leaves it what was promised.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
@@ -116,8 +184,8 @@ SELECT * FROM pg_temp.clocks();
 UPDATE request SET queue = 'sla_gold' WHERE request_id = :request;
 SELECT count(*) FROM recompute_sla(:request);
 SELECT * FROM pg_temp.clocks();
-UPDATE request SET queue = 'sla_other', priority = 0 WHERE request_id = :request;
 DELETE FROM segment_member WHERE customer_id = :vip;
+UPDATE request SET queue = 'sla_other', priority = 0 WHERE request_id = :request;
 SELECT count(*) FROM recompute_sla(:request);
 SELECT * FROM pg_temp.clocks();
 -- Rules change: open clocks follow.

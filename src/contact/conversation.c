@@ -17,6 +17,7 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 #include "customer/customer.h"
+#include "request/request.h"
 
 static KeptPlan threads_select = {
 	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
@@ -528,7 +529,7 @@ insert_requests(OpenRequest **opened, int count)
 	}
 	for (int column = 0; column < 7; column++)
 		values[column] = array_of(columns[column], nulls[column], count, types[column]);
-	(void) kept_plan_run(&requests_insert, values, NULL, false, 0);
+	(void) requests_write(&requests_insert, values, NULL);
 }
 
 /* Sets the requests to which the customer has answered to work again. */
@@ -544,7 +545,7 @@ resume_requests(OpenRequest **resumed, int count)
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
 	values[0] = array_of(ids, NULL, count, INT8OID);
 	requests_resume.runs += count - 1;
-	(void) kept_plan_run(&requests_resume, values, NULL, false, 0);
+	(void) requests_write(&requests_resume, values, NULL);
 }
 
 /*

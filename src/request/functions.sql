@@ -4,6 +4,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_guard_request';
 COMMENT ON FUNCTION omnichannel.guard_request() IS
 'Trigger function of request: refuses a state that does not follow from the one before with 55000; counts version; sets state_since and closed_at where the statement that changes the state does not.';
 
+CREATE FUNCTION omnichannel.follow_request() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_follow_request';
+COMMENT ON FUNCTION omnichannel.follow_request() IS
+'Trigger function of request, for rows and for statements: makes the service levels follow an INSERT, UPDATE or DELETE of open requests by whoever runs it, once a statement and with the rights of the tables'' owner. Requests that are inserted closed have none.';
+
 CREATE FUNCTION omnichannel.open_request(
 	customer_id bigint,
 	kind text,
@@ -67,7 +73,7 @@ CREATE FUNCTION omnichannel.note_request(request_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_note_request';
 COMMENT ON FUNCTION omnichannel.note_request(bigint) IS
-'Makes the service levels of a request follow a change of its state, queue, kind or priority; for those who change requests by a plain UPDATE. The functions that change requests call it themselves, and a call too many does nothing. Raises 55000 before setup().';
+'Makes the service levels of a request follow a change of its state, queue, kind or priority where the triggers of request do not fire: with session_replication_role = replica, or disabled. A call too many does nothing. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.continue_request(
 	request_id bigint,
@@ -169,7 +175,6 @@ BEGIN
 			- ARRAY(SELECT given.key FROM jsonb_each(complete_request.data) AS given WHERE given.value = 'null')
 	WHERE r.request_id = complete_request.request_id AND r.customer_id = found_request.customer_id
 	RETURNING r.version INTO new_version;
-	PERFORM omnichannel.note_request(complete_request.request_id);
 	RETURN new_version;
 END
 $$;

@@ -81,7 +81,7 @@ request_open(const RequestOpening *opening)
 	values[10] = text_or_null(opening->subject, &nulls[10]);
 	values[11] = TimestampTzGetDatum(opening->opened_at);
 
-	if (kept_plan_run(&request_insert, values, nulls, false, 0) != 1)
+	if (requests_write(&request_insert, values, nulls) != 1)
 		elog(ERROR, "a new request was not returned");
 	request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	requests_changed(&request_id, 1);

@@ -6,7 +6,10 @@
 #define OMNICHANNEL_REQUEST_H
 
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
+
+#include "omnichannel.h"
 
 typedef enum RequestState
 {
@@ -23,6 +26,7 @@ typedef enum RequestState
 
 extern const char *request_state_name(RequestState state);
 extern bool request_state_parse(const char *name, RequestState *state);
+extern bool request_state_ends(RequestState state);
 extern bool request_may_become(RequestState from, RequestState to);
 
 /* What a request is opened with; NULL pointers and agent_id 0 stand for what is not given. */
@@ -42,13 +46,18 @@ typedef struct RequestOpening
 } RequestOpening;
 
 /*
- * Whoever writes requests calls requests_changed() afterwards, in the same SPI scope: a later room does what follows. A
- * call too many does no harm.
+ * Whoever writes requests does so by requests_write() and calls requests_changed() afterwards, in the same SPI scope: a
+ * later room does what follows. A call too many does no harm. See follow.c.
  */
 typedef void (*RequestListener)(const int64 *request_ids, int count);
 
 extern RequestListener request_listener;
+extern uint64 requests_write(KeptPlan *plan, Datum *values, const char *nulls);
 extern void requests_changed(const int64 *request_ids, int count);
+extern void requests_told(const int64 *request_ids, int count);
+
+/* state.c, for the triggers of the table */
+extern int request_column(Relation relation, const char *name);
 
 extern int64 request_open(const RequestOpening *opening);
 

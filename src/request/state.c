@@ -51,6 +51,7 @@ requests_changed(const int64 *request_ids, int count)
 {
 	if (request_listener != NULL)
 		request_listener(request_ids, count);
+	requests_told(request_ids, count);
 }
 
 /* Returns the state's name. */
@@ -75,6 +76,13 @@ request_state_parse(const char *name, RequestState *state)
 	return false;
 }
 
+/* Returns whether a request in this state is closed. */
+bool
+request_state_ends(RequestState state)
+{
+	return state == REQUEST_DONE || state == REQUEST_CANCELLED;
+}
+
 /* Returns whether a request may go from one state to the other. */
 bool
 request_may_become(RequestState from, RequestState to)
@@ -95,9 +103,9 @@ successor_names(RequestState from)
 	return names.len == 0 ? "none" : names.data;
 }
 
-/* Returns the number of a column of the trigger's table. */
-static int
-column_number(Relation relation, const char *name)
+/* Returns the number of a column of the table of requests, for its triggers. */
+int
+request_column(Relation relation, const char *name)
 {
 	int number = SPI_fnumber(RelationGetDescr(relation), name);
 
@@ -135,8 +143,8 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 
 	relation = trigger->tg_relation;
 	desc = RelationGetDescr(relation);
-	state_column = column_number(relation, "state");
-	version_column = column_number(relation, "version");
+	state_column = request_column(relation, "state");
+	version_column = request_column(relation, "version");
 
 	/* Whatever the statement says: nobody may set it back. */
 	columns[changed] = version_column;
@@ -149,8 +157,8 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 	{
 		RequestState from;
 		RequestState to;
-		int since = column_number(relation, "state_since");
-		int closed = column_number(relation, "closed_at");
+		int since = request_column(relation, "state_since");
+		int closed = request_column(relation, "closed_at");
 		Datum old_since = heap_getattr(trigger->tg_trigtuple, since, desc, &isnull);
 		Datum new_since = heap_getattr(trigger->tg_newtuple, since, desc, &isnull);
 		bool closed_isnull;
@@ -162,7 +170,7 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 		if (!request_may_become(from, to))
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("request %s cannot go from \"%s\" to \"%s\"",
-								   SPI_getvalue(trigger->tg_trigtuple, desc, column_number(relation, "request_id")),
+								   SPI_getvalue(trigger->tg_trigtuple, desc, request_column(relation, "request_id")),
 								   before, after),
 							errhint("What may follow: %s.", successor_names(from))));
 
@@ -172,7 +180,7 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 			values[changed++] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		}
 		(void) heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
-		if ((to == REQUEST_DONE || to == REQUEST_CANCELLED) == closed_isnull)
+		if (request_state_ends(to) == closed_isnull)
 		{
 			columns[changed] = closed;
 			values[changed] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());

@@ -63,3 +63,7 @@ CREATE INDEX request_open_customer ON omnichannel.request (customer_id, opened_a
 CREATE INDEX request_customer ON omnichannel.request (customer_id, opened_at, request_id);
 CREATE TRIGGER guard_request BEFORE UPDATE ON omnichannel.request
 	FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_request();
+CREATE TRIGGER follow_request AFTER INSERT OR UPDATE OR DELETE ON omnichannel.request
+	FOR EACH ROW EXECUTE FUNCTION omnichannel.follow_request();
+CREATE TRIGGER follow_requests AFTER INSERT OR UPDATE OR DELETE ON omnichannel.request
+	FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_request();

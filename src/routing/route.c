@@ -169,7 +169,7 @@ route_offer(const RoutingConfig *config, const MatchRequest *request, int agent,
 	values[10] = Int32GetDatum(request->priority);
 	values[11] = TimestampTzGetDatum(request->due_at);
 	values[12] = BoolGetDatum(accepted);
-	(void) kept_plan_run(&offer_plans[wait][request->waiting], values, NULL, false, 0);
+	(void) requests_write(&offer_plans[wait][request->waiting], values, NULL);
 	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == 0)
 		return false;
 	if (DatumGetInt64(spi_datum(0, 2, &isnull)) == 0)
@@ -211,7 +211,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[6] = Int64GetDatum(owner_id);
 	values[7] = Int32GetDatum(request->priority);
 	values[8] = Int64GetDatum(request->agent_id);
-	if (kept_plan_run(&enqueue, values, NULL, false, 0) != 1)
+	if (requests_write(&enqueue, values, NULL) != 1)
 		changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);

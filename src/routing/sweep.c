@@ -194,7 +194,7 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 			values[0] = Int64GetDatum(request.request_id);
 			values[1] = Int64GetDatum(request.customer_id);
 			values[2] = CStringGetTextDatum(config->queues[queue->overflow].queue);
-			(void) kept_plan_run(&overflow_move, values, NULL, false, 0);
+			(void) requests_write(&overflow_move, values, NULL);
 			requests_changed(&request.request_id, 1);
 			request.queue = queue->overflow;
 			(void) route_request(config, &request);

@@ -124,7 +124,7 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 		values[2 + i] = columns[i] == NULL ? (Datum) 0 : CStringGetTextDatum(columns[i]);
 		nulls[2 + i] = columns[i] == NULL ? 'n' : ' ';
 	}
-	(void) kept_plan_run(&request_change, values, nulls, false, 0);
+	(void) requests_write(&request_change, values, nulls);
 	requests_changed(&request->request_id, 1);
 }
 

@@ -54,6 +54,17 @@ static KeptPlan requests_select = {
 	.indexed = true,
 };
 
+/* Of requests that are no more: what was said of them, and whose they were. */
+static KeptPlan gone_delete = {
+	.sql = "WITH gone AS (DELETE FROM omnichannel.sla_moment AS m WHERE m.request_id = ANY ($1) AND m.what = 'request'"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = m.request_id)"
+		   " RETURNING m.customer_id) SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM gone AS g"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = g.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
 static KeptPlan due_select = {
 	.sql = "SELECT coalesce(min(due_at), 'infinity') FROM omnichannel.sla_clock"
 		   " WHERE request_id = $1 AND stopped_at IS NULL",
@@ -446,20 +457,31 @@ request_moments(uint64 row, NewMoment *moments)
 	return 1;
 }
 
-/* Adds to moments those that tell what is new in requests; returns how many. Needs an SPI scope. */
-static int
-add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, int taken)
+/* Returns an array of ids. */
+static Datum
+ids_array(const int64 *ids, int count)
 {
-	SlaColumn ids = {.type = INT8OID};
-	Datum values[1];
+	SlaColumn column = {.type = INT8OID};
+
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&column, ids[i]);
+	return sla_column_array(&column);
+}
+
+/*
+ * Adds to moments those that tell what is new in requests; returns how many, and in *missing how many of the ids belong
+ * to no request. Needs an SPI scope.
+ */
+static int
+add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, int taken, int *missing)
+{
+	Datum values[1] = {ids_array(request_ids, count)};
 	NewMoment *rows;
 	uint64 found;
 	int made = 0;
 
-	for (int i = 0; i < count; i++)
-		sla_column_add_id(&ids, request_ids[i]);
-	values[0] = sla_column_array(&ids);
 	found = kept_plan_run(&requests_select, values, NULL, false, 0);
+	*missing = count - (int) found;
 	rows = palloc(sizeof(NewMoment) * 2 * Max(found, 1));
 	for (uint64 i = 0; i < found; i++)
 		made += request_moments(i, &rows[made]);
@@ -475,23 +497,44 @@ add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, i
 	return made;
 }
 
+/* Ends the open clocks of requests that are no more. Needs an SPI scope. */
+static void
+forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies)
+{
+	Datum values[1] = {ids_array(request_ids, count)};
+	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
+	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
+	SlaChanges changes = {0};
+	bool isnull;
+
+	for (int i = 0; i < roots_count; i++)
+		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_customers_reckon(roots, roots_count, policies, &changes);
+}
+
 /*
  * sla_requests_changed starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
  *
  * It compares them with what it saw last, so that a call too many does nothing. It never waits: routing calls it with
- * locks of queues, agents and requests in its hands. Needs an SPI scope that may write the tables of this room.
+ * locks of queues, agents and requests in its hands; only
+ * for requests that were deleted does it wait. Needs an SPI scope that may write the tables of this room.
  */
 void
 sla_requests_changed(const int64 *request_ids, int count)
 {
 	const SlaPolicies *policies = sla_policies();
 	NewMoment **moments = NULL;
+	int missing;
 	int taken;
 
 	if (policies->count == 0 || count == 0)
 		return;
-	taken = add_request_moments(request_ids, count, &moments, 0);
+	taken = add_request_moments(request_ids, count, &moments, 0, &missing);
 	take_moments(moments, taken, policies, false);
+	if (missing > 0)
+		forget_requests(request_ids, count, policies);
 }
 
 /*
@@ -509,9 +552,13 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 	int64 *request_ids;
 	int requests = 0;
 	int taken = 0;
+	int missing;
 
 	if (policies->count == 0)
+	{
+		requests_told(NULL, 0);
 		return;
+	}
 	rows = palloc0(sizeof(NewMoment) * count);
 	moments = palloc(sizeof(NewMoment *) * count);
 	request_ids = palloc(sizeof(int64) * count);
@@ -539,8 +586,9 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 	}
 	find_roots(moments, taken);
 	if (requests > 0)
-		taken += add_request_moments(request_ids, requests, &moments, taken);
+		taken += add_request_moments(request_ids, requests, &moments, taken, &missing);
 	take_moments(moments, taken, policies, true);
+	requests_told(request_ids, requests);
 }
 
 /*
