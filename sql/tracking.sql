@@ -156,7 +156,7 @@ SELECT omnichannel.retry_rejects('public.again');
 SELECT source, source_key, occurred_at FROM omnichannel.contact WHERE source LIKE '%again%' AND source <> 'public.again' ORDER BY 1;
 -- The same rows may come again under the source, where one says so; and a key that is not the table's may repeat.
 DROP TABLE again;
-SELECT omnichannel.untrack(relation) FROM omnichannel.tracking WHERE source = 'again 3';
+DELETE FROM omnichannel.tracked_table WHERE source = 'again 3';
 CREATE TABLE again (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text, at timestamptz);
 SELECT omnichannel.track('again', channel => 'email', customer => '{who}', kind => 'email', source_key => '{who}', occurred_at => '{at}', source => 'again 3');
 INSERT INTO again (who, at) VALUES ('t4@again.test', '2026-03-02 10:00+00');

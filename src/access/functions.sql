@@ -106,6 +106,7 @@ BEGIN
 	done := done + omnichannel.tick_sla();
 	done := done + omnichannel.tick_erasure();
 	done := done + omnichannel.tick_prices();
+	done := done + omnichannel.tick_tracking();
 	RETURN done;
 END
 $$;
@@ -153,6 +154,7 @@ BEGIN ATOMIC
 		('contact_reject', '', '', 'rawd'),
 		('thread', 'raw', 'raw', 'rawd'),
 		('tracked_relations', '', '', 'r'),
+		('tracked_table', '', '', 'rawd'),
 		('tracking', '', '', 'r'),
 		('coupon', 'rw', 'r', 'raw'),
 		('customer', 'raw', 'raw', 'raw'),
@@ -342,6 +344,7 @@ BEGIN ATOMIC
 		('sla_policy', NULL, 'none', NULL),
 		('sla_setting', NULL, 'none', NULL),
 		('sla_stale', NULL, 'none', NULL),
+		('tracked_table', NULL, 'none', NULL),
 		('tracking', NULL, 'none', NULL);
 END;
 COMMENT ON FUNCTION omnichannel.personal_data() IS

@@ -35,6 +35,7 @@ typedef struct ContactEntry
 	const char *direction; /* NULL is inbound */
 	const char *outcome;   /* NULL is what the direction says: received or sent */
 	TimestampTz occurred_at;
+	bool timed; /* a tracked row says when */
 	int64 agent_id;
 	int64 request_id;
 	const char *thread;

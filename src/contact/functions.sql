@@ -104,6 +104,56 @@ AS 'MODULE_PATHNAME', 'omnichannel_check_tracking';
 COMMENT ON FUNCTION omnichannel.check_tracking(text) IS
 'Returns nothing, or raises what is wrong with a mapping: 42703 for a column that is not there, 42804 for one whose type does not suit, 23503 for an unknown channel or kind of identity, 22023 and 22P02 for another bad constant, 42704 for a tracking that does not exist, 42P01 where its relation is gone.';
 
+CREATE FUNCTION omnichannel.note_partitions(tracking text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	changed bigint;
+	forgotten bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- Read from the catalogue: functions that walk the tree would wait for the locks of whoever alters it.
+	WITH RECURSIVE tree AS (
+		SELECT t.source, t.tracking, child.inhrelid
+		FROM omnichannel.tracking AS t
+		JOIN pg_class AS whole ON whole.oid = t.relation AND whole.relkind = 'p'
+		JOIN pg_inherits AS child ON child.inhparent = t.relation
+		WHERE note_partitions.tracking IS NULL OR t.tracking = note_partitions.tracking
+		UNION ALL
+		SELECT tree.source, tree.tracking, child.inhrelid FROM tree JOIN pg_inherits AS child ON child.inhparent = tree.inhrelid
+	)
+	INSERT INTO omnichannel.tracked_table AS m (source, relation, tracking, partition)
+	SELECT tree.source, tree.inhrelid::regclass, tree.tracking, true FROM tree
+	WHERE NOT EXISTS (SELECT FROM omnichannel.tracked_table AS known
+			WHERE known.source = tree.source AND known.relation = tree.inhrelid AND known.tracking = tree.tracking AND known.partition)
+		AND NOT EXISTS (SELECT FROM omnichannel.tracking AS own WHERE own.relation = tree.inhrelid)
+	ON CONFLICT (source, relation) DO UPDATE SET tracking = excluded.tracking, partition = true;
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	DELETE FROM omnichannel.tracked_table AS m
+	WHERE m.partition AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = m.relation);
+	GET DIAGNOSTICS forgotten = ROW_COUNT;
+	RETURN changed + forgotten;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_partitions(text) IS
+'Notes the partitions of one tracked table, or of all, in tracked_table, forgets those that were dropped, and returns how many changed. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.tick_tracking() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF NOT has_table_privilege('omnichannel.tracked_table', 'INSERT, UPDATE, DELETE') THEN
+		RETURN 0;
+	END IF;
+	RETURN omnichannel.note_partitions();
+END
+$$;
+COMMENT ON FUNCTION omnichannel.tick_tracking() IS
+'Notes the partitions that tracked tables have got or lost, so that tracked_relations can show what was detached, and returns how many; tick() calls it. Does nothing for roles that may not write tracked_table. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.track(
 	relation regclass,
 	channel text,
@@ -135,6 +185,11 @@ DECLARE
 	class pg_class;
 	code text := track.relation::text;
 	key text := track.source_key;
+	fixed text;
+	counted boolean;
+	decides boolean;
+	used text;
+	renamed regclass;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	SELECT * INTO class FROM pg_class WHERE oid = track.relation;
@@ -162,40 +217,82 @@ BEGIN
 				HINT = 'Use an IANA name, as in ''Europe/Berlin''; pg_timezone_names lists them.';
 	END IF;
 	IF key IS NULL THEN
-		-- The columns of the primary key, joined by slashes.
-		SELECT string_agg(format('{%s}', attribute.attname), '/' ORDER BY part.place) INTO key
+		-- The columns of the primary key, joined by slashes; without those that decide the partition, which change when
+		-- a row moves, where the others name the row alone.
+		WITH tree AS (
+			SELECT relid FROM pg_partition_ancestors(track.relation) UNION SELECT track.relation UNION SELECT relid FROM pg_partition_tree(track.relation)
+		), column_of AS (
+			SELECT a.attname, bool_or(a.attnum = ANY (p.partattrs::smallint[])) AS decides,
+				bool_or(a.attidentity <> '' OR a.atttypid = 'uuid'::regtype OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%') AS counted
+			FROM tree JOIN pg_attribute AS a ON a.attrelid = tree.relid AND a.attnum > 0 AND NOT a.attisdropped
+			LEFT JOIN pg_partitioned_table AS p ON p.partrelid = a.attrelid
+			LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+			GROUP BY a.attname
+		)
+		SELECT string_agg(format('{%s}', c.attname), '/' ORDER BY part.place),
+			string_agg(format('{%s}', c.attname), '/' ORDER BY part.place) FILTER (WHERE c.decides IS NOT TRUE),
+			bool_or(c.counted) FILTER (WHERE c.decides IS NOT TRUE), bool_or(c.decides)
+		INTO key, fixed, counted, decides
 		FROM pg_index AS index
 		CROSS JOIN LATERAL unnest(index.indkey::smallint[]) WITH ORDINALITY AS part (number, place)
-		JOIN pg_attribute AS attribute ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number
+		JOIN pg_attribute AS a ON a.attrelid = index.indrelid AND a.attnum = part.number
+		JOIN column_of AS c ON c.attname = a.attname
 		WHERE index.indrelid = track.relation AND index.indisprimary;
+		IF decides AND counted THEN
+			key := fixed;
+		ELSIF decides AND fixed IS NOT NULL THEN
+			RAISE EXCEPTION 'the primary key of "%" holds what decides the partition, and changes when a row moves', code
+				USING ERRCODE = 'invalid_parameter_value',
+					HINT = format('Name what a row keeps, as in source_key => %L, or, where rows never move, source_key => %L.', fixed, key);
+		END IF;
 	END IF;
 
+	-- What the table was tracked as before, it is again: its rows are logged under that source.
+	used := coalesce(track.source,
+		(SELECT m.source FROM omnichannel.tracked_table AS m WHERE m.relation = track.relation AND NOT m.partition
+			ORDER BY m.tracked_at DESC, m.source LIMIT 1), code);
 	IF EXISTS (
-		SELECT FROM omnichannel.tracking AS old
-		WHERE old.source = coalesce(track.source, code) AND old.relation <> track.relation
-			AND (old.tracking = code OR NOT EXISTS (SELECT FROM pg_class AS former WHERE former.oid = old.relation))
-	) THEN
-		RAISE EXCEPTION 'source "%" has the keys of another table', coalesce(track.source, code)
+		SELECT FROM omnichannel.tracked_table AS m
+		WHERE m.source = used AND NOT m.partition AND m.relation <> track.relation
+			AND (m.tracking = code OR NOT EXISTS (SELECT FROM pg_class AS former WHERE former.oid = m.relation))
+	) AND NOT EXISTS (
+		SELECT FROM omnichannel.tracked_table AS m WHERE m.source = used AND m.relation = track.relation
+	) AND EXISTS (SELECT FROM omnichannel.contact_key AS k WHERE k.source = used) THEN
+		RAISE EXCEPTION 'source "%" has the keys of another table', used
 			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'A row with a key of that table would be taken for its row: pass another source. Where the rows are the same, first do SELECT omnichannel.untrack(relation) FROM omnichannel.tracking WHERE source = '
-					|| quote_literal(coalesce(track.source, code)) || '.';
+				HINT = 'A row with a key of that table would be taken for its row: pass another source. Where the rows are the same, first do DELETE FROM omnichannel.tracked_table WHERE source = '
+					|| quote_literal(used) || '.';
+	END IF;
+	SELECT old.relation INTO renamed FROM omnichannel.tracking AS old JOIN pg_class AS c ON c.oid = old.relation
+	WHERE old.tracking = code AND old.relation <> track.relation;
+	IF FOUND THEN
+		RAISE EXCEPTION 'table "%" is tracked as "%"', renamed, code
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'It was renamed since: call track() for it again, or untrack() it, before another table takes its name.';
 	END IF;
 
 	PERFORM omnichannel.drop_tracking_triggers(track.relation);
 	DELETE FROM omnichannel.tracking AS old WHERE old.relation = track.relation OR old.tracking = code;
 	INSERT INTO omnichannel.tracking (tracking, relation, source, channel, customer, recipient, kind, direction, outcome,
 		occurred_at, agent, request, thread, subject, body, payload, source_key, value_maps, time_zone, on_error, updates)
-	VALUES (code, track.relation, coalesce(track.source, code), track.channel, track.customer, track.recipient, track.kind,
+	VALUES (code, track.relation, used, track.channel, track.customer, track.recipient, track.kind,
 		track.direction, track.outcome, track.occurred_at, track.agent, track.request, track.thread, track.subject,
 		track.body, track.payload, key, track.value_maps, coalesce(track.time_zone, omnichannel.default_time_zone()),
 		track.on_error, coalesce(track.updates, false));
 	PERFORM omnichannel.check_tracking(code);
+	INSERT INTO omnichannel.tracked_table AS m (source, relation, tracking) VALUES (used, track.relation, code)
+	ON CONFLICT (source, relation) DO UPDATE SET tracking = code, partition = false, tracked_at = now();
+	PERFORM omnichannel.note_partitions(code);
 
 	IF class.relkind = 'p' OR class.relispartition THEN
 		EXECUTE format('CREATE TRIGGER omnichannel_log_contact AFTER INSERT ON %s FOR EACH ROW '
 			'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
+		-- Tells the rows that an UPDATE moves to another partition from new ones.
+		EXECUTE format('CREATE TRIGGER omnichannel_log_contact_move AFTER DELETE ON %s FOR EACH ROW '
+			'EXECUTE FUNCTION omnichannel.log_contact_trigger(%L)', track.relation, code);
 		IF track.on_replica THEN
 			EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER omnichannel_log_contact', track.relation);
+			EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER omnichannel_log_contact_move', track.relation);
 		END IF;
 	ELSE
 		EXECUTE format('CREATE TRIGGER omnichannel_log_contact AFTER INSERT ON %s REFERENCING NEW TABLE AS logged '
@@ -224,7 +321,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
-'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL or blank ones, as of withheld numbers, become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, the table''s name if NULL; source_key: by default the primary key. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others, and {"customer": {"anonymous": ""}} says that nobody is known by that. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact; where the contact is of a customer nobody knows by an identity or a name, and the row names one now, the nameless customer is merged into that one with all that was logged of it, reversibly; a customer who is known stays. on_replica: also where session_replication_role is replica. A key is logged once for ever: where the source_key holds the primary key, a new row under a key that is logged of another time (without occurred_at: of another customer) is refused with 23505, as after TRUNCATE ... RESTART IDENTITY, and wants track() with another source; without occurred_at, one of the same customer is taken for the same row. In a partition, where a row may have moved, both must differ. A tracked table cannot be attached as a partition: untrack() it and track the whole; a detached partition is no longer tracked. For owners of the table with INSERT and DELETE on tracking. Raises 42809 for what is no table of an application, 22023 for a bad argument, 55000 where the source has the keys of another table, which was dropped or renamed, and what check_tracking() raises.';
+'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL or blank ones, as of withheld numbers, become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, by default the one that the table was tracked under last, else its name; source_key: by default the primary key, of a partitioned table without the columns that decide the partition, where the others hold an identity, a serial or a uuid. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others, and {"customer": {"anonymous": ""}} says that nobody is known by that. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact; where the contact is of a customer nobody knows by an identity or a name, and the row names one now, the nameless customer is merged into that one with all that was logged of it, reversibly; a customer who is known stays. on_replica: also where session_replication_role is replica. A key is logged once for ever: where the source_key names the row (the primary key, or the default), a row under a key that is logged of another time or customer, or, where the row has no time, whose contact would say anything else, is refused with 23505, as after TRUNCATE ... RESTART IDENTITY, and wants track() with another source; the same row again is silent. A row that an UPDATE moves to another partition is an updated one. A tracked table cannot be attached as a partition: untrack() it and track the whole; a detached partition is no longer tracked, which tracked_relations shows. For owners of the table with INSERT and DELETE on tracking and tracked_table. Raises 42809 for what is no table of an application, 22023 for a bad argument, 55000 where the source has the keys of another table, which was dropped or renamed, or another table that was renamed has the code of this one, and what check_tracking() raises.';
 
 CREATE FUNCTION omnichannel.drop_tracking_triggers(relation regclass) RETURNS void
 LANGUAGE plpgsql
@@ -252,18 +349,19 @@ AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
 	PERFORM omnichannel.drop_tracking_triggers(untrack.relation);
+	DELETE FROM omnichannel.tracked_table AS noticed WHERE noticed.relation = untrack.relation AND noticed.partition;
 	DELETE FROM omnichannel.tracking AS tracking WHERE tracking.relation = untrack.relation;
 	RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.untrack(regclass) IS
-'No longer logs the rows of a table; what is logged stays. Returns whether it was tracked. For owners of the table with DELETE on tracking. Raises 55000 before setup().';
+'No longer logs the rows of a table; what is logged stays, and so does the memory of its source. A detached partition is no longer listed as such. Returns whether the table was tracked. For owners of the table with DELETE on tracking and tracked_table. Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true) RETURNS boolean
+CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true, updated boolean DEFAULT false) RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_tracked_row';
-COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean) IS
-'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
+COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean, boolean) IS
+'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. updated: as the trigger for UPDATE would. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
 
 CREATE FUNCTION omnichannel.backfill_tracking(tracking text) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -362,9 +460,9 @@ BEGIN
 				HAVING bool_and(reject.data ? a.attname);
 			END IF;
 
-			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3)',
+			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3, $5)',
 				coalesce(present, 'NULL'), kept, tracked.relation)
-			INTO revised USING reject.tracking, reject.data, reject.live, key;
+			INTO revised USING reject.tracking, reject.data, reject.live, key, reject.updated;
 			IF revised IS NULL THEN
 				RAISE EXCEPTION 'the row as it was written has no column %', missing
 					USING ERRCODE = 'undefined_column';

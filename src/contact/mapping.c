@@ -11,7 +11,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -21,6 +24,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "omnichannel.h"
@@ -472,19 +476,24 @@ item_payload(const FittedMapping *fitted, TupleTableSlot *slot, bool *logged)
 	return (struct varlena *) DatumGetPointer(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
 }
 
-/* Returns when it occurred, now where that is not mapped; local times are the tracking's time zone's. */
+/*
+ * Returns when it occurred, now where that is not mapped or NULL, which clears timed; local times are the tracking's
+ * time zone's.
+ */
 static TimestampTz
-item_time(const FittedMapping *fitted, TupleTableSlot *slot)
+item_time(const FittedMapping *fitted, TupleTableSlot *slot, bool *timed)
 {
 	const FittedPart *part = fitted->parts[FIELD_OCCURRED_AT];
 	Datum value;
 	bool isnull;
 
+	*timed = false;
 	if (fitted->tracking->items[FIELD_OCCURRED_AT].nparts == 0)
 		return GetCurrentTimestamp();
 	value = slot_getattr(slot, part->column, &isnull);
 	if (isnull)
 		return GetCurrentTimestamp();
+	*timed = true;
 	if (part->type == COLUMN_DATE)
 		value = DirectFunctionCall1(date_timestamp, value);
 	if (part->type != COLUMN_TIMESTAMPTZ)
@@ -520,7 +529,7 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 		entry->customer_id = item_id(fitted, who, slot, &logged);
 	else
 		entry->value = item_text(fitted, who, slot, &logged);
-	entry->occurred_at = item_time(fitted, slot);
+	entry->occurred_at = item_time(fitted, slot, &entry->timed);
 	entry->agent_id = item_id(fitted, FIELD_AGENT, slot, &logged);
 	entry->request_id = item_id(fitted, FIELD_REQUEST, slot, &logged);
 	entry->thread = item_text(fitted, FIELD_THREAD, slot, &logged);
@@ -534,21 +543,68 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 	return logged;
 }
 
-/* Returns whether the source's key holds the table's primary key, so that no two of its rows have the same. */
+/* Adds the columns of relation that decide the partition in a partitioned table of its tree. */
+static Bitmapset *
+add_partition_columns(Bitmapset *columns, Oid partitioned, Relation relation)
+{
+	HeapTuple tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(partitioned));
+	Form_pg_partitioned_table form;
+
+	if (!HeapTupleIsValid(tuple))
+		return columns;
+	form = (Form_pg_partitioned_table) GETSTRUCT(tuple);
+	for (int i = 0; i < form->partnatts; i++)
+	{
+		AttrNumber column = form->partattrs.values[i];
+
+		if (column == 0)
+			continue;
+		column = get_attnum(RelationGetRelid(relation), get_attname(partitioned, column, false));
+		columns = bms_add_member(columns, column - FirstLowInvalidHeapAttributeNumber);
+	}
+	ReleaseSysCache(tuple);
+	return columns;
+}
+
+/* Returns the columns that decide in which partition a row of relation lies; such a column can change. */
+static Bitmapset *
+partition_columns(Relation relation)
+{
+	Oid relid = RelationGetRelid(relation);
+	Bitmapset *columns = NULL;
+	List *tree = NIL;
+	ListCell *cell;
+
+	if (relation->rd_rel->relispartition)
+		tree = get_partition_ancestors(relid);
+	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		tree = list_concat(tree, find_all_inheritors(relid, NoLock, NULL));
+	foreach (cell, tree)
+		columns = add_partition_columns(columns, lfirst_oid(cell), relation);
+	return columns;
+}
+
+/*
+ * mapping_names_rows returns whether no two rows of the table have the same source's key: it holds the primary key, at
+ * least those of its columns by which the table is not partitioned, as track() chooses it.
+ */
 bool
-mapping_has_primary_key(const FittedMapping *fitted, Relation relation)
+mapping_names_rows(const FittedMapping *fitted, Relation relation)
 {
 	Bitmapset *key = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	Bitmapset *fixed = bms_difference(key, partition_columns(relation));
 	bool any = !bms_is_empty(key);
 
+	if (bms_is_empty(fixed))
+		fixed = key;
 	for (int i = 0; i < fitted->tracking->items[FIELD_SOURCE_KEY].nparts; i++)
 	{
 		AttrNumber column = fitted->parts[FIELD_SOURCE_KEY][i].column;
 
 		if (column != 0)
-			key = bms_del_member(key, column - FirstLowInvalidHeapAttributeNumber);
+			fixed = bms_del_member(fixed, column - FirstLowInvalidHeapAttributeNumber);
 	}
-	return any && bms_is_empty(key);
+	return any && bms_is_empty(fixed);
 }
 
 /* Checks one thing that a field can become. */

@@ -79,10 +79,14 @@ extern void mapping_check_registered(const Tracking *tracking, Relation relation
 extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relation);
 extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
 extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
-extern bool mapping_has_primary_key(const FittedMapping *fitted, Relation relation);
+extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
 
-extern void reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool as_owner);
+extern void reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
+					   bool as_owner);
+extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
+extern void note_moved_row(HeapTuple row);
+extern bool take_moved_row(HeapTuple row);
 
 #endif /* OMNICHANNEL_MAPPING_H */

@@ -22,10 +22,10 @@
 #include "contact/mapping.h"
 
 static KeptPlan reject_insert = {
-	.sql = "INSERT INTO omnichannel.contact_reject (tracking, data, as_text, sqlstate, message, live)"
-		   " VALUES ($1, $2, $3, $4, $5, $6)",
-	.nargs = 6,
-	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID},
+	.sql = "INSERT INTO omnichannel.contact_reject (tracking, data, as_text, sqlstate, message, live, updated)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	.nargs = 7,
+	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID},
 };
 
 /* Returns a row as the same row of texts. */
@@ -102,14 +102,15 @@ row_data(TupleTableSlot *slot, bool *as_text)
 /*
  * reject_row keeps the row in the slot for retry_rejects(), with the error that kept it from the log.
  *
- * Its texts are written with the rights of the writer: types may have output functions of their own. as_owner: it is
- * kept with those of the log's owner. Raises what those functions raise, and 54000 for a row that no jsonb can hold.
+ * updated: an UPDATE wrote it. Its texts are written with the rights of the writer: types may have output functions of
+ * their own. as_owner: it is kept with those of the log's owner. Raises what those functions raise, and 54000 for a row
+ * that no jsonb can hold.
  */
 void
-reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool as_owner)
+reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated, bool as_owner)
 {
 	SpiScope scope;
-	Datum values[6];
+	Datum values[7];
 	bool as_text;
 	int settings = pinned_output_begin();
 
@@ -119,6 +120,7 @@ reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, b
 	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
 	values[5] = BoolGetDatum(live);
+	values[6] = BoolGetDatum(updated);
 	pinned_output_end(settings);
 
 	spi_scope_begin(&scope, as_owner);

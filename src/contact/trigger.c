@@ -39,17 +39,6 @@ SQL_FUNCTION(omnichannel_backfill);
 #define BATCH_ROWS 1000
 #define BATCH_BYTES (4 * 1024 * 1024)
 
-/* Whether a key is logged of another time, and of another customer, whom merges and erasures since do not make. */
-static KeptPlan logged_select = {
-	.sql = "SELECT k.occurred_at <> $3, coalesce(coalesce(a.merged_into, a.customer_id)"
-		   " <> coalesce(b.merged_into, b.customer_id) AND a.erased_at IS NULL, false) "
-		   "FROM omnichannel.contact_key AS k LEFT JOIN omnichannel.customer AS a ON a.customer_id = k.customer_id "
-		   "LEFT JOIN omnichannel.customer AS b ON b.customer_id = $4 WHERE k.source = $1 AND k.source_key = $2",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-	.indexed = true,
-};
-
 /* Where the rows of one firing come from, for the messages of errors. */
 typedef struct TrackedWrite
 {
@@ -60,7 +49,7 @@ typedef struct TrackedWrite
 	bool owner;                /* with the rights of the log's owner */
 	bool live;                 /* with effects on requests */
 	bool update;               /* what was logged before is revised */
-	bool retry;                /* a row that could not be logged before */
+	bool moved;                /* by an UPDATE, from another partition */
 	bool backfill;             /* rows that were there before */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
@@ -103,35 +92,6 @@ tracking_get(const char *code, Relation relation)
 	return NULL;
 }
 
-/*
- * Returns whether a row whose key was logged before is not the row that was: the table was emptied or made again, and
- * its keys start again. Only keys that hold the primary key tell; others may well repeat, for that is what they are
- * for.
- *
- * It is another row if it is of another time, or, where the mapping has none, of another customer. Where an INSERT may
- * be an UPDATE's (rows that move between partitions, retries), both must differ.
- */
-static bool
-is_another_row(TrackedWrite *write, const FittedMapping *fitted, const Tracking *tracking, const ContactEntry *entry)
-{
-	Datum values[4] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key),
-					   TimestampTzGetDatum(entry->occurred_at), Int64GetDatum(entry->customer_id)};
-	bool timed = tracking->items[FIELD_OCCURRED_AT].nparts > 0;
-	bool other_time;
-	bool other_customer;
-	bool isnull;
-
-	if (!mapping_has_primary_key(fitted, write->relation) || kept_plan_run(&logged_select, values, NULL, false, 1) == 0)
-		return false;
-	other_time = DatumGetBool(spi_datum(0, 1, &isnull));
-	other_customer = entry->named && DatumGetBool(spi_datum(0, 2, &isnull));
-	if (!timed)
-		return other_customer;
-	if (write->relation->rd_rel->relispartition || (write->retry && tracking->updates))
-		return other_time && other_customer;
-	return other_time;
-}
-
 /* Raises 23505 for a row under another's key. */
 static void
 refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
@@ -150,7 +110,9 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	const Tracking *tracking = tracking_get(write->code, write->relation);
 	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
 	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
+	bool *other = palloc0(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
+	int duplicates = 0;
 	int logged = 0;
 	int settings = 0;
 	SpiScope scope;
@@ -179,19 +141,15 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	contact_write(entries, logged, write->live);
 	for (int i = 0; i < logged; i++)
+		duplicates += entries[i].duplicate;
+	write->logged += logged - duplicates;
+	if (duplicates > 0 && !write->update && mapping_names_rows(fitted, write->relation))
+		write->strange += find_other_rows(entries, logged, other);
+	for (int i = 0; i < logged && duplicates > 0; i++)
 	{
-		if (!entries[i].duplicate)
-		{
-			write->logged++;
-			continue;
-		}
-		if (!write->update && is_another_row(write, fitted, tracking, &entries[i]))
-		{
-			if (!write->backfill)
-				refuse_another_row(write, &entries[i]);
-			write->strange++;
-		}
-		else if (revises && contact_revise(&entries[i]))
+		if (other[i] && !write->backfill)
+			refuse_another_row(write, &entries[i]);
+		if (revises && entries[i].duplicate && contact_revise(&entries[i]))
 			write->logged++;
 	}
 	spi_scope_end(&scope);
@@ -261,7 +219,10 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 
 	error_context_stack = &context;
 	tracking = tracking_get(write->code, write->relation);
-	if (!tracking->quarantine)
+	write->update = write->update || write->moved;
+	if (write->moved && !tracking->updates)
+		mapping_check_registered(tracking, write->relation);
+	else if (!tracking->quarantine)
 		write_rows(write, rows, count);
 	else
 	{
@@ -276,7 +237,7 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 				if (error != NULL)
 				{
 					ExecStoreMinimalTuple(rows[i], write->slot, false);
-					reject_row(write->code, write->slot, error, write->live, write->owner);
+					reject_row(write->code, write->slot, error, write->live, write->update, write->owner);
 					ExecClearTuple(write->slot);
 				}
 			}
@@ -338,6 +299,12 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"log_contact_trigger\" must be fired AFTER the write"),
 						errhint("track() makes the right trigger.")));
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
+		trigger->tg_relation->rd_rel->relispartition)
+	{
+		note_moved_row(trigger->tg_trigtuple);
+		return PointerGetDatum(NULL);
+	}
 	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 		!(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event)))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -363,6 +330,8 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 	{
 		MinimalTuple row = ExecCopySlotMinimalTuple(write.update ? trigger->tg_newslot : trigger->tg_trigslot);
 
+		write.moved =
+			!write.update && trigger->tg_relation->rd_rel->relispartition && take_moved_row(trigger->tg_trigtuple);
 		log_rows(&write, &row, 1);
 	}
 	ExecDropSingleTupleTableSlot(write.slot);
@@ -422,11 +391,14 @@ record_row(const TrackedWrite *write, HeapTupleHeader record)
 	return minimal_tuple_from_heap_tuple(&tuple, 0);
 }
 
-/* log_tracked_row(tracking, record, live): logs one row with the caller's rights; returns whether it was new. */
+/*
+ * log_tracked_row(tracking, record, live, updated): logs one row with the caller's rights; returns whether it was new,
+ * or revised its contact.
+ */
 Datum
 omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 {
-	TrackedWrite write = {.live = PG_GETARG_BOOL(2), .retry = true};
+	TrackedWrite write = {.live = PG_GETARG_BOOL(2), .update = PG_GETARG_BOOL(3)};
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MinimalTuple row = record_row(&write, PG_GETARG_HEAPTUPLEHEADER(1));
 

@@ -22,9 +22,9 @@ SELECT is((SELECT count(*) FROM omnichannel.sla_clock WHERE metric = 'first_resp
 	AND customer_id = omnichannel.identify('email', 'corner@example.com')), 1::bigint, 'and stops');
 
 -- A conversation that nobody is named in, whose first row was logged before by someone else: its customer exists.
-CREATE TABLE public.board (mid text PRIMARY KEY, th text, txt text);
-SELECT omnichannel.log_contact('forum', source => 'board', source_key => 'm1', body => 'x') \g /dev/null
-SELECT omnichannel.track('public.board', channel => 'forum', thread => '{th}', body => '{txt}', source => 'board') \g /dev/null
+CREATE TABLE public.board (mid text PRIMARY KEY, th text, txt text, at timestamptz DEFAULT '2026-01-05 10:00+01');
+SELECT omnichannel.log_contact('forum', source => 'board', source_key => 'm1', body => 'x', occurred_at => '2026-01-05 10:00+01') \g /dev/null
+SELECT omnichannel.track('public.board', channel => 'forum', thread => '{th}', body => '{txt}', occurred_at => '{at}', source => 'board') \g /dev/null
 SELECT lives_ok($$INSERT INTO public.board VALUES ('m1', 'TH', 'a'), ('m2', 'TH', 'b'), ('m3', 'TH', 'c')$$, 'written');
 SELECT is_empty($$SELECT FROM omnichannel.contact LEFT JOIN omnichannel.customer USING (customer_id) WHERE customer.customer_id IS NULL$$,
 	'every contact has its customer');

@@ -1,0 +1,127 @@
+/*
+ * duplicate.c
+ *	  Tells the row that a key was logged of from another row under the same key.
+ *
+ * A key is logged once, and an application may well send a row again. But the keys of a table can start again, when it
+ * is emptied or made anew; a new row would then be taken for the old one and its contact be lost. So the row is
+ * compared with what was logged: with its time and customer, and with all of it where it does not say when it occurred.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "omnichannel.h"
+#include "contact/mapping.h"
+
+/*
+ * Which keys are logged of another time, and which of another customer, whom merges and erasures since do not make.
+ */
+static KeptPlan logged_select = {
+	.sql = "SELECT d.n, k.occurred_at <> d.occurred_at, coalesce(coalesce(a.merged_into, a.customer_id)"
+		   " <> coalesce(b.merged_into, b.customer_id) AND a.erased_at IS NULL, false) "
+		   "FROM unnest($2, $3, $4) WITH ORDINALITY AS d (source_key, occurred_at, customer_id, n) "
+		   "JOIN omnichannel.contact_key AS k ON k.source = $1 AND k.source_key = d.source_key "
+		   "LEFT JOIN omnichannel.customer AS a ON a.customer_id = k.customer_id "
+		   "LEFT JOIN omnichannel.customer AS b ON b.customer_id = d.customer_id",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Whether what is logged under a key says anything else; of who was erased nobody can tell. */
+static KeptPlan content_select = {
+	.sql = "SELECT 1 FROM omnichannel.contact_key AS k JOIN omnichannel.customer AS a ON a.customer_id = k.customer_id "
+		   "JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at"
+		   " AND c.contact_id = k.contact_id "
+		   "WHERE k.source = $1 AND k.source_key = $2 AND a.erased_at IS NULL"
+		   " AND (c.channel, c.direction, c.outcome, c.agent_id, c.thread, c.subject, c.body, c.payload)"
+		   " IS DISTINCT FROM ($3, $4, $5, $6, $7, $8, $9, $10)",
+	.nargs = 10,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID},
+	.indexed = true,
+};
+
+/* Returns whether what is logged under the entry's key says anything else. */
+static bool
+other_content(const ContactEntry *entry)
+{
+	Datum values[10] = {0};
+	char nulls[10];
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = CStringGetTextDatum(entry->source);
+	values[1] = CStringGetTextDatum(entry->source_key);
+	values[2] = CStringGetTextDatum(entry->channel);
+	values[3] = CStringGetTextDatum(entry->direction);
+	values[4] = CStringGetTextDatum(entry->outcome);
+	values[5] = Int64GetDatum(entry->agent_id);
+	if (entry->agent_id == 0)
+		nulls[5] = 'n';
+	if (entry->thread != NULL)
+		values[6] = CStringGetTextDatum(entry->thread);
+	else
+		nulls[6] = 'n';
+	values[7] = PointerGetDatum(entry->subject);
+	values[8] = PointerGetDatum(entry->body);
+	values[9] = PointerGetDatum(entry->payload);
+	for (int i = 7; i < 10; i++)
+		if (DatumGetPointer(values[i]) == NULL)
+			nulls[i] = 'n';
+	return kept_plan_run(&content_select, values, nulls, false, 1) > 0;
+}
+
+/*
+ * find_other_rows returns how many of the duplicates are not the rows that their keys were logged of, and marks them.
+ *
+ * Needs an SPI scope; all entries are of one source.
+ */
+int
+find_other_rows(const ContactEntry *entries, int count, bool *other)
+{
+	Datum *keys = palloc(sizeof(Datum) * count);
+	Datum *times = palloc(sizeof(Datum) * count);
+	Datum *customers = palloc(sizeof(Datum) * count);
+	int *places = palloc(sizeof(int) * count);
+	Datum values[4];
+	uint64 rows;
+	int asked = 0;
+	int found = 0;
+
+	memset(other, 0, sizeof(bool) * count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!entries[i].duplicate || entries[i].source_key == NULL)
+			continue;
+		places[asked] = i;
+		keys[asked] = CStringGetTextDatum(entries[i].source_key);
+		times[asked] = TimestampTzGetDatum(entries[i].occurred_at);
+		customers[asked++] = Int64GetDatum(entries[i].named ? entries[i].customer_id : 0);
+	}
+	if (asked == 0)
+		return 0;
+
+	values[0] = CStringGetTextDatum(entries[0].source);
+	values[1] = PointerGetDatum(construct_array(keys, asked, TEXTOID, -1, false, TYPALIGN_INT));
+	values[2] = PointerGetDatum(construct_array(times, asked, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[3] = PointerGetDatum(construct_array(customers, asked, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	rows = kept_plan_run(&logged_select, values, NULL, false, 0);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+		int i = places[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		bool other_time = DatumGetBool(spi_datum(row, 2, &isnull));
+
+		other[i] = (entries[i].timed && other_time) || DatumGetBool(spi_datum(row, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (entries[i].duplicate && entries[i].source_key != NULL && !entries[i].timed && !other[i])
+			other[i] = other_content(&entries[i]);
+		found += other[i];
+	}
+	return found;
+}
