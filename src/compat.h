@@ -106,4 +106,78 @@ init_materialized_srf(FunctionCallInfo fcinfo)
 			 var##__cell = lnext(lst, var##__cell))
 #endif
 
+/*
+ * The executor's state of a table that is written to.
+ *
+ * 16 took permissions out of range table entries, 18 takes the relations that were not pruned.
+ */
+#if PG_VERSION_NUM >= 160000
+#define RangeTablePermission RTEPermissionInfo
+#define range_table_permission(permissions, entry) addRTEPermissionInfo(permissions, entry)
+#define range_table_permitted(tables, permissions) ExecCheckPermissions(tables, permissions, false)
+#else
+#define RangeTablePermission RangeTblEntry
+#define range_table_permission(permissions, entry) (*(permissions) = NIL, (entry))
+#define range_table_permitted(tables, permissions) ExecCheckRTPerms(tables, false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define init_range_table(estate, tables, permissions)                                                                  \
+	ExecInitRangeTable(estate, tables, permissions, bms_make_singleton(1))
+#elif PG_VERSION_NUM >= 160000
+#define init_range_table(estate, tables, permissions) ExecInitRangeTable(estate, tables, permissions)
+#else
+#define init_range_table(estate, tables, permissions) ExecInitRangeTable(estate, tables)
+#endif
+
+/* 18 tells checks from the expressions of virtual columns, and has both virtual columns and checks that do not hold. */
+#if PG_VERSION_NUM < 180000
+#define ri_CheckConstraintExprs ri_ConstraintExprs
+#define has_virtual_columns(constraints) false
+#define check_is_enforced(check) true
+#else
+#define has_virtual_columns(constraints) ((constraints)->has_generated_virtual)
+#define check_is_enforced(check) ((check)->ccenforced)
+#endif
+
+/* 16 computes the map from a partitioned table to a partition when it is first asked for. */
+#if PG_VERSION_NUM >= 160000
+#define partition_map(info, estate) ExecGetRootToChildMap(info, estate)
+#else
+#define partition_map(info, estate) ((info)->ri_RootToPartitionMap)
+#endif
+
+/* 16 asks whether only summarizing indexes need the new version of a row, 18 which row is not to be compared. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes UpdatedIndexes;
+#define UPDATED_INDEXES(updated) ((updated) != TU_None)
+#define insert_index_tuples(info, slot, estate, update, no_error, conflict, arbiters, updated)                         \
+	ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, arbiters, (updated) == TU_Summarizing)
+#define NO_UPDATED_INDEXES TU_None
+#else
+typedef bool UpdatedIndexes;
+#define UPDATED_INDEXES(updated) (updated)
+#define insert_index_tuples(info, slot, estate, update, no_error, conflict, arbiters, updated)                         \
+	ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, arbiters)
+#define NO_UPDATED_INDEXES false
+#endif
+#if PG_VERSION_NUM >= 180000
+#define check_index_constraints(info, slot, estate, conflict, arbiters)                                                \
+	ExecCheckIndexConstraints(info, slot, estate, conflict, &(ItemPointerData){.ip_posid = InvalidOffsetNumber},       \
+							  arbiters)
+#define index_scan_begin(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, NULL, keys, 0)
+#else
+#define check_index_constraints(info, slot, estate, conflict, arbiters)                                                \
+	ExecCheckIndexConstraints(info, slot, estate, conflict, arbiters)
+#define index_scan_begin(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, keys, 0)
+#endif
+
+/* 15 tells the triggers whether an update is half of a move between partitions. */
+#if PG_VERSION_NUM >= 150000
+#define after_update_triggers(estate, info, tid, slot, recheck)                                                        \
+	ExecARUpdateTriggers(estate, info, NULL, NULL, tid, NULL, slot, recheck, NULL, false)
+#else
+#define after_update_triggers(estate, info, tid, slot, recheck)                                                        \
+	ExecARUpdateTriggers(estate, info, tid, NULL, slot, recheck, NULL)
+#endif
+
 #endif /* OMNICHANNEL_COMPAT_H */

@@ -17,6 +17,7 @@
 
 #include "omnichannel.h"
 #include "contact/contact.h"
+#include "core/direct.h"
 #include "customer/customer.h"
 #include "routing/routing.h"
 #include "sla/sla.h"
@@ -25,11 +26,47 @@
 	"customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body,"  \
 	" payload, source, source_key"
 #define CONTACT_NCOLUMNS 14
+#define KEY_NCOLUMNS 5
 
 /* The columns' types, and the array types that the statements over many rows take. */
 static const Oid column_types[CONTACT_NCOLUMNS] = {INT8OID, INT8OID,  TIMESTAMPTZOID, TEXTOID, TEXTOID,
 												   TEXTOID, INT8OID,  INT8OID,        TEXTOID, TEXTOID,
 												   TEXTOID, JSONBOID, TEXTOID,        TEXTOID};
+
+static const DirectTable contact_table = {
+	.name = "contact",
+	.purpose = DIRECT_INSERT,
+	.ncolumns = CONTACT_NCOLUMNS,
+	.columns = {{"customer_id", INT8OID},
+				{"contact_id", INT8OID},
+				{"occurred_at", TIMESTAMPTZOID},
+				{"channel", TEXTOID},
+				{"direction", TEXTOID},
+				{"outcome", TEXTOID},
+				{"agent_id", INT8OID},
+				{"request_id", INT8OID},
+				{"thread", TEXTOID},
+				{"subject", TEXTOID},
+				{"body", TEXTOID},
+				{"payload", JSONBOID},
+				{"source", TEXTOID},
+				{"source_key", TEXTOID}},
+};
+
+static const DirectTable key_table = {
+	.name = "contact_key",
+	.purpose = DIRECT_INSERT_NEW,
+	.nkeys = 2,
+	.ncolumns = KEY_NCOLUMNS,
+	.columns = {{"source", TEXTOID},
+				{"source_key", TEXTOID},
+				{"customer_id", INT8OID},
+				{"contact_id", INT8OID},
+				{"occurred_at", TIMESTAMPTZOID}},
+};
+
+/* The columns of key_table among those of the contact. */
+static const int key_columns[KEY_NCOLUMNS] = {12, 13, 0, 1, 2};
 
 static KeptPlan key_insert = {
 	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
@@ -375,15 +412,46 @@ column_array(const ContactEntry *entries, int count, int column)
 	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
 }
 
-/* Inserts the contacts that are not duplicates. */
+/* Inserts the contacts that are not duplicates, by a statement. */
 static void
-insert_many(const ContactEntry *entries, int count)
+insert_by_statement(const ContactEntry *entries, int count)
 {
 	Datum values[CONTACT_NCOLUMNS];
 
 	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		values[column] = column_array(entries, count, column);
 	(void) kept_plan_run(&contacts_insert, values, NULL, false, 0);
+}
+
+/* Inserts the contacts that are not duplicates. */
+static void
+insert_many(const ContactEntry *entries, int count)
+{
+	DirectWrite *write = direct_open(&contact_table);
+	ContactEntry *left;
+	int nleft = 0;
+
+	if (write == NULL)
+	{
+		insert_by_statement(entries, count);
+		return;
+	}
+	left = palloc(sizeof(ContactEntry) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[CONTACT_NCOLUMNS];
+		bool nulls[CONTACT_NCOLUMNS];
+
+		if (entries[i].duplicate)
+			continue;
+		for (int column = 0; column < CONTACT_NCOLUMNS; column++)
+			values[column] = contact_datum(&entries[i], column, &nulls[column]);
+		if (!direct_add(write, values, nulls))
+			left[nleft++] = entries[i];
+	}
+	direct_close(write);
+	if (nleft > 0)
+		insert_by_statement(left, nleft);
 }
 
 /* Claims the source's key of one entry, which is a duplicate where another has it. */
@@ -402,16 +470,45 @@ claim_one(ContactEntry *entry)
 	entry->duplicate = kept_plan_run(&key_insert, values, NULL, false, 0) == 0;
 }
 
+/* Claims the sources' keys of many entries without SQL; returns false where SQL is asked for. */
+static bool
+claim_directly(ContactEntry *entries, int count)
+{
+	DirectWrite *write = direct_open(&key_table);
+	bool *inserted;
+
+	if (write == NULL)
+		return false;
+	inserted = palloc(sizeof(bool) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[KEY_NCOLUMNS];
+		bool isnull;
+
+		if (entries[i].source_key == NULL)
+			continue;
+		for (int j = 0; j < KEY_NCOLUMNS; j++)
+			values[j] = contact_datum(&entries[i], key_columns[j], &isnull);
+		(void) direct_add(write, values, NULL);
+	}
+	(void) direct_flush(write, inserted);
+	direct_close(write);
+	for (int i = 0, row = 0; i < count; i++)
+		entries[i].duplicate = entries[i].source_key != NULL && !inserted[row++];
+	return true;
+}
+
 /* Claims the sources' keys of many entries; contact ids rise, and so do those that the statement returns. */
 static void
 claim_many(ContactEntry *entries, int count)
 {
-	static const int columns[5] = {12, 13, 0, 1, 2};
-	Datum values[5];
+	Datum values[KEY_NCOLUMNS];
 	uint64 claimed;
 	uint64 row = 0;
 	int keys = 0;
 
+	if (claim_directly(entries, count))
+		return;
 	/* Those without a key look like duplicates while the arrays are made. */
 	for (int i = 0; i < count; i++)
 	{
@@ -419,8 +516,8 @@ claim_many(ContactEntry *entries, int count)
 		keys += !entries[i].duplicate;
 	}
 	if (keys > 0)
-		for (int i = 0; i < 5; i++)
-			values[i] = column_array(entries, count, columns[i]);
+		for (int i = 0; i < KEY_NCOLUMNS; i++)
+			values[i] = column_array(entries, count, key_columns[i]);
 
 	claimed = keys > 0 ? kept_plan_run(&keys_insert, values, NULL, false, 0) : 0;
 	for (int i = 0; i < count; i++)
