@@ -9,6 +9,7 @@
 
 #include "omnichannel.h"
 #include "pricing/pricing.h"
+#include "routing/routing.h"
 #include "sla/sla.h"
 
 PG_MODULE_MAGIC;
@@ -20,6 +21,7 @@ _PG_init(void)
 {
 	/* Nothing of the server is hooked and nothing started: caches register themselves on first use. */
 	sla_init();
+	routing_init();
 	DefineCustomIntVariable("omnichannel.price_cache",
 							"Memory for products, their prices and customers' segments kept by a session.",
 							"When it is full, what is kept is dropped and read again on demand.", &price_cache_size,

@@ -146,6 +146,7 @@ BEGIN ATOMIC
 		('segment_input', 'r', 'r', 'r'),
 		-- what happens: written by the functions that applications and agents call
 		('agent_state', 'raw', 'raw', 'raw'),
+		('arrival', 'rd', 'rd', 'rd'),
 		('assignment', 'rawd', 'rawd', 'rawd'),
 		('assignment_history', 'ra', 'ra', 'ra'),
 		('consent', 'ra', 'ra', 'raw'),
@@ -162,8 +163,8 @@ BEGIN ATOMIC
 		('fact', 'ra', 'ra', 'rad'),
 		('identity', 'raw', 'rawd', 'rawd'),
 		('kept_place', 'rawd', 'rawd', 'rawd'),
-		('lane', 'ra', 'ra', 'ra'),
-		('lane_head', 'raw', 'raw', 'rawd'),
+		('lane', 'rad', 'rad', 'rad'),
+		('lane_head', 'rawd', 'rawd', 'rawd'),
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'rawd'),
 		('shown_price', 'raw', 'r', 'rawd'),
@@ -310,8 +311,9 @@ BEGIN ATOMIC
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,lane_id,level,due_at,entered_at,owner_id,priority}'),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
+		('arrival', NULL, 'none', '{request_id}'),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until}'),
-		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id}'),
+		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id,used_at}'),
 		('refusal', NULL, 'none', '{request_id,agent_id,until}'),
 		-- configuration, products, prices and the company's own people
 		('agent', NULL, 'none', NULL),

@@ -75,6 +75,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_note_request';
 COMMENT ON FUNCTION omnichannel.note_request(bigint) IS
 'Makes the service levels of a request follow a change of its state, queue, kind or priority where the triggers of request do not fire: with session_replication_role = replica, or disabled. A call too many does nothing. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.prepare_close(request_id bigint) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_prepare_close';
+COMMENT ON FUNCTION omnichannel.prepare_close(bigint) IS
+'Ends the work of the agent who has the request, or takes it out of its queue; for those who then close requests by a plain UPDATE in the same transaction, before they lock its row. The agent wraps up or gets what comes next at once. Does nothing where nobody has the request, for a role that may not write assignments, and above READ COMMITTED: there tick() does it. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.continue_request(
 	request_id bigint,
 	channel text,
@@ -145,6 +151,8 @@ BEGIN
 		RAISE EXCEPTION 'the data of a request are no JSON object'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
 	END IF;
+	-- Before the row is locked: queues and agents are locked before requests.
+	PERFORM omnichannel.prepare_close(complete_request.request_id);
 	SELECT r.customer_id, r.kind, r.state, r.closed_at, r.version INTO found_request FROM omnichannel.request AS r
 	WHERE r.request_id = complete_request.request_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
@@ -179,4 +187,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.complete_request(bigint, text, jsonb, bigint) IS
-'Closes a request with what became of it, a disposition, which says whether it is done or cancelled; adds data to it, and returns its new version. An agent''s work on it is ended by release_request(). expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or disposition, 22023 for a disposition that is not for it.';
+'Closes a request with what became of it, a disposition, which says whether it is done or cancelled; adds data to it, and returns its new version. The agent who has it wraps up or gets what comes next, in the same transaction in READ COMMITTED, otherwise by tick(). expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or disposition, 22023 for a disposition that is not for it.';

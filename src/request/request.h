@@ -47,14 +47,17 @@ typedef struct RequestOpening
 
 /*
  * Whoever writes requests does so by requests_write() and calls requests_changed() afterwards, in the same SPI scope: a
- * later room does what follows. A call too many does no harm. See follow.c.
+ * later room does what follows. A call too many does no harm. See follow.c. Whoever closes requests calls
+ * requests_closing() before their rows are locked, for the room that holds locks which come before those.
  */
 typedef void (*RequestListener)(const int64 *request_ids, int count);
 
 extern RequestListener request_listener;
+extern RequestListener request_closing_listener;
 extern uint64 requests_write(KeptPlan *plan, Datum *values, const char *nulls);
 extern void requests_changed(const int64 *request_ids, int count);
 extern void requests_told(const int64 *request_ids, int count);
+extern void requests_closing(const int64 *request_ids, int count);
 
 /* state.c, for the triggers of the table */
 extern int request_column(Relation relation, const char *name);

@@ -20,6 +20,7 @@
 
 SQL_FUNCTION(omnichannel_guard_request);
 SQL_FUNCTION(omnichannel_note_request);
+SQL_FUNCTION(omnichannel_prepare_close);
 
 static const char *const state_names[REQUEST_STATES] = {
 	"new", "waiting_agent", "offered", "assigned", "waiting_customer", "done", "cancelled",
@@ -44,6 +45,7 @@ static const int successors[REQUEST_STATES] = {
 };
 
 RequestListener request_listener = NULL;
+RequestListener request_closing_listener = NULL;
 
 /* Tells the later room that cares of requests that were opened or changed. Needs an SPI scope. */
 void
@@ -52,6 +54,14 @@ requests_changed(const int64 *request_ids, int count)
 	if (request_listener != NULL)
 		request_listener(request_ids, count);
 	requests_told(request_ids, count);
+}
+
+/* Tells the later room that cares of who works on requests that they are about to be closed. Needs an SPI scope. */
+void
+requests_closing(const int64 *request_ids, int count)
+{
+	if (request_closing_listener != NULL)
+		request_closing_listener(request_ids, count);
 }
 
 /* Returns the state's name. */
@@ -200,6 +210,20 @@ omnichannel_note_request(PG_FUNCTION_ARGS)
 	omni_table("request");
 	spi_scope_begin(&scope, false);
 	requests_changed(&request_id, 1);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
+}
+
+/* prepare_close(request_id): returns nothing; lets the later room end what it does with a request. */
+Datum
+omnichannel_prepare_close(PG_FUNCTION_ARGS)
+{
+	int64 request_id = PG_GETARG_INT64(0);
+	SpiScope scope;
+
+	omni_table("request");
+	spi_scope_begin(&scope, false);
+	requests_closing(&request_id, 1);
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }

@@ -271,7 +271,7 @@ CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_next_offer';
 COMMENT ON FUNCTION omnichannel.next_offer(bigint, interval) IS
-'The oldest request that is offered to the agent and not expired, or NULL. Looks again every 100 ms for as long as wait says, at most 1 hour; the transaction stays open meanwhile. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 hour; the transaction stays open meanwhile, so rather wait a minute several times. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
@@ -316,13 +316,21 @@ CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'omnichannel_tick_queues';
 COMMENT ON FUNCTION omnichannel.tick_queues() IS
-'Does what only time makes due, and returns how many requests it moved: takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'Does what only time makes due, and returns how many requests it moved: routes requests that were put into a queue by a plain statement, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+
+CREATE FUNCTION omnichannel.note_arrival() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_note_arrival';
+COMMENT ON FUNCTION omnichannel.note_arrival() IS
+'Trigger function of request: notes a request that stands in a queue when its transaction ends and has not been passed to route(), for tick_queues().';
 
 CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- One change of overflow at a time: two halves of a circle must see each other.
+	LOCK TABLE omnichannel.queue IN SHARE UPDATE EXCLUSIVE MODE;
 	IF EXISTS (
 		WITH RECURSIVE next_queue (queue) AS (
 			SELECT new.overflow_queue
@@ -339,7 +347,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.guard_queue() IS
-'Trigger function of queue: refuses overflow in a circle with 22023.';
+'Trigger function of queue: refuses overflow in a circle with 22023, also of changes at the same time.';
 
 CREATE FUNCTION omnichannel.level_waiting() RETURNS trigger
 LANGUAGE plpgsql

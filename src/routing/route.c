@@ -141,15 +141,15 @@ changed_meanwhile(const MatchRequest *request)
 }
 
 /*
- * route_offer offers a request to an agent if he can take it now, or assigns it to him at once; returns whether.
+ * route_offer offers a request to an agent if he can take it as of now, or assigns it to him at once; returns whether.
  *
  * The holder has the queue's lock and the request's. With wait it waits for a transaction that changes the agent.
  */
 bool
-route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait)
+route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
+			TimestampTz now)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	int64 agent_id = config->agents[agent].agent_id;
 	Datum values[13];
 	bool isnull;
@@ -242,7 +242,7 @@ route_request(RoutingConfig *config, MatchRequest *request)
 			{
 				int agent = result.candidates[i].agent;
 
-				if (route_offer(config, request, agent, false, pass == 1))
+				if (route_offer(config, request, agent, false, pass == 1, now))
 					return config->agents[agent].agent_id;
 			}
 		}

@@ -37,14 +37,15 @@ extern void request_lock(int64 request_id);
 
 /* route.c */
 extern int64 route_request(RoutingConfig *config, MatchRequest *request);
-extern bool route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait);
+extern bool route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
+						TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 owner_id);
 extern void queue_check_members(const RoutingConfig *config, int queue);
 extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at);
 extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 
 /* serve.c */
-extern int64 serve_agent(RoutingConfig *config, int agent, bool accepted, bool all);
+extern int64 serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now);
 
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);

@@ -22,6 +22,6 @@ extern void relationship_move(int64 customer_id, int64 from_agent, int64 to_agen
 extern double relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at);
 
 /* work.c */
-extern void routing_release(int64 request_id);
+extern void routing_init(void);
 
 #endif /* OMNICHANNEL_ROUTING_H */

@@ -25,11 +25,10 @@ SQL_FUNCTION(omnichannel_next_offer);
 #define POLL_MSECS 100
 #define WAIT_MAX USECS_PER_HOUR
 
-static KeptPlan agent_lock = {
-	.sql = "SELECT state, used, busy_until FROM omnichannel.agent_state WHERE agent_id = $1 FOR UPDATE",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
+#define AGENT_SQL "SELECT state, used, busy_until FROM omnichannel.agent_state WHERE agent_id = $1"
+
+static KeptPlan agent_select = {.sql = AGENT_SQL, .nargs = 1, .argtypes = {INT8OID}};
+static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argtypes = {INT8OID}};
 
 /*
  * What may be taken from a lane: what has waited long enough for this agent, is not held for somebody else who is
@@ -161,7 +160,7 @@ int64_array(Datum *values, int count, Oid type)
 	return PointerGetDatum(construct_array(values, count, type, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Returns the index in the list of the lane with the request that comes first, or -1. */
+/* Returns the index in the list of the lane with the request that comes first, or -1. Reads, does not lock. */
 static int
 best_lane(const RoutingConfig *config, const LaneList *list, int64 agent_id, TimestampTz now)
 {
@@ -170,8 +169,8 @@ best_lane(const RoutingConfig *config, const LaneList *list, int64 agent_id, Tim
 	int best = 0;
 	bool isnull;
 
-	if (list->count == 1)
-		return 0;
+	if (list->count == 0)
+		return -1;
 	values[0] = int64_array(list->ids, list->count, INT8OID);
 	values[1] = int64_array(list->entered_before, list->count, TIMESTAMPTZOID);
 	values[2] = int64_array(list->held_since, list->count, TIMESTAMPTZOID);
@@ -208,7 +207,8 @@ take_next(const RoutingConfig *config, LaneList *list, int64 agent_id, Timestamp
 {
 	while (list->count > 0)
 	{
-		int best = best_lane(config, list, agent_id, now);
+		/* Of one lane the first is taken without a look at it. */
+		int best = list->count == 1 ? 0 : best_lane(config, list, agent_id, now);
 		const Lane *lane;
 		bool isnull;
 
@@ -242,30 +242,44 @@ take_next(const RoutingConfig *config, LaneList *list, int64 agent_id, Timestamp
 	return false;
 }
 
+/* Returns whether the agent of the last result may be given something, as of now. */
+static bool
+may_take(const RoutingConfig *config, bool accepted, TimestampTz now)
+{
+	const RoutingState *state = config_state(config, spi_text(0, 1, CurrentMemoryContext));
+	bool isnull;
+
+	return state != NULL && (accepted ? state->present : state->available) &&
+		   DatumGetTimestampTz(spi_datum(0, 3, &isnull)) <= now;
+}
+
+/* Returns the capacity that the agent of the last result has used. */
+static int64
+agent_used(void)
+{
+	bool isnull;
+
+	return DatumGetInt32(spi_datum(0, 2, &isnull));
+}
+
 /*
- * serve_agent gives an agent the request that comes first, and, with all, further ones while they fit; returns the id
- * of the first one, or 0.
+ * serve_agent gives an agent, as of now, the request that comes first, and, with all, further ones while they fit;
+ * returns the id of the first one, or 0.
  *
  * The holder has the locks of the agent's queues. With accepted they are assigned to him at once.
  */
 int64
-serve_agent(RoutingConfig *config, int agent, bool accepted, bool all)
+serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	int64 agent_id = config->agents[agent].agent_id;
 	Datum id = Int64GetDatum(agent_id);
 	int64 first = 0;
 	int64 used;
-	bool isnull;
-	const RoutingState *state;
 
-	if (!config->agents[agent].active || kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0)
+	if (!config->agents[agent].active || kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0 ||
+		!may_take(config, accepted, now))
 		return 0;
-	state = config_state(config, spi_text(0, 1, CurrentMemoryContext));
-	used = DatumGetInt32(spi_datum(0, 2, &isnull));
-	if (state == NULL || !(accepted ? state->present : state->available) ||
-		DatumGetTimestampTz(spi_datum(0, 3, &isnull)) > now)
-		return 0;
+	used = agent_used();
 
 	for (;;)
 	{
@@ -276,7 +290,7 @@ serve_agent(RoutingConfig *config, int agent, bool accepted, bool all)
 		lanes_of_agent(config, agent, config->agents[agent].capacity - used, now, &list);
 		if (!take_next(config, &list, agent_id, now, &request))
 			break;
-		if (!route_offer(config, &request, agent, accepted, true))
+		if (!route_offer(config, &request, agent, accepted, true, now))
 		{
 			/* A request that was closed without a word to the queue has just left it. */
 			MatchRequest found;
@@ -340,7 +354,7 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
 	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
 	if (available)
-		request_id = serve_agent(config, agent, false, true);
+		request_id = serve_agent(config, agent, false, true, now);
 	spi_scope_end(&scope);
 
 	if (request_id == 0)
@@ -366,7 +380,8 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), true, false);
+	request_id =
+		serve_agent(config, agent_argument(config, agent_id), true, false, GetCurrentTransactionStartTimestamp());
 	spi_scope_end(&scope);
 
 	if (request_id == 0)
@@ -390,6 +405,61 @@ offer_of_agent(int64 agent_id)
 	return request_id;
 }
 
+/* Returns whether something waits that the agent could be given at this moment. Reads, does not lock. */
+static bool
+could_be_served(RoutingConfig *config, int agent, TimestampTz now)
+{
+	Datum id = Int64GetDatum(config->agents[agent].agent_id);
+	LaneList list;
+
+	if (!config->agents[agent].active || kept_plan_run(&agent_select, &id, NULL, false, 0) == 0 ||
+		!may_take(config, false, now))
+		return false;
+	lanes_of_agent(config, agent, config->agents[agent].capacity - agent_used(), now, &list);
+	return best_lane(config, &list, config->agents[agent].agent_id, now) >= 0;
+}
+
+/*
+ * Offers the agent what waits and suits him at this moment, as when his wrap-up has ended meanwhile; returns the first
+ * of it, or 0.
+ *
+ * The queues' locks are taken only where something is there to be offered, and given back with the subtransaction where
+ * somebody else was quicker: the caller may wait for an hour.
+ */
+static int64
+serve_now(int64 agent_id)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	RoutingConfig *config = routing_config();
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	QueueLocks *locks;
+	SpiScope scope;
+	int64 request_id;
+	bool worth_it;
+
+	routing_scope_begin(&scope);
+	worth_it = could_be_served(config, agent_argument(config, agent_id), now);
+	spi_scope_end(&scope);
+	if (!worth_it)
+		return 0;
+
+	BeginInternalSubTransaction(NULL);
+	routing_scope_begin(&scope);
+	locks = queue_locks(config);
+	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
+	config = queue_locks_take(config, locks);
+	request_id = serve_agent(config, agent_argument(config, agent_id), false, true, now);
+	spi_scope_end(&scope);
+	if (request_id != 0)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return request_id;
+}
+
 /* next_offer(agent_id, wait): the oldest request that is offered to the agent, waited for, or NULL. */
 Datum
 omnichannel_next_offer(PG_FUNCTION_ARGS)
@@ -406,7 +476,8 @@ omnichannel_next_offer(PG_FUNCTION_ARGS)
 	(void) agent_argument(routing_config(), agent_id);
 
 	end = GetCurrentTimestamp() + wait;
-	while ((request_id = offer_of_agent(agent_id)) == 0 && GetCurrentTimestamp() < end)
+	while ((request_id = offer_of_agent(agent_id)) == 0 && (request_id = serve_now(agent_id)) == 0 &&
+		   GetCurrentTimestamp() < end)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MSECS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

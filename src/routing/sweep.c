@@ -3,8 +3,8 @@
  *	  The net below the matching: what only time changes, found by tick_queues().
  *
  * Offers expire, holds for owners and preferences end, further helpers join, wrap-ups end, requests overflow, and
- * requests are closed without a word to the queue. What is due is looked for first, then all locks are taken in their
- * order, then each is looked at again under them.
+ * requests are opened and closed without a word to the queue. What is due is looked for first, then all locks are taken
+ * in their order, then each is looked at again under them.
  */
 #include "postgres.h"
 
@@ -28,6 +28,18 @@ static KeptPlan expired_select = {
 		   " ORDER BY expires_at, request_id LIMIT " BATCH_SQL,
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
+};
+
+/* Of what statements put into queues: what was routed since, or went elsewhere. */
+static KeptPlan arrivals_clear = {
+	.sql = "DELETE FROM omnichannel.arrival AS a WHERE NOT EXISTS (SELECT FROM omnichannel.request AS q"
+		   " WHERE q.request_id = a.request_id AND q.state = 'waiting_agent' AND q.queue IS NOT NULL"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.request_id = q.request_id)"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS s WHERE s.request_id = q.request_id))",
+};
+
+static KeptPlan arrivals_select = {
+	.sql = "SELECT request_id FROM omnichannel.arrival ORDER BY request_id LIMIT " BATCH_SQL,
 };
 
 /* Whose request was closed by a plain UPDATE. */
@@ -60,6 +72,31 @@ static KeptPlan free_select = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
+/* The queues with lanes that nobody has used for a day. */
+static KeptPlan idle_lanes_select = {
+	.sql = "SELECT DISTINCT l.queue FROM omnichannel.lane AS l JOIN omnichannel.lane_head AS h USING (lane_id)"
+		   " WHERE h.used_at <= $1::timestamptz - interval '1 day'",
+	.nargs = 1,
+	.argtypes = {TIMESTAMPTZOID},
+};
+
+/* With the queue's lock nobody puts a request into any of them. */
+static KeptPlan lanes_remove = {
+	.sql = "WITH gone AS (DELETE FROM omnichannel.lane AS l USING omnichannel.lane_head AS h"
+		   " WHERE l.queue = $2 AND h.lane_id = l.lane_id AND h.used_at <= $1::timestamptz - interval '1 day'"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS a WHERE a.lane_id = l.lane_id) RETURNING l.lane_id)"
+		   " DELETE FROM omnichannel.lane_head AS h WHERE h.lane_id IN (SELECT lane_id FROM gone)",
+	.nargs = 2,
+	.argtypes = {TIMESTAMPTZOID, TEXTOID},
+};
+
+/* Of queues and channels that were deleted. */
+static KeptPlan heads_clear = {
+	.sql = "DELETE FROM omnichannel.lane_head AS h WHERE NOT EXISTS"
+		   " (SELECT FROM omnichannel.lane AS l WHERE l.lane_id = h.lane_id)",
+};
+
 static KeptPlan clear_refusals = {
 	.sql = "WITH places AS (DELETE FROM omnichannel.kept_place WHERE until <= $1)"
 		   " DELETE FROM omnichannel.refusal WHERE until <= $1",
@@ -76,9 +113,11 @@ static KeptPlan heads_move = {
 		   " FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id"
 		   " ORDER BY -w.level, w.due_at, w.entered_at, w.request_id LIMIT 1) AS first ON true WHERE l.queue = $1"
 		   " ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank, due_at = excluded.due_at,"
-		   " entered_at = excluded.entered_at, request_id = excluded.request_id WHERE"
+		   " entered_at = excluded.entered_at, request_id = excluded.request_id,"
+		   " used_at = CASE WHEN excluded.request_id <> 0 THEN $2 ELSE h.used_at END WHERE"
 		   " (h.rank, h.due_at, h.entered_at, h.request_id) IS DISTINCT FROM"
-		   " (excluded.rank, excluded.due_at, excluded.entered_at, excluded.request_id)",
+		   " (excluded.rank, excluded.due_at, excluded.entered_at, excluded.request_id)"
+		   " OR (excluded.request_id <> 0 AND h.used_at < $2::timestamptz - interval '1 hour')",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT8OID},
 };
@@ -106,7 +145,7 @@ append_ids(IdList *list, uint64 count)
 
 /* Adds the locks for ending an assignment or moving a request. */
 static void
-add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *list, bool overflow)
+add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *list, QueueLock mode, bool overflow)
 {
 	for (int i = 0; i < list->count; i++)
 	{
@@ -116,7 +155,7 @@ add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *
 		CHECK_FOR_INTERRUPTS();
 		match_load(config, list->ids[i], false, &request);
 		if (request.queue >= 0)
-			queue_locks_add(locks, request.queue, QUEUE_BOTH);
+			queue_locks_add(locks, request.queue, mode);
 		if (request.queue >= 0 && overflow && config->queues[request.queue].overflow >= 0)
 			queue_locks_add(locks, config->queues[request.queue].overflow, QUEUE_BOTH);
 		agent = request.assigned_to == 0 ? -1 : config_agent(config, request.assigned_to);
@@ -204,6 +243,52 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 	return done;
 }
 
+/* Removes the lanes that nobody has used for a day, of queues that can be locked at once. */
+static void
+remove_lanes(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
+{
+	Datum values[2] = {TimestampTzGetDatum(now)};
+	uint64 count = kept_plan_run(&idle_lanes_select, values, NULL, false, 0);
+	char **queues = palloc(sizeof(char *) * (count + 1));
+
+	for (uint64 row = 0; row < count; row++)
+		queues[row] = spi_text(row, 1, CurrentMemoryContext);
+	for (uint64 row = 0; row < count; row++)
+	{
+		int queue = config_queue(config, queues[row]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (queue < 0 || (locks->modes[queue] != QUEUE_BOTH && !queue_lock_try(config, queue, QUEUE_BOTH)))
+			continue;
+		values[1] = CStringGetTextDatum(queues[row]);
+		(void) kept_plan_run(&lanes_remove, values, NULL, false, 0);
+	}
+	(void) kept_plan_run(&heads_clear, NULL, NULL, false, 0);
+}
+
+/* Routes what statements have put into queues; returns how many it were. */
+static int
+route_arrivals(RoutingConfig *config, const QueueLocks *locks, const IdList *arrivals)
+{
+	int done = 0;
+
+	for (int i = 0; i < arrivals->count; i++)
+	{
+		MatchRequest request;
+
+		CHECK_FOR_INTERRUPTS();
+		request_lock(arrivals->ids[i]);
+		match_load(config, arrivals->ids[i], false, &request);
+		if (strcmp(request.state, "waiting_agent") != 0 || request.waiting || request.assigned_to != 0 ||
+			request.queue < 0 ||
+			(locks->modes[request.queue] != QUEUE_ARRIVE && locks->modes[request.queue] != QUEUE_BOTH))
+			continue;
+		(void) route_request(config, &request);
+		done++;
+	}
+	return done;
+}
+
 /* Moves on the heads of the lanes of those queues that are, or can be at once, locked against arrivals. */
 static void
 move_heads(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
@@ -229,6 +314,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Datum time = TimestampTzGetDatum(now);
+	IdList arrivals = {0};
 	IdList overdue = {0};
 	IdList late = {0};
 	IdList idle = {0};
@@ -242,6 +328,8 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	config = routing_config();
 	routing_scope_begin(&scope);
 
+	(void) kept_plan_run(&arrivals_clear, NULL, NULL, false, 0);
+	append_ids(&arrivals, kept_plan_run(&arrivals_select, NULL, NULL, false, 0));
 	append_ids(&overdue, kept_plan_run(&expired_select, &time, NULL, false, 0));
 	append_ids(&overdue, kept_plan_run(&closed_select, NULL, NULL, false, 0));
 	for (int i = 0; i < config->queue_count; i++)
@@ -257,8 +345,9 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	append_ids(&idle, kept_plan_run(&free_select, &time, NULL, false, 0));
 
 	locks = queue_locks(config);
-	add_request_locks(config, locks, &overdue, false);
-	add_request_locks(config, locks, &late, true);
+	add_request_locks(config, locks, &arrivals, QUEUE_ARRIVE, false);
+	add_request_locks(config, locks, &overdue, QUEUE_BOTH, false);
+	add_request_locks(config, locks, &late, QUEUE_BOTH, true);
 	for (int i = 0; i < idle.count; i++)
 	{
 		int agent = config_agent(config, idle.ids[i]);
@@ -269,18 +358,21 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	config = queue_locks_take(config, locks);
 
 	freed.ids = palloc(sizeof(int64) * (overdue.count + 1));
-	done = end_overdue(config, locks, &overdue, &freed);
+	done = route_arrivals(config, locks, &arrivals);
+	done += end_overdue(config, locks, &overdue, &freed);
 	done += move_overflow(config, locks, &late);
 	for (int i = 0; i < freed.count + idle.count; i++)
 	{
 		int agent = config_agent(config, i < freed.count ? freed.ids[i] : idle.ids[i - freed.count]);
 
 		CHECK_FOR_INTERRUPTS();
-		if (agent >= 0 && can_serve(config, locks, agent) && serve_agent(config, agent, false, true) != 0)
+		if (agent >= 0 && can_serve(config, locks, agent) &&
+			serve_agent(config, agent, false, true, GetCurrentTransactionStartTimestamp()) != 0)
 			done++;
 	}
 	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
 	move_heads(config, locks, now);
+	remove_lanes(config, locks, now);
 	spi_scope_end(&scope);
 	PG_RETURN_INT64(done);
 }

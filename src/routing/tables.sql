@@ -189,7 +189,7 @@ CREATE TABLE omnichannel.lane (
 	UNIQUE (queue, channel, requires, prefers)
 );
 COMMENT ON TABLE omnichannel.lane IS
-'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits.';
+'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits; tick_queues() removes what has not been used for a day.';
 
 CREATE TABLE omnichannel.waiting (
 	request_id bigint PRIMARY KEY,
@@ -216,11 +216,14 @@ CREATE TABLE omnichannel.lane_head (
 	rank bigint NOT NULL,
 	due_at timestamptz NOT NULL,
 	entered_at timestamptz NOT NULL,
-	request_id bigint NOT NULL
+	request_id bigint NOT NULL,
+	used_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.lane_head IS
 'Where the waiting requests of each lane begin: none stands before it, so that nobody need step over the traces of those that are gone. tick_queues() moves it on, a request that stands before it moves it back.';
 COMMENT ON COLUMN omnichannel.lane_head.rank IS 'waiting.level, negated.';
+COMMENT ON COLUMN omnichannel.lane_head.used_at IS
+'When the sweep last saw a request wait in the lane, to within an hour; a lane that nobody has used for a day goes.';
 
 CREATE TABLE omnichannel.assignment (
 	request_id bigint PRIMARY KEY,
@@ -282,6 +285,15 @@ CREATE TABLE omnichannel.kept_place (
 COMMENT ON TABLE omnichannel.kept_place IS
 'Places of customers who left the queue: who comes back before until has waited since entered_at. tick() clears it.';
 CREATE INDEX kept_place_until ON omnichannel.kept_place (until);
+
+CREATE TABLE omnichannel.arrival (
+	request_id bigint PRIMARY KEY
+);
+COMMENT ON TABLE omnichannel.arrival IS
+'Requests that were put into a queue by a statement and not passed to route() in the same transaction: tick_queues() does that.';
+CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT OR UPDATE OF state, queue ON omnichannel.request
+	DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (new.state = 'waiting_agent' AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
 
 SELECT omnichannel.create_config_cache('routing', 'agent', 'agent_channel', 'queue', 'queue_member', 'queue_department',
 	'presence_state', 'channel', 'routing_setting');

@@ -8,6 +8,8 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -38,6 +40,15 @@ static KeptPlan assignment_select = {
 	.argtypes = {INT8OID},
 };
 
+/* Whether somebody has the request or it waits. */
+static KeptPlan place_select = {
+	.sql = "SELECT FROM omnichannel.assignment WHERE request_id = $1 UNION ALL"
+		   " SELECT FROM omnichannel.waiting WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
 static KeptPlan assignment_end = {
 	.sql = "WITH ended AS (DELETE FROM omnichannel.assignment WHERE request_id = $1 RETURNING *),"
 		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = s.used - e.cost, idle_since = $2,"
@@ -48,7 +59,8 @@ static KeptPlan assignment_end = {
 		   " ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
 		   " INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at,"
 		   " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
-		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, $2, $3 FROM ended AS e"
+		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at), $3"
+		   " FROM ended AS e"
 		   " JOIN omnichannel.lane AS l USING (lane_id)",
 	.nargs = 5,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
@@ -173,7 +185,7 @@ serve_freed(RoutingConfig *config, int64 agent_id)
 {
 	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
 
-	return agent < 0 ? 0 : serve_agent(config, agent, false, true);
+	return agent < 0 ? 0 : serve_agent(config, agent, false, true, GetCurrentTransactionStartTimestamp());
 }
 
 /* Raises 55000 because a request is not offered to an agent. */
@@ -273,7 +285,7 @@ offer_to_colleague(const RoutingConfig *config, const MatchRequest *request, int
 		why = "The agent is inactive.";
 	else if (config->fluency[(size_t) agent * config->channel_count + request->channel] == 0)
 		why = psprintf("The agent does not work in channel %s.", config->channels[request->channel].channel);
-	else if (!route_offer(config, request, agent, false, true))
+	else if (!route_offer(config, request, agent, false, true, GetCurrentTransactionStartTimestamp()))
 		why = "The agent is not available or has no room.";
 	if (why != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -378,24 +390,36 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 }
 
 /*
- * routing_release ends what routing has to do with a request: it leaves the queue, or its agent is freed and given the
- * next one. The request's own row is not touched.
+ * Ends what routing has to do with requests that are about to be closed: each leaves the queue, or its agent is freed
+ * and given the next one. Their own rows are not touched.
  *
- * Call it before the request's row is locked: agents are locked before requests. Needs an SPI scope that may write the
- * tables of this room. Does nothing where no agent has the request and it does not wait; otherwise raises 55000 above
- * READ COMMITTED.
+ * Needs an SPI scope. Whoever may not write assignments, or is above READ COMMITTED, leaves it to the sweep.
  */
-void
-routing_release(int64 request_id)
+static void
+requests_close(const int64 *request_ids, int count)
 {
-	RoutingConfig *config = routing_config();
-	MatchRequest request;
+	RoutingConfig *config = NULL;
 
-	match_load(config, request_id, false, &request);
-	if (request.assigned_to == 0 && !request.waiting)
+	if (IsolationUsesXactSnapshot() ||
+		pg_class_aclcheck(omni_table("assignment"), GetUserId(), ACL_DELETE) != ACLCHECK_OK)
 		return;
-	routing_writes("the end of a request with an agent");
-	(void) release(config, request_id, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		Datum id = Int64GetDatum(request_ids[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (kept_plan_run(&place_select, &id, NULL, false, 1) == 0)
+			continue;
+		config = routing_config();
+		(void) release(config, request_ids[i], NULL);
+	}
+}
+
+/* Registers what this room does when requests are closed. */
+void
+routing_init(void)
+{
+	request_closing_listener = requests_close;
 }
 
 /* release_request(request_id, state): the request that the freed agent is offered next, or NULL. */

@@ -48,7 +48,10 @@ BEGIN
 			request := omnichannel.open_request(1 + (random() * 199)::int, 'question', (ARRAY['chat', 'email', 'phone'])[1 + (random() * 2)::int],
 				(ARRAY['first', 'second', 'third'])[1 + (random() * 2)::int], (random() * 3)::int,
 				requires => (ARRAY['', 'billing:4', 'lang.pl'])[1 + (random() * 2)::int], prefers => (ARRAY['', 'billing:8'])[1 + (random())::int]);
-			PERFORM omnichannel.route(request);
+			-- Who forgets to pass it on is found by the sweep.
+			IF random() < 0.9 THEN
+				PERFORM omnichannel.route(request);
+			END IF;
 		END IF;
 		RETURN;
 	END IF;
@@ -62,7 +65,11 @@ BEGIN
 		RETURN;
 	ELSIF die < 0.49 THEN
 		step := 'tick';
-		PERFORM omnichannel.tick_queues();
+		IF random() < 0.1 THEN
+			UPDATE omnichannel.lane_head SET used_at = '-infinity' WHERE lane_id IN (SELECT lane_id FROM omnichannel.lane_head FOR UPDATE SKIP LOCKED);
+		ELSE
+			PERFORM omnichannel.tick_queues();
+		END IF;
 		RETURN;
 	ELSIF die < 0.54 THEN
 		SELECT w.request_id INTO request FROM omnichannel.waiting AS w ORDER BY random() LIMIT 1;
@@ -95,6 +102,12 @@ BEGIN
 		ELSE
 			PERFORM omnichannel.transfer_request(request, agent_id => 1 + (random() * 39)::int);
 		END IF;
+	ELSIF die < 0.90 THEN
+		step := 'complete';
+		PERFORM omnichannel.complete_request(request, 'resolved');
+	ELSIF die < 0.92 THEN
+		step := 'next offer';
+		PERFORM omnichannel.next_offer(agent);
 	ELSE
 		step := 'release';
 		PERFORM omnichannel.release_request(request, (ARRAY['done', 'done', 'cancelled', 'waiting_customer'])[1 + (random() * 3)::int]);
@@ -135,7 +148,15 @@ my %never = (
 			OR a.request_id IS NOT NULL AND (q.agent_id, q.state) <> (a.agent_id, CASE WHEN a.accepted_at IS NULL THEN 'offered' ELSE 'assigned' END)},
 	'a request that waits and is not in the queue, or the other way round' => q{
 		SELECT request_id FROM omnichannel.request AS q FULL JOIN omnichannel.waiting AS w USING (request_id)
-		WHERE (coalesce(q.state, '') = 'waiting_agent') <> (w.request_id IS NOT NULL)},
+		WHERE (coalesce(q.state, '') = 'waiting_agent') <> (w.request_id IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM omnichannel.arrival AS n WHERE n.request_id = q.request_id)},
+	'a request that stands in a lane that is not there' => q{
+		SELECT request_id FROM (SELECT request_id, lane_id FROM omnichannel.waiting UNION ALL SELECT request_id, lane_id FROM omnichannel.assignment) AS held
+		WHERE lane_id NOT IN (SELECT lane_id FROM omnichannel.lane)},
+	'a request with two agents' => 'SELECT request_id FROM omnichannel.assignment GROUP BY request_id HAVING count(*) > 1',
+	'work that ended before it began, or twice' => q{
+		SELECT request_id, agent_id, offered_at FROM omnichannel.assignment_history GROUP BY request_id, agent_id, offered_at
+		HAVING count(*) > 1 OR min(ended_at) < offered_at},
 	'an agent whose load is not the sum of his assignments' => q{
 		SELECT s.agent_id FROM omnichannel.agent_state AS s LEFT JOIN omnichannel.assignment AS a USING (agent_id)
 		GROUP BY s.agent_id HAVING s.used <> coalesce(sum(a.cost), 0)},
@@ -164,6 +185,9 @@ sub check
 	{
 		last if $node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()') eq '0';
 	}
+	is($node->safe_psql('postgres', q{SELECT request_id FROM omnichannel.request AS q WHERE q.state = 'waiting_agent'
+			AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.request_id = q.request_id)}),
+		'', "$when: no request is lost");
 	is($node->safe_psql('postgres',
 			'SELECT w.request_id, m.agent_id FROM omnichannel.waiting AS w, LATERAL omnichannel.match_agents(w.request_id) AS m'),
 		'', "$when: nobody is suitable and idle while a request waits");
