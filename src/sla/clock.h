@@ -248,6 +248,7 @@ extern void sla_changes_write(SlaChanges *changes);
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
 

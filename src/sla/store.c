@@ -47,7 +47,7 @@ static KeptPlan families_try = {
 	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
 		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
 		   " SELECT k.customer_id FROM omnichannel.sla_customer AS k WHERE k.customer_id = ANY ($1)"
-		   " AND NOT EXISTS (SELECT FROM held WHERE held.customer_id = k.customer_id) ORDER BY k.customer_id",
+		   " EXCEPT SELECT held.customer_id FROM held ORDER BY customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -248,6 +248,7 @@ sla_moments_write(SlaFamily *families, int count)
 		if (DatumGetBool(spi_datum(i, 2, &isnull)))
 			sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
 	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
