@@ -47,7 +47,7 @@ static KeptPlan requests_select = {
 		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id)"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
-		   " AND m.what = 'request' ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
+		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -107,6 +107,15 @@ sla_clock_copy(const SlaClock *clock)
 	return copy;
 }
 
+/* Returns whether moments have moved a clock that was stored as before. */
+bool
+sla_clock_moved(const SlaClock *clock, const SlaClock *before)
+{
+	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
+		   (clock->pause_count > 0 &&
+			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
+}
+
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
 static void
 advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
@@ -128,9 +137,7 @@ advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 		const SlaClock *before = i < family->clock_count ? family->clocks[i] : NULL;
 
 		/* Most clocks are not concerned. */
-		if (before != NULL && before->stopped_at == clock->stopped_at && before->pause_count == clock->pause_count &&
-			(clock->pause_count == 0 ||
-			 before->pauses[clock->pause_count - 1].to == clock->pauses[clock->pause_count - 1].to))
+		if (before != NULL && !sla_clock_moved(clock, before))
 			continue;
 		sla_reckon(clock, changes->now, NULL);
 		(void) sla_changes_put(changes, clock, before);
@@ -380,8 +387,8 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 }
 
 /* Returns what a state means for clocks. */
-static const char *
-state_class(const char *state)
+const char *
+sla_state_class(const char *state)
 {
 	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
 }
@@ -434,7 +441,7 @@ request_moments(uint64 row, NewMoment *moments)
 
 		moment->at = opened_at;
 		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
-		if (strcmp(state_class(moment->state), "new") == 0)
+		if (strcmp(sla_state_class(moment->state), "new") == 0)
 			return 1;
 		moments[1] = moments[0];
 		moments[0].moment.state = "new";
@@ -444,7 +451,7 @@ request_moments(uint64 row, NewMoment *moments)
 		return 2;
 	}
 
-	changed = strcmp(state_class(moment->state), state_class(known_state)) != 0;
+	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0;
 	moved = differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
 			differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
 			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
@@ -590,6 +597,8 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 		moments[taken] = &rows[taken];
 		taken++;
 	}
+	if (taken == 1 && sla_moment_prompt(policies, &moments[0]->moment))
+		return;
 	find_roots(moments, taken);
 	if (requests > 0)
 		taken += add_request_moments(request_ids, requests, &moments, taken, &missing);

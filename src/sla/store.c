@@ -142,6 +142,13 @@ sla_next_moment_id(void)
 	return nextval_internal(omni_table("sla_moment_moment_id_seq"), true);
 }
 
+/* Returns how the kind of a moment is written. */
+const char *
+sla_moment_name(MomentKind what)
+{
+	return moment_names[what];
+}
+
 /* Gives a family a moment. */
 void
 sla_family_add(SlaFamily *family, SlaMoment *moment)
@@ -208,6 +215,21 @@ add_moment(SlaColumn *columns, const SlaMoment *moment)
 	sla_column_add_text(&columns[11], moment->queue);
 	sla_column_add(&columns[12], Int32GetDatum(moment->priority), contact);
 	sla_column_add(&columns[13], Int64GetDatum(moment->version), contact);
+}
+
+/* Writes one moment, whose family's lock is taken. Needs an SPI scope. */
+void
+sla_moment_write(const SlaMoment *moment)
+{
+	SlaColumn columns[MOMENT_NCOLUMNS] = {0};
+	Datum values[MOMENT_NCOLUMNS];
+
+	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+		columns[i].type = get_element_type(moments_only.argtypes[i]);
+	add_moment(columns, moment);
+	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+		values[i] = sla_column_array(&columns[i]);
+	(void) kept_plan_run(&moments_only, values, NULL, false, 0);
 }
 
 /*
@@ -398,8 +420,8 @@ sla_moments_read(SlaFamily *families, int count)
 }
 
 /* Reads pauses from a multirange. */
-static void
-read_pauses(SlaClock *clock, Datum value)
+void
+sla_pauses_read(SlaClock *clock, Datum value)
 {
 	MultirangeType *pauses = DatumGetMultirangeTypeP(value);
 	TypeCacheEntry *type;
@@ -441,7 +463,7 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	clock->started_at = row_time(row, column + 8);
 	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
 	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
-	read_pauses(clock, spi_datum(row, column + 11, &isnull));
+	sla_pauses_read(clock, spi_datum(row, column + 11, &isnull));
 	clock->due_at = row_time(row, column + 12);
 	clock->time_left = Max(row_microseconds(row, column + 13), 0);
 	clock->stopped_at = row_time(row, column + 14);

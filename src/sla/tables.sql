@@ -90,6 +90,8 @@ COMMENT ON COLUMN omnichannel.sla_moment.what IS 'request: its state, kind, queu
 COMMENT ON COLUMN omnichannel.sla_moment.outcome IS 'contact.outcome; NULL for a request.';
 COMMENT ON COLUMN omnichannel.sla_moment.version IS 'request.version when it was seen.';
 CREATE INDEX sla_moment_request_id ON omnichannel.sla_moment (request_id) WHERE request_id IS NOT NULL;
+-- What was said last of a request, however many contacts it has had since: only that has a version.
+CREATE INDEX sla_moment_said ON omnichannel.sla_moment (request_id, at, version) WHERE version IS NOT NULL;
 CREATE INDEX sla_moment_thread ON omnichannel.sla_moment (customer_id, thread) WHERE thread IS NOT NULL;
 
 CREATE TABLE omnichannel.sla_clock (
