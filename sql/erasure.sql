@@ -71,4 +71,29 @@ SELECT count(DISTINCT customer_id) AS customers, bool_or(customer_id = 9301) AS 
 UPDATE regress_mail SET body = body || '!';
 SELECT omnichannel.backfill('regress_mail') AS mail;
 SELECT * FROM pg_temp.logged WHERE source LIKE '%mail';
+
+-- A key that names the customer is masked, and keeps its row from being logged again all the same; so does a source.
+CREATE TABLE regress_box (file text PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-01-01 00:00Z', who text, body text);
+SELECT omnichannel.track('regress_box', channel => 'forum', kind => 'email', customer => '{who}', body => '{body}', occurred_at => '{at}', updates => true);
+INSERT INTO regress_box (file, who, body) VALUES ('1.hanna@regress.example', 'hanna@regress.example', 'I am ill'), ('2.johanna@regress.example', 'johanna@regress.example', 'I am well'),
+	('3', 'hanna@regress.example', 'I am ill');
+SELECT omnichannel.link_identity(omnichannel.identify('email', 'hanna@regress.example'), 'phone', '601 930 300') AS phone,
+	omnichannel.set_customer(omnichannel.identify('email', 'hanna@regress.example'), name => 'Hanna Gold') > 0 AS named;
+SELECT count(omnichannel.log_contact('forum', kind => 'email', value => 'hanna@regress.example', source => source, source_key => key))
+FROM (VALUES ('regress_pbx', '601930300-17'), ('regress_pbx', '(601) 93-03-00/18'), ('regress_pbx', '601930399-19'), ('regress_desk', 'hanna gold 1'), ('regress_desk', 'Hanna Golden'),
+	('mailbox hanna@regress.example', '1'), ('regress_HANNA@regress.example', '2')) AS logged (source, key);
+SELECT omnichannel.log_contact('forum', kind => 'email', value => 'johanna@regress.example', source => 'mailbox hanna@regress.example', source_key => '3') > 0 AS of_another;
+SELECT omnichannel.erase_customer(omnichannel.identify('email', 'hanna@regress.example')) ->> 'contact_key' AS masked;
+SELECT source, source_key FROM omnichannel.contact_key WHERE source LIKE '%regress\_%' OR source LIKE 'mailbox%' ORDER BY 1, 2;
+SELECT source, count(*) FROM omnichannel.contact WHERE contact_id >= (SELECT min(contact_id) FROM omnichannel.contact WHERE source LIKE '%regress\_box') GROUP BY source ORDER BY source;
+UPDATE regress_box SET body = body || '!';
+SELECT omnichannel.backfill('regress_box') AS box;
+SELECT omnichannel.log_contact('forum', kind => 'email', value => 'hanna@regress.example', source => source, source_key => key) AS logged_again
+FROM (VALUES ('regress_pbx', '601930300-17'), ('mailbox hanna@regress.example', '1')) AS logged (source, key)
+EXCEPT SELECT contact_id FROM omnichannel.contact_key;
+SELECT source, count(*) FROM omnichannel.contact WHERE contact_id >= (SELECT min(contact_id) FROM omnichannel.contact WHERE source LIKE '%regress\_box') GROUP BY source ORDER BY source;
+SELECT count(*) AS back FROM omnichannel.identity WHERE value = 'hanna@regress.example';
+-- a row that is new is logged, of the same source
+INSERT INTO regress_box (file, who, body) VALUES ('4.hanna@regress.example', 'hanna@regress.example', 'Me again');
+SELECT body, source_key FROM omnichannel.contact WHERE source LIKE '%regress\_box' AND body IS NOT NULL ORDER BY contact_id;
 ROLLBACK;

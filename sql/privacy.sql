@@ -65,7 +65,10 @@ SELECT omnichannel.remember(9202, 'pet', '"a parrot named Quillfeather"', 'zq@qu
 	omnichannel.remember(9204, 'pet', '"a cat"') IS NOT NULL AS of_another;
 SELECT omnichannel.merge_customers(9202, 9203, 'Quillfeather said so') IS NOT NULL AS merged, omnichannel.merge_customers(9201, 9202) IS NOT NULL AS merged;
 ALTER TABLE omnichannel.request ALTER request_id RESTART WITH 9221;
-INSERT INTO omnichannel.contact_reject (tracking, data, sqlstate, message) VALUES ('regress', '{"from": "Zoraida Quillfeather <ZQ@quill.example>"}', '22023', 'bad'), ('regress', '{"from": "bystander@example.com"}', '22023', 'bad');
+-- in quarantine, because the outcome is none
+CREATE TABLE regress_letter (id int PRIMARY KEY, "from" text, outcome text);
+SELECT omnichannel.track('regress_letter', channel => 'post', kind => 'email', customer => '{from}', outcome => '{outcome}', on_error => 'quarantine');
+INSERT INTO regress_letter VALUES (1, 'Zoraida Quillfeather <ZQ@quill.example>', 'lost'), (2, 'bystander@example.com', 'lost');
 INSERT INTO omnichannel.segment_member (customer_id, segment) VALUES (9202, 'regress.gold'), (9204, 'regress.gold');
 INSERT INTO omnichannel.promotion (promotion, name, kind, value) VALUES ('regress.privacy', 'Tenth', 'percent', 10);
 INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, subject, data, opened_at) VALUES
@@ -110,8 +113,12 @@ SELECT customer_id, occurred_at, channel, agent_id, request_id, source, source_k
 SELECT request_id, kind, state, channel, subject, data FROM omnichannel.request WHERE request_id IN (9201, 9204) ORDER BY 1;
 SELECT customer_id, purpose, granted, since, proof, source FROM omnichannel.consent WHERE customer_id = 9203;
 SELECT jsonb_object_agg(key, jsonb_array_length(value)) FROM jsonb_each(omnichannel.export_customer(9201) -> 'data') WHERE value <> '[]' AND key NOT LIKE 'sla\_%';
--- surrogate keys still keep a row from being logged twice; keys with traces are gone
+-- keys still keep a row from being logged twice; of those with traces the digest does
 SELECT source_key FROM omnichannel.contact_key WHERE source = 'regress.mail' ORDER BY 1;
+SELECT count(*) AS masked, bool_and(source_key ~ '^[0-9a-f]{64}$') AS digests FROM omnichannel.contact_key WHERE source = 'erased' AND customer_id = 9203;
+SELECT omnichannel.log_contact('email', customer_id => 9203, body => 'Quillfeather', source => 'regress.mail', source_key => key) = contact_id AS same
+FROM (VALUES ('zq@quill.example:19'), ('n-601920201')) AS again (key) JOIN omnichannel.contact_key AS logged
+	ON source = 'erased' AND source_key = omnichannel.erasure_digest('regress.mail', key);
 -- a second time there is nothing left
 SELECT omnichannel.erase_customer(9201), omnichannel.tick_erasure();
 -- whoever comes back is new, and nothing can be recorded of the one who is gone

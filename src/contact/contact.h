@@ -44,7 +44,6 @@ typedef struct ContactEntry
 	struct varlena *payload; /* jsonb */
 	const char *source;
 	const char *source_key;
-	bool fresh; /* its source has just made the key */
 
 	int64 contact_id;
 	Conversation *conversation; /* NULL where it has no thread */
@@ -58,6 +57,11 @@ extern void contact_check(ContactEntry *entry);
 extern void contact_write(ContactEntry *entries, int count, bool live);
 extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);
+
+/* contact_key.source of the keys that erasures have masked. */
+#define MASKED_SOURCE "erased"
+
+extern void erased_keys_mask(ContactEntry *entries, int count);
 
 extern bool is_inbound(const ContactEntry *entry);
 

@@ -21,12 +21,12 @@
 static KeptPlan logged_select = {
 	.sql = "SELECT d.n, k.occurred_at <> d.occurred_at, coalesce(coalesce(a.merged_into, a.customer_id)"
 		   " <> coalesce(b.merged_into, b.customer_id) AND a.erased_at IS NULL, false) "
-		   "FROM unnest($2, $3, $4) WITH ORDINALITY AS d (source_key, occurred_at, customer_id, n) "
-		   "JOIN omnichannel.contact_key AS k ON k.source = $1 AND k.source_key = d.source_key "
+		   "FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS d (source, source_key, occurred_at, customer_id, n) "
+		   "JOIN omnichannel.contact_key AS k ON k.source = d.source AND k.source_key = d.source_key "
 		   "LEFT JOIN omnichannel.customer AS a ON a.customer_id = k.customer_id "
 		   "LEFT JOIN omnichannel.customer AS b ON b.customer_id = d.customer_id",
 	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
 	.indexed = true,
 };
 
@@ -75,11 +75,12 @@ other_content(const ContactEntry *entry)
 /*
  * find_other_rows returns how many of the duplicates are not the rows that their keys were logged of, and marks them.
  *
- * Needs an SPI scope; all entries are of one source.
+ * Needs an SPI scope.
  */
 int
 find_other_rows(const ContactEntry *entries, int count, bool *other)
 {
+	Datum *sources = palloc(sizeof(Datum) * count);
 	Datum *keys = palloc(sizeof(Datum) * count);
 	Datum *times = palloc(sizeof(Datum) * count);
 	Datum *customers = palloc(sizeof(Datum) * count);
@@ -95,6 +96,7 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 		if (!entries[i].duplicate || entries[i].source_key == NULL)
 			continue;
 		places[asked] = i;
+		sources[asked] = CStringGetTextDatum(entries[i].source);
 		keys[asked] = CStringGetTextDatum(entries[i].source_key);
 		times[asked] = TimestampTzGetDatum(entries[i].occurred_at);
 		customers[asked++] = Int64GetDatum(entries[i].named ? entries[i].customer_id : 0);
@@ -102,7 +104,7 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 	if (asked == 0)
 		return 0;
 
-	values[0] = CStringGetTextDatum(entries[0].source);
+	values[0] = PointerGetDatum(construct_array(sources, asked, TEXTOID, -1, false, TYPALIGN_INT));
 	values[1] = PointerGetDatum(construct_array(keys, asked, TEXTOID, -1, false, TYPALIGN_INT));
 	values[2] = PointerGetDatum(construct_array(times, asked, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[3] = PointerGetDatum(construct_array(customers, asked, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));

@@ -347,6 +347,28 @@ is_blank(const char *text)
 	return text[strspn(text, " \t\r\n\v\f")] == '\0';
 }
 
+/* Returns what a field's value map makes of a text; clears logged where it says that the row is not to be logged. */
+const char *
+mapping_value(const MappingItem *item, const char *text, bool *logged)
+{
+	MappedValue sought = {.from = text};
+	MappedValue *value;
+
+	if (item->nvalues == 0 || text == NULL)
+		return text;
+	value = bsearch(&sought, item->values, item->nvalues, sizeof(MappedValue), compare_mapped_values);
+	if (value == NULL)
+	{
+		sought.from = "*";
+		value = bsearch(&sought, item->values, item->nvalues, sizeof(MappedValue), compare_mapped_values);
+	}
+	if (value == NULL)
+		return text;
+	if (value->to == NULL)
+		*logged = false;
+	return value->to;
+}
+
 /*
  * Returns a field's value as text in the current context, NULL where it is not mapped or a column is NULL. Clears
  * logged where the value map says that such rows are not to be logged.
@@ -382,21 +404,7 @@ item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot,
 		text = joined.data;
 	}
 
-	if (item->nvalues > 0 && text != NULL)
-	{
-		MappedValue sought = {.from = text};
-		MappedValue *value = bsearch(&sought, item->values, item->nvalues, sizeof(MappedValue), compare_mapped_values);
-
-		if (value == NULL)
-		{
-			sought.from = "*";
-			value = bsearch(&sought, item->values, item->nvalues, sizeof(MappedValue), compare_mapped_values);
-		}
-		if (value != NULL && value->to == NULL)
-			*logged = false;
-		if (value != NULL)
-			text = value->to;
-	}
+	text = mapping_value(item, text, logged);
 	return text != NULL && names && is_blank(text) ? NULL : text;
 }
 

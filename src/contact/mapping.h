@@ -78,6 +78,7 @@ extern int compare_mapped_values(const void *a, const void *b);
 extern void mapping_check_registered(const Tracking *tracking, Relation relation);
 extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relation);
 extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
+extern const char *mapping_value(const MappingItem *item, const char *text, bool *logged);
 extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
 extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);

@@ -23,6 +23,7 @@ extern const Channel *channel_find(const char *code);
 
 extern void identity_kind_check(const char *kind);
 extern char *identity_normalise(const char *kind, const char *value);
+extern const char *erasure_digest(const char *a, const char *b);
 extern int64 customer_match(const char *kind, const char *normalised, bool create, bool *found);
 extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);
 extern int64 customer_root(int64 customer_id, bool read_only);

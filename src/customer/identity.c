@@ -13,15 +13,14 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/hsearch.h"
-#include "utils/snapmgr.h"
 
 #include "omnichannel.h"
-#include "core/look.h"
 #include "customer/address.h"
 #include "customer/customer.h"
 
 SQL_FUNCTION(omnichannel_calling_code);
 SQL_FUNCTION(omnichannel_normalise_identity);
+SQL_FUNCTION(omnichannel_identity_or_null);
 SQL_FUNCTION(omnichannel_identify);
 SQL_FUNCTION(omnichannel_customer_root);
 
@@ -59,13 +58,6 @@ static KeptPlan identity_select = {
 	.indexed = true,
 };
 
-static LookUp identity_look = {
-	.table = "identity",
-	.nkeys = 2,
-	.ncolumns = 3,
-	.columns = {{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
-};
-
 static KeptPlan identity_insert = {
 	.sql = "WITH identified AS ("
 		   " INSERT INTO omnichannel.identity (kind, value, customer_id)"
@@ -90,13 +82,6 @@ static KeptPlan customer_lock = {
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
-};
-
-static LookUp customer_look = {
-	.table = "customer",
-	.nkeys = 1,
-	.ncolumns = 2,
-	.columns = {{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};
@@ -133,12 +118,21 @@ identity_kind_build(ConfigCache *cache, MemoryContext context)
 	return kinds;
 }
 
+/* Returns the kind, or NULL where there is none of this code. */
+static const IdentityKind *
+identity_kind_find(const char *code)
+{
+	HTAB *kinds = unconstify(void *, config_cache_get(&identity_kind_cache));
+	IdentityKind *kind;
+
+	return strlen(code) < sizeof(kind->kind) ? hash_search(kinds, code, HASH_FIND, NULL) : NULL;
+}
+
 /* Returns the kind; raises 23503 where there is none of this code. */
 static const IdentityKind *
 identity_kind_get(const char *code)
 {
-	HTAB *kinds = unconstify(void *, config_cache_get(&identity_kind_cache));
-	const IdentityKind *kind = strlen(code) < sizeof(kind->kind) ? hash_search(kinds, code, HASH_FIND, NULL) : NULL;
+	const IdentityKind *kind = identity_kind_find(code);
 
 	if (kind == NULL)
 		ereport(ERROR,
@@ -154,24 +148,26 @@ identity_kind_check(const char *kind)
 	(void) identity_kind_get(kind);
 }
 
-/* Raises 22023: the value is none of its kind. */
-static void
-identity_refuse(const char *kind, const char *value, const char *problem, const char *hint)
+/* What is wrong with a value that is none of its kind. */
+typedef struct Refusal
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("%s \"%s\" %s", kind, excerpt(value), problem),
-					errhint("%s", hint)));
+	const char *problem;
+	const char *hint;
+} Refusal;
+
+/* Returns NULL, having said why a value is none of its kind. */
+static char *
+refuse(Refusal *refusal, const char *problem, const char *hint)
+{
+	refusal->problem = problem;
+	refusal->hint = hint;
+	return NULL;
 }
 
-/*
- * identity_normalise returns the form of value in which identities of this kind are compared, in the current context.
- *
- * Raises 23503 for an unknown kind and 22023 for an empty, overlong or malformed value.
- */
-char *
-identity_normalise(const char *kind_code, const char *value)
+/* Returns the normal form of a value in the current context, or NULL with the reason in refusal. */
+static char *
+normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 {
-	const IdentityKind *kind = identity_kind_get(kind_code);
 	size_t length = strlen(value);
 	size_t start = 0;
 	char *normalised;
@@ -181,9 +177,9 @@ identity_normalise(const char *kind_code, const char *value)
 	while (length > start && strchr(" \t\r\n\v\f", value[length - 1]) != NULL)
 		length--;
 	if (length == start)
-		identity_refuse(kind_code, value, "is empty", "Pass NULL to log_contact() for a customer who is not known.");
+		return refuse(refusal, "is empty", "Pass NULL to log_contact() for a customer who is not known.");
 	if (length - start > IDENTITY_MAX)
-		identity_refuse(kind_code, value, "is longer than 1000 bytes", "An identity is an address, not a text.");
+		return refuse(refusal, "is longer than 1000 bytes", "An identity is an address, not a text.");
 	normalised = pnstrdup(value + start, length - start);
 
 	switch (kind->normal)
@@ -200,7 +196,7 @@ identity_normalise(const char *kind_code, const char *value)
 			const char *problem = email_address(normalised, strlen(normalised), &first, &end);
 
 			if (problem != NULL)
-				identity_refuse(kind_code, value, problem, "Write it as in anna@example.com.");
+				return refuse(refusal, problem, "Write it as in anna@example.com.");
 			normalised = str_tolower(normalised + first, end - first, DEFAULT_COLLATION_OID);
 			break;
 		}
@@ -219,9 +215,9 @@ identity_normalise(const char *kind_code, const char *value)
 			}
 			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
 			if (problem != NULL)
-				identity_refuse(kind_code, value, problem,
-								psprintf("Write it as in +%s601234567; without a plus it is a number of country %s.",
-										 home.code, home.country));
+				return refuse(refusal, problem,
+							  psprintf("Write it as in +%s601234567; without a plus it is a number of country %s.",
+									   home.code, home.country));
 			normalised = pstrdup(phone);
 			break;
 		}
@@ -230,31 +226,27 @@ identity_normalise(const char *kind_code, const char *value)
 	if (kind->pattern != NULL && !DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
 																	   PointerGetDatum(cstring_to_text(normalised)),
 																	   PointerGetDatum(kind->pattern))))
-		identity_refuse(kind_code, value, "does not match the pattern of its kind",
-						"The pattern stands in omnichannel.identity_kind.");
+		return refuse(refusal, "does not match the pattern of its kind",
+					  "The pattern stands in omnichannel.identity_kind.");
 	return normalised;
 }
 
-/* Returns the customer to whom an identity is assigned, or 0. */
-static int64
-find_identity(Datum *values)
+/*
+ * identity_normalise returns the form of value in which identities of this kind are compared, in the current context.
+ *
+ * Raises 23503 for an unknown kind and 22023 for an empty, overlong or malformed value.
+ */
+char *
+identity_normalise(const char *kind, const char *value)
 {
-	LookScan scan;
-	bool isnull;
-	int64 customer_id = 0;
+	Refusal refusal;
+	char *normalised = normal_form(identity_kind_get(kind), value, &refusal);
 
-	if (look_begin(&scan, &identity_look, values, 2, NULL))
-	{
-		Datum row[3];
-		bool nulls[3];
-
-		if (look_next(&scan, false, row, nulls))
-			customer_id = DatumGetInt64(row[2]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
-		customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return customer_id;
+	if (normalised == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s \"%s\" %s", kind, excerpt(value), refusal.problem),
+						errhint("%s", refusal.hint)));
+	return normalised;
 }
 
 /*
@@ -273,14 +265,14 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
 	for (;;)
 	{
-		int64 customer_id = find_identity(values);
+		bool known = kept_plan_run(&identity_select, values, NULL, false, 1) == 1;
 
 		CHECK_FOR_INTERRUPTS();
 		if (found != NULL)
-			*found = customer_id != 0;
-		if (customer_id != 0 || !create)
-			return customer_id;
-		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
+			*found = known;
+		if (!known && !create)
+			return 0;
+		if (known || kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
 			return DatumGetInt64(spi_datum(0, 1, &isnull));
 	}
 }
@@ -308,22 +300,11 @@ int64
 customer_root(int64 customer_id, bool read_only)
 {
 	Datum values[1] = {Int64GetDatum(customer_id)};
-	LookScan scan;
 	bool isnull;
-	int64 root = 0;
 
-	if (look_begin(&scan, &customer_look, values, 1, read_only ? GetActiveSnapshot() : NULL))
-	{
-		Datum row[2];
-		bool nulls[2];
-
-		if (look_next(&scan, false, row, nulls))
-			root = nulls[1] ? customer_id : DatumGetInt64(row[1]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&customer_select, values, NULL, read_only, 1) == 1)
-		root = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return root;
+	if (kept_plan_run(&customer_select, values, NULL, read_only, 1) != 1)
+		return 0;
+	return DatumGetInt64(spi_datum(0, 1, &isnull));
 }
 
 /* Returns whether a customer was erased; raises 23503 where there is none. Needs an SPI scope. */
@@ -402,6 +383,22 @@ omnichannel_normalise_identity(PG_FUNCTION_ARGS)
 	char *value = required_text(fcinfo, 1, "value");
 
 	PG_RETURN_TEXT_P(cstring_to_text(identity_normalise(kind, value)));
+}
+
+/* identity_or_null(kind, value): returns the form in which identities are compared, or NULL for what is none. */
+Datum
+omnichannel_identity_or_null(PG_FUNCTION_ARGS)
+{
+	const IdentityKind *kind = PG_ARGISNULL(0) ? NULL : identity_kind_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Refusal refusal;
+	char *normalised = NULL;
+
+	omni_table("identity_kind");
+	if (kind != NULL && !PG_ARGISNULL(1))
+		normalised = normal_form(kind, text_to_cstring(PG_GETARG_TEXT_PP(1)), &refusal);
+	if (normalised == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(normalised));
 }
 
 /* identify(kind, value, create): returns the customer, or NULL where none is known and none shall be made. */

@@ -326,9 +326,9 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 	}
 }
 
-/* Returns whether the customer is known to have written in this request or thread before, and notes that it has. */
+/* Returns whether the customer wrote earlier in this request or thread. Notes that now the customer has. */
 static bool
-note_writing(SlaMachine *machine, const SlaMoment *moment)
+wrote_before(SlaMachine *machine, const SlaMoment *moment)
 {
 	bool wrote = false;
 
@@ -356,6 +356,8 @@ note_writing(SlaMachine *machine, const SlaMoment *moment)
 			machine->threads[machine->thread_count++] = moment->thread;
 		}
 	}
+	if (!wrote && machine->partial && (moment->request_id != 0 || moment->thread != NULL))
+		wrote = machine->wrote_before(machine, moment);
 	return wrote;
 }
 
@@ -379,7 +381,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 
 	if (strcmp(moment->outcome, "failed") == 0)
 		return;
-	wrote = note_writing(machine, moment);
+	wrote = wrote_before(machine, moment);
 	request = moment->request_id == 0 ? NULL : sla_machine_request(machine, moment->request_id);
 	if (request != NULL && request->last != NULL && waits_for_customer(request->last->state))
 		request->answered_by_customer = true;
@@ -417,11 +419,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 	}
 
 	/* The promise counts from the oldest contact that waits for an answer. */
-	if (waits)
-		return;
-	if (!wrote && machine->partial && (moment->request_id != 0 || moment->thread != NULL))
-		wrote = machine->wrote_before(machine, moment);
-	if (spoke && wrote)
+	if (waits || (spoke && wrote))
 		return;
 	{
 		SlaClock *clock = start_clock(machine, wrote ? SLA_NEXT_RESPONSE : SLA_FIRST_RESPONSE, moment, request,
