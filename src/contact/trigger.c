@@ -81,12 +81,12 @@ tracking_get(const char *code, Relation relation)
 		return tracking;
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("tracking \"%s\" is not seen by this transaction", code),
+						errmsg("tracking \"%s\" is not seen by this transaction", excerpt(code)),
 						errhint("It was registered after the transaction began, or not at all: try again.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("relation \"%s\" has a trigger of tracking \"%s\", which there is not",
-					RelationGetRelationName(relation), code),
+					RelationGetRelationName(relation), excerpt(code)),
 			 errhint("Drop the trigger; SELECT omnichannel.track('%s', channel => 'email', ...) makes the right one.",
 					 RelationGetRelationName(relation))));
 	return NULL;
@@ -347,7 +347,7 @@ omnichannel_check_tracking(PG_FUNCTION_ARGS)
 	Relation relation;
 
 	if (tracking == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", code),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", excerpt(code)),
 						errhint("The view omnichannel.tracked_relations lists what is tracked.")));
 	mapping_check_constants(tracking);
 	relation = RelationIdGetRelation(tracking->relation);
@@ -366,7 +366,7 @@ open_tracked(const char *code, TrackedWrite *write)
 	const Tracking *tracking = tracking_find(code);
 
 	if (tracking == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", code),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", excerpt(code)),
 						errhint("The view omnichannel.tracked_relations lists what is tracked.")));
 	write->code = code;
 	write->relation = try_relation_open(tracking->relation, AccessShareLock);
