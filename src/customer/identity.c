@@ -10,6 +10,7 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/hsearch.h"
@@ -213,6 +214,9 @@ normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 				home = *plan;
 				home.code = company->calling_code + 1;
 			}
+			/* The spaces and dashes that people write inside numbers are known in UTF-8. */
+			if (GetDatabaseEncoding() != PG_SQL_ASCII)
+				normalised = pg_server_to_any(normalised, strlen(normalised), PG_UTF8);
 			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
 			if (problem != NULL)
 				return refuse(refusal, problem,
