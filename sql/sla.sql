@@ -211,6 +211,46 @@ SELECT count(*) FROM recompute_sla();
 SELECT count(*) FROM sla_clock;
 ROLLBACK;
 
+-- A policy that is new, or fits more than before: what is open falls under it, what has ended does not.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+INSERT INTO channel (channel, name, medium, opens_request) VALUES ('hotline', 'Hotline', 'voice', false);
+DELETE FROM sla_policy;
+SELECT identify('account', 'sla-6') AS customer \gset
+-- Opened while nothing was promised, and one that was closed.
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'early', opened_at => '2026-06-01 09:00') IS NOT NULL AS opened,
+	open_request(:customer, 'complaint', 'branch', subject => 'early too', opened_at => '2026-06-01 09:10') IS NOT NULL AS opened;
+UPDATE request SET state = 'done' WHERE subject = 'early too';
+INSERT INTO sla_policy (policy, rank, metric, kind, target) VALUES ('order', 5, 'resolution', 'order', '1 hour');
+DELETE FROM sla_stale;
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'sla', opened_at => '2026-06-01 10:00') IS NOT NULL AS opened;
+SELECT pg_temp.becomes('waiting_customer', '2026-06-01 11:00');
+SELECT pg_temp.mail('inbound', '2026-06-01 12:00', 'x'), pg_temp.mail('outbound', '2026-06-01 12:30', 'x'),
+	pg_temp.mail('inbound', '2026-06-01 13:00', 'y'), pg_temp.call('inbound', 'missed', '2026-06-01 14:00');
+SELECT * FROM pg_temp.clocks();
+-- Not a change, and one that makes no new promises.
+UPDATE sla_policy SET target = '1 hour'; UPDATE sla_policy SET target = '2 hours'; UPDATE sla_policy SET target = '1 day'; UPDATE sla_policy SET target = '24 hours';
+UPDATE calendar SET name = name; DELETE FROM calendar WHERE false;
+SELECT relation, fits_more FROM sla_stale ORDER BY stale_id;
+SELECT count(*) FROM recompute_sla();
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('all', 9, 'resolution', '1 day'), ('answer', 9, 'first_response', '1 hour'), ('back', 9, 'callback', '30 minutes');
+SELECT relation, fits_more FROM sla_stale ORDER BY stale_id;
+CREATE TEMP TABLE moved AS SELECT * FROM recompute_sla();
+SELECT m.metric, m.policy_before, m.policy, m.due_before, to_char(m.due_at, 'Dy HH24:MI') AS due, c.policy AS stored
+FROM moved AS m LEFT JOIN sla_clock AS c USING (clock_id) ORDER BY m.metric, m.due_at;
+SELECT * FROM pg_temp.clocks();
+SELECT count(*) FROM recompute_sla();
+-- From now on only; then for all.
+UPDATE sla_policy SET valid = '[2026-06-01 12:15,)' WHERE metric <> 'callback';
+SELECT tick_sla('2026-06-01 12:00');
+SELECT * FROM pg_temp.clocks();
+UPDATE sla_policy SET valid = DEFAULT;
+SELECT tick_sla('2026-06-01 12:00');
+SELECT metric, policy, started, due FROM pg_temp.clocks();
+DELETE FROM sla_policy WHERE policy = 'answer';
+SELECT metric, policy_before, policy FROM recompute_sla();
+ROLLBACK;
+
 -- Merged customers are called back once; taken apart each has a clock again.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;

@@ -7,6 +7,7 @@
 #ifndef OMNICHANNEL_COMPAT_H
 #define OMNICHANNEL_COMPAT_H
 
+#include "access/tableam.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -178,6 +179,13 @@ typedef bool UpdatedIndexes;
 #else
 #define after_update_triggers(estate, info, tid, slot, recheck)                                                        \
 	ExecARUpdateTriggers(estate, info, tid, NULL, slot, recheck, NULL)
+#endif
+
+/* 18 asks whether a deferrable key will do. */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)
+#else
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
 #endif /* OMNICHANNEL_COMPAT_H */

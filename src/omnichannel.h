@@ -22,9 +22,10 @@ extern Oid omni_table(const char *name);
 pg_noreturn extern void omni_not_set_up(void);
 
 /*
- * core/text.c: values as messages show them.
+ * core/text.c: texts compared, and as messages show them.
  */
 extern const char *excerpt(const char *value);
+extern bool text_equals(Datum value, const char *expected);
 
 /*
  * core/company.c: the one row that setup() writes.
@@ -121,6 +122,7 @@ struct ConfigCache
 };
 
 extern const void *config_cache_get(ConfigCache *cache);
+extern uint64 relations_generation(void);
 extern void config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);
 
 #endif /* OMNICHANNEL_H */

@@ -44,6 +44,7 @@ typedef struct ContactEntry
 	struct varlena *payload; /* jsonb */
 	const char *source;
 	const char *source_key;
+	bool fresh; /* its source has just made the key */
 
 	int64 contact_id;
 	Conversation *conversation; /* NULL where it has no thread */

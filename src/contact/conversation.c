@@ -16,6 +16,7 @@
 
 #include "omnichannel.h"
 #include "contact/contact.h"
+#include "core/look.h"
 #include "customer/customer.h"
 #include "request/request.h"
 
@@ -91,6 +92,21 @@ static KeptPlan own_one_select = {
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
+};
+
+static LookUp own_look = {
+	.table = "request",
+	.index = "request_open_customer",
+	.nkeys = 3,
+	.where = LOOK_NULL,
+	.where_column = "closed_at",
+	.ncolumns = 6,
+	.columns = {{"customer_id", INT8OID},
+				{"opened_at", TIMESTAMPTZOID},
+				{"request_id", INT8OID},
+				{"channel", TEXTOID},
+				{"state", TEXTOID},
+				{"state_since", TIMESTAMPTZOID}},
 };
 
 static KeptPlan customers_lock = {
@@ -348,6 +364,34 @@ take_open_requests(OpenCustomer **customers, uint64 rows)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Reads the open requests of one customer; not of those who were merged into it. */
+static void
+read_own_requests(OpenCustomer *customer)
+{
+	Datum values[1] = {Int64GetDatum(customer->customer_id)};
+	LookScan scan;
+	Datum row[6];
+	bool nulls[6];
+
+	if (!look_begin(&scan, &own_look, values, 1, NULL))
+	{
+		take_open_requests(&customer, kept_plan_run(&own_one_select, values, NULL, false, 0));
+		return;
+	}
+	while (look_next(&scan, false, row, nulls))
+	{
+		OpenRequest *request = palloc0(sizeof(OpenRequest));
+
+		request->request_id = DatumGetInt64(row[2]);
+		request->channel = TextDatumGetCString(row[3]);
+		request->waiting = text_equals(row[4], "waiting_customer");
+		request->moved_at = Max(DatumGetTimestampTz(row[1]), DatumGetTimestampTz(row[5]));
+		request->next = customer->requests;
+		customer->requests = request;
+	}
+	look_end(&scan);
+}
+
 /* Reads the open requests of the customers; of those who have none, the open requests of whom they were merged with. */
 static void
 read_open_requests(OpenCustomer *customers, int count)
@@ -363,9 +407,14 @@ read_open_requests(OpenCustomer *customers, int count)
 		customers[i].requests = NULL;
 		ids[i] = Int64GetDatum(customers[i].customer_id);
 	}
-	values[0] = count == 1 ? ids[0] : array_of(ids, NULL, count, INT8OID);
-	own_select.runs += count - 1;
-	take_open_requests(asked, kept_plan_run(count == 1 ? &own_one_select : &own_select, values, NULL, false, 0));
+	if (count == 1)
+		read_own_requests(customers);
+	else
+	{
+		values[0] = array_of(ids, NULL, count, INT8OID);
+		own_select.runs += count - 1;
+		take_open_requests(asked, kept_plan_run(&own_select, values, NULL, false, 0));
+	}
 
 	for (int i = 0; i < count; i++)
 	{
@@ -617,9 +666,7 @@ request_settled(ContactEntry *entry)
 	const Channel *channel = channel_get(entry->channel);
 	Conversation *conversation = entry->conversation;
 	OpenCustomer customer = {.customer_id = entry->customer_id};
-	OpenCustomer *asked = &customer;
 	OpenRequest *request;
-	Datum values[1] = {Int64GetDatum(entry->customer_id)};
 
 	if (conversation != NULL && (!conversation->known || conversation->changed))
 		return false;
@@ -637,7 +684,7 @@ request_settled(ContactEntry *entry)
 		return true;
 	}
 
-	take_open_requests(&asked, kept_plan_run(&own_one_select, values, NULL, false, 0));
+	read_own_requests(&customer);
 	request = continued_request(&customer, entry, channel);
 	if (request == NULL || (is_inbound(entry) && request->waiting))
 		return false;

@@ -137,6 +137,7 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	{
 		write->entry = &entries[i];
 		contact_check(&entries[i]);
+		entries[i].fresh = write->live && !write->update;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	contact_write(entries, logged, write->live);

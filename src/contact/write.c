@@ -18,6 +18,7 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 #include "core/direct.h"
+#include "core/row.h"
 #include "customer/customer.h"
 #include "routing/routing.h"
 #include "sla/sla.h"
@@ -136,6 +137,43 @@ static KeptPlan contacts_insert = {
 				 INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
 				 TEXTARRAYOID},
 	.indexed = true,
+};
+
+static LookUp key_look = {
+	.table = "contact_key",
+	.nkeys = 2,
+	.ncolumns = 3,
+	.columns = {{"source", TEXTOID}, {"source_key", TEXTOID}, {"contact_id", INT8OID}},
+};
+
+static RowTable key_row = {
+	.name = "contact_key",
+	.ncolumns = 5,
+	.columns = {{"source", TEXTOID},
+				{"source_key", TEXTOID},
+				{"customer_id", INT8OID},
+				{"contact_id", INT8OID},
+				{"occurred_at", TIMESTAMPTZOID}},
+};
+
+static RowTable contact_row = {
+	.name = "contact",
+	.now = "logged_at",
+	.ncolumns = CONTACT_NCOLUMNS,
+	.columns = {{"customer_id", INT8OID},
+				{"contact_id", INT8OID},
+				{"occurred_at", TIMESTAMPTZOID},
+				{"channel", TEXTOID},
+				{"direction", TEXTOID},
+				{"outcome", TEXTOID},
+				{"agent_id", INT8OID},
+				{"request_id", INT8OID},
+				{"thread", TEXTOID},
+				{"subject", TEXTOID},
+				{"body", TEXTOID},
+				{"payload", JSONBOID},
+				{"source", TEXTOID},
+				{"source_key", TEXTOID}},
 };
 
 static KeptPlan request_select = {
@@ -387,6 +425,52 @@ insert_one(KeptPlan *statement, const ContactEntry *entry)
 		nulls[column] = isnull ? 'n' : ' ';
 	}
 	return kept_plan_run(statement, values, nulls, false, 0);
+}
+
+/* Returns the contact that is known to be logged of a source's key, or 0. Needs an SPI scope. */
+static int64
+find_key(Datum *keys)
+{
+	LookScan scan;
+	bool isnull;
+	int64 contact_id = 0;
+
+	if (look_begin(&scan, &key_look, keys, 2, NULL))
+	{
+		Datum row[3];
+		bool nulls[3];
+
+		if (look_next(&scan, false, row, nulls))
+			contact_id = DatumGetInt64(row[2]);
+		look_end(&scan);
+	}
+	else if (kept_plan_run(&key_select, keys, NULL, false, 1) > 0)
+		contact_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	return contact_id;
+}
+
+/* Claims the key of one contact and inserts it, or finds that it is a duplicate. */
+static void
+claim_and_insert(ContactEntry *entry)
+{
+	static const int key_columns[5] = {12, 13, 0, 1, 2};
+	Datum values[CONTACT_NCOLUMNS];
+	bool nulls[CONTACT_NCOLUMNS];
+	Datum key[5];
+
+	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
+		values[column] = contact_datum(entry, column, &nulls[column]);
+	for (int i = 0; i < 5; i++)
+		key[i] = values[key_columns[i]];
+
+	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
+	entry->duplicate = !entry->fresh && find_key(key) != 0;
+	if (entry->duplicate)
+		return;
+	if (!row_insert(&key_row, key, NULL, true))
+		entry->duplicate = insert_one(&keyed_insert, entry) == 0;
+	else if (!row_insert(&contact_row, values, nulls, false))
+		(void) insert_one(&contact_insert, entry);
 }
 
 /* Returns an array of one column of the entries that are not duplicates. */
@@ -643,7 +727,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 	if (count == 1 && entries->source_key != NULL && !entries->unknown && (!live || request_settled(entries)) &&
 		!(entries->conversation != NULL && (entries->conversation->changed || !entries->conversation->known)))
 	{
-		entries->duplicate = insert_one(&keyed_insert, entries) == 0;
+		claim_and_insert(entries);
 		touch_relationships(entries, count);
 		if (live)
 			tell_service_levels(entries, count);
@@ -671,10 +755,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 int64
 contact_find(const char *source, const char *source_key)
 {
-	Datum values[2] = {CStringGetTextDatum(source), CStringGetTextDatum(source_key)};
-	bool isnull;
+	Datum keys[2] = {CStringGetTextDatum(source), CStringGetTextDatum(source_key)};
 
-	if (kept_plan_run(&key_select, values, NULL, false, 1) == 0)
-		return 0;
-	return DatumGetInt64(spi_datum(0, 1, &isnull));
+	return find_key(keys);
 }

@@ -47,10 +47,14 @@ enum
 
 static ConfigCache *caches = NULL;
 
+/* Changes with every relation, role and function that does. */
+static uint64 generation = 1;
+
 /* Marks the caches that a relation concerns, all of them for InvalidOid. Sets flags only: it runs anywhere. */
 static void
 cache_relation_changed(Datum arg, Oid relation)
 {
+	generation++;
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
 		bool concerned = !OidIsValid(relation) || relation == cache->proxy;
@@ -71,20 +75,46 @@ cache_relation_changed(Datum arg, Oid relation)
 static void
 cache_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
+	generation++;
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 		cache->reader = InvalidOid;
 }
 
-/* Enters a cache in the list that the callbacks walk; the first one registers them, once a backend. */
+/* Notes that a function was replaced, or who may execute it. */
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	generation++;
+}
+
+/* Registers the callbacks, once a backend. */
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (likely(registered))
+		return;
+	registered = true;
+	CacheRegisterRelcacheCallback(cache_relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, cache_roles_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, cache_roles_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+}
+
+/* Returns a number, never 0, that is another one once a relation, a role or a function has changed. */
+uint64
+relations_generation(void)
+{
+	register_callbacks();
+	return generation;
+}
+
+/* Enters a cache in the list that the callbacks walk. */
 static void
 cache_register(ConfigCache *cache)
 {
-	if (caches == NULL)
-	{
-		CacheRegisterRelcacheCallback(cache_relation_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, cache_roles_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHOID, cache_roles_changed, (Datum) 0);
-	}
+	register_callbacks();
 	cache->next = caches;
 	caches = cache;
 	cache->registered = true;

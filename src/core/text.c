@@ -1,6 +1,6 @@
 /*
  * text.c
- *	  Values as messages show them.
+ *	  Texts compared, and as messages show them.
  */
 #include "postgres.h"
 
@@ -17,4 +17,14 @@ excerpt(const char *value)
 	if (length <= 100)
 		return value;
 	return psprintf("%.*s...", pg_mbcliplen(value, length, 100), value);
+}
+
+/* Returns whether a text is this one, byte by byte. */
+bool
+text_equals(Datum value, const char *expected)
+{
+	text *compared = DatumGetTextPP(value);
+	size_t length = VARSIZE_ANY_EXHDR(compared);
+
+	return length == strlen(expected) && memcmp(VARDATA_ANY(compared), expected, length) == 0;
 }

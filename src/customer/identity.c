@@ -14,8 +14,10 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/hsearch.h"
+#include "utils/snapmgr.h"
 
 #include "omnichannel.h"
+#include "core/look.h"
 #include "customer/address.h"
 #include "customer/customer.h"
 
@@ -59,6 +61,13 @@ static KeptPlan identity_select = {
 	.indexed = true,
 };
 
+static LookUp identity_look = {
+	.table = "identity",
+	.nkeys = 2,
+	.ncolumns = 3,
+	.columns = {{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
+};
+
 static KeptPlan identity_insert = {
 	.sql = "WITH identified AS ("
 		   " INSERT INTO omnichannel.identity (kind, value, customer_id)"
@@ -83,6 +92,13 @@ static KeptPlan customer_lock = {
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
+};
+
+static LookUp customer_look = {
+	.table = "customer",
+	.nkeys = 1,
+	.ncolumns = 2,
+	.columns = {{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};
@@ -253,6 +269,28 @@ identity_normalise(const char *kind, const char *value)
 	return normalised;
 }
 
+/* Returns the customer to whom an identity is assigned, or 0. */
+static int64
+find_identity(Datum *values)
+{
+	LookScan scan;
+	bool isnull;
+	int64 customer_id = 0;
+
+	if (look_begin(&scan, &identity_look, values, 2, NULL))
+	{
+		Datum row[3];
+		bool nulls[3];
+
+		if (look_next(&scan, false, row, nulls))
+			customer_id = DatumGetInt64(row[2]);
+		look_end(&scan);
+	}
+	else if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
+		customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	return customer_id;
+}
+
 /*
  * customer_match returns the customer to whom an identity in its normal form was assigned, before merges.
  *
@@ -269,14 +307,14 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
 	for (;;)
 	{
-		bool known = kept_plan_run(&identity_select, values, NULL, false, 1) == 1;
+		int64 customer_id = find_identity(values);
 
 		CHECK_FOR_INTERRUPTS();
 		if (found != NULL)
-			*found = known;
-		if (!known && !create)
-			return 0;
-		if (known || kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
+			*found = customer_id != 0;
+		if (customer_id != 0 || !create)
+			return customer_id;
+		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
 			return DatumGetInt64(spi_datum(0, 1, &isnull));
 	}
 }
@@ -304,11 +342,22 @@ int64
 customer_root(int64 customer_id, bool read_only)
 {
 	Datum values[1] = {Int64GetDatum(customer_id)};
+	LookScan scan;
 	bool isnull;
+	int64 root = 0;
 
-	if (kept_plan_run(&customer_select, values, NULL, read_only, 1) != 1)
-		return 0;
-	return DatumGetInt64(spi_datum(0, 1, &isnull));
+	if (look_begin(&scan, &customer_look, values, 1, read_only ? GetActiveSnapshot() : NULL))
+	{
+		Datum row[2];
+		bool nulls[2];
+
+		if (look_next(&scan, false, row, nulls))
+			root = nulls[1] ? customer_id : DatumGetInt64(row[1]);
+		look_end(&scan);
+	}
+	else if (kept_plan_run(&customer_select, values, NULL, read_only, 1) == 1)
+		root = DatumGetInt64(spi_datum(0, 1, &isnull));
+	return root;
 }
 
 /* Returns whether a customer was erased; raises 23503 where there is none. Needs an SPI scope. */

@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
@@ -25,6 +26,9 @@
 #include "request/request.h"
 
 SQL_FUNCTION(omnichannel_follow_request);
+
+/* Requests that are told of at once. */
+#define BATCH_REQUESTS 1000
 
 /* Requests that were changed and of which nobody was told. */
 static struct
@@ -79,6 +83,7 @@ compare_ids(const void *a, const void *b)
 static void
 tell_noted(const int64 *but, int but_count)
 {
+	MemoryContext batch;
 	int64 *left;
 	int count = 0;
 
@@ -92,8 +97,19 @@ tell_noted(const int64 *but, int but_count)
 			(but_count == 0 || bsearch(&noted.request_ids[i], but, but_count, sizeof(int64), compare_ids) == NULL))
 			left[count++] = noted.request_ids[i];
 	noted.count = 0;
-	if (count > 0 && request_listener != NULL)
-		request_listener(left, count);
+	if (count == 0 || request_listener == NULL)
+		return;
+	batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < count; i += BATCH_REQUESTS)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch);
+
+		CHECK_FOR_INTERRUPTS();
+		request_listener(&left[i], Min(count - i, BATCH_REQUESTS));
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+	}
+	MemoryContextDelete(batch);
 }
 
 /*

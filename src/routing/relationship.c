@@ -11,10 +11,12 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/row.h"
 #include "routing/routing.h"
 
 SQL_FUNCTION(omnichannel_relationship_strength);
@@ -74,6 +76,30 @@ static KeptPlan relationship_end = {
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 	.indexed = true,
+};
+
+static LookUp relationship_look = {
+	.table = "relationship",
+	.nkeys = 2,
+	.ncolumns = 7,
+	.columns = {{"customer_id", INT8OID},
+				{"agent_id", INT8OID},
+				{"contacts", INT8OID},
+				{"strength", FLOAT8OID},
+				{"aged_at", TIMESTAMPTZOID},
+				{"first_at", TIMESTAMPTZOID},
+				{"last_at", TIMESTAMPTZOID}},
+};
+
+static RowTable relationship_row = {
+	.name = "relationship",
+	.change = true,
+	.ncolumns = 5,
+	.columns = {{"contacts", INT8OID},
+				{"strength", FLOAT8OID},
+				{"aged_at", TIMESTAMPTZOID},
+				{"first_at", TIMESTAMPTZOID},
+				{"last_at", TIMESTAMPTZOID}},
 };
 
 /* The sums of many contacts; what is kept and what comes are both aged to the later of their moments. */
@@ -153,6 +179,45 @@ agent_is_missing(int64 agent_id)
 			 errhint("Insert it into omnichannel.agent, or log the contact without an agent.")));
 }
 
+/* Returns a strength with one more contact, as of the later time. */
+static double
+strength_with(double strength, TimestampTz aged_at, TimestampTz at, double half_life)
+{
+	if (at >= aged_at)
+		return strength * aged(aged_at, at, half_life) + 1;
+	return strength + aged(at, aged_at, half_life);
+}
+
+/* Counts a contact in the row that there is; returns false, having done nothing, where a statement must. */
+static bool
+touch_row(Datum *keys, TimestampTz at, double half_life)
+{
+	LookScan scan;
+	Datum row[7];
+	bool nulls[7];
+	bool done = false;
+
+	if (!look_begin(&scan, &relationship_look, keys, 2, NULL))
+		return false;
+	if (look_next(&scan, false, row, nulls))
+	{
+		TimestampTz aged_at = DatumGetTimestampTz(row[4]);
+		int64 contacts;
+		Datum values[5] = {(Datum) 0, Float8GetDatum(strength_with(DatumGetFloat8(row[3]), aged_at, at, half_life)),
+						   TimestampTzGetDatum(Max(aged_at, at)),
+						   TimestampTzGetDatum(Min(DatumGetTimestampTz(row[5]), at)),
+						   TimestampTzGetDatum(Max(DatumGetTimestampTz(row[6]), at))};
+
+		if (!pg_add_s64_overflow(DatumGetInt64(row[2]), 1, &contacts))
+		{
+			values[0] = Int64GetDatum(contacts);
+			done = row_change(&relationship_row, &scan, values);
+		}
+	}
+	look_end(&scan);
+	return done;
+}
+
 /*
  * relationship_touch counts a contact between the two at that time; any order of times gives the same.
  *
@@ -170,7 +235,7 @@ relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at)
 	values[1] = Int64GetDatum(agent_id);
 	values[2] = TimestampTzGetDatum(at);
 	values[3] = Float8GetDatum(setting->half_life);
-	if (kept_plan_run(&relationship_update, values, NULL, false, 0) > 0)
+	if (touch_row(values, at, setting->half_life) || kept_plan_run(&relationship_update, values, NULL, false, 0) > 0)
 		return;
 
 	if (kept_plan_run(&agent_select, &values[1], NULL, false, 1) == 0)
@@ -331,9 +396,7 @@ omnichannel_relationship_with(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("half-life must be positive, not %g", half_life),
 				 errhint("Give it in seconds.")));
-	if (at >= aged_at)
-		PG_RETURN_FLOAT8(strength * aged(aged_at, at, half_life) + 1);
-	PG_RETURN_FLOAT8(strength + aged(at, aged_at, half_life));
+	PG_RETURN_FLOAT8(strength_with(strength, aged_at, at, half_life));
 }
 
 /* Returns a relationship's strength as of a later time. */

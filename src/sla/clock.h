@@ -170,6 +170,8 @@ typedef struct SlaFamily
 
 extern int64 sla_next_moment_id(void);
 extern void sla_family_add(SlaFamily *family, SlaMoment *moment);
+extern const char *sla_moment_name(MomentKind what);
+extern void sla_moment_write(const SlaMoment *moment);
 extern void sla_moments_write(SlaFamily *families, int count);
 extern int sla_families_try(SlaFamily *families, int count);
 extern int sla_behind_take(SlaFamily **families);
@@ -184,6 +186,7 @@ typedef enum SlaRead
 } SlaRead;
 
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
+extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_memberships_read(SlaMachine *machine);
 
@@ -208,6 +211,9 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 	" c.target, c.calendar, c.pauses, c.due_at, c.time_left, c.stopped_at, c.outcome, c.elapsed, c.worked, c.warn_at," \
 	" c.tell_at, c.warned_at, c.breached_at"
 #define SLA_CLOCK_NCOLUMNS 22
+
+/* prompt.c */
+extern bool sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment);
 
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn
@@ -246,8 +252,11 @@ extern void sla_changes_write(SlaChanges *changes);
 
 /* effect.c */
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
+extern const char *sla_state_class(const char *state);
+extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
 

@@ -47,7 +47,7 @@ static KeptPlan requests_select = {
 		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id)"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
-		   " AND m.what = 'request' ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
+		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -107,6 +107,15 @@ sla_clock_copy(const SlaClock *clock)
 	return copy;
 }
 
+/* Returns whether moments have moved a clock that was stored as before. */
+bool
+sla_clock_moved(const SlaClock *clock, const SlaClock *before)
+{
+	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
+		   (clock->pause_count > 0 &&
+			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
+}
+
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
 static void
 advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
@@ -128,9 +137,7 @@ advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 		const SlaClock *before = i < family->clock_count ? family->clocks[i] : NULL;
 
 		/* Most clocks are not concerned. */
-		if (before != NULL && before->stopped_at == clock->stopped_at && before->pause_count == clock->pause_count &&
-			(clock->pause_count == 0 ||
-			 before->pauses[clock->pause_count - 1].to == clock->pauses[clock->pause_count - 1].to))
+		if (before != NULL && !sla_clock_moved(clock, before))
 			continue;
 		sla_reckon(clock, changes->now, NULL);
 		(void) sla_changes_put(changes, clock, before);
@@ -328,18 +335,17 @@ find_roots(NewMoment **moments, int count)
 }
 
 /*
- * Writes moments and what they do. Needs an SPI scope.
+ * Writes moments and what they do, which changes, begun, may tell of. Needs an SPI scope.
  *
  * Without wait the moments of customers whom another transaction holds are only written, and tick() follows them up:
  * who holds other locks must not wait here.
  */
 static void
-take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool wait)
+take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaChanges *changes)
 {
 	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
 	SlaFamily *anew;
 	SlaFamily *prompt;
-	SlaChanges changes = {0};
 	int family_count = 0;
 	int anew_count = 0;
 	int prompt_count = 0;
@@ -361,7 +367,6 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 		return;
 	sla_moments_write(families, family_count);
 
-	sla_changes_begin(&changes, GetCurrentTimestamp());
 	anew = palloc(sizeof(SlaFamily) * family_count);
 	prompt = palloc(sizeof(SlaFamily) * family_count);
 	for (int i = 0; i < family_count; i++)
@@ -376,14 +381,14 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 		sla_earlier_read(prompt, prompt_count);
 	}
 	for (int i = 0; i < prompt_count; i++)
-		advance(&prompt[i], policies, &changes);
-	sla_families_reckon(anew, anew_count, policies, &changes);
-	sla_changes_write(&changes);
+		advance(&prompt[i], policies, changes);
+	sla_families_reckon(anew, anew_count, policies, changes);
+	sla_changes_write(changes);
 }
 
 /* Returns what a state means for clocks. */
-static const char *
-state_class(const char *state)
+const char *
+sla_state_class(const char *state)
 {
 	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
 }
@@ -436,7 +441,7 @@ request_moments(uint64 row, NewMoment *moments)
 
 		moment->at = opened_at;
 		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
-		if (strcmp(state_class(moment->state), "new") == 0)
+		if (strcmp(sla_state_class(moment->state), "new") == 0)
 			return 1;
 		moments[1] = moments[0];
 		moments[0].moment.state = "new";
@@ -446,7 +451,7 @@ request_moments(uint64 row, NewMoment *moments)
 		return 2;
 	}
 
-	changed = strcmp(state_class(moment->state), state_class(known_state)) != 0;
+	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0;
 	moved = differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
 			differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
 			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
@@ -499,32 +504,29 @@ add_request_moments(const int64 *request_ids, int count, NewMoment ***moments, i
 
 /* Ends the open clocks of requests that are no more. Needs an SPI scope. */
 static void
-forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies)
+forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
 	Datum values[1] = {ids_array(request_ids, count)};
 	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
 	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
-	SlaChanges changes = {0};
 	bool isnull;
 
 	for (int i = 0; i < roots_count; i++)
 		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
-	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_customers_reckon(roots, roots_count, policies, &changes);
+	sla_customers_reckon(roots, roots_count, policies, changes);
 }
 
 /*
- * sla_requests_changed starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
+ * sla_requests_follow starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
  *
  * It compares them with what it saw last, so that a call too many does nothing. It never waits: routing calls it with
  * locks of queues, agents and requests in its hands; only
  * for requests that were deleted does it wait. Needs an SPI scope that may write the tables of this room.
  */
 void
-sla_requests_changed(const int64 *request_ids, int count)
+sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
-	const SlaPolicies *policies = sla_policies();
 	NewMoment **moments = NULL;
 	int missing;
 	int taken;
@@ -532,9 +534,19 @@ sla_requests_changed(const int64 *request_ids, int count)
 	if (policies->count == 0 || count == 0)
 		return;
 	taken = add_request_moments(request_ids, count, &moments, 0, &missing);
-	take_moments(moments, taken, policies, false);
+	take_moments(moments, taken, policies, false, changes);
 	if (missing > 0)
-		forget_requests(request_ids, count, policies);
+		forget_requests(request_ids, count, policies, changes);
+}
+
+/* Makes clocks follow requests that were opened or changed; see sla_requests_follow(). */
+void
+sla_requests_changed(const int64 *request_ids, int count)
+{
+	SlaChanges changes = {0};
+
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_requests_follow(request_ids, count, sla_policies(), &changes);
 }
 
 /*
@@ -550,6 +562,7 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 	NewMoment *rows;
 	NewMoment **moments;
 	int64 *request_ids;
+	SlaChanges changes = {0};
 	int requests = 0;
 	int taken = 0;
 	int missing;
@@ -584,10 +597,13 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 		moments[taken] = &rows[taken];
 		taken++;
 	}
+	if (taken == 1 && sla_moment_prompt(policies, &moments[0]->moment))
+		return;
 	find_roots(moments, taken);
 	if (requests > 0)
 		taken += add_request_moments(request_ids, requests, &moments, taken, &missing);
-	take_moments(moments, taken, policies, true);
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	take_moments(moments, taken, policies, true, &changes);
 	requests_told(request_ids, requests);
 }
 

@@ -2,8 +2,28 @@ CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	changed boolean := true;
+	fits_more boolean := false;
 BEGIN
-	INSERT INTO omnichannel.sla_stale (relation) VALUES (TG_TABLE_NAME);
+	-- What says the same as before is no change; and of policies only what they fit can make more promises.
+	IF TG_OP = 'INSERT' THEN
+		changed := EXISTS (SELECT FROM written);
+		fits_more := TG_TABLE_NAME = 'sla_policy';
+	ELSIF TG_OP = 'DELETE' THEN
+		changed := EXISTS (SELECT FROM erased);
+	ELSIF TG_OP = 'UPDATE' THEN
+		-- As text: 1 day equals 24 hours, but is another target.
+		changed := EXISTS (SELECT written::text FROM written EXCEPT SELECT erased::text FROM erased);
+		IF changed AND TG_TABLE_NAME = 'sla_policy' THEN
+			fits_more := EXISTS (
+				SELECT metric, channel, kind, queue, segment, min_priority, valid FROM written
+				EXCEPT SELECT metric, channel, kind, queue, segment, min_priority, valid FROM erased);
+		END IF;
+	END IF;
+	IF changed THEN
+		INSERT INTO omnichannel.sla_stale (relation, fits_more) VALUES (TG_TABLE_NAME, fits_more);
+	END IF;
 	RETURN NULL;
 END
 $$;
@@ -24,7 +44,7 @@ CREATE FUNCTION omnichannel.recompute_sla(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
 COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
-'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new (with it clock_id), policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. request_id: only the clocks of that request''s customer, and what a plain UPDATE has changed in the request; NULL: all. Raises 23503 for an unknown request, 55000 before setup().';
+'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new, because a policy now fits an open request or a contact that is not answered yet, policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. A policy fits clocks that start within sla_policy.valid: one that is to hold for what comes from now on says so there. Of contacts that were logged before any policy could concern their channel nothing is known. request_id: only the clocks of that request''s customer; NULL: all, whose customers then wait until the end of the transaction with what they log. Raises 23503 for an unknown request, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.explain_sla(
 	request_id bigint,

@@ -326,9 +326,9 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 	}
 }
 
-/* Returns whether the customer wrote earlier in this request or thread. Notes that now the customer has. */
+/* Returns whether the customer is known to have written in this request or thread before, and notes that it has. */
 static bool
-wrote_before(SlaMachine *machine, const SlaMoment *moment)
+note_writing(SlaMachine *machine, const SlaMoment *moment)
 {
 	bool wrote = false;
 
@@ -356,8 +356,6 @@ wrote_before(SlaMachine *machine, const SlaMoment *moment)
 			machine->threads[machine->thread_count++] = moment->thread;
 		}
 	}
-	if (!wrote && machine->partial && (moment->request_id != 0 || moment->thread != NULL))
-		wrote = machine->wrote_before(machine, moment);
 	return wrote;
 }
 
@@ -381,7 +379,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 
 	if (strcmp(moment->outcome, "failed") == 0)
 		return;
-	wrote = wrote_before(machine, moment);
+	wrote = note_writing(machine, moment);
 	request = moment->request_id == 0 ? NULL : sla_machine_request(machine, moment->request_id);
 	if (request != NULL && request->last != NULL && waits_for_customer(request->last->state))
 		request->answered_by_customer = true;
@@ -419,7 +417,11 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 	}
 
 	/* The promise counts from the oldest contact that waits for an answer. */
-	if (waits || (spoke && wrote))
+	if (waits)
+		return;
+	if (!wrote && machine->partial && (moment->request_id != 0 || moment->thread != NULL))
+		wrote = machine->wrote_before(machine, moment);
+	if (spoke && wrote)
 		return;
 	{
 		SlaClock *clock = start_clock(machine, wrote ? SLA_NEXT_RESPONSE : SLA_FIRST_RESPONSE, moment, request,

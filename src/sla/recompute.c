@@ -2,9 +2,12 @@
  * recompute.c
  *	  recompute_sla(): open clocks follow changed policies and calendars.
  *
- * Clocks are read and locked in batches, each is asked which policy holds now, and those that moved are written
- * together. A clock that no policy fits as its request is now may still be promised by what the request was before:
- * that is asked of the customer's moments.
+ * Where targets and calendars have changed, clocks are read and locked in batches, each is asked which policy holds
+ * now, and those that moved are written together. A clock that no policy fits as its request is now may still be
+ * promised by what the request was before: that is asked of the customer's moments.
+ *
+ * Where policies fit more than before, there may be promises without a clock. Then all customers are reckoned anew to
+ * whom something may be promised: those with an open clock, an open request, or a contact that nobody has answered.
  */
 #include "postgres.h"
 
@@ -22,6 +25,7 @@ SQL_FUNCTION(omnichannel_recompute_sla);
 SQL_FUNCTION(omnichannel_follow_requests);
 
 #define BATCH_ROWS 5000
+#define BATCH_CUSTOMERS 1000
 
 static KeptPlan open_clocks = {
 	.sql = "SELECT " SLA_CLOCK_COLUMNS ", coalesce(k.merged_into, c.customer_id), r.kind, r.queue, r.priority"
@@ -35,10 +39,37 @@ static KeptPlan open_clocks = {
 	.indexed = true,
 };
 
-/* Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. */
+/*
+ * Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. Returns whether
+ * policies may fit more than before: nobody says that they do not, where nothing has changed.
+ */
 static KeptPlan stale_take = {
-	.sql = "DELETE FROM omnichannel.sla_stale AS s USING (SELECT stale_id FROM omnichannel.sla_stale"
-		   " ORDER BY stale_id FOR UPDATE SKIP LOCKED) AS held WHERE s.stale_id = held.stale_id",
+	.sql = "WITH taken AS (DELETE FROM omnichannel.sla_stale AS s USING (SELECT stale_id FROM omnichannel.sla_stale"
+		   " ORDER BY stale_id FOR UPDATE SKIP LOCKED) AS held WHERE s.stale_id = held.stale_id RETURNING s.fits_more)"
+		   " SELECT coalesce(bool_or(t.fits_more), true) FROM taken AS t",
+};
+
+static KeptPlan open_requests = {
+	.sql = "SELECT r.request_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL ORDER BY r.request_id",
+};
+
+/*
+ * Customers to whom something may be promised; one too many does no harm. A contact is answered by what concerns it, as
+ * in machine.c; a missed call only by a call.
+ */
+static KeptPlan customers_select = {
+	.sql = "SELECT DISTINCT coalesce(k.merged_into, k.customer_id) AS root FROM"
+		   " (SELECT c.customer_id FROM omnichannel.sla_clock AS c WHERE c.stopped_at IS NULL"
+		   " UNION SELECT r.customer_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL"
+		   " UNION SELECT m.customer_id FROM omnichannel.sla_moment AS m WHERE m.what = 'inbound'"
+		   " AND m.outcome NOT IN ('answered', 'failed') AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
+		   " WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
+		   " AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
+		   " AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
+		   " AND CASE WHEN m.request_id IS NOT NULL AND o.request_id IS NOT NULL THEN o.request_id = m.request_id"
+		   " WHEN m.thread IS NOT NULL AND o.thread IS NOT NULL THEN o.thread = m.thread"
+		   " ELSE o.channel = m.channel END)) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
+		   " ORDER BY root",
 };
 
 static KeptPlan request_root = {
@@ -140,16 +171,15 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 	return rows;
 }
 
-/* Makes all open clocks follow. Needs an SPI scope. */
+/* Makes the terms of all open clocks follow. Needs an SPI scope. */
 static void
-recompute_all(const SlaPolicies *policies, SlaChanges *changes)
+recompute_terms(const SlaPolicies *policies, SlaChanges *changes)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
 	int64 customer_id = PG_INT64_MIN;
 	int64 clock_id = PG_INT64_MIN;
 	uint64 rows;
 
-	(void) kept_plan_run(&stale_take, NULL, NULL, false, 0);
 	do
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch);
@@ -160,6 +190,61 @@ recompute_all(const SlaPolicies *policies, SlaChanges *changes)
 		MemoryContextReset(batch);
 	} while (rows == BATCH_ROWS);
 	MemoryContextDelete(batch);
+}
+
+/* Runs a statement that returns ids, and returns their number and, in *ids, them. Needs an SPI scope. */
+static uint64
+read_ids(KeptPlan *plan, int64 **ids)
+{
+	uint64 count = kept_plan_run(plan, NULL, NULL, false, 0);
+	bool isnull;
+
+	*ids = palloc_extended(sizeof(int64) * Max(count, 1), MCXT_ALLOC_HUGE);
+	for (uint64 i = 0; i < count; i++)
+		(*ids)[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return count;
+}
+
+/* What is done with a batch of ids; see sla_requests_follow() and sla_customers_reckon(). */
+typedef void (*BatchWork)(const int64 *ids, int count, const SlaPolicies *policies, SlaChanges *changes);
+
+/* Does a work with all ids that a statement returns, some at a time. Needs an SPI scope. */
+static void
+work_through(KeptPlan *plan, BatchWork work, const SlaPolicies *policies, SlaChanges *changes)
+{
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
+	int64 *ids;
+	uint64 count = read_ids(plan, &ids);
+
+	for (uint64 done = 0; done < count; done += BATCH_CUSTOMERS)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch);
+
+		CHECK_FOR_INTERRUPTS();
+		sla_changes_begin(changes, changes->now);
+		work(&ids[done], (int) Min(count - done, BATCH_CUSTOMERS), policies, changes);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+	}
+	pfree(ids);
+	MemoryContextDelete(batch);
+}
+
+/* Makes all open clocks follow. Needs an SPI scope. */
+static void
+recompute_all(const SlaPolicies *policies, SlaChanges *changes)
+{
+	bool isnull;
+
+	(void) kept_plan_run(&stale_take, NULL, NULL, false, 0);
+	if (!DatumGetBool(spi_datum(0, 1, &isnull)))
+	{
+		recompute_terms(policies, changes);
+		return;
+	}
+	work_through(&open_requests, sla_requests_follow, policies, changes);
+	work_through(&customers_select, sla_customers_reckon, policies, changes);
 }
 
 /* Makes the clocks of one request's customer follow. Needs an SPI scope. */
@@ -175,8 +260,8 @@ recompute_one(int64 request_id, const SlaPolicies *policies, SlaChanges *changes
 						errmsg("request " INT64_FORMAT " does not exist", request_id),
 						errhint("Pass the id of a request, or NULL for all open clocks.")));
 	root = DatumGetInt64(spi_datum(0, 1, &isnull));
-	sla_requests_changed(&request_id, 1);
 	sla_changes_begin(changes, changes->now);
+	sla_requests_follow(&request_id, 1, policies, changes);
 	sla_customers_reckon(&root, 1, policies, changes);
 }
 

@@ -47,7 +47,7 @@ static KeptPlan families_try = {
 	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
 		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
 		   " SELECT k.customer_id FROM omnichannel.sla_customer AS k WHERE k.customer_id = ANY ($1)"
-		   " AND NOT EXISTS (SELECT FROM held WHERE held.customer_id = k.customer_id) ORDER BY k.customer_id",
+		   " EXCEPT SELECT held.customer_id FROM held ORDER BY customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -142,6 +142,13 @@ sla_next_moment_id(void)
 	return nextval_internal(omni_table("sla_moment_moment_id_seq"), true);
 }
 
+/* Returns how the kind of a moment is written. */
+const char *
+sla_moment_name(MomentKind what)
+{
+	return moment_names[what];
+}
+
 /* Gives a family a moment. */
 void
 sla_family_add(SlaFamily *family, SlaMoment *moment)
@@ -210,6 +217,21 @@ add_moment(SlaColumn *columns, const SlaMoment *moment)
 	sla_column_add(&columns[13], Int64GetDatum(moment->version), contact);
 }
 
+/* Writes one moment, whose family's lock is taken. Needs an SPI scope. */
+void
+sla_moment_write(const SlaMoment *moment)
+{
+	SlaColumn columns[MOMENT_NCOLUMNS] = {0};
+	Datum values[MOMENT_NCOLUMNS];
+
+	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+		columns[i].type = get_element_type(moments_only.argtypes[i]);
+	add_moment(columns, moment);
+	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
+		values[i] = sla_column_array(&columns[i]);
+	(void) kept_plan_run(&moments_only, values, NULL, false, 0);
+}
+
 /*
  * sla_moments_write writes the families' new moments, which are sorted, takes the families' locks, and sets late and
  * from. The families are sorted by root. Needs an SPI scope.
@@ -248,6 +270,7 @@ sla_moments_write(SlaFamily *families, int count)
 		if (DatumGetBool(spi_datum(i, 2, &isnull)))
 			sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
 	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -397,8 +420,8 @@ sla_moments_read(SlaFamily *families, int count)
 }
 
 /* Reads pauses from a multirange. */
-static void
-read_pauses(SlaClock *clock, Datum value)
+void
+sla_pauses_read(SlaClock *clock, Datum value)
 {
 	MultirangeType *pauses = DatumGetMultirangeTypeP(value);
 	TypeCacheEntry *type;
@@ -440,7 +463,7 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	clock->started_at = row_time(row, column + 8);
 	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
 	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
-	read_pauses(clock, spi_datum(row, column + 11, &isnull));
+	sla_pauses_read(clock, spi_datum(row, column + 11, &isnull));
 	clock->due_at = row_time(row, column + 12);
 	clock->time_left = Max(row_microseconds(row, column + 13), 0);
 	clock->stopped_at = row_time(row, column + 14);

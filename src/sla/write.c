@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -223,7 +224,12 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 	if (before != NULL && same_clock(clock, before))
 		return false;
 	if (changes->report != NULL)
+	{
+		/* Who is told of a new clock wants to find it. */
+		if (before == NULL)
+			clock->clock_id = nextval_internal(omni_table("sla_clock_clock_id_seq"), true);
 		changes->report(changes->context, before, clock);
+	}
 	if (before == NULL)
 	{
 		add_clock(changes->made, clock);

@@ -1,0 +1,631 @@
+/*
+ * row.c
+ *	  Single rows written without SQL, where nothing asks for SQL.
+ *
+ * What core/look.c says of reading holds for writing too: the executor's state costs several times what the row does,
+ * and an application that logs a contact waits for five of them; test/bench/contact.sh shows what is saved. So what
+ * there is to know of a table is found out once, and kept until a relation, a role or a function changes: where its
+ * columns are, what its indexes hold, and its checks, compiled. Both functions answer false, having done nothing that
+ * is seen, and their caller runs the statement that it keeps, wherever that would not be the same:
+ *
+ * - the table, or the partition of the row, is no ordinary table in the server's own heap, has rules, row security,
+ *   or triggers other than those of its foreign keys that need not fire: Citus and TimescaleDB mark their tables by
+ *   triggers;
+ * - the current role lacks a right on it, so that the statement raises the error, or somebody else is to be asked
+ *   (ExecutorCheckPerms_hook, as pgAudit does);
+ * - the transaction is read-only or SERIALIZABLE, the server is a standby, or a parallel query runs;
+ * - a column is not there or of another type, is generated, or has a default of its own; a value is NULL that must
+ *   not be;
+ * - an index is no B-tree of columns, or holds a selection of the rows other than by one column's being NULL or not;
+ *   a key is deferrable; there is an exclusion constraint;
+ * - a check fails, so that the statement raises the error, or calls what is neither built in nor of this extension;
+ * - another session has the same key, or changes the same row.
+ *
+ * Partitions, unique keys, logical decoding and statistics are honoured as by SQL, because the server's own functions
+ * for heaps and indexes write the row.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/relation.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "omnichannel.h"
+#include "core/row.h"
+
+#define ROW_INDEXES 8
+
+/* An index that a row is entered into. */
+typedef struct RowIndex
+{
+	Oid oid;
+	bool unique;
+	int natts;
+	AttrNumber attributes[INDEX_MAX_KEYS];
+	LookWhere where;
+	AttrNumber where_attribute;
+} RowIndex;
+
+/* The table itself, or one of its partitions. */
+struct RowTarget
+{
+	Oid oid;
+	MemoryContext context;
+	AttrNumber attributes[ROW_COLUMNS];
+	AttrNumber now;
+	int nindexes;
+	RowIndex indexes[ROW_INDEXES];
+	int nchecks;
+	ExprState **checks;
+};
+
+/* What is open while a row is written. */
+typedef struct RowWrite
+{
+	Relation table;
+	Relation target; /* the same, or a partition of it */
+	Relation indexes[ROW_INDEXES];
+} RowWrite;
+
+/* Returns whether the table asks for nothing that only SQL does, but for triggers of this extension. */
+bool
+relation_is_plain(Relation relation)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+	char kind = relation->rd_rel->relkind;
+
+	if ((kind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID) && kind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	if (relation->rd_rel->relrowsecurity || relation->rd_rules != NULL)
+		return false;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE &&
+			get_func_namespace(triggers->triggers[i].tgfoid) != omni_schema())
+			return false;
+	return true;
+}
+
+/* Returns whether one of the columns that are changed is in this set. */
+static bool
+changes_any(const RowTarget *target, const RowTable *row, const Bitmapset *columns)
+{
+	for (int i = 0; i < row->ncolumns; i++)
+		if (bms_is_member(target->attributes[i] - FirstLowInvalidHeapAttributeNumber, columns))
+			return true;
+	return false;
+}
+
+/* Returns whether a trigger would have to fire. */
+static bool
+fires_trigger(const RowTarget *target, const RowTable *row, Relation relation)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+	ListCell *cell;
+
+	if (triggers == NULL)
+		return false;
+	if (!row->change)
+		return triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+			   triggers->trig_insert_before_statement || triggers->trig_insert_after_statement;
+	if (triggers->trig_update_before_row || triggers->trig_update_before_statement ||
+		triggers->trig_update_after_statement)
+		return true;
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (TRIGGER_FOR_UPDATE(triggers->triggers[i].tgtype) &&
+			RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE)
+			return true;
+	/* Those of foreign keys look at keys that stay. */
+	if (changes_any(target, row, RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_KEY)))
+		return true;
+	foreach (cell, RelationGetFKeyList(relation))
+	{
+		const ForeignKeyCacheInfo *key = lfirst(cell);
+
+		for (int i = 0; i < key->nkeys; i++)
+			for (int j = 0; j < row->ncolumns; j++)
+				if (key->conkey[i] == target->attributes[j])
+					return true;
+	}
+	return false;
+}
+
+/* Returns whether a statement on a partitioned table fires triggers that its partitions do not have. */
+static bool
+fires_statement_trigger(Relation table)
+{
+	const TriggerDesc *triggers = table->trigdesc;
+
+	return triggers != NULL && (triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
+}
+
+/* Returns an attribute's default as the catalogue has it, or NULL. */
+static const char *
+default_node(TupleDesc desc, AttrNumber attribute)
+{
+	for (int i = 0; desc->constr != NULL && i < desc->constr->num_defval; i++)
+		if (desc->constr->defval[i].adnum == attribute)
+			return desc->constr->defval[i].adbin;
+	return NULL;
+}
+
+/* Returns whether a default is now(). */
+static bool
+is_now(const char *node)
+{
+	FuncExpr *call = node == NULL ? NULL : stringToNode(node);
+
+	return call != NULL && IsA(call, FuncExpr) && call->funcid == F_NOW;
+}
+
+/* Finds the columns; returns false where the table is not what the caller takes it for. */
+static bool
+find_columns(RowTarget *target, const RowTable *row, TupleDesc desc)
+{
+	int found = 0;
+
+	target->now = InvalidAttrNumber;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		const char *node;
+		int column;
+
+		if (attribute->attisdropped)
+			continue;
+		if (attribute->attgenerated != '\0' || attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+			return false;
+		for (column = 0; column < row->ncolumns; column++)
+			if (strcmp(NameStr(attribute->attname), row->columns[column].name) == 0)
+				break;
+		if (column < row->ncolumns)
+		{
+			if (attribute->atttypid != row->columns[column].type || attribute->atttypmod != -1)
+				return false;
+			target->attributes[column] = attribute->attnum;
+			found++;
+			continue;
+		}
+		if (row->change)
+			continue;
+		node = default_node(desc, attribute->attnum);
+		if (row->now != NULL && strcmp(NameStr(attribute->attname), row->now) == 0)
+		{
+			if (attribute->atttypid != TIMESTAMPTZOID || attribute->atttypmod != -1 || !is_now(node))
+				return false;
+			target->now = attribute->attnum;
+		}
+		else if (node != NULL || attribute->attnotnull || attribute->attidentity != '\0' ||
+				 (attribute->atttypid >= FirstNormalObjectId && get_typtype(attribute->atttypid) != TYPTYPE_ENUM))
+			return false;
+	}
+	return found == row->ncolumns && (row->now == NULL || target->now != InvalidAttrNumber);
+}
+
+/* Finds out what an index holds; returns false where only SQL knows. */
+static bool
+find_index(RowIndex *found, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	List *predicate = RelationGetIndexPredicate(index);
+
+	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_rel->relam != BTREE_AM_OID || !form->indisready ||
+		!form->indimmediate || form->indisexclusion || RelationGetIndexExpressions(index) != NIL)
+		return false;
+	found->oid = RelationGetRelid(index);
+	found->unique = form->indisunique;
+	found->natts = form->indnatts;
+	for (int i = 0; i < form->indnatts; i++)
+		found->attributes[i] = form->indkey.values[i];
+	found->where = LOOK_ALL;
+	if (predicate != NIL)
+	{
+		NullTest *test = linitial(predicate);
+
+		if (list_length(predicate) != 1 || !IsA(test, NullTest) || test->argisrow || !IsA(test->arg, Var))
+			return false;
+		found->where = test->nulltesttype == IS_NULL ? LOOK_NULL : LOOK_NOT_NULL;
+		found->where_attribute = ((Var *) test->arg)->varattno;
+	}
+	return true;
+}
+
+/* Returns whether a function may run in a check that is kept; for check_functions_in_node(). */
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	bool foreign;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	foreign =
+		form->prolang != INTERNALlanguageId && (form->prolang != ClanguageId || form->pronamespace != omni_schema());
+	ReleaseSysCache(tuple);
+	return foreign;
+}
+
+/* Returns whether an expression has a part that must not be kept. */
+static bool
+has_foreign_part(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) || IsA(node, CoerceToDomainValue) || IsA(node, NextValueExpr) ||
+		check_functions_in_node(node, is_foreign_function, NULL))
+		return true;
+	return expression_tree_walker(node, has_foreign_part, context);
+}
+
+/* Compiles the checks; returns false where one of them is not to be kept. */
+static bool
+compile_checks(RowTarget *target, TupleDesc desc)
+{
+	int count = desc->constr == NULL ? 0 : desc->constr->num_check;
+
+	target->checks = palloc(sizeof(ExprState *) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		Expr *expression;
+
+		if (!check_is_enforced(&desc->constr->check[i]))
+			continue;
+		expression = stringToNode(desc->constr->check[i].ccbin);
+		if (has_foreign_part((Node *) expression, NULL))
+			return false;
+		target->checks[target->nchecks++] = ExecInitExpr(expression_planner(expression), NULL);
+	}
+	return true;
+}
+
+/* Finds out about an open table or partition; returns it in its own memory, or NULL where only SQL knows. */
+static RowTarget *
+target_make(const RowTable *row, Relation relation)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel row", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	RowTarget *target = palloc0(sizeof(RowTarget));
+	bool known = relation_is_plain(relation) && relation->rd_rel->relkind == RELKIND_RELATION &&
+				 !relation->rd_rel->relhassubclass && find_columns(target, row, RelationGetDescr(relation)) &&
+				 !fires_trigger(target, row, relation) && compile_checks(target, RelationGetDescr(relation));
+	ListCell *cell;
+
+	target->oid = RelationGetRelid(relation);
+	target->context = context;
+	if (known)
+		foreach (cell, RelationGetIndexList(relation))
+		{
+			Relation index = try_relation_open(lfirst_oid(cell), AccessShareLock);
+
+			known = known && index != NULL && target->nindexes < ROW_INDEXES &&
+					find_index(&target->indexes[target->nindexes++], index);
+			if (index != NULL)
+				relation_close(index, AccessShareLock);
+		}
+	MemoryContextSwitchTo(old);
+	if (known)
+	{
+		MemoryContextSetParent(context, CacheMemoryContext);
+		return target;
+	}
+	MemoryContextDelete(context);
+	return NULL;
+}
+
+/* Forgets where the last row went. */
+static void
+target_forget(RowTable *row)
+{
+	if (row->target != NULL)
+		MemoryContextDelete(row->target->context);
+	row->target = NULL;
+}
+
+/* Returns the partition that a time belongs to, itself no partitioned table, or InvalidOid. */
+static Oid
+find_partition(const RowTable *row, Relation table, const Datum *values)
+{
+	PartitionKey key = RelationGetPartitionKey(table);
+	PartitionDesc partitions = RelationGetPartitionDesc(table, !IsolationUsesXactSnapshot());
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	int found = -1;
+
+	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1 || key->partattrs[0] == 0 ||
+		partitions->nparts == 0)
+		return InvalidOid;
+	if (bounds->ndatums > 0)
+	{
+		const char *name = NameStr(TupleDescAttr(RelationGetDescr(table), key->partattrs[0] - 1)->attname);
+		bool equal;
+		int column;
+
+		for (column = 0; column < row->ncolumns; column++)
+			if (strcmp(row->columns[column].name, name) == 0)
+				break;
+		if (column == row->ncolumns)
+			return InvalidOid;
+		found = bounds->indexes[partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds, 1,
+															  unconstify(Datum *, &values[column]), &equal) +
+								1];
+	}
+	if (found < 0)
+		found = bounds->default_index;
+	return found < 0 || !partitions->is_leaf[found] ? InvalidOid : partitions->oids[found];
+}
+
+/* Returns whether the role may do it, and whether nothing but the table itself decides on it. */
+static bool
+is_permitted(const RowTable *row, Relation table)
+{
+	AclMode rights = row->change ? ACL_UPDATE | ACL_SELECT : ACL_INSERT | ACL_SELECT;
+
+	return relation_is_plain(table) && !table->rd_rel->relispartition &&
+		   pg_class_aclmask(row->table_oid, row->role, rights, ACLMASK_ALL) == rights;
+}
+
+/* Closes what is open; tables stay locked as by a statement. */
+static void
+row_close(RowWrite *write)
+{
+	for (int i = 0; i < ROW_INDEXES && write->indexes[i] != NULL; i++)
+		relation_close(write->indexes[i], RowExclusiveLock);
+	if (write->target != NULL && write->target != write->table)
+		relation_close(write->target, NoLock);
+	if (write->table != NULL)
+		relation_close(write->table, NoLock);
+}
+
+/* Opens the table and, for a partitioned one, that of the row; returns false where they are not there. */
+static bool
+open_tables(RowTable *row, RowWrite *write, const Datum *values)
+{
+	Oid partition;
+
+	write->table = write->target = try_relation_open(row->table_oid, RowExclusiveLock);
+	if (write->table == NULL)
+		return false;
+	if (write->table->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return true;
+	partition = row->change ? InvalidOid : find_partition(row, write->table, values);
+	write->target = OidIsValid(partition) ? try_relation_open(partition, RowExclusiveLock) : NULL;
+	return write->target != NULL;
+}
+
+/* Opens the indexes; returns false where one is not there. */
+static bool
+open_indexes(const RowTarget *target, RowWrite *write)
+{
+	for (int i = 0; i < target->nindexes; i++)
+	{
+		write->indexes[i] = try_relation_open(target->indexes[i].oid, RowExclusiveLock);
+		if (write->indexes[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Opens what is to be written to, finding out about it where it is new or has changed; returns false, with nothing
+ * open, where the statement is to be run.
+ */
+static bool
+row_open(RowTable *row, RowWrite *write, const Datum *values)
+{
+	memset(write, 0, sizeof(*write));
+	if (XactReadOnly || IsolationIsSerializable() || ExecutorCheckPerms_hook != NULL || IsInParallelMode() ||
+		RecoveryInProgress())
+		return false;
+
+	/* What changes while something is opened is found out again, once. */
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		if (row->generation != relations_generation() || row->role != GetUserId())
+		{
+			target_forget(row);
+			row->refused = false;
+			row->table_oid = omni_table(row->name);
+			row->role = GetUserId();
+			row->generation = relations_generation();
+		}
+		if (row->refused || !open_tables(row, write, values))
+			break;
+		if (row->generation == relations_generation())
+		{
+			if (row->target != NULL && row->target->oid != RelationGetRelid(write->target))
+				target_forget(row);
+			if (row->target == NULL && is_permitted(row, write->table) &&
+				(write->target == write->table || !fires_statement_trigger(write->table)))
+				row->target = target_make(row, write->target);
+			if (row->target == NULL)
+			{
+				/* Another partition may do. */
+				row->refused = write->target == write->table;
+				break;
+			}
+			if (open_indexes(row->target, write) && row->generation == relations_generation())
+				return true;
+		}
+		row_close(write);
+		memset(write, 0, sizeof(*write));
+	}
+	row_close(write);
+	return false;
+}
+
+/* Returns whether the row in the slot may be written: nothing is NULL that must not be, and the checks hold. */
+static bool
+is_valid(const RowTarget *target, TupleTableSlot *slot)
+{
+	TupleDesc desc = slot->tts_tupleDescriptor;
+	ExprContext *context;
+	bool valid = true;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (slot->tts_isnull[i] && TupleDescAttr(desc, i)->attnotnull)
+			return false;
+	if (target->nchecks == 0)
+		return true;
+	context = CreateStandaloneExprContext();
+	context->ecxt_scantuple = slot;
+	for (int i = 0; i < target->nchecks && valid; i++)
+		valid = ExecCheck(target->checks[i], context);
+	FreeExprContext(context, true);
+	return valid;
+}
+
+/* Enters a row into the indexes; returns false where keyed and another row may have its key. */
+static bool
+enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bool keyed)
+{
+	bool alone = true;
+
+	for (int i = 0; i < target->nindexes; i++)
+	{
+		const RowIndex *index = &target->indexes[i];
+		Datum values[INDEX_MAX_KEYS];
+		bool nulls[INDEX_MAX_KEYS];
+
+		if (index->where != LOOK_ALL && slot->tts_isnull[index->where_attribute - 1] != (index->where == LOOK_NULL))
+			continue;
+		for (int j = 0; j < index->natts; j++)
+		{
+			values[j] = slot->tts_values[index->attributes[j] - 1];
+			nulls[j] = slot->tts_isnull[index->attributes[j] - 1];
+		}
+		if (!index_insert(write->indexes[i], values, nulls, &slot->tts_tid, write->target,
+						  !index->unique ? UNIQUE_CHECK_NO
+						  : keyed        ? UNIQUE_CHECK_PARTIAL
+										 : UNIQUE_CHECK_YES,
+						  false, NULL) &&
+			index->unique)
+			alone = false;
+	}
+	return alone;
+}
+
+/*
+ * row_insert inserts a row with these values, in the order of its columns; returns false where the caller must run its
+ * statement.
+ *
+ * keyed is for statements that do nothing where another row has the key: false then stands for that, too. Raises 23505,
+ * and 55000 before setup().
+ */
+bool
+row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
+{
+	RowWrite write;
+	const RowTarget *target;
+	TupleTableSlot *slot;
+	bool done = false;
+
+	if (!row_open(row, &write, values))
+		return false;
+	target = row->target;
+	slot = table_slot_create(write.target, NULL);
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+		slot->tts_isnull[i] = true;
+	for (int i = 0; i < row->ncolumns; i++)
+	{
+		slot->tts_values[target->attributes[i] - 1] = values[i];
+		slot->tts_isnull[target->attributes[i] - 1] = nulls != NULL && nulls[i];
+	}
+	if (target->now != InvalidAttrNumber)
+	{
+		slot->tts_values[target->now - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		slot->tts_isnull[target->now - 1] = false;
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(write.target);
+
+	if (is_valid(target, slot))
+	{
+		table_tuple_insert(write.target, slot, GetCurrentCommandId(true), 0, NULL);
+		slot_getallattrs(slot);
+		done = enter_indexes(target, &write, slot, keyed);
+		if (!done)
+		{
+			/* Whose key it is, and whether it stays theirs, is for the statement to find out. */
+			CommandCounterIncrement();
+			simple_heap_delete(write.target, &slot->tts_tid);
+			CommandCounterIncrement();
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	row_close(&write);
+	return done;
+}
+
+/*
+ * row_change gives the row that look_next() returned last these values, in the order of its columns; returns false
+ * where the caller must run its statement: also where another transaction has changed the row since the look's
+ * snapshot.
+ *
+ * Waits for another transaction that holds the row. Raises 55000 before setup().
+ */
+bool
+row_change(RowTable *row, LookScan *scan, const Datum *values)
+{
+	RowWrite write;
+	TupleTableSlot *before = scan->slot;
+	TupleTableSlot *slot;
+	bool done = false;
+
+	if (!row_open(row, &write, values))
+		return false;
+	CheckCmdReplicaIdentity(write.target, CMD_UPDATE);
+	slot = table_slot_create(write.target, NULL);
+	slot_getallattrs(before);
+	memcpy(slot->tts_values, before->tts_values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
+	memcpy(slot->tts_isnull, before->tts_isnull, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < row->ncolumns; i++)
+	{
+		slot->tts_values[row->target->attributes[i] - 1] = values[i];
+		slot->tts_isnull[row->target->attributes[i] - 1] = false;
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(write.target);
+
+	if (is_valid(row->target, slot))
+	{
+		ItemPointerData tid = before->tts_tid;
+		TM_FailureData failure;
+		LockTupleMode mode;
+		UpdatedIndexes updated;
+
+		/* Old values that the new row shares lie in a buffer that the slot would let go of. */
+		ExecMaterializeSlot(slot);
+		done = table_tuple_update(write.target, &tid, slot, GetCurrentCommandId(true), scan->scan->xs_snapshot,
+								  InvalidSnapshot, true, &failure, &mode, &updated) == TM_Ok;
+		if (done && UPDATED_INDEXES(updated))
+		{
+			slot_getallattrs(slot);
+			(void) enter_indexes(row->target, &write, slot, false);
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	row_close(&write);
+	return done;
+}

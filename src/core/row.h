@@ -1,0 +1,40 @@
+/*
+ * row.h
+ *	  Single rows written without SQL; see core/row.c.
+ */
+#ifndef OMNICHANNEL_ROW_H
+#define OMNICHANNEL_ROW_H
+
+#include "core/look.h"
+
+#define ROW_COLUMNS 16
+
+typedef struct RowTarget RowTarget;
+
+/* A table that single rows are written to, as a static of the caller. */
+typedef struct RowTable
+{
+	const char *name;
+	bool change;     /* rows are changed in these columns, which are in no key; otherwise inserted with them */
+	const char *now; /* a column that defaults to now() and is not given, or NULL; others that are not given are NULL */
+	int ncolumns;
+	struct
+	{
+		const char *name;
+		Oid type;
+	} columns[ROW_COLUMNS];
+
+	/* private to row.c */
+	uint64 generation; /* of what follows, or 0 */
+	Oid role;
+	Oid table_oid;
+	bool refused;
+	RowTarget *target; /* where the last row went, or NULL */
+} RowTable;
+
+extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed);
+extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
+
+extern bool relation_is_plain(Relation relation);
+
+#endif /* OMNICHANNEL_ROW_H */
