@@ -1,6 +1,6 @@
 /*
  * direct.c
- *	  Rows written without SQL, where nothing asks for SQL.
+ *	  Rows written and looked up without SQL, where nothing asks for SQL.
  *
  * A statement of SQL costs many times what its row does: its plan is checked, its executor is built up and torn down,
  * its arrays are built, unpacked and copied; test/bench/copy.sh shows the gain. What SQL would do for a row is done
@@ -8,13 +8,14 @@
  * runs the statement that it keeps:
  *
  * - the table, or the partition of a row (direct_add() says so then), is not an ordinary one in the server's heap, has
- *   rules, or has triggers other than those of its foreign keys (by which Citus and TimescaleDB mark their tables too);
- * - for changes, other tables inherit from it; for keys, another unique index or an exclusion constraint stands beside
- *   the primary key, or that is of other columns or deferrable;
+ *   rules, or has triggers other than those of its foreign keys and, for other events, of this extension (Citus and
+ *   TimescaleDB mark their tables by triggers too);
+ * - for look-ups and changes, other tables inherit from it; for keys, another unique index or an exclusion constraint
+ *   stands beside the primary key, or that is of other columns or deferrable;
  * - row security holds for the current role;
  * - the current role lacks a right on the table or on a column, so that the statement raises the error; extensions that
  *   look at rights (ExecutorCheckPerms_hook, as pgAudit does) are asked as always;
- * - the transaction is read-only, the server is a standby, or a parallel query runs;
+ * - rows are to be written and the transaction is read-only, the server is a standby, or a parallel query runs;
  * - a column that is given a value is not there, is of another type or length, or is always generated; another one is
  *   of a domain;
  * - rows are to be changed in SERIALIZABLE, where they must be read as queries read them.
@@ -29,6 +30,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -43,9 +45,21 @@
 #include "omnichannel.h"
 #include "core/direct_write.h"
 
+/* Returns whether a trigger has nothing to do with what is done. The extension's own are known by their function. */
+static bool
+is_harmless(const Trigger *trigger, DirectPurpose purpose)
+{
+	if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
+		return true;
+	if (get_func_namespace(trigger->tgfoid) != omni_schema())
+		return false;
+	return !(TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_READ && purpose != DIRECT_CHANGE) &&
+		   !(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE);
+}
+
 /* Returns whether a table that rows go to asks for nothing that only SQL does. */
 bool
-direct_ordinary(Relation relation)
+direct_ordinary(Relation relation, DirectPurpose purpose)
 {
 	const TriggerDesc *triggers = relation->trigdesc;
 
@@ -55,7 +69,7 @@ direct_ordinary(Relation relation)
 	if (relation->rd_rules != NULL)
 		return false;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE)
+		if (!is_harmless(&triggers->triggers[i], purpose))
 			return false;
 	return true;
 }
@@ -64,11 +78,13 @@ direct_ordinary(Relation relation)
 static bool
 is_suitable(const DirectTable *table, Relation relation)
 {
-	if (!direct_ordinary(relation) || relation->rd_rel->relispartition)
+	if (!direct_ordinary(relation, table->purpose) || relation->rd_rel->relispartition)
 		return false;
 	if (table->purpose != DIRECT_INSERT && relation->rd_rel->relkind != RELKIND_RELATION)
 		return false;
-	if (table->purpose >= DIRECT_CHANGE && (relation->rd_rel->relhassubclass || IsolationIsSerializable()))
+	if ((table->purpose == DIRECT_READ || table->purpose >= DIRECT_CHANGE) && relation->rd_rel->relhassubclass)
+		return false;
+	if (table->purpose >= DIRECT_CHANGE && IsolationIsSerializable())
 		return false;
 	return check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED;
 }
@@ -109,10 +125,11 @@ range_table_entry(const DirectTable *table, Relation relation, const AttrNumber 
 	entry->rtekind = RTE_RELATION;
 	entry->relid = RelationGetRelid(relation);
 	entry->relkind = relation->rd_rel->relkind;
-	entry->rellockmode = RowExclusiveLock;
+	entry->rellockmode = table->purpose == DIRECT_READ ? AccessShareLock : RowExclusiveLock;
 	*permissions = NIL;
 	permission = range_table_permission(permissions, entry);
-	permission->requiredPerms = table->purpose == DIRECT_INSERT       ? ACL_INSERT
+	permission->requiredPerms = table->purpose == DIRECT_READ         ? ACL_SELECT
+								: table->purpose == DIRECT_INSERT     ? ACL_INSERT
 								: table->purpose == DIRECT_INSERT_NEW ? ACL_INSERT | ACL_SELECT
 								: table->purpose == DIRECT_CHANGE     ? ACL_UPDATE | ACL_SELECT
 																	  : ACL_INSERT | ACL_UPDATE | ACL_SELECT;
@@ -124,7 +141,7 @@ range_table_entry(const DirectTable *table, Relation relation, const AttrNumber 
 			permission->insertedCols = bms_add_member(permission->insertedCols, column);
 		if ((permission->requiredPerms & ACL_UPDATE) && i >= table->nkeys)
 			permission->updatedCols = bms_add_member(permission->updatedCols, column);
-		if ((permission->requiredPerms & ACL_SELECT) && (i < table->nkeys || table->purpose >= DIRECT_CHANGE))
+		if ((permission->requiredPerms & ACL_SELECT) && (i < table->nkeys || table->purpose != DIRECT_INSERT_NEW))
 			permission->selectedCols = bms_add_member(permission->selectedCols, column);
 	}
 	return entry;
@@ -240,6 +257,44 @@ find_key(DirectWrite *write)
 	return true;
 }
 
+/* Opens the table's primary key alone, which takes no lock that writers would wait for. */
+static void
+open_to_read(DirectWrite *write, Relation relation)
+{
+	ResultRelInfo *info = write->info;
+
+	info->ri_RelationDesc = relation;
+	list_free(RelationGetIndexList(relation));
+	if (!OidIsValid(relation->rd_pkindex))
+		return;
+	info->ri_IndexRelationDescs = palloc(sizeof(Relation));
+	info->ri_IndexRelationDescs[0] = index_open(relation->rd_pkindex, AccessShareLock);
+	info->ri_NumIndices = 1;
+}
+
+/* Opens the table and its indexes, with what the executor has of them. */
+static void
+open_to_write(DirectWrite *write, Relation relation)
+{
+	EState *estate = write->estate;
+
+	ExecInitResultRelation(estate, write->info, 1);
+	relation_close(relation, NoLock);
+	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ExecOpenIndices(write->info, write->table->purpose != DIRECT_INSERT);
+	write->state = makeNode(ModifyTableState);
+	write->state->ps.state = estate;
+	write->state->operation = write->table->purpose == DIRECT_CHANGE ? CMD_UPDATE : CMD_INSERT;
+	write->state->mt_nrels = 1;
+	write->state->resultRelInfo = write->state->rootResultRelInfo = write->info;
+	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		write->routing = ExecSetupPartitionTupleRouting(estate, relation);
+	if (write->table->purpose >= DIRECT_CHANGE)
+		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
+	write->row = ExecAllocTableSlot(&estate->es_tupleTable, RelationGetDescr(relation), &TTSOpsVirtual);
+	direct_prepare(write, write->info);
+}
+
 /* Ends what direct_open() began of the executor's state. */
 static void
 free_state(DirectWrite *write)
@@ -248,6 +303,15 @@ free_state(DirectWrite *write)
 
 	if (write->scan != NULL)
 		direct_find_end(write);
+	if (write->table->purpose == DIRECT_READ)
+	{
+		ExecResetTupleTable(estate->es_tupleTable, false);
+		if (write->info->ri_NumIndices > 0)
+			index_close(write->info->ri_IndexRelationDescs[0], NoLock);
+		relation_close(write->info->ri_RelationDesc, NoLock);
+		FreeExecutorState(estate);
+		return;
+	}
 	if (write->routing != NULL)
 		ExecCleanupTupleRouting(write->state, write->routing);
 	ExecResetTupleTable(estate->es_tupleTable, false);
@@ -259,7 +323,7 @@ free_state(DirectWrite *write)
 /*
  * direct_open begins to write to a table of the extension, or returns NULL where the caller must run its statement.
  *
- * Needs a transaction that may write, with the role whose rights count set. Each writer sees what was written before it
+ * Needs a transaction that may write, unless it only reads, with the role whose rights count set. Each writer sees what was written before it
  * was opened; nothing else may be open inside it but what constraints start. What it allocates lives until
  * direct_close(). Raises 55000 before setup().
  */
@@ -267,6 +331,7 @@ DirectWrite *
 direct_open(const DirectTable *table)
 {
 	Oid relid = omni_table(table->name);
+	bool reading = table->purpose == DIRECT_READ;
 	AttrNumber attributes[DIRECT_COLUMNS];
 	MemoryContext old;
 	Relation relation;
@@ -275,9 +340,9 @@ direct_open(const DirectTable *table)
 	DirectWrite *write;
 	EState *estate;
 
-	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
+	if (!reading && (XactReadOnly || RecoveryInProgress() || IsInParallelMode()))
 		return NULL;
-	relation = try_relation_open(relid, RowExclusiveLock);
+	relation = try_relation_open(relid, reading ? AccessShareLock : RowExclusiveLock);
 	if (relation == NULL)
 		return NULL;
 	if (!is_suitable(table, relation) || !find_columns(table, relation, attributes))
@@ -286,7 +351,8 @@ direct_open(const DirectTable *table)
 		return NULL;
 	}
 
-	CommandCounterIncrement();
+	if (!reading)
+		CommandCounterIncrement();
 	estate = CreateExecutorState();
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	expressions_use(estate);
@@ -304,14 +370,13 @@ direct_open(const DirectTable *table)
 	memcpy(write->attributes, attributes, sizeof(attributes));
 	init_range_table(estate, tables, permissions);
 	write->info = makeNode(ResultRelInfo);
-	ExecInitResultRelation(estate, write->info, 1);
-	relation_close(relation, NoLock);
-
 	PushActiveSnapshot(GetTransactionSnapshot());
 	estate->es_snapshot = GetActiveSnapshot();
-	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ExecOpenIndices(write->info, table->purpose != DIRECT_INSERT);
-	if ((table->purpose != DIRECT_CHANGE && !find_defaults(write)) ||
+	if (reading)
+		open_to_read(write, relation);
+	else
+		open_to_write(write, relation);
+	if ((!reading && table->purpose != DIRECT_CHANGE && !find_defaults(write)) ||
 		(table->purpose != DIRECT_INSERT && !find_key(write)))
 	{
 		MemoryContextSwitchTo(old);
@@ -319,19 +384,11 @@ direct_open(const DirectTable *table)
 		free_state(write);
 		return NULL;
 	}
-	write->state = makeNode(ModifyTableState);
-	write->state->ps.state = estate;
-	write->state->operation = table->purpose == DIRECT_CHANGE ? CMD_UPDATE : CMD_INSERT;
-	write->state->mt_nrels = 1;
-	write->state->resultRelInfo = write->state->rootResultRelInfo = write->info;
-	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		write->routing = ExecSetupPartitionTupleRouting(estate, relation);
-	if (table->purpose >= DIRECT_CHANGE)
-		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
-	write->row = ExecAllocTableSlot(&estate->es_tupleTable, RelationGetDescr(relation), &TTSOpsVirtual);
-	direct_prepare(write, write->info);
-	write->command = GetCurrentCommandId(true);
-	AfterTriggerBeginQuery();
+	if (!reading)
+	{
+		write->command = GetCurrentCommandId(true);
+		AfterTriggerBeginQuery();
+	}
 	MemoryContextSwitchTo(old);
 	return write;
 }
@@ -352,10 +409,14 @@ direct_refresh(DirectWrite *write)
 void
 direct_close(DirectWrite *write)
 {
+	bool reading = write->table->purpose == DIRECT_READ;
+
 	if (write->rows > 0)
 		(void) direct_flush(write, NULL);
-	AfterTriggerEndQuery(write->estate);
+	if (!reading)
+		AfterTriggerEndQuery(write->estate);
 	PopActiveSnapshot();
 	free_state(write);
-	CommandCounterIncrement();
+	if (!reading)
+		CommandCounterIncrement();
 }

@@ -49,6 +49,22 @@ direct_find_end(DirectWrite *write)
 	ExecClearTuple(write->found);
 }
 
+/*
+ * direct_read sets values and nulls, in the order of DirectTable.columns, to those of the row of a primary key; returns
+ * false where there is none. They are good until the next call.
+ */
+bool
+direct_read(DirectWrite *write, const Datum *keys, Datum *values, bool *nulls)
+{
+	if (write->scan == NULL)
+		direct_find_begin(write, write->estate->es_snapshot);
+	if (!direct_find(write, keys))
+		return false;
+	for (int i = 0; i < write->table->ncolumns; i++)
+		values[i] = slot_getattr(write->found, write->attributes[i], &nulls[i]);
+	return true;
+}
+
 /* Returns whether the row in found still has these keys. */
 static bool
 has_keys(DirectWrite *write, const Datum *keys)

@@ -41,6 +41,12 @@ direct_form(DirectWrite *write, const Datum *values, const bool *nulls)
 	ExecStoreVirtualTuple(row);
 }
 
+/* How many rows are inserted at once: a few pages of them, which stay in the processor's cache. */
+#define ROWS_AT_ONCE 256
+
+/* Of so many rows whose keys may be known one is looked up, and the others only if that is. */
+#define ROWS_A_SAMPLE 16
+
 /* Returns the target that the row at hand goes to. */
 static DirectTarget *
 find_target(DirectWrite *write)
@@ -58,9 +64,10 @@ find_target(DirectWrite *write)
 	old = MemoryContextSwitchTo(write->estate->es_query_cxt);
 	target = palloc0(sizeof(DirectTarget));
 	target->info = info;
-	target->ordinary = direct_ordinary(info->ri_RelationDesc);
+	target->ordinary = direct_ordinary(info->ri_RelationDesc, write->table->purpose);
 	if (target->ordinary)
 		direct_prepare(write, info);
+	target->desc = CreateTupleDescCopyConstr(RelationGetDescr(info->ri_RelationDesc));
 	target->next = write->targets;
 	write->targets = target;
 	MemoryContextSwitchTo(old);
@@ -86,7 +93,8 @@ next_slot(DirectWrite *write, DirectTarget *target)
 		memset(target->slots + target->room, 0, sizeof(TupleTableSlot *) * (room - target->room));
 		target->room = room;
 	}
-	target->slots[target->count] = table_slot_create(target->info->ri_RelationDesc, &write->estate->es_tupleTable);
+	target->slots[target->count] = ExecAllocTableSlot(&write->estate->es_tupleTable, target->desc,
+													  table_slot_callbacks(target->info->ri_RelationDesc));
 	MemoryContextSwitchTo(old);
 	return target->slots[target->count];
 }
@@ -109,30 +117,6 @@ direct_fill(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot)
 	if (constraints->has_generated_stored)
 		ExecComputeStoredGenerated(info, write->estate, slot, CMD_INSERT);
 	ExecConstraints(info, slot, write->estate);
-}
-
-/*
- * direct_add takes a row to be inserted, with values in the order of DirectTable.columns; nulls may be NULL for none.
- *
- * The values are copied. The row is checked now, and written by direct_flush() or direct_close(): the caller bounds how
- * many it adds between them. Returns false where the row goes to a partition that asks for SQL, and does not take it.
- * Raises what the constraints raise.
- */
-bool
-direct_add(DirectWrite *write, const Datum *values, const bool *nulls)
-{
-	DirectTarget *target;
-	TupleTableSlot *slot;
-
-	ResetPerTupleExprContext(write->estate);
-	direct_form(write, values, nulls);
-	target = find_target(write);
-	if (!target->ordinary)
-		return false;
-	slot = next_slot(write, target);
-	direct_fill(write, target->info, slot);
-	target->rows[target->count++] = write->rows++;
-	return true;
 }
 
 /* Queues the foreign keys' checks of an inserted row. */
@@ -212,24 +196,39 @@ direct_insert_new(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot)
 	return true;
 }
 
-/* Moves the slots of rows whose keys are found behind the others; returns how many are not. */
+/* Returns whether the key of a row is found. */
+static bool
+is_known(DirectWrite *write, TupleTableSlot *slot)
+{
+	Datum keys[INDEX_MAX_KEYS];
+	bool isnull;
+
+	for (int i = 0; i < write->table->nkeys; i++)
+		keys[i] = slot_getattr(slot, write->attributes[i], &isnull);
+	return direct_find(write, keys);
+}
+
+/*
+ * Moves the slots of rows whose keys are found behind the others; returns how many are not.
+ *
+ * Mostly all keys are new, or all are known: a sample tells, and what it misses the index finds.
+ */
 static int
 move_known(DirectWrite *write, DirectTarget *target)
 {
 	TupleTableSlot **slots = target->slots;
 	int fresh = 0;
+	bool known = false;
 
 	direct_find_begin(write, &write->dirty);
+	for (int i = target->count - 1; i >= 0 && !known; i -= ROWS_A_SAMPLE)
+		known = is_known(write, slots[i]);
 	for (int i = 0; i < target->count; i++)
 	{
-		Datum keys[INDEX_MAX_KEYS];
 		TupleTableSlot *slot = slots[i];
 		int row = target->rows[i];
-		bool isnull;
 
-		for (int j = 0; j < write->table->nkeys; j++)
-			keys[j] = slot_getattr(slot, write->attributes[j], &isnull);
-		if (direct_find(write, keys))
+		if (known && is_known(write, slot))
 			continue;
 		slots[i] = slots[fresh];
 		target->rows[i] = target->rows[fresh];
@@ -240,9 +239,9 @@ move_known(DirectWrite *write, DirectTarget *target)
 	return fresh;
 }
 
-/* Inserts the first rows of a target at once. Notes those whose key was inserted by others meanwhile. */
+/* Inserts the first rows of a target at once. Marks those whose key was inserted by others meanwhile; returns how many. */
 static int
-insert_many(DirectWrite *write, DirectTarget *target, int count, bool *inserted)
+insert_many(DirectWrite *write, DirectTarget *target, int count)
 {
 	ResultRelInfo *info = target->info;
 	Relation relation = info->ri_RelationDesc;
@@ -263,22 +262,19 @@ insert_many(DirectWrite *write, DirectTarget *target, int count, bool *inserted)
 			continue;
 		}
 		queue_triggers(write, info, target->slots[i], recheck);
-		if (inserted != NULL)
-			inserted[target->rows[i]] = true;
+		write->inserted[target->rows[i]] = true;
 	}
 	return conflicts;
 }
 
-/* Inserts the rows of a target that keys are claimed for; returns how many are new. */
-static int
-claim_rows(DirectWrite *write, DirectTarget *target, bool *inserted)
+/* Inserts the rows of a target whose keys are new. */
+static void
+claim_rows(DirectWrite *write, DirectTarget *target)
 {
 	int fresh = target->count > 1 ? move_known(write, target) : 0;
-	int conflicts = insert_many(write, target, fresh, inserted);
-	int claimed = fresh - conflicts;
 
-	/* What another session was quicker with is withdrawn, and looked at again like what was found before. */
-	if (conflicts > 0)
+	/* What others have is withdrawn, and looked at again like what was found before. */
+	if (insert_many(write, target, fresh) > 0)
 	{
 		CommandCounterIncrement();
 		for (int i = 0; i < fresh; i++)
@@ -292,18 +288,67 @@ claim_rows(DirectWrite *write, DirectTarget *target, bool *inserted)
 	{
 		int row = target->rows[i];
 
-		if (i < fresh && row >= 0)
-			continue;
 		if (row < 0)
 			row = -1 - row;
-		if (direct_insert_new(write, target->info, target->slots[i]))
-		{
-			claimed++;
-			if (inserted != NULL)
-				inserted[row] = true;
-		}
+		else if (i < fresh)
+			continue;
+		write->inserted[row] = direct_insert_new(write, target->info, target->slots[i]);
 	}
-	return claimed;
+}
+
+/* Inserts the rows of a target. */
+static void
+flush_target(DirectWrite *write, DirectTarget *target)
+{
+	if (write->arbiters != NIL)
+		claim_rows(write, target);
+	else
+		(void) insert_many(write, target, target->count);
+	for (int i = 0; i < target->count; i++)
+		ExecClearTuple(target->slots[i]);
+	target->count = 0;
+}
+
+/* Returns the number of another added row. */
+static int
+next_row(DirectWrite *write)
+{
+	if (write->rows == write->inserted_room)
+	{
+		int room = Max(64, write->inserted_room * 2);
+
+		write->inserted = write->inserted == NULL ? MemoryContextAlloc(write->estate->es_query_cxt, room)
+												  : repalloc(write->inserted, room);
+		write->inserted_room = room;
+	}
+	write->inserted[write->rows] = false;
+	return write->rows++;
+}
+
+/*
+ * direct_add takes a row to be inserted, with values in the order of DirectTable.columns; nulls may be NULL for none.
+ *
+ * The values are copied. The row is checked now, and written by direct_flush() or direct_close() if not before. Returns
+ * false where the row goes to a partition that asks for SQL, and does not take it.
+ * Raises what the constraints raise.
+ */
+bool
+direct_add(DirectWrite *write, const Datum *values, const bool *nulls)
+{
+	DirectTarget *target;
+	TupleTableSlot *slot;
+
+	ResetPerTupleExprContext(write->estate);
+	direct_form(write, values, nulls);
+	target = find_target(write);
+	if (!target->ordinary)
+		return false;
+	if (target->count == ROWS_AT_ONCE)
+		flush_target(write, target);
+	slot = next_slot(write, target);
+	direct_fill(write, target->info, slot);
+	target->rows[target->count++] = next_row(write);
+	return true;
 }
 
 /*
@@ -318,21 +363,12 @@ direct_flush(DirectWrite *write, bool *inserted)
 {
 	int done = 0;
 
-	if (inserted != NULL)
-		memset(inserted, 0, sizeof(bool) * write->rows);
 	for (DirectTarget *target = write->targets; target != NULL; target = target->next)
-	{
-		if (write->arbiters != NIL)
-			done += claim_rows(write, target, inserted);
-		else
-		{
-			(void) insert_many(write, target, target->count, inserted);
-			done += target->count;
-		}
-		for (int i = 0; i < target->count; i++)
-			ExecClearTuple(target->slots[i]);
-		target->count = 0;
-	}
+		flush_target(write, target);
+	for (int i = 0; i < write->rows; i++)
+		done += write->inserted[i];
+	if (inserted != NULL && write->rows > 0)
+		memcpy(inserted, write->inserted, sizeof(bool) * write->rows);
 	write->rows = 0;
 	return done;
 }

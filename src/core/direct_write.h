@@ -18,7 +18,8 @@
 typedef struct DirectTarget
 {
 	ResultRelInfo *info;
-	bool ordinary; /* nothing asks for SQL */
+	bool ordinary;  /* nothing asks for SQL */
+	TupleDesc desc; /* a copy, which slots need not be counted for */
 	TupleTableSlot **slots;
 	int *rows; /* which of the added rows each slot holds */
 	int count;
@@ -35,7 +36,9 @@ struct DirectWrite
 	PartitionTupleRouting *routing; /* NULL for a plain table */
 	DirectTarget *targets;
 	CommandId command;
-	int rows; /* added since the last flush */
+	int rows;       /* added since the last flush */
+	bool *inserted; /* which of them were */
+	int inserted_room;
 
 	TupleTableSlot *row; /* the row at hand, as the opened table has it */
 	AttrNumber attributes[DIRECT_COLUMNS];
@@ -54,7 +57,7 @@ struct DirectWrite
 };
 
 /* core/direct.c */
-extern bool direct_ordinary(Relation relation);
+extern bool direct_ordinary(Relation relation, DirectPurpose purpose);
 extern void direct_prepare(DirectWrite *write, ResultRelInfo *info);
 extern void direct_refresh(DirectWrite *write);
 

@@ -14,7 +14,24 @@
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
+#include "core/direct.h"
 #include "customer/customer.h"
+
+static const DirectTable identity_table = {
+	.name = "identity",
+	.purpose = DIRECT_READ,
+	.nkeys = 2,
+	.ncolumns = 3,
+	.columns = {{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
+};
+
+static const DirectTable customer_table = {
+	.name = "customer",
+	.purpose = DIRECT_READ,
+	.nkeys = 1,
+	.ncolumns = 2,
+	.columns = {{"customer_id", INT8OID}, {"erased_at", TIMESTAMPTZOID}},
+};
 
 static KeptPlan identities_select = {
 	.sql = "SELECT u.place, i.customer_id, false "
@@ -107,6 +124,56 @@ take_found(CustomerLookup **lookups, uint64 rows)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Looks identities up without SQL; returns false where SQL is asked for. */
+static bool
+find_identities(CustomerLookup **lookups, int count)
+{
+	DirectWrite *read = direct_open(&identity_table);
+	Datum kind = (Datum) 0;
+
+	if (read == NULL)
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		Datum keys[2];
+		Datum values[3];
+		bool nulls[3];
+
+		if (i == 0 || strcmp(lookups[i]->kind, lookups[i - 1]->kind) != 0)
+			kind = CStringGetTextDatum(lookups[i]->kind);
+		keys[0] = kind;
+		keys[1] = CStringGetTextDatum(lookups[i]->value);
+		if (!direct_read(read, keys, values, nulls))
+			continue;
+		lookups[i]->customer_id = DatumGetInt64(values[2]);
+		lookups[i]->erased = false;
+		lookups[i]->known = true;
+	}
+	direct_close(read);
+	return true;
+}
+
+/* Looks ids up without SQL; returns false where SQL is asked for. */
+static bool
+find_ids(CustomerLookup **lookups, int count)
+{
+	DirectWrite *read = direct_open(&customer_table);
+
+	if (read == NULL)
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		Datum keys[1] = {Int64GetDatum(lookups[i]->customer_id)};
+		Datum values[2];
+		bool nulls[2];
+
+		lookups[i]->known = direct_read(read, keys, values, nulls);
+		lookups[i]->erased = lookups[i]->known && !nulls[1];
+	}
+	direct_close(read);
+	return true;
+}
+
 /* Moves what is not known yet to the front and returns how many these are. */
 static int
 keep_unknown(CustomerLookup **lookups, int count)
@@ -125,9 +192,13 @@ match_identities(CustomerLookup **lookups, int count, bool create)
 {
 	while (count > 0)
 	{
-		Datum values[2] = {text_array(lookups, count, false), text_array(lookups, count, true)};
+		Datum values[2] = {(Datum) 0, (Datum) 0};
 
 		CHECK_FOR_INTERRUPTS();
+		if (!create && find_identities(lookups, count))
+			break;
+		values[0] = text_array(lookups, count, false);
+		values[1] = text_array(lookups, count, true);
 		/* Those whom another session makes meanwhile are found then; where it erases them at once, in another round. */
 		if (create)
 			(void) kept_plan_run(&identities_insert, values, NULL, false, 0);
@@ -143,14 +214,17 @@ match_identities(CustomerLookup **lookups, int count, bool create)
 static void
 match_ids(CustomerLookup **lookups, int count)
 {
-	Datum *ids = palloc(sizeof(Datum) * count);
-	Datum values[1];
+	if (!find_ids(lookups, count))
+	{
+		Datum *ids = palloc(sizeof(Datum) * count);
+		Datum values[1];
 
-	for (int i = 0; i < count; i++)
-		ids[i] = Int64GetDatum(lookups[i]->customer_id);
-	values[0] = id_array(ids, count);
-	customers_select.runs += count - 1;
-	take_found(lookups, kept_plan_run(&customers_select, values, NULL, false, 0));
+		for (int i = 0; i < count; i++)
+			ids[i] = Int64GetDatum(lookups[i]->customer_id);
+		values[0] = id_array(ids, count);
+		customers_select.runs += count - 1;
+		take_found(lookups, kept_plan_run(&customers_select, values, NULL, false, 0));
+	}
 	if (keep_unknown(lookups, count) > 0)
 		customer_missing(lookups[0]->customer_id);
 }
