@@ -13,6 +13,7 @@
 
 #include "omnichannel.h"
 #include "contact/mapping.h"
+#include "contact/mapping_text.h"
 
 static void *tracking_build(ConfigCache *cache, MemoryContext context);
 
@@ -43,29 +44,15 @@ static void
 parse_item(MappingItem *item, const char *mapping, bool documents)
 {
 	const char *rest = mapping;
-	int parts = 0;
+	const char *text;
+	size_t length;
+	bool column;
 
 	item->given = true;
 	item->whole_row = documents && strcmp(mapping, "{*}") == 0;
 	item->parts = palloc(sizeof(MappingPart) * (strlen(mapping) + 1));
-	while (*rest != '\0')
-	{
-		const char *close = *rest == '{' ? strchr(rest, '}') : NULL;
-		size_t length;
-
-		if (close != NULL && close > rest + 1)
-		{
-			item->parts[parts].text = pnstrdup(rest + 1, close - rest - 1);
-			item->parts[parts++].column = true;
-			rest = close + 1;
-			continue;
-		}
-		length = 1 + strcspn(rest + 1, "{");
-		item->parts[parts].text = pnstrdup(rest, length);
-		item->parts[parts++].column = false;
-		rest += length;
-	}
-	item->nparts = parts;
+	while (mapping_next_part(&rest, &text, &length, &column))
+		item->parts[item->nparts++] = (MappingPart){.text = pnstrdup(text, length), .column = column};
 }
 
 /* Orders value maps by what the application says. */

@@ -143,10 +143,16 @@ email_address(const char *text, size_t length, size_t *start, size_t *end)
 		if (first == 0)
 			return "has a closing angle bracket only";
 	}
-	if (last - first >= 7 && strncasecmp(text + first, "mailto:", 7) == 0)
-		first += 7;
-	while (first < last && text[first] == ' ')
-		first++;
+	/* As often as it stands there: what is left must not be read otherwise. */
+	for (;;)
+	{
+		if (first < last && text[first] == ' ')
+			first++;
+		else if (last - first >= 7 && strncasecmp(text + first, "mailto:", 7) == 0)
+			first += 7;
+		else
+			break;
+	}
 	while (last > first && (text[last - 1] == ' ' || text[last - 1] == '.'))
 		last--;
 

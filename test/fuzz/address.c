@@ -1,0 +1,228 @@
+/* sources: src/customer/address.c src/customer/numbering.c */
+/*
+ * address.c
+ *	  Any bytes as a telephone number and as an e-mail address, in any country.
+ *
+ * What is accepted must be in the normal form, must be its own normal form, and must not depend on how it is written:
+ * with other separators, or with an international prefix in place of the plus. National numbers that a numbering plan
+ * allows must come out the same in every way in which they are dialled.
+ *
+ * The first two bytes choose the country, the rest is the text.
+ */
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "customer/address.h"
+
+#define CHECK(condition)                                                                                               \
+	do                                                                                                                 \
+	{                                                                                                                  \
+		if (!(condition))                                                                                              \
+		{                                                                                                              \
+			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                    \
+			abort();                                                                                                   \
+		}                                                                                                              \
+	} while (0)
+
+extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+/* Normalises a C string, copied to where a read past its end is seen. */
+static const char *
+normalise(const char *text, const NumberingPlan *home, char *phone)
+{
+	size_t length = strlen(text);
+	char *exact = malloc(length + 1);
+	const char *problem;
+
+	memset(phone, '?', PHONE_SIZE);
+	memcpy(exact, text, length + 1);
+	exact = realloc(exact, length > 0 ? length : 1);
+	problem = phone_normalise(exact, length, home, phone);
+	free(exact);
+	return problem;
+}
+
+/* Checks that text is refused for the same reason as expected, or gives the same number. */
+static void
+check_same(const char *text, const NumberingPlan *home, const char *problem, const char *expected)
+{
+	char phone[PHONE_SIZE];
+	const char *found = normalise(text, home, phone);
+
+	if (problem != NULL)
+		CHECK(found != NULL && strcmp(found, problem) == 0);
+	else
+		CHECK(found == NULL && strcmp(phone, expected) == 0);
+}
+
+/* Checks that a number is in E.164's form. */
+static void
+check_form(const char *phone)
+{
+	size_t length = strlen(phone);
+
+	CHECK(phone[0] == '+' && length >= 8 && length <= 16 && phone[1] != '0');
+	CHECK(strspn(phone + 1, "0123456789") == length - 1);
+}
+
+/* Checks any text as a number. */
+static void
+check_phone(const char *text, size_t size, const NumberingPlan *home, const NumberingPlan *elsewhere)
+{
+	char phone[PHONE_SIZE];
+	char bare[80] = "";
+	char spaced[240] = "";
+	const char *problem = phone_normalise(text, size, home, phone);
+	size_t digits = 0;
+
+	if (problem == NULL)
+	{
+		check_form(phone);
+		check_same(phone, home, NULL, phone);
+		check_same(phone, elsewhere, NULL, phone);
+	}
+
+	/* The text without anything that separates, and with all of it. */
+	if (size >= 4 && strncasecmp(text, "tel:", 4) == 0)
+	{
+		text += 4;
+		size -= 4;
+		strcpy(spaced, "TEL:");
+	}
+	if (problem != NULL && strstr(problem, "characters") != NULL)
+		return;
+	for (size_t i = 0; i < size; i++)
+	{
+		if (size - i >= 3 && strncmp(text + i, "(0)", 3) == 0 && bare[0] != '\0')
+			i += 2;
+		else if (text[i] == '+' || (text[i] >= '0' && text[i] <= '9'))
+		{
+			char one[2] = {text[i], '\0'};
+
+			if (++digits > 33)
+				return;
+			strcat(bare, one);
+			strcat(spaced, one);
+			strcat(spaced, digits % 3 == 0 ? " " : digits % 3 == 1 ? "\xE2\x80\x91" : "\xC2\xA0");
+			/* A zero in brackets is left out: no digit may look like one. */
+		}
+	}
+	check_same(bare, home, problem, phone);
+	check_same(spaced, home, problem, phone);
+	if (problem == NULL)
+	{
+		char dialled[40];
+
+		/* What was dialled ends with what came out, at least the last four digits. */
+		CHECK(strlen(bare) >= 4 && strcmp(bare + strlen(bare) - 4, phone + strlen(phone) - 4) == 0);
+		/* A country that dials 00 and one with a prefix of its own agree. */
+		snprintf(dialled, sizeof(dialled), "00%s", phone + 1);
+		if (home->international[0] == '\0')
+			check_same(dialled, home, NULL, phone);
+		else
+		{
+			snprintf(dialled, sizeof(dialled), "%s%s", home->international, phone + 1);
+			check_same(dialled, home, NULL, phone);
+		}
+	}
+}
+
+/* Checks the digits of text as a national number, in every way in which it is dialled. */
+static void
+check_national(const char *text, size_t size, const NumberingPlan *home)
+{
+	char number[20] = "";
+	char expected[40];
+	char dialled[60];
+	size_t count = 0;
+
+	for (size_t i = 0; i < size && (int) count < home->longest && count < 15; i++)
+		if (text[i] >= '0' && text[i] <= '9')
+			number[count++] = text[i];
+	number[count] = '\0';
+	/* One that begins as a prefix is ambiguous. */
+	if ((int) count < home->shortest || number[0] == '0' || strlen(home->code) + count < 7 ||
+		strlen(home->code) + count > 15)
+		return;
+	if (home->trunk[0] != '\0' && strncmp(number, home->trunk, strlen(home->trunk)) == 0)
+		return;
+	if (home->international[0] != '\0' && strncmp(number, home->international, strlen(home->international)) == 0)
+		return;
+
+	snprintf(expected, sizeof(expected), "+%s%s", home->code, number);
+	check_same(number, home, NULL, expected);
+	check_same(expected, home, NULL, expected);
+	snprintf(dialled, sizeof(dialled), "+%s (0) %s", home->code, number);
+	check_same(dialled, home, NULL, expected);
+	snprintf(dialled, sizeof(dialled), "%s%s", home->code, number);
+	if ((int) strlen(dialled) > home->longest &&
+		!(home->trunk[0] != '\0' && strncmp(dialled, home->trunk, strlen(home->trunk)) == 0 &&
+		  strcmp(home->trunk, home->code) != 0) &&
+		!(home->international[0] != '\0' && strncmp(dialled, home->international, strlen(home->international)) == 0))
+		check_same(dialled, home, NULL, expected);
+	if (home->trunk[0] != '\0')
+	{
+		snprintf(dialled, sizeof(dialled), "(%s)%s", home->trunk, number);
+		if (strcmp(home->trunk, "0") != 0 &&
+			!(home->international[0] != '\0' && strncmp(home->trunk, home->international, strlen(home->trunk)) == 0 &&
+			  strncmp(number, home->international + strlen(home->trunk),
+					  strlen(home->international) - strlen(home->trunk)) == 0))
+			check_same(dialled, home, NULL, expected);
+		snprintf(dialled, sizeof(dialled), "%s%s", home->trunk, number);
+		if (strcmp(home->trunk, "0") == 0)
+			check_same(dialled, home, NULL, expected);
+	}
+}
+
+/* Checks any text as an address. */
+static void
+check_email(const char *text, size_t size)
+{
+	size_t start = size + 1;
+	size_t end = size + 1;
+	size_t again_start;
+	size_t again_end;
+	const char *at;
+
+	if (email_address(text, size, &start, &end) != NULL)
+	{
+		CHECK(start == size + 1 && end == size + 1);
+		return;
+	}
+	CHECK(start < end && end <= size && end - start <= EMAIL_MAX);
+	for (size_t i = start; i < end; i++)
+		CHECK((unsigned char) text[i] > ' ' && text[i] != 0x7F && strchr("<>,;", text[i]) == NULL);
+	for (at = text + end - 1; at > text + start && *at != '@'; at--)
+		;
+	CHECK(at > text + start && at < text + end - 1 && text[end - 1] != '.');
+	/* It is its own normal form. */
+	CHECK(email_address(text + start, end - start, &again_start, &again_end) == NULL);
+	CHECK(again_start == 0 && again_end == end - start);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	static const NumberingPlan unknown = {"XX", "999", "", "", 0, 0};
+	char country[3] = "PL";
+	const NumberingPlan *home;
+
+	check_email((const char *) bytes, size);
+	if (size < 2)
+		return 0;
+	country[0] = (char) toupper(bytes[0]);
+	country[1] = (char) toupper(bytes[1]);
+	home = numbering_plan(country);
+	CHECK(home == NULL || strcmp(home->country, country) == 0);
+	if (home == NULL)
+		home = &unknown;
+	check_email((const char *) bytes + 2, size - 2);
+	check_phone((const char *) bytes + 2, size - 2, home, numbering_plan("US"));
+	if (home != &unknown)
+		check_national((const char *) bytes + 2, size - 2, home);
+	return 0;
+}
