@@ -569,7 +569,7 @@ claim_directly(ContactEntry *entries, int count)
 		Datum values[KEY_NCOLUMNS];
 		bool isnull;
 
-		if (entries[i].source_key == NULL)
+		if (entries[i].source_key == NULL || entries[i].settled)
 			continue;
 		for (int j = 0; j < KEY_NCOLUMNS; j++)
 			values[j] = contact_datum(&entries[i], key_columns[j], &isnull);
@@ -578,7 +578,7 @@ claim_directly(ContactEntry *entries, int count)
 	(void) direct_flush(write, inserted);
 	direct_close(write);
 	for (int i = 0, row = 0; i < count; i++)
-		entries[i].duplicate = entries[i].source_key != NULL && !inserted[row++];
+		entries[i].duplicate = entries[i].settled || (entries[i].source_key != NULL && !inserted[row++]);
 	return true;
 }
 
