@@ -76,10 +76,13 @@ static KeptPlan behind_take = {
 		   " JOIN omnichannel.customer AS k ON k.customer_id = t.customer_id GROUP BY 1 ORDER BY 1",
 };
 
+/* Who was taken apart knows of the moments that others wrote for the group by those themselves. */
 static KeptPlan families_hold = {
 	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		   " SELECT f.root, coalesce(max(m.last_at), '-infinity'), 0, coalesce(max(m.last_at), '-infinity'), 9, false"
-		   " FROM " SLA_FAMILY " AS f LEFT JOIN omnichannel.sla_customer AS m ON m.customer_id = f.customer_id"
+		   " SELECT f.root, coalesce(max(k.last_at), '-infinity'), 0, coalesce(max(k.last_at), '-infinity'), 9, false"
+		   " FROM " SLA_FAMILY " AS f LEFT JOIN LATERAL (SELECT m.last_at FROM omnichannel.sla_customer AS m"
+		   " WHERE m.customer_id = f.customer_id UNION ALL (SELECT m.at FROM omnichannel.sla_moment AS m"
+		   " WHERE m.customer_id = f.customer_id ORDER BY m.at DESC LIMIT 1)) AS k ON true"
 		   " GROUP BY f.root ORDER BY f.root"
 		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
 	.nargs = 1,
