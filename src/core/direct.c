@@ -8,11 +8,10 @@
  * runs the statement that it keeps:
  *
  * - the table, or the partition of a row (direct_add() says so then), is not an ordinary one in the server's heap, has
- *   rules, or has triggers other than those of its foreign keys and, for other events, of this extension (Citus and
- *   TimescaleDB mark their tables by triggers too);
+ *   rules, row security, or triggers other than those of its foreign keys and this extension's own for other events
+ *   (Citus and TimescaleDB mark their tables by triggers too);
  * - for look-ups and changes, other tables inherit from it; for keys, another unique index or an exclusion constraint
  *   stands beside the primary key, or that is of other columns or deferrable;
- * - row security holds for the current role;
  * - the current role lacks a right on the table or on a column, so that the statement raises the error; extensions that
  *   look at rights (ExecutorCheckPerms_hook, as pgAudit does) are asked as always;
  * - rows are to be written and the transaction is read-only, the server is a standby, or a parallel query runs;
@@ -40,22 +39,10 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 
 #include "omnichannel.h"
 #include "core/direct_write.h"
-
-/* Returns whether a trigger has nothing to do with what is done. The extension's own are known by their function. */
-static bool
-is_harmless(const Trigger *trigger, DirectPurpose purpose)
-{
-	if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
-		return true;
-	if (get_func_namespace(trigger->tgfoid) != omni_schema())
-		return false;
-	return !(TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_READ && purpose != DIRECT_CHANGE) &&
-		   !(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE);
-}
+#include "core/row.h"
 
 /* Returns whether a table that rows go to asks for nothing that only SQL does. */
 bool
@@ -63,14 +50,19 @@ direct_ordinary(Relation relation, DirectPurpose purpose)
 {
 	const TriggerDesc *triggers = relation->trigdesc;
 
-	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
-		(relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID))
+	if (!relation_is_plain(relation))
 		return false;
-	if (relation->rd_rules != NULL)
-		return false;
+	/* This extension's own triggers fire where they are for what is done. */
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (!is_harmless(&triggers->triggers[i], purpose))
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
+			continue;
+		if ((TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_READ && purpose != DIRECT_CHANGE) ||
+			(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE))
 			return false;
+	}
 	return true;
 }
 
@@ -84,9 +76,7 @@ is_suitable(const DirectTable *table, Relation relation)
 		return false;
 	if ((table->purpose == DIRECT_READ || table->purpose >= DIRECT_CHANGE) && relation->rd_rel->relhassubclass)
 		return false;
-	if (table->purpose >= DIRECT_CHANGE && IsolationIsSerializable())
-		return false;
-	return check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED;
+	return table->purpose < DIRECT_CHANGE || !IsolationIsSerializable();
 }
 
 /* Finds the columns; returns false where one is not there or not what the caller gives. */
@@ -323,9 +313,9 @@ free_state(DirectWrite *write)
 /*
  * direct_open begins to write to a table of the extension, or returns NULL where the caller must run its statement.
  *
- * Needs a transaction that may write, unless it only reads, with the role whose rights count set. Each writer sees what was written before it
- * was opened; nothing else may be open inside it but what constraints start. What it allocates lives until
- * direct_close(). Raises 55000 before setup().
+ * Needs a transaction that may write, unless it only reads, with the role set whose rights count. Each writer sees what
+ * was written before it was opened; nothing else may be open inside it but what constraints start. What it allocates
+ * lives until direct_close(). Raises 55000 before setup().
  */
 DirectWrite *
 direct_open(const DirectTable *table)

@@ -239,7 +239,7 @@ move_known(DirectWrite *write, DirectTarget *target)
 	return fresh;
 }
 
-/* Inserts the first rows of a target at once. Marks those whose key was inserted by others meanwhile; returns how many. */
+/* Inserts the first rows of a target at once. Marks those whose keys others have, and returns how many these are. */
 static int
 insert_many(DirectWrite *write, DirectTarget *target, int count)
 {

@@ -1,6 +1,6 @@
 -- Rows that are written without SQL are written as SQL would write them: whatever is put on the tables holds for them.
 BEGIN;
-SELECT plan(40);
+SELECT plan(43);
 CREATE TABLE public.mail (id bigint GENERATED ALWAYS AS IDENTITY, key text, sender text, subject text, at timestamptz NOT NULL DEFAULT now());
 SELECT omnichannel.track('public.mail', channel => 'forum', customer => '{sender}', kind => 'email', subject => '{subject}',
 	occurred_at => '{at}', source => 'mail', source_key => '{key}') \g /dev/null
@@ -36,8 +36,16 @@ SELECT is_empty($$SELECT FROM omnichannel.contact_key WHERE source_key ^@ 's'$$,
 SELECT lives_ok(public.written('s', 'saved'), 'written again');
 SELECT is((SELECT count(*) FROM omnichannel.contact WHERE source_key ^@ 's'), 3::bigint, 'and logged');
 
--- Triggers
+-- A key that an erasure has masked stays claimed among others.
 SAVEPOINT s;
+SELECT lives_ok($$INSERT INTO public.mail (key, sender) VALUES ('z@example.com 1', 'z@example.com'), ('z@example.com 2', 'z@example.com')$$, 'written');
+SELECT omnichannel.erase_customer(omnichannel.identify('email', 'z@example.com')) \g /dev/null
+INSERT INTO public.mail (key, sender) VALUES ('z@example.com 1', 'z@example.com'), ('z@example.com 3', 'z3@example.com');
+SELECT is_empty($$SELECT FROM omnichannel.contact_key WHERE source_key ^@ 'z@example.com 1'$$, 'not logged again after erasure');
+SELECT is((SELECT count(*) FROM omnichannel.contact_key WHERE source_key = 'z@example.com 3'), 1::bigint, 'but what is new is');
+ROLLBACK TO s;
+
+-- Triggers
 CREATE TABLE public.seen (what text);
 CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen VALUES (tg_table_name); RETURN new; END$$;
 CREATE TRIGGER see AFTER INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.see();
