@@ -82,7 +82,7 @@ SELECT omnichannel.log_contact('email', customer_id => 9204, request_id => 9204,
 ALTER TABLE omnichannel.customer ADD COLUMN nickname text;
 UPDATE omnichannel.customer SET nickname = 'Quillfeather' WHERE customer_id = 9203;
 CREATE TABLE omnichannel.contact_2025 PARTITION OF omnichannel.contact FOR VALUES FROM ('2025-06-01 00:00+00') TO ('2025-07-01 00:00+00');
-SELECT omnichannel.log_contact('phone', customer_id => 9201, occurred_at => '2025-06-15 00:00+00', body => 'Quillfeather called') IS NOT NULL AS older;
+SELECT omnichannel.log_contact('branch', customer_id => 9201, occurred_at => '2025-06-15 00:00+00', body => 'Quillfeather called') IS NOT NULL AS older;
 
 -- (service levels keep their own copies of threads)
 SELECT * FROM pg_temp.traces('quill', 'zoraida', '601920201', 'zq-4711', 'parrot', '1971-02-03') WHERE split_part(place, '.', 1) IN (SELECT relation FROM omnichannel.personal_data() WHERE relation NOT LIKE 'sla\_%');

@@ -12,14 +12,18 @@ typedef struct Conversation
 {
 	const char *source; /* whose key it is; empty where none is named */
 	const char *thread;
-	int64 customer_id; /* whom it is with, or 0 while nobody knows */
-	int64 request_id;  /* the last one that it was about, or 0 */
-	bool open;         /* whether that is open */
-	bool waiting;      /* for the customer */
-	bool known;
-	bool changed;
-	bool reserved; /* the customer is a new one, whose id is reserved */
-	bool created;  /* and has been made */
+	int64 customer_id;                /* whom it is with, or 0 while nobody knows */
+	int64 request_id;                 /* the last one that it was about, or 0 */
+	bool open;                        /* whether that is open */
+	bool waiting;                     /* for the customer */
+	bool known;                       /* its row is there */
+	bool changed;                     /* it says something else than its row */
+	bool claimed;                     /* its row was inserted here */
+	bool lost;                        /* its row was inserted by another, at the same time */
+	bool reserved;                    /* the customer is a new one, whose id is reserved */
+	bool created;                     /* and has been made */
+	int64 nameless;                   /* whom it was with while nobody was named in it, or 0 */
+	const struct ContactEntry *first; /* of those at hand that say whose they are */
 } Conversation;
 
 /*
@@ -47,7 +51,8 @@ typedef struct ContactEntry
 	bool fresh; /* its source has just made the key */
 
 	int64 contact_id;
-	Conversation *conversation; /* NULL where it has no thread */
+	Conversation *conversation; /* NULL where it has no thread, or is somebody else's than that */
+	int64 request_customer;     /* whose request_id is, where the caller names one */
 	bool named;                 /* it says itself who its customer is */
 	bool unknown;               /* the customer is made for this contact */
 	bool settled;               /* of an erased customer, and logged before or history: it stays as it is */
@@ -66,7 +71,15 @@ extern void erased_keys_mask(ContactEntry *entries, int count);
 
 extern bool is_inbound(const ContactEntry *entry);
 
+extern Datum contact_array(Datum *elements, bool *nulls, int count, Oid type);
+
+extern void customers_match(ContactEntry *entries, int count, bool live);
+extern void customers_rematch(ContactEntry *entries, int count);
+extern void customers_settle(ContactEntry *entries, int count);
+
 extern void conversations_find(ContactEntry *entries, int count);
+extern void conversations_refresh(ContactEntry *entries, int count);
+extern bool conversations_claim(ContactEntry *entries, int count);
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry);
 extern void requests_continue(ContactEntry *entries, int count);

@@ -1,11 +1,13 @@
 /*
  * conversation.c
- *	  Which conversation a contact belongs to, and which request it is about.
+ *	  Which request a contact is about.
  *
- * The application's thread key names a conversation, within its source. A contact without one belongs to its customer's
- * open request: that of its own channel first, else the newest, as long as it has not rested for longer than the
- * channel allows. An inbound contact of a channel that opens requests opens one where there is none; the customers'
- * rows are locked before, and the search is repeated under the lock, so that two messages at once open one request.
+ * A contact of a conversation that the application names is about the request of that. One without, or with a thread of
+ * somebody else's, is about an open request of its customer and whomever that was merged with: one of its own channel
+ * first, else the newest, as long as that is near in time: it had not rested for longer than the channel allows, and
+ * was not opened by more than that later. An inbound contact of a channel that opens requests opens one where there is
+ * none; the customers' rows are locked before, and the search is repeated under the lock, so that two messages at once
+ * open one request.
  */
 #include "postgres.h"
 
@@ -20,74 +22,29 @@
 #include "customer/customer.h"
 #include "request/request.h"
 
-static KeptPlan threads_select = {
-	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
-		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
-		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
-		   "WHERE one.source = u.source AND one.thread = u.thread OFFSET 0) AS t "
-		   "LEFT JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
-		   "WHERE one.request_id = t.request_id OFFSET 0) AS r ON true",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan thread_select = {
-	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
-		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
-		   "WHERE t.source = $1 AND t.thread = $2",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
-	.indexed = true,
-};
-
-static KeptPlan threads_save = {
-	.sql = "INSERT INTO omnichannel.thread AS t (source, thread, customer_id, request_id) "
-		   "SELECT source, thread, customer_id, nullif(request_id, 0) "
-		   "FROM unnest($1, $2, $3, $4) AS u (source, thread, customer_id, request_id) "
-		   "ON CONFLICT (source, thread) DO UPDATE "
-		   "SET customer_id = excluded.customer_id, request_id = coalesce(excluded.request_id, t.request_id) "
-		   "WHERE (t.customer_id, t.request_id) IS DISTINCT FROM "
-		   "(excluded.customer_id, coalesce(excluded.request_id, t.request_id))",
-	.nargs = 4,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
-	.indexed = true,
-};
-
+/* A row for each customer at least: the root tells who are one. */
 static KeptPlan open_select = {
-	.sql =
-		"SELECT u.place, r.request_id, r.channel, r.state = 'waiting_customer', greatest(r.opened_at, r.state_since) "
-		"FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.customer AS one "
-		"WHERE one.customer_id = u.customer_id OFFSET 0) AS c "
-		"CROSS JOIN LATERAL ("
-		"SELECT own.* FROM omnichannel.request AS own "
-		"WHERE own.customer_id = coalesce(c.merged_into, c.customer_id) AND own.closed_at IS NULL "
-		"UNION ALL "
-		"SELECT merged.* FROM (SELECT one.customer_id FROM omnichannel.customer AS one "
-		"WHERE one.merged_into = coalesce(c.merged_into, c.customer_id) OFFSET 0) AS m "
-		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
-		"WHERE one.customer_id = m.customer_id AND one.closed_at IS NULL OFFSET 0) AS merged) AS r "
-		"ORDER BY u.place, r.opened_at, r.request_id",
+	.sql = "SELECT u.place, c.root, r.request_id, r.customer_id, r.channel, r.state = 'waiting_customer', r.opened_at,"
+		   " greatest(r.opened_at, r.state_since) "
+		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
+		   "CROSS JOIN LATERAL (SELECT coalesce(one.merged_into, one.customer_id) AS root "
+		   "FROM omnichannel.customer AS one WHERE one.customer_id = u.customer_id OFFSET 0) AS c "
+		   "LEFT JOIN LATERAL ("
+		   "SELECT own.* FROM omnichannel.request AS own WHERE own.customer_id = c.root AND own.closed_at IS NULL "
+		   "UNION ALL "
+		   "SELECT merged.* FROM (SELECT one.customer_id FROM omnichannel.customer AS one "
+		   "WHERE one.merged_into = c.root OFFSET 0) AS m "
+		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
+		   "WHERE one.customer_id = m.customer_id AND one.closed_at IS NULL OFFSET 0) AS merged) AS r ON true "
+		   "ORDER BY u.place, r.opened_at, r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
 static KeptPlan own_select = {
-	.sql =
-		"SELECT u.place, r.request_id, r.channel, r.state = 'waiting_customer', greatest(r.opened_at, r.state_since) "
-		"FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		"CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
-		"WHERE one.customer_id = u.customer_id AND one.closed_at IS NULL OFFSET 0) AS r "
-		"ORDER BY u.place, r.opened_at, r.request_id",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan own_one_select = {
-	.sql = "SELECT 1::bigint, request_id, channel, state = 'waiting_customer', greatest(opened_at, state_since) "
+	.sql = "SELECT 1::bigint, customer_id, request_id, customer_id, channel, state = 'waiting_customer', opened_at,"
+		   " greatest(opened_at, state_since) "
 		   "FROM omnichannel.request WHERE customer_id = $1 AND closed_at IS NULL ORDER BY opened_at, request_id",
 	.nargs = 1,
 	.argtypes = {INT8OID},
@@ -107,6 +64,19 @@ static LookUp own_look = {
 				{"channel", TEXTOID},
 				{"state", TEXTOID},
 				{"state_since", TIMESTAMPTZOID}},
+};
+
+/* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
+static KeptPlan last_contact_select = {
+	.sql = "SELECT max(c.occurred_at) FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
+		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
+		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
+		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+		   "CROSS JOIN LATERAL (SELECT one.occurred_at FROM omnichannel.contact AS one "
+		   "WHERE one.customer_id = g.customer_id AND one.occurred_at >= $3 AND one.request_id = $2 OFFSET 0) AS c",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	.indexed = true,
 };
 
 static KeptPlan customers_lock = {
@@ -145,9 +115,11 @@ static KeptPlan requests_resume = {
 typedef struct OpenRequest
 {
 	int64 request_id;
-	int64 customer_id;
+	int64 customer_id; /* 0 where only its conversation is known */
 	const char *channel;
-	TimestampTz moved_at;
+	TimestampTz opened_at;
+	TimestampTz moved_at;      /* its last contact or change of state that is known here */
+	bool asked;                /* whether the log was asked for its last contact */
 	bool waiting;              /* for the customer */
 	bool resumed;              /* the customer has answered */
 	const ContactEntry *opens; /* the contact that opens it, or NULL */
@@ -158,163 +130,10 @@ typedef struct OpenRequest
 typedef struct OpenCustomer
 {
 	int64 customer_id;
+	int64 root;                /* whom it was merged into, or itself */
+	struct OpenCustomer *same; /* who holds the requests of all that are one */
 	OpenRequest *requests;
 } OpenCustomer;
-
-/* Returns an array datum. */
-static Datum
-array_of(Datum *elements, bool *nulls, int count, Oid type)
-{
-	int dims[1] = {count};
-	int bounds[1] = {1};
-	bool text_like = type == TEXTOID;
-
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, text_like ? -1 : 8,
-											  text_like ? false : FLOAT8PASSBYVAL,
-											  text_like ? TYPALIGN_INT : TYPALIGN_DOUBLE));
-}
-
-/* Orders pointers to entries by source and thread; those without a thread come last. */
-static int
-compare_threads(const void *a, const void *b)
-{
-	const ContactEntry *left = *(ContactEntry *const *) a;
-	const ContactEntry *right = *(ContactEntry *const *) b;
-	int order = strcmp(left->thread, right->thread);
-
-	if (order != 0)
-		return order;
-	return strcmp(left->source == NULL ? "" : left->source, right->source == NULL ? "" : right->source);
-}
-
-/* Returns the conversations of the entries, each once, making them where they are not made yet. */
-static Conversation **
-collect_conversations(ContactEntry *entries, int count, int *found)
-{
-	ContactEntry **sorted = palloc(sizeof(ContactEntry *) * count);
-	Conversation **conversations = palloc(sizeof(Conversation *) * count);
-	int threaded = 0;
-
-	*found = 0;
-	for (int i = 0; i < count; i++)
-		if (entries[i].thread != NULL)
-			sorted[threaded++] = &entries[i];
-	qsort(sorted, threaded, sizeof(ContactEntry *), compare_threads);
-	for (int i = 0; i < threaded; i++)
-	{
-		if (i == 0 || compare_threads(&sorted[i - 1], &sorted[i]) != 0)
-		{
-			Conversation *conversation = sorted[i]->conversation;
-
-			if (conversation == NULL)
-			{
-				conversation = palloc0(sizeof(Conversation));
-				conversation->source = sorted[i]->source == NULL ? "" : sorted[i]->source;
-				conversation->thread = sorted[i]->thread;
-			}
-			conversations[(*found)++] = conversation;
-		}
-		sorted[i]->conversation = conversations[*found - 1];
-	}
-	return conversations;
-}
-
-/* Reads what is known of conversations; the customer only of those that have none yet. */
-static void
-read_conversations(Conversation **conversations, int count)
-{
-	Datum *sources = palloc(sizeof(Datum) * count);
-	Datum *threads = palloc(sizeof(Datum) * count);
-	Datum values[2];
-	uint64 rows;
-
-	for (int i = 0; i < count; i++)
-	{
-		sources[i] = CStringGetTextDatum(conversations[i]->source);
-		threads[i] = CStringGetTextDatum(conversations[i]->thread);
-		conversations[i]->request_id = 0;
-		conversations[i]->open = conversations[i]->waiting = false;
-	}
-	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
-	values[1] = count == 1 ? threads[0] : array_of(threads, NULL, count, TEXTOID);
-	threads_select.runs += count - 1;
-	rows = kept_plan_run(count == 1 ? &thread_select : &threads_select, values, NULL, false, 0);
-	for (uint64 row = 0; row < rows; row++)
-	{
-		bool isnull;
-		Conversation *conversation = conversations[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
-		int64 request_id;
-
-		conversation->known = true;
-		if (conversation->customer_id == 0)
-			conversation->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
-		request_id = DatumGetInt64(spi_datum(row, 3, &isnull));
-		if (isnull)
-			continue;
-		conversation->request_id = request_id;
-		conversation->open = DatumGetBool(spi_datum(row, 4, &isnull));
-		conversation->waiting = conversation->open && DatumGetBool(spi_datum(row, 5, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Sets conversation of the entries that have a thread, with what is known of it by now. Needs an SPI scope. */
-void
-conversations_find(ContactEntry *entries, int count)
-{
-	int found;
-	Conversation **conversations = collect_conversations(entries, count, &found);
-
-	if (found > 0)
-		read_conversations(conversations, found);
-}
-
-/* Writes the conversations that are new or have changed, each once, in the order of their keys. Needs an SPI scope. */
-void
-conversations_save(ContactEntry *entries, int count)
-{
-	ContactEntry **sorted = palloc(sizeof(ContactEntry *) * count);
-	Datum *columns[4];
-	Datum values[4];
-	int threaded = 0;
-	int saved = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		Conversation *conversation = entries[i].conversation;
-
-		if (conversation == NULL || entries[i].duplicate)
-			continue;
-		if (entries[i].request_id != 0 && entries[i].request_id != conversation->request_id)
-		{
-			conversation->request_id = entries[i].request_id;
-			conversation->changed = true;
-		}
-		if (!conversation->known || conversation->changed)
-			sorted[threaded++] = &entries[i];
-	}
-	if (threaded == 0)
-		return;
-
-	qsort(sorted, threaded, sizeof(ContactEntry *), compare_threads);
-	for (int i = 0; i < 4; i++)
-		columns[i] = palloc(sizeof(Datum) * threaded);
-	for (int i = 0; i < threaded; i++)
-	{
-		Conversation *conversation = sorted[i]->conversation;
-
-		if (i > 0 && sorted[i - 1]->conversation == conversation)
-			continue;
-		columns[0][saved] = CStringGetTextDatum(conversation->source);
-		columns[1][saved] = CStringGetTextDatum(conversation->thread);
-		columns[2][saved] = Int64GetDatum(conversation->customer_id);
-		columns[3][saved++] = Int64GetDatum(conversation->request_id);
-	}
-	for (int i = 0; i < 4; i++)
-		values[i] = array_of(columns[i], NULL, saved, i < 2 ? TEXTOID : INT8OID);
-	threads_save.runs += saved - 1;
-	(void) kept_plan_run(&threads_save, values, NULL, false, 0);
-}
 
 /* Orders customers by id. */
 static int
@@ -328,43 +147,65 @@ compare_customers(const void *a, const void *b)
 
 /* Returns the customers of the entries, each once, without their requests. */
 static OpenCustomer *
-distinct_customers(const ContactEntry *entries, int count, int *found)
+distinct_customers(ContactEntry **entries, int count, int *found)
 {
 	OpenCustomer *customers = palloc0(sizeof(OpenCustomer) * count);
 	int distinct = 0;
 
 	for (int i = 0; i < count; i++)
-		customers[i].customer_id = entries[i].customer_id;
+		customers[i].customer_id = entries[i]->customer_id;
 	if (count > 1)
 		qsort(customers, count, sizeof(OpenCustomer), compare_customers);
 	for (int i = 0; i < count; i++)
 		if (i == 0 || customers[i].customer_id != customers[distinct - 1].customer_id)
 			customers[distinct++].customer_id = customers[i].customer_id;
+	for (int i = 0; i < distinct; i++)
+		customers[i].same = &customers[i];
 	*found = distinct;
 	return customers;
 }
 
+/* Orders pointers to customers by root, then by id. */
+static int
+compare_roots(const void *a, const void *b)
+{
+	const OpenCustomer *left = *(OpenCustomer *const *) a;
+	const OpenCustomer *right = *(OpenCustomer *const *) b;
+
+	if (left->root != right->root)
+		return left->root < right->root ? -1 : 1;
+	return left->customer_id < right->customer_id ? -1 : left->customer_id > right->customer_id;
+}
+
 /* Enters the open requests that a statement returned with the customers' places. */
 static void
-take_open_requests(OpenCustomer **customers, uint64 rows)
+take_open_requests(OpenCustomer *customers, uint64 rows)
 {
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
-		OpenCustomer *customer = customers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
-		OpenRequest *request = palloc0(sizeof(OpenRequest));
+		OpenCustomer *customer = &customers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		OpenRequest *request;
+		int64 request_id;
 
-		request->request_id = DatumGetInt64(spi_datum(row, 2, &isnull));
-		request->channel = spi_text(row, 3, CurrentMemoryContext);
-		request->waiting = DatumGetBool(spi_datum(row, 4, &isnull));
-		request->moved_at = DatumGetTimestampTz(spi_datum(row, 5, &isnull));
+		customer->root = DatumGetInt64(spi_datum(row, 2, &isnull));
+		request_id = DatumGetInt64(spi_datum(row, 3, &isnull));
+		if (isnull)
+			continue;
+		request = palloc0(sizeof(OpenRequest));
+		request->request_id = request_id;
+		request->customer_id = DatumGetInt64(spi_datum(row, 4, &isnull));
+		request->channel = spi_text(row, 5, CurrentMemoryContext);
+		request->waiting = DatumGetBool(spi_datum(row, 6, &isnull));
+		request->opened_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
+		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
 		request->next = customer->requests;
 		customer->requests = request;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Reads the open requests of one customer; not of those who were merged into it. */
+/* Reads the open requests of one customer; not of those whom it was merged with. */
 static void
 read_own_requests(OpenCustomer *customer)
 {
@@ -375,7 +216,7 @@ read_own_requests(OpenCustomer *customer)
 
 	if (!look_begin(&scan, &own_look, values, 1, NULL))
 	{
-		take_open_requests(&customer, kept_plan_run(&own_one_select, values, NULL, false, 0));
+		take_open_requests(customer, kept_plan_run(&own_select, values, NULL, false, 0));
 		return;
 	}
 	while (look_next(&scan, false, row, nulls))
@@ -383,69 +224,101 @@ read_own_requests(OpenCustomer *customer)
 		OpenRequest *request = palloc0(sizeof(OpenRequest));
 
 		request->request_id = DatumGetInt64(row[2]);
+		request->customer_id = customer->customer_id;
 		request->channel = TextDatumGetCString(row[3]);
 		request->waiting = text_equals(row[4], "waiting_customer");
-		request->moved_at = Max(DatumGetTimestampTz(row[1]), DatumGetTimestampTz(row[5]));
+		request->opened_at = DatumGetTimestampTz(row[1]);
+		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
 		request->next = customer->requests;
 		customer->requests = request;
 	}
 	look_end(&scan);
 }
 
-/* Reads the open requests of the customers; of those who have none, the open requests of whom they were merged with. */
+/* Reads the open requests of the customers and of whom they were merged with. */
 static void
 read_open_requests(OpenCustomer *customers, int count)
 {
-	OpenCustomer **asked = palloc(sizeof(OpenCustomer *) * count);
+	OpenCustomer **by_root = palloc(sizeof(OpenCustomer *) * count);
 	Datum *ids = palloc(sizeof(Datum) * count);
 	Datum values[1];
-	int without = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		asked[i] = &customers[i];
 		customers[i].requests = NULL;
+		customers[i].root = customers[i].customer_id;
+		by_root[i] = &customers[i];
 		ids[i] = Int64GetDatum(customers[i].customer_id);
 	}
-	if (count == 1)
-		read_own_requests(customers);
-	else
-	{
-		values[0] = array_of(ids, NULL, count, INT8OID);
-		own_select.runs += count - 1;
-		take_open_requests(asked, kept_plan_run(&own_select, values, NULL, false, 0));
-	}
+	values[0] = contact_array(ids, NULL, count, INT8OID);
+	open_select.runs += count - 1;
+	take_open_requests(customers, kept_plan_run(&open_select, values, NULL, false, 0));
 
+	if (count > 1)
+		qsort(by_root, count, sizeof(OpenCustomer *), compare_roots);
 	for (int i = 0; i < count; i++)
-	{
-		if (customers[i].requests != NULL)
-			continue;
-		asked[without] = &customers[i];
-		ids[without++] = Int64GetDatum(customers[i].customer_id);
-	}
-	if (without == 0)
-		return;
-	values[0] = array_of(ids, NULL, without, INT8OID);
-	open_select.runs += without - 1;
-	take_open_requests(asked, kept_plan_run(&open_select, values, NULL, false, 0));
+		by_root[i]->same = i > 0 && by_root[i]->root == by_root[i - 1]->root ? by_root[i - 1]->same : by_root[i];
 }
 
-/* Returns the request that a contact without a thread continues, or NULL. */
+/* Returns when a request had its last contact or change of state, as far as since. */
+static TimestampTz
+last_moved_at(OpenRequest *request, TimestampTz since)
+{
+	Datum values[3] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
+					   TimestampTzGetDatum(since)};
+	bool isnull;
+	TimestampTz last;
+
+	if (request->asked || request->opens != NULL)
+		return request->moved_at;
+	request->asked = true;
+	(void) kept_plan_run(&last_contact_select, values, NULL, false, 0);
+	last = DatumGetTimestampTz(spi_datum(0, 1, &isnull));
+	if (!isnull)
+		request->moved_at = Max(request->moved_at, last);
+	SPI_freetuptable(SPI_tuptable);
+	return request->moved_at;
+}
+
+/*
+ * Returns whether a contact is near enough in time to a request to be about it. The log is asked last: a request that
+ * moved just now needs no look.
+ */
+static bool
+is_near(OpenRequest *request, const ContactEntry *entry, const Channel *channel)
+{
+	TimestampTz since = entry->occurred_at - channel->conversation_gap;
+
+	if (request->customer_id == 0 || request->opened_at > entry->occurred_at + channel->conversation_gap)
+		return false;
+	return request->moved_at >= since || last_moved_at(request, since) >= since;
+}
+
+/*
+ * Returns the request that a contact without a conversation continues, or NULL: the newest of its customer's and its
+ * channel, else of its channel, else of all.
+ */
 static OpenRequest *
 continued_request(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
 {
+	OpenRequest *of_channel = NULL;
 	OpenRequest *newest = NULL;
 
 	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
 	{
-		if (entry->occurred_at - request->moved_at > channel->conversation_gap)
+		bool same_channel = strcmp(request->channel, entry->channel) == 0;
+
+		if ((same_channel ? of_channel != NULL && request->customer_id != entry->customer_id : newest != NULL) ||
+			!is_near(request, entry, channel))
 			continue;
-		if (strcmp(request->channel, entry->channel) == 0)
+		if (same_channel && request->customer_id == entry->customer_id)
 			return request;
+		if (same_channel)
+			of_channel = request;
 		if (newest == NULL)
 			newest = request;
 	}
-	return newest;
+	return of_channel != NULL ? of_channel : newest;
 }
 
 /* Returns the customer's request of this id, noting it where it was not among the open ones that were read. */
@@ -461,7 +334,6 @@ customer_request(OpenCustomer *customer, const Conversation *conversation)
 	request->request_id = conversation->request_id;
 	request->channel = "";
 	request->waiting = conversation->waiting;
-	request->moved_at = DT_NOBEGIN;
 	request->next = customer->requests;
 	customer->requests = request;
 	return request;
@@ -492,7 +364,8 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 		ContactEntry *entry = sorted[i];
 		const Channel *channel = channel_get(entry->channel);
 		OpenCustomer sought = {.customer_id = entry->customer_id};
-		OpenCustomer *customer = bsearch(&sought, customers, ncustomers, sizeof(OpenCustomer), compare_customers);
+		OpenCustomer *found = bsearch(&sought, customers, ncustomers, sizeof(OpenCustomer), compare_customers);
+		OpenCustomer *customer = found->same;
 		Conversation *conversation = entry->conversation;
 		OpenRequest *request = NULL;
 
@@ -506,7 +379,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			request = palloc0(sizeof(OpenRequest));
 			request->customer_id = entry->customer_id;
 			request->channel = entry->channel;
-			request->moved_at = entry->occurred_at;
+			request->opened_at = request->moved_at = entry->occurred_at;
 			request->opens = entry;
 			request->next = customer->requests;
 			customer->requests = request;
@@ -516,6 +389,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 		if (request == NULL)
 			continue;
 		entry->request_id = request->request_id;
+		request->moved_at = Max(request->moved_at, entry->occurred_at);
 		if (conversation != NULL && !conversation->open)
 		{
 			conversation->request_id = request->request_id;
@@ -531,6 +405,23 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 	return nopened;
 }
 
+/*
+ * Returns whether another transaction could have opened the same before the customers were locked: not in a
+ * conversation that this one made, nor of a customer whom nobody else can know yet.
+ */
+static bool
+others_may_open(OpenRequest **opened, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		const ContactEntry *entry = opened[i]->opens;
+
+		if (!entry->unknown && (entry->conversation == NULL || !entry->conversation->claimed))
+			return true;
+	}
+	return false;
+}
+
 /* Locks the customers of the requests that are to be opened. */
 static void
 lock_customers(OpenRequest **opened, int count)
@@ -540,7 +431,7 @@ lock_customers(OpenRequest **opened, int count)
 
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(opened[i]->customer_id);
-	values[0] = array_of(ids, NULL, count, INT8OID);
+	values[0] = contact_array(ids, NULL, count, INT8OID);
 	customers_lock.runs += count - 1;
 	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
 }
@@ -577,7 +468,7 @@ insert_requests(OpenRequest **opened, int count)
 			columns[6][i] = PointerGetDatum(entry->subject);
 	}
 	for (int column = 0; column < 7; column++)
-		values[column] = array_of(columns[column], nulls[column], count, types[column]);
+		values[column] = contact_array(columns[column], nulls[column], count, types[column]);
 	(void) requests_write(&requests_insert, values, NULL);
 }
 
@@ -592,7 +483,7 @@ resume_requests(OpenRequest **resumed, int count)
 		return;
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
-	values[0] = array_of(ids, NULL, count, INT8OID);
+	values[0] = contact_array(ids, NULL, count, INT8OID);
 	requests_resume.runs += count - 1;
 	(void) requests_write(&requests_resume, values, NULL);
 }
@@ -614,6 +505,7 @@ requests_continue(ContactEntry *entries, int count)
 	int concerned = 0;
 	int nopened;
 	int nresumed;
+	bool loose = false;
 	Oid ids;
 
 	for (int i = 0; i < count; i++)
@@ -623,19 +515,28 @@ requests_continue(ContactEntry *entries, int count)
 		return;
 	if (concerned > 1)
 		qsort(sorted, concerned, sizeof(ContactEntry *), compare_times);
-	customers = distinct_customers(entries, count, &ncustomers);
-	read_open_requests(customers, ncustomers);
+	for (int i = 0; i < concerned; i++)
+		loose = loose || sorted[i]->conversation == NULL;
+	customers = distinct_customers(sorted, concerned, &ncustomers);
+	if (loose)
+		read_open_requests(customers, ncustomers);
 	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
 	if (nopened > 0)
 	{
-		/* Look again when nobody else can open one meanwhile. */
 		lock_customers(opened, nopened);
-		for (int i = 0; i < concerned; i++)
-			sorted[i]->request_id = 0;
-		conversations_find(entries, count);
-		read_open_requests(customers, ncustomers);
-		nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+		if (others_may_open(opened, nopened))
+		{
+			/* Look again when nobody else can open one meanwhile. */
+			for (int i = 0; i < concerned; i++)
+				sorted[i]->request_id = 0;
+			conversations_refresh(entries, count);
+			for (int i = 0; i < ncustomers; i++)
+				customers[i].requests = NULL;
+			if (loose)
+				read_open_requests(customers, ncustomers);
+			nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+		}
 
 		ids = omni_table("request_request_id_seq");
 		for (int i = 0; i < nopened; i++)
@@ -684,8 +585,14 @@ request_settled(ContactEntry *entry)
 		return true;
 	}
 
+	/* One of its own in its own channel goes before all of those whom it was merged with. */
 	read_own_requests(&customer);
 	request = continued_request(&customer, entry, channel);
+	if (request == NULL || strcmp(request->channel, entry->channel) != 0)
+	{
+		read_open_requests(&customer, 1);
+		request = continued_request(&customer, entry, channel);
+	}
 	if (request == NULL || (is_inbound(entry) && request->waiting))
 		return false;
 	entry->request_id = request->request_id;

@@ -56,10 +56,10 @@ CREATE TABLE omnichannel.thread (
 	PRIMARY KEY (source, thread)
 );
 COMMENT ON TABLE omnichannel.thread IS
-'The conversations that applications name, written by the logger: a reply without a customer of its own is the conversation''s customer''s, and is about its request.';
+'The conversations that applications name, written by the logger: a reply without a customer of its own is the conversation''s customer''s, and is about its request. A contact of somebody else, not merged with that customer, under the same key belongs to neither: keys can be guessed, and copies go to others.';
 COMMENT ON COLUMN omnichannel.thread.source IS 'contact.source of its contacts, empty for none.';
 COMMENT ON COLUMN omnichannel.thread.thread IS 'contact.thread: the application''s key.';
-COMMENT ON COLUMN omnichannel.thread.customer_id IS 'Whom the conversation is with, before merges.';
+COMMENT ON COLUMN omnichannel.thread.customer_id IS 'Whom the conversation is with, before merges: who was named in it first.';
 COMMENT ON COLUMN omnichannel.thread.request_id IS 'The last request that it was about, or NULL.';
 CREATE INDEX thread_customer_id ON omnichannel.thread (customer_id);
 

@@ -93,20 +93,6 @@ static KeptPlan key_select = {
 	.indexed = true,
 };
 
-/* Which keys are logged of customers who were erased since. */
-static KeptPlan erased_keys_select = {
-	.sql = "SELECT u.place, k.customer_id "
-		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, source_key, place) "
-		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.contact_key AS one "
-		   "WHERE one.source = u.source AND one.source_key = u.source_key OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT erased_at FROM omnichannel.customer AS one "
-		   "WHERE one.customer_id = k.customer_id OFFSET 0) AS c "
-		   "WHERE c.erased_at IS NOT NULL",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.indexed = true,
-};
-
 static KeptPlan contact_insert = {
 	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
 		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -175,178 +161,6 @@ static RowTable contact_row = {
 				{"source", TEXTOID},
 				{"source_key", TEXTOID}},
 };
-
-static KeptPlan request_select = {
-	.sql = "SELECT 1 FROM omnichannel.request WHERE request_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-	.indexed = true,
-};
-
-/* Returns an array of texts as a datum. */
-static Datum
-text_array(Datum *elements, int count)
-{
-	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/*
- * Settles those entries whose rows were logged before, of customers who were erased since: repeated, as by backfill()
- * or an UPDATE, they bring nobody back.
- */
-static void
-settle_logged(ContactEntry **entries, int count)
-{
-	ContactEntry **keyed = palloc(sizeof(ContactEntry *) * count);
-	Datum *sources = palloc(sizeof(Datum) * count);
-	Datum *keys = palloc(sizeof(Datum) * count);
-	Datum values[2];
-	uint64 rows;
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (entries[i]->source_key == NULL)
-			continue;
-		sources[found] = CStringGetTextDatum(entries[i]->source);
-		keys[found] = CStringGetTextDatum(entries[i]->source_key);
-		keyed[found++] = entries[i];
-	}
-	if (found == 0)
-		return;
-	values[0] = text_array(sources, found);
-	values[1] = text_array(keys, found);
-	erased_keys_select.runs += found - 1;
-	rows = kept_plan_run(&erased_keys_select, values, NULL, false, 0);
-	for (uint64 row = 0; row < rows; row++)
-	{
-		bool isnull;
-		ContactEntry *entry = keyed[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
-
-		entry->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
-		entry->settled = true;
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/*
- * Finds the customers of the entries that name one; makes customers of identities that nobody has. Of an erased
- * customer nothing more is logged: that raises 55000, and history is left out.
- */
-static void
-match_named(ContactEntry **entries, int count, bool live)
-{
-	CustomerLookup *lookups = palloc(sizeof(CustomerLookup) * count);
-	ContactEntry **doubtful = palloc(sizeof(ContactEntry *) * count);
-	int doubts = 0;
-	int unknown = 0;
-
-	for (int i = 0; i < count; i++)
-		lookups[i] = (CustomerLookup){
-			.kind = entries[i]->kind, .value = entries[i]->value, .customer_id = entries[i]->customer_id};
-	customer_match_many(lookups, count, false);
-	for (int i = 0; i < count; i++)
-	{
-		entries[i]->customer_id = lookups[i].customer_id;
-		if (lookups[i].customer_id == 0 || lookups[i].erased)
-			doubtful[doubts++] = entries[i];
-	}
-	if (doubts == 0)
-		return;
-
-	settle_logged(doubtful, doubts);
-	for (int i = 0; i < doubts; i++)
-	{
-		if (doubtful[i]->settled)
-			continue;
-		if (doubtful[i]->customer_id == 0)
-			doubtful[unknown++] = doubtful[i];
-		else if (live)
-			customer_gone(doubtful[i]->customer_id);
-		else
-			doubtful[i]->settled = true;
-	}
-	for (int i = 0; i < unknown; i++)
-		lookups[i] = (CustomerLookup){.kind = doubtful[i]->kind, .value = doubtful[i]->value};
-	if (unknown > 0)
-		customer_match_many(lookups, unknown, true);
-	for (int i = 0; i < unknown; i++)
-		doubtful[i]->customer_id = lookups[i].customer_id;
-}
-
-/* Finds the customer of one entry, as match_named() does, by statements of one row. */
-static void
-match_one(ContactEntry *entry, bool live)
-{
-	if (entry->kind != NULL)
-	{
-		entry->customer_id = customer_match(entry->kind, entry->value, entry->source_key == NULL, NULL);
-		if (entry->customer_id == 0)
-			settle_logged(&entry, 1);
-		if (entry->customer_id == 0)
-			entry->customer_id = customer_match(entry->kind, entry->value, true, NULL);
-	}
-	else if (customer_is_erased(entry->customer_id))
-	{
-		settle_logged(&entry, 1);
-		if (!entry->settled && live)
-			customer_gone(entry->customer_id);
-		entry->settled = true;
-	}
-}
-
-/*
- * Finds the customers of all entries: whom they name, else whom their conversation is with, else a new one, whose id is
- * reserved.
- */
-static void
-match_customers(ContactEntry *entries, int count, bool live)
-{
-	ContactEntry **named = palloc(sizeof(ContactEntry *) * count);
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-		if (entries[i].named && !entries[i].settled)
-			named[found++] = &entries[i];
-	if (found == 1)
-		match_one(named[0], live);
-	else if (found > 1)
-		match_named(named, found, live);
-
-	/* Who is named speaks for the conversation, also to what was read before. */
-	for (int i = 0; i < count; i++)
-	{
-		Conversation *conversation = entries[i].conversation;
-
-		if (conversation != NULL && entries[i].customer_id != 0 && !entries[i].settled &&
-			conversation->customer_id != entries[i].customer_id)
-		{
-			conversation->customer_id = entries[i].customer_id;
-			conversation->changed = true;
-		}
-	}
-	for (int i = 0; i < count; i++)
-	{
-		ContactEntry *entry = &entries[i];
-
-		if (entry->customer_id == 0 && entry->conversation != NULL)
-		{
-			entry->customer_id = entry->conversation->customer_id;
-			entry->unknown = entry->conversation->reserved;
-		}
-		if (entry->customer_id == 0)
-		{
-			entry->unknown = true;
-			entry->customer_id = customer_reserve();
-			if (entry->conversation != NULL)
-			{
-				entry->conversation->customer_id = entry->customer_id;
-				entry->conversation->changed = true;
-				entry->conversation->reserved = true;
-			}
-		}
-	}
-}
 
 /* Returns a text as a datum; marks in nulls what is not there. */
 static Datum
@@ -554,9 +368,24 @@ claim_one(ContactEntry *entry)
 	entry->duplicate = kept_plan_run(&key_insert, values, NULL, false, 0) == 0;
 }
 
-/* Claims the sources' keys of many entries without SQL; returns false where SQL is asked for. */
+/* Orders pointers to entries by source and key; of the same key the one that came first wins. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	const ContactEntry *left = *(ContactEntry *const *) a;
+	const ContactEntry *right = *(ContactEntry *const *) b;
+	int order = strcmp(left->source_key, right->source_key);
+
+	if (order == 0)
+		order = strcmp(left->source, right->source);
+	if (order != 0)
+		return order;
+	return left->contact_id < right->contact_id ? -1 : left->contact_id > right->contact_id;
+}
+
+/* Claims the keys of entries without SQL, and marks the duplicates; returns false where SQL is asked for. */
 static bool
-claim_directly(ContactEntry *entries, int count)
+claim_directly(ContactEntry **entries, int count)
 {
 	DirectWrite *write = direct_open(&key_table);
 	bool *inserted;
@@ -569,56 +398,63 @@ claim_directly(ContactEntry *entries, int count)
 		Datum values[KEY_NCOLUMNS];
 		bool isnull;
 
-		if (entries[i].source_key == NULL || entries[i].settled)
-			continue;
 		for (int j = 0; j < KEY_NCOLUMNS; j++)
-			values[j] = contact_datum(&entries[i], key_columns[j], &isnull);
+			values[j] = contact_datum(entries[i], key_columns[j], &isnull);
 		(void) direct_add(write, values, NULL);
 	}
 	(void) direct_flush(write, inserted);
 	direct_close(write);
-	for (int i = 0, row = 0; i < count; i++)
-		entries[i].duplicate = entries[i].settled || (entries[i].source_key != NULL && !inserted[row++]);
+	for (int i = 0; i < count; i++)
+		entries[i]->duplicate = !inserted[i];
 	return true;
 }
 
-/* Claims the sources' keys of many entries; contact ids rise, and so do those that the statement returns. */
+/* Claims the keys of entries by a statement, which returns those that it claimed in the order of the entries. */
 static void
-claim_many(ContactEntry *entries, int count)
+claim_by_statement(ContactEntry **entries, int count)
 {
+	Datum *elements = palloc(sizeof(Datum) * count);
 	Datum values[KEY_NCOLUMNS];
 	uint64 claimed;
 	uint64 row = 0;
-	int keys = 0;
+	bool isnull;
 
-	if (claim_directly(entries, count))
-		return;
-	/* Those without a key look like duplicates while the arrays are made. */
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < KEY_NCOLUMNS; i++)
 	{
-		entries[i].duplicate = entries[i].source_key == NULL || entries[i].settled;
-		keys += !entries[i].duplicate;
+		for (int j = 0; j < count; j++)
+			elements[j] = contact_datum(entries[j], key_columns[i], &isnull);
+		values[i] = contact_array(elements, NULL, count, column_types[key_columns[i]]);
 	}
-	if (keys > 0)
-		for (int i = 0; i < KEY_NCOLUMNS; i++)
-			values[i] = column_array(entries, count, key_columns[i]);
-
-	claimed = keys > 0 ? kept_plan_run(&keys_insert, values, NULL, false, 0) : 0;
+	claimed = kept_plan_run(&keys_insert, values, NULL, false, 0);
 	for (int i = 0; i < count; i++)
 	{
-		bool isnull;
-
-		if (entries[i].settled || entries[i].source_key == NULL)
-			entries[i].duplicate = entries[i].settled;
-		else if (row < claimed && DatumGetInt64(spi_datum(row, 1, &isnull)) == entries[i].contact_id)
+		entries[i]->duplicate = row >= claimed || DatumGetInt64(spi_datum(row, 1, &isnull)) != entries[i]->contact_id;
+		if (!entries[i]->duplicate)
 			row++;
-		else
-			entries[i].duplicate = true;
 	}
 	if (row != claimed)
 		elog(ERROR, "keys of contacts came back out of order");
-	if (keys > 0)
-		SPI_freetuptable(SPI_tuptable);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Claims the sources' keys of many entries, in their order, so that writers that meet wait and do not lock up. */
+static void
+claim_many(ContactEntry *entries, int count)
+{
+	ContactEntry **keyed = palloc(sizeof(ContactEntry *) * count);
+	int keys = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		entries[i].duplicate = entries[i].settled;
+		if (!entries[i].settled && entries[i].source_key != NULL)
+			keyed[keys++] = &entries[i];
+	}
+	if (keys == 0)
+		return;
+	qsort(keyed, keys, sizeof(ContactEntry *), compare_keys);
+	if (!claim_directly(keyed, keys))
+		claim_by_statement(keyed, keys);
 }
 
 /* Makes the customers that were reserved for contacts that are not duplicates, one for each conversation. */
@@ -639,21 +475,6 @@ create_unknown(const ContactEntry *entries, int count)
 		ids[unknown++] = entries[i].customer_id;
 	}
 	customer_create_many(ids, unknown);
-}
-
-/* Raises 23503 where an entry names a request that there is not. */
-static void
-check_requests(const ContactEntry *entries, int count)
-{
-	for (int i = 0; i < count; i++)
-	{
-		Datum values[1] = {Int64GetDatum(entries[i].request_id)};
-
-		if (entries[i].request_id != 0 && kept_plan_run(&request_select, values, NULL, false, 1) == 0)
-			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-							errmsg("request " INT64_FORMAT " does not exist", entries[i].request_id),
-							errhint("open_request() returns the id of a new one.")));
-	}
 }
 
 /*
@@ -693,6 +514,17 @@ tell_service_levels(const ContactEntry *entries, int count)
 	sla_contacts_logged(told, found);
 }
 
+/* Returns whether an entry takes no more than claiming its key, as far as its customer and thread are concerned. */
+static bool
+is_simple(const ContactEntry *entry)
+{
+	const Conversation *conversation = entry->conversation;
+
+	return entry->source_key != NULL && !entry->unknown &&
+		   (entry->request_customer == 0 || entry->request_customer == entry->customer_id) &&
+		   (conversation == NULL || (conversation->known && !conversation->changed));
+}
+
 /*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
@@ -712,20 +544,18 @@ contact_write(ContactEntry *entries, int count, bool live)
 		entries[i].named = entries[i].customer_id != 0 || entries[i].kind != NULL;
 		entries[i].unknown = entries[i].settled = entries[i].duplicate = false;
 		entries[i].conversation = NULL;
+		entries[i].request_customer = 0;
 		entries[i].contact_id = nextval_internal(ids, true);
 	}
 	erased_keys_mask(entries, count);
-	check_requests(entries, count);
 	conversations_find(entries, count);
-	match_customers(entries, count, live);
+	customers_match(entries, count, live);
 	if (count == 1 && entries->settled)
 	{
 		entries->duplicate = true;
 		return;
 	}
-
-	if (count == 1 && entries->source_key != NULL && !entries->unknown && (!live || request_settled(entries)) &&
-		!(entries->conversation != NULL && (entries->conversation->changed || !entries->conversation->known)))
+	if (count == 1 && is_simple(entries) && (!live || request_settled(entries)))
 	{
 		claim_and_insert(entries);
 		touch_relationships(entries, count);
@@ -738,7 +568,10 @@ contact_write(ContactEntry *entries, int count, bool live)
 		claim_one(entries);
 	else
 		claim_many(entries, count);
+	if (conversations_claim(entries, count))
+		customers_rematch(entries, count);
 	create_unknown(entries, count);
+	customers_settle(entries, count);
 	if (live)
 		requests_continue(entries, count);
 	conversations_save(entries, count);

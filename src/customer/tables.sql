@@ -20,7 +20,7 @@ COMMENT ON COLUMN omnichannel.channel.opens_request IS
 COMMENT ON COLUMN omnichannel.channel.request_kind IS 'Kind of the requests that are opened so.';
 COMMENT ON COLUMN omnichannel.channel.queue IS 'Queue of the requests that are opened so, or NULL.';
 COMMENT ON COLUMN omnichannel.channel.conversation_gap IS
-'A contact without a thread continues an open request of its customer that changed its state no longer ago than this.';
+'A contact without a thread continues an open request of its customer if no more than this lies between it and the request''s last contact or change of state before it, nor between it and a later opening.';
 INSERT INTO omnichannel.channel (channel, name, medium, cost, opens_request) VALUES
 	('phone', 'Telephone', 'voice', 6, true),
 	('email', 'E-mail', 'mail', 1, true),
