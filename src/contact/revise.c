@@ -41,9 +41,9 @@ static KeptPlan contact_update = {
 /*
  * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
  *
- * That of an erased customer stays as it is. The time and the place in its conversation stay, and so does a customer who
- * is known: where a contact of somebody nameless names its customer now, the nameless one with all that was logged of it
- * turns out to be that one. Needs an SPI scope. Raises 23503 for an agent that does not exist.
+ * That of an erased customer stays as it is. The time and the place in its conversation stay, and so does a customer
+ * who is known: where a contact of somebody nameless names its customer now, the nameless one with all that was logged
+ * of it turns out to be that one. Needs an SPI scope. Raises 23503 for an agent that does not exist.
  */
 bool
 contact_revise(const ContactEntry *entry)

@@ -209,7 +209,8 @@ is_known(DirectWrite *write, TupleTableSlot *slot)
 }
 
 /*
- * Moves the slots of rows whose keys are found behind the others; returns how many are not.
+ * Moves, among the rows before the first whose key another transaction is inserting, the slots of rows whose keys are
+ * found behind the others; returns how many are not found.
  *
  * Mostly all keys are new, or all are known: a sample tells, and what it misses the index finds.
  */
@@ -229,7 +230,11 @@ move_known(DirectWrite *write, DirectTarget *target)
 		int row = target->rows[i];
 
 		if (known && is_known(write, slot))
+		{
+			if (TransactionIdIsValid(write->dirty.xmin) || TransactionIdIsValid(write->dirty.xmax))
+				break;
 			continue;
+		}
 		slots[i] = slots[fresh];
 		target->rows[i] = target->rows[fresh];
 		slots[fresh] = slot;
@@ -239,13 +244,15 @@ move_known(DirectWrite *write, DirectTarget *target)
 	return fresh;
 }
 
-/* Inserts the first rows of a target at once. Marks those whose keys others have, and returns how many these are. */
+/*
+ * Inserts the first rows of a target at once, and enters them into the indexes up to the first whose key was inserted
+ * by others meanwhile; returns how many came before that.
+ */
 static int
 insert_many(DirectWrite *write, DirectTarget *target, int count)
 {
 	ResultRelInfo *info = target->info;
 	Relation relation = info->ri_RelationDesc;
-	int conflicts = 0;
 
 	if (count > 1)
 		table_multi_insert(relation, target->slots, count, write->command, 0, NULL);
@@ -256,44 +263,37 @@ insert_many(DirectWrite *write, DirectTarget *target, int count)
 		List *recheck;
 
 		if (index_row(write, info, target->slots[i], &recheck))
-		{
-			target->rows[i] = -1 - target->rows[i];
-			conflicts++;
-			continue;
-		}
+			return i;
 		queue_triggers(write, info, target->slots[i], recheck);
 		write->inserted[target->rows[i]] = true;
 	}
-	return conflicts;
+	return count;
 }
 
-/* Inserts the rows of a target whose keys are new. */
+/*
+ * Inserts the rows of a target whose keys are new.
+ *
+ * Whoever waits for another's key holds none that comes later, as long as the rows were added in the order of their
+ * keys: so writers that meet do not lock up.
+ */
 static void
 claim_rows(DirectWrite *write, DirectTarget *target)
 {
 	int fresh = target->count > 1 ? move_known(write, target) : 0;
+	int inserted = insert_many(write, target, fresh);
 
-	/* What others have is withdrawn, and looked at again like what was found before. */
-	if (insert_many(write, target, fresh) > 0)
+	/* What others have is withdrawn, with all that was to follow, and tried again row by row. */
+	if (inserted < fresh)
 	{
 		CommandCounterIncrement();
-		for (int i = 0; i < fresh; i++)
-			if (target->rows[i] < 0)
-				simple_table_tuple_delete(target->info->ri_RelationDesc, &target->slots[i]->tts_tid,
-										  write->estate->es_snapshot);
+		for (int i = inserted; i < fresh; i++)
+			simple_table_tuple_delete(target->info->ri_RelationDesc, &target->slots[i]->tts_tid,
+									  write->estate->es_snapshot);
 		CommandCounterIncrement();
 		write->command = GetCurrentCommandId(true);
 	}
-	for (int i = 0; i < target->count; i++)
-	{
-		int row = target->rows[i];
-
-		if (row < 0)
-			row = -1 - row;
-		else if (i < fresh)
-			continue;
-		write->inserted[row] = direct_insert_new(write, target->info, target->slots[i]);
-	}
+	for (int i = inserted; i < target->count; i++)
+		write->inserted[target->rows[i]] = direct_insert_new(write, target->info, target->slots[i]);
 }
 
 /* Inserts the rows of a target. */
