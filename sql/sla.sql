@@ -211,6 +211,35 @@ SELECT count(*) FROM recompute_sla();
 SELECT count(*) FROM sla_clock;
 ROLLBACK;
 
+-- Explained: what stopped by what held then, what runs by what holds now.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+DELETE FROM sla_policy;
+INSERT INTO calendar (calendar, name, time_zone, hours) VALUES ('sla_short', 'Short', 'Europe/Warsaw', 'Mo-Fr 10:00-14:00');
+INSERT INTO sla_policy (policy, rank, metric, kind, target, calendar, warn_at) VALUES
+	('solve', 2, 'resolution', NULL, '1 day 3 hours', 'sla_short', '30 minutes'), ('order', 1, 'resolution', 'order', '1 hour', NULL, NULL),
+	('later', 3, 'resolution', NULL, '9 hours', NULL, NULL), ('answer', 1, 'first_response', NULL, '2 hours', NULL, NULL);
+SELECT identify('account', 'sla-7') AS customer \gset
+SELECT open_request(:customer, 'complaint', 'branch', subject => 'sla', opened_at => '2026-06-01 12:00') AS request \gset
+SELECT pg_temp.becomes('waiting_customer', '2026-06-02 13:00');
+SELECT pg_temp.becomes('waiting_agent', '2026-06-03 11:00');
+SELECT log_contact('email', :customer, request_id => :request, occurred_at => '2026-06-03 12:00') IS NOT NULL AS logged;
+CREATE FUNCTION pg_temp.explained(request bigint) RETURNS TABLE (metric text, step text, policy text, from_at text, to_at text, used interval, note text) LANGUAGE sql AS $$
+	SELECT metric, step, policy, to_char(from_at, 'Dy HH24:MI'), to_char(to_at, 'Dy HH24:MI'), used, regexp_replace(note, 'contact \d+', 'contact N') FROM omnichannel.explain_sla(request) ORDER BY place $$;
+SELECT * FROM pg_temp.explained(:request);
+SELECT pg_temp.becomes('done', '2026-06-03 13:00');
+-- The rules change, and what held stays: the target, the winner, then the calendar.
+UPDATE sla_policy SET target = '1 hour', calendar = NULL, warn_at = NULL WHERE policy = 'solve';
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('first', 0, 'resolution', '10 minutes');
+SELECT tick_sla('2026-06-03 13:00');
+SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution';
+DELETE FROM sla_policy WHERE policy = 'solve';
+INSERT INTO calendar_exception (calendar, during, name) VALUES ('sla_short', '[2026-06-02,2026-06-03)', 'Closed');
+SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution' AND step IN ('policy', 'target', 'due', 'stop');
+DELETE FROM calendar WHERE calendar = 'sla_short';
+SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution' AND step IN ('spell', 'due', 'stop');
+ROLLBACK;
+
 -- A policy that is new, or fits more than before: what is open falls under it, what has ended does not.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;

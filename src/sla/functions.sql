@@ -61,7 +61,7 @@ CREATE FUNCTION omnichannel.explain_sla(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_explain_sla';
 COMMENT ON FUNCTION omnichannel.explain_sla(bigint) IS
-'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them. start: what started the clock; policy: each policy of the metric, with why it lost, or holds; spell: what the target was counted in, and how much of it each spell used up; pause: when the clock stood still; due, or what is left of the target; warning; stop, with the working time that it took (elapsed time where the policy has no calendar) and the outcome, or runs; none: why there is no clock of a metric. Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
+'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them. start: what started the clock; policy: each policy of the metric as it is now, with why it lost, or holds, and the one that held when the clock stopped; target: what it promises; spell: what the target was counted in, and how much of it each spell used up; pause: when the clock stood still; due, or what is left of the target; warning; stop, with the working time that it took (elapsed time where the policy has no calendar) and the outcome, or runs; none: why there is no clock of a metric. A clock that has stopped is explained by what is stored of it. Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
