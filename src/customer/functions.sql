@@ -193,51 +193,6 @@ $$;
 COMMENT ON FUNCTION omnichannel.unlink_identity(text, text) IS
 'Takes an identity away from its customer, as when a number is given to someone else, and returns whose it was, after merges, or NULL where it was nobody''s. What was logged stays; whoever comes with it next is a new customer. Raises 23503 for an unknown kind, 22023 for a malformed value, 55000 before setup().';
 
-CREATE FUNCTION omnichannel.set_customer(
-	customer_id bigint,
-	name text DEFAULT NULL,
-	birth_date date DEFAULT NULL,
-	language text DEFAULT NULL,
-	preferred_channel text DEFAULT NULL
-) RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-	root bigint := omnichannel.lock_customer(set_customer.customer_id);
-BEGIN
-	IF set_customer.name = '' OR octet_length(set_customer.name) > 1000 THEN
-		RAISE EXCEPTION 'the name of customer % would have % bytes', root, octet_length(set_customer.name)
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'A name has 1 to 1000 bytes; pass NULL to leave it as it is.';
-	END IF;
-	IF set_customer.birth_date > current_date OR NOT isfinite(set_customer.birth_date) THEN
-		RAISE EXCEPTION 'customer % cannot have been born on %', root, set_customer.birth_date
-			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a day that is past; pass NULL to leave it as it is.';
-	END IF;
-	IF set_customer.language !~ '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$' THEN
-		RAISE EXCEPTION '"%" is no language', set_customer.language
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use a tag of BCP 47, as in pl or pt-BR.';
-	END IF;
-	IF set_customer.preferred_channel IS NOT NULL
-		AND NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel.channel = set_customer.preferred_channel)
-	THEN
-		RAISE EXCEPTION 'channel "%" does not exist', set_customer.preferred_channel
-			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
-	END IF;
-
-	UPDATE omnichannel.customer SET
-		name = coalesce(set_customer.name, customer.name),
-		birth_date = coalesce(set_customer.birth_date, customer.birth_date),
-		language = coalesce(set_customer.language, customer.language),
-		preferred_channel = coalesce(set_customer.preferred_channel, customer.preferred_channel)
-	WHERE customer.customer_id = root;
-	RETURN root;
-END
-$$;
-COMMENT ON FUNCTION omnichannel.set_customer(bigint, text, date, text, text) IS
-'Records a customer''s name, birth date, language (BCP 47) and the channel in which to be reached; NULL leaves what there is. Of merged customers it writes to the one that they were merged into, whose id it returns. To clear a column, UPDATE customer. Raises 23503 for an unknown customer or channel, 22023 for a bad name or language, 22008 for a birth date to come, 55000 for an erased customer and before setup().';
-
 CREATE FUNCTION omnichannel.customers_regrouped(roots bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_customers_regrouped';
@@ -323,6 +278,8 @@ AS $$
 DECLARE
 	undone record;
 	root bigint;
+	chain bigint[];
+	parted bigint[];
 BEGIN
 	PERFORM omnichannel.require_setup();
 	SELECT * INTO undone FROM omnichannel.customer_merge AS merge WHERE merge.merge_id = unmerge_customers.merge_id;
@@ -331,11 +288,12 @@ BEGIN
 			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.customer_merge lists the merges.';
 	END IF;
 	LOOP
+		chain := omnichannel.customer_chain(undone.duplicate_id);
 		root := omnichannel.customer_root(undone.duplicate_id);
 		PERFORM FROM omnichannel.customer
-		WHERE customer.customer_id IN (root, undone.duplicate_id) ORDER BY customer.customer_id FOR NO KEY UPDATE;
+		WHERE customer.customer_id = ANY (chain || root) ORDER BY customer.customer_id FOR NO KEY UPDATE;
 		EXIT WHEN root = omnichannel.customer_root(undone.duplicate_id)
-			AND root = omnichannel.customer_root(root);
+			AND root = omnichannel.customer_root(root) AND chain = omnichannel.customer_chain(undone.duplicate_id);
 	END LOOP;
 	PERFORM omnichannel.require_customer(undone.duplicate_id);
 	SELECT * INTO undone FROM omnichannel.customer_merge AS merge
@@ -354,9 +312,11 @@ BEGIN
 		SELECT merge.duplicate_id
 		FROM part JOIN omnichannel.customer_merge AS merge ON merge.kept_id = part.customer_id AND merge.unmerged_at IS NULL
 	)
+	SELECT array_agg(part.customer_id) INTO parted FROM part;
 	UPDATE omnichannel.customer
 	SET merged_into = CASE WHEN customer.customer_id NOT IN (root, undone.duplicate_id) THEN undone.duplicate_id END
-	WHERE customer.customer_id = root OR customer.customer_id IN (SELECT part.customer_id FROM part);
+	WHERE customer.customer_id = root OR customer.customer_id = ANY (parted);
+	PERFORM omnichannel.take_back_profile(chain[2:], parted);
 	PERFORM omnichannel.customers_regrouped(ARRAY[root, undone.duplicate_id]);
 	RETURN undone.duplicate_id;
 END

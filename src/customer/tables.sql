@@ -64,6 +64,7 @@ CREATE TABLE omnichannel.customer (
 	birth_date date,
 	language text CHECK (language ~ '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$'),
 	preferred_channel text REFERENCES omnichannel.channel,
+	set_by jsonb,
 	merged_into bigint REFERENCES omnichannel.customer CHECK (merged_into <> customer_id),
 	created_at timestamptz NOT NULL DEFAULT now(),
 	erased_at timestamptz
@@ -72,6 +73,8 @@ COMMENT ON TABLE omnichannel.customer IS
 'Customers, known or not yet known by name. What a customer is known by stands in identity; rows are never deleted, so that the log always names one.';
 COMMENT ON COLUMN omnichannel.customer.language IS 'BCP 47 tag, as in pl or pt-BR, or NULL where unknown.';
 COMMENT ON COLUMN omnichannel.customer.preferred_channel IS 'Channel in which the customer asked to be reached, or NULL.';
+COMMENT ON COLUMN omnichannel.customer.set_by IS
+'By column, what set_customer() recorded of whom while others were merged into this one, the last of which holds, as in {"name": [{"by": 7, "value": "Ada"}, {"by": 9, "value": "Ada Lovelace"}]}; unmerge_customers() takes back what was recorded of those whom it parts.';
 COMMENT ON COLUMN omnichannel.customer.merged_into IS
 'The customer that this one turned out to be, never one that is merged itself; NULL for all others.';
 COMMENT ON COLUMN omnichannel.customer.erased_at IS 'When the personal data were erased, or NULL.';
