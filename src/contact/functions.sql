@@ -357,11 +357,11 @@ $$;
 COMMENT ON FUNCTION omnichannel.untrack(regclass) IS
 'No longer logs the rows of a table; what is logged stays, and so does the memory of its source. A detached partition is no longer listed as such. Returns whether the table was tracked. For owners of the table with DELETE on tracking and tracked_table. Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true, updated boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true, updated boolean DEFAULT false, source text DEFAULT '') RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_tracked_row';
-COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean, boolean) IS
-'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. updated: as the trigger for UPDATE would. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
+COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean, boolean, text) IS
+'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. updated: as the trigger for UPDATE would. source: whose key it is, by default that of the tracking. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
 
 CREATE FUNCTION omnichannel.backfill_tracking(tracking text) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -448,7 +448,7 @@ BEGIN
 			END IF;
 
 			present := 'NULL';
-			IF tracked.updates OR missing IS NOT NULL THEN
+			IF (tracked.updates OR missing IS NOT NULL) AND coalesce(reject.source, tracked.source) = tracked.source THEN
 				-- The row as it is now: it may have changed since, and what is older must not undo that.
 				SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $4) AS k WHERE (%2$s) = (%3$s)',
 						tracked.relation, string_agg(format('t.%I', a.attname), ', '), string_agg(format('k.%I', a.attname), ', ')),
@@ -460,9 +460,11 @@ BEGIN
 				HAVING bool_and(reject.data ? a.attname);
 			END IF;
 
-			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3, $5)',
+			-- Under the source that it was written under, unless its key is another row's there.
+			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3, $5, $6)',
 				coalesce(present, 'NULL'), kept, tracked.relation)
-			INTO revised USING reject.tracking, reject.data, reject.live, key, reject.updated;
+			INTO revised USING reject.tracking, reject.data, reject.live, key, reject.updated,
+				CASE WHEN reject.sqlstate = '23505' THEN '' ELSE coalesce(reject.source, '') END;
 			IF revised IS NULL THEN
 				RAISE EXCEPTION 'the row as it was written has no column %', missing
 					USING ERRCODE = 'undefined_column';
@@ -483,4 +485,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';

@@ -84,7 +84,7 @@ extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
 
-extern void reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
+extern void reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
 					   bool as_owner);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern void note_moved_row(HeapTuple row);

@@ -22,10 +22,10 @@
 #include "contact/mapping.h"
 
 static KeptPlan reject_insert = {
-	.sql = "INSERT INTO omnichannel.contact_reject (tracking, data, as_text, sqlstate, message, live, updated)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	.nargs = 7,
-	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID},
+	.sql = "INSERT INTO omnichannel.contact_reject (tracking, data, as_text, sqlstate, message, live, updated, source)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+	.nargs = 8,
+	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID},
 };
 
 /* Returns a row as the same row of texts. */
@@ -108,20 +108,22 @@ row_data(TupleTableSlot *slot, bool *as_text)
  * that no jsonb can hold.
  */
 void
-reject_row(const char *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated, bool as_owner)
+reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
+		   bool as_owner)
 {
 	SpiScope scope;
-	Datum values[7];
+	Datum values[8];
 	bool as_text;
 	int settings = pinned_output_begin();
 
-	values[0] = CStringGetTextDatum(tracking);
+	values[0] = CStringGetTextDatum(tracking->code);
 	values[1] = row_data(slot, &as_text);
 	values[2] = BoolGetDatum(as_text);
 	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
 	values[5] = BoolGetDatum(live);
 	values[6] = BoolGetDatum(updated);
+	values[7] = CStringGetTextDatum(tracking->source);
 	pinned_output_end(settings);
 
 	spi_scope_begin(&scope, as_owner);

@@ -123,6 +123,7 @@ CREATE TABLE omnichannel.contact_reject (
 	message text NOT NULL,
 	live boolean NOT NULL DEFAULT true,
 	updated boolean NOT NULL DEFAULT false,
+	source text,
 	rejected_at timestamptz NOT NULL DEFAULT now(),
 	tries integer NOT NULL DEFAULT 1
 );
@@ -135,6 +136,7 @@ COMMENT ON COLUMN omnichannel.contact_reject.as_text IS
 COMMENT ON COLUMN omnichannel.contact_reject.sqlstate IS 'SQLSTATE of the last try''s error.';
 COMMENT ON COLUMN omnichannel.contact_reject.message IS 'Message of the last try''s error.';
 COMMENT ON COLUMN omnichannel.contact_reject.live IS 'Whether it was just written, or imported by backfill().';
+COMMENT ON COLUMN omnichannel.contact_reject.source IS 'Source of the tracking when it was written; NULL for the one that it has now.';
 COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised.';
 CREATE INDEX contact_reject_tracking ON omnichannel.contact_reject (tracking, reject_id);
 

@@ -51,6 +51,7 @@ typedef struct TrackedWrite
 	bool update;               /* what was logged before is revised */
 	bool moved;                /* by an UPDATE, from another partition */
 	bool backfill;             /* rows that were there before */
+	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
 } TrackedWrite;
@@ -123,8 +124,11 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	{
 		write->entry = NULL;
 		ExecStoreMinimalTuple(rows[i], write->slot, false);
-		if (mapping_evaluate(fitted, write->slot, &entries[logged]))
-			logged++;
+		if (!mapping_evaluate(fitted, write->slot, &entries[logged]))
+			continue;
+		if (write->source != NULL)
+			entries[logged].source = write->source;
+		logged++;
 	}
 	ExecClearTuple(write->slot);
 	if (settings != 0)
@@ -239,7 +243,7 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 				if (error != NULL)
 				{
 					ExecStoreMinimalTuple(rows[i], write->slot, false);
-					reject_row(write->code, write->slot, error, write->live, write->update, write->owner);
+					reject_row(tracking, write->slot, error, write->live, write->update, write->owner);
 					ExecClearTuple(write->slot);
 				}
 			}
@@ -394,8 +398,8 @@ record_row(const TrackedWrite *write, HeapTupleHeader record)
 }
 
 /*
- * log_tracked_row(tracking, record, live, updated): logs one row with the caller's rights; returns whether it was new,
- * or revised its contact.
+ * log_tracked_row(tracking, record, live, updated, source): logs one row with the caller's rights; returns whether it
+ * was new, or revised its contact.
  */
 Datum
 omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
@@ -404,6 +408,8 @@ omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MinimalTuple row = record_row(&write, PG_GETARG_HEAPTUPLEHEADER(1));
 
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(4)) > 0)
+		write.source = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	write_rows(&write, &row, 1);
 	ExecDropSingleTupleTableSlot(write.slot);
 	relation_close(relation, AccessShareLock);
