@@ -55,6 +55,7 @@ static void
 cache_relation_changed(Datum arg, Oid relation)
 {
 	generation++;
+	table_scans_changed(relation);
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
 		bool concerned = !OidIsValid(relation) || relation == cache->proxy;
@@ -281,6 +282,19 @@ void
 config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)
 {
 	cache_run_load(cache, cache->fill_as_owner, load, arg);
+}
+
+/*
+ * config_cache_read does the same outside SPI, for a load that finds its rows through scan.c.
+ *
+ * cache->fill_as_owner tells whether it may: otherwise the rows are to be read by a statement, with the reader's rights.
+ */
+void
+config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	load(cache, arg);
+	PopActiveSnapshot();
 }
 
 /* invalidate_cache('cache', …): trigger function that marks the named caches in every backend at commit. */

@@ -79,6 +79,8 @@ COMMENT ON COLUMN omnichannel.customer.merged_into IS
 'The customer that this one turned out to be, never one that is merged itself; NULL for all others.';
 COMMENT ON COLUMN omnichannel.customer.erased_at IS 'When the personal data were erased, or NULL.';
 CREATE INDEX customer_merged_into ON omnichannel.customer (merged_into) WHERE merged_into IS NOT NULL;
+-- Small, so that to find a customer not in it costs next to nothing.
+CREATE INDEX customer_merged ON omnichannel.customer (customer_id) WHERE merged_into IS NOT NULL;
 
 CREATE TABLE omnichannel.identity (
 	kind text NOT NULL,

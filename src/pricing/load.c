@@ -4,7 +4,7 @@
  *
  * A product's entry holds the rows of price of all lists and times that name it, sorted, so that every question about
  * it (whoever asks, as of whenever) is answered from memory. Rows for categories and for everything are kept once and
- * linked to. A product is read by one statement; a page of products that are not kept yet also takes one.
+ * linked to. What is not kept yet is found through the indexes, or by a statement where core/scan.c says that it must.
  *
  * Any change of price or product voids the whole cache: what is asked for again is read again. The memory is bounded by
  * omnichannel.price_cache: when it is full all is dropped, which costs the hot products one reading each and needs no
@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -41,29 +42,23 @@ typedef struct LoadJob
 	int ncodes;
 } LoadJob;
 
-/* Rows being gathered for a target. */
+/* Rows being gathered for a target, in passing memory. */
 typedef struct Gathering
 {
 	PriceTarget *target;
+	PriceRow *rows;
+	int nrows;
 	int space;
-	struct Gathering *next;
 } Gathering;
 
 static void *price_build(ConfigCache *cache, MemoryContext context);
 
 static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"}, .build = price_build};
 
-#define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
-#define PRODUCT_COLUMNS                                                                                                \
-	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin,"       \
-	" p.perishable, p.service"
-#define PRODUCT_SELECT                                                                                                 \
-	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMNS " FROM omnichannel.product p LEFT JOIN omnichannel.price r"           \
-	" ON r.product = p.product WHERE p.product = "
-
+/* The columns of price that are read, and those of product; the statements give the one before the other. */
 enum
 {
-	ROW_ID = 1,
+	ROW_ID,
 	ROW_LIST,
 	ROW_MIN_QUANTITY,
 	ROW_AMOUNT,
@@ -71,19 +66,75 @@ enum
 	ROW_SURCHARGE,
 	ROW_ROUND_TO,
 	ROW_VALID,
-	ROW_PRODUCT,
-	ROW_CATEGORY_PATH = ROW_PRODUCT,
-	ROW_PARENT,
-	ROW_CATEGORY,
-	ROW_BRAND,
-	ROW_CURRENCY,
-	ROW_COST,
-	ROW_MIN_PRICE,
-	ROW_TAX_RATE,
-	ROW_MIN_MARGIN,
-	ROW_PERISHABLE,
-	ROW_SERVICE
+	ROW_COLUMNS
 };
+
+enum
+{
+	PRODUCT_CODE,
+	PRODUCT_PARENT,
+	PRODUCT_CATEGORY,
+	PRODUCT_BRAND,
+	PRODUCT_CURRENCY,
+	PRODUCT_COST,
+	PRODUCT_MIN_PRICE,
+	PRODUCT_TAX_RATE,
+	PRODUCT_MIN_MARGIN,
+	PRODUCT_PERISHABLE,
+	PRODUCT_SERVICE,
+	PRODUCT_COLUMNS
+};
+
+#define PRICE_SCAN_COLUMNS                                                                                             \
+	{                                                                                                                  \
+		{"price_id", INT8OID}, {"price_list", TEXTOID}, {"min_quantity", NUMERICOID}, {"amount", NUMERICOID},          \
+			{"adjust", NUMERICOID}, {"surcharge", NUMERICOID}, {"round_to", NUMERICOID}, {"valid", TSTZRANGEOID},      \
+	}
+
+static TableScan price_scan = {
+	.table = "price",
+	.key = "product",
+	.key_type = TEXTOID,
+	.ncolumns = ROW_COLUMNS,
+	.columns = PRICE_SCAN_COLUMNS,
+};
+
+static TableScan category_scan = {
+	.table = "price",
+	.key = "category_path",
+	.key_type = TEXTOID,
+	.ncolumns = ROW_COLUMNS,
+	.columns = PRICE_SCAN_COLUMNS,
+};
+
+static TableScan product_scan = {
+	.table = "product",
+	.key = "product",
+	.key_type = TEXTOID,
+	.ncolumns = PRODUCT_COLUMNS,
+	.columns =
+		{
+			{"product", TEXTOID},
+			{"parent", TEXTOID},
+			{"category", InvalidOid},
+			{"brand", TEXTOID},
+			{"currency", TEXTOID},
+			{"cost", NUMERICOID},
+			{"min_price", NUMERICOID},
+			{"tax_rate", NUMERICOID},
+			{"min_margin", NUMERICOID},
+			{"perishable", BOOLOID},
+			{"service", BOOLOID},
+		},
+};
+
+#define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
+#define PRODUCT_COLUMN_LIST                                                                                            \
+	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin,"       \
+	" p.perishable, p.service"
+#define PRODUCT_SELECT                                                                                                 \
+	"SELECT " PRICE_COLUMNS ", " PRODUCT_COLUMN_LIST " FROM omnichannel.product p LEFT JOIN omnichannel.price r"       \
+	" ON r.product = p.product WHERE p.product = "
 
 static KeptPlan product_select = {.sql = PRODUCT_SELECT "$1", .nargs = 1, .argtypes = {TEXTOID}};
 
@@ -133,45 +184,52 @@ price_cache_drop(PriceCache *cache)
 		MemoryContextDelete(context);
 }
 
-/* Adds a row of the last result to what is gathered, unless its list is too new for the rules: their message is due. */
-static void
-gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, uint64 row)
+/* Returns what a row makes of the base price, kept; NULL where it has an amount. */
+static const PriceAdjustment *
+keep_adjustment(MemoryContext context, const Datum *values, const bool *nulls)
 {
-	PriceTarget *target = gathering->target;
-	MemoryContext context = cache->context;
-	bool isnull;
-	Datum code = spi_datum(row, ROW_LIST, &isnull);
-	text *list_code;
-	const PriceList *list;
-	PriceRow *price;
-	bool adjusts;
-	bool surcharges;
+	const Money hundredth = {MONEY_ONE / 100, NULL};
+	PriceAdjustment *adjustment;
+	MemoryContext old;
 	bool present;
 
-	if (isnull)
-		return;
-	list_code = DatumGetTextPP(code);
-	list = code_map_get(&rules->lists_by_code, VARDATA_ANY(list_code), VARSIZE_ANY_EXHDR(list_code));
+	if (!nulls[ROW_AMOUNT])
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	adjustment = palloc(sizeof(PriceAdjustment));
+	adjustment->factor = keep_money(values[ROW_ADJUST], nulls[ROW_ADJUST], context, &present);
+	adjustment->factor = money_add(money_of_int(1), money_multiply(adjustment->factor, hundredth));
+	adjustment->surcharge = keep_money(values[ROW_SURCHARGE], nulls[ROW_SURCHARGE], context, &present);
+	adjustment->round_to = keep_money(values[ROW_ROUND_TO], nulls[ROW_ROUND_TO], context, &present);
+	MemoryContextSwitchTo(old);
+	return adjustment;
+}
+
+/* Adds a row of price to what is gathered, unless its list is too new for the rules: their message is due. */
+static void
+gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, const Datum *values, const bool *nulls)
+{
+	text *code = DatumGetTextPP(values[ROW_LIST]);
+	const PriceList *list = code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+	PriceRow *price;
+	bool present;
+
 	if (list == NULL)
 		return;
-
-	if (target->nrows == gathering->space)
+	if (gathering->nrows == gathering->space)
 	{
-		gathering->space = gathering->space == 0 ? 4 : gathering->space * 2;
-		target->rows = target->rows == NULL ? palloc(gathering->space * sizeof(PriceRow))
-											: repalloc_huge(target->rows, gathering->space * sizeof(PriceRow));
+		gathering->space = gathering->space == 0 ? 8 : gathering->space * 2;
+		gathering->rows = gathering->rows == NULL
+							  ? palloc(gathering->space * sizeof(PriceRow))
+							  : repalloc_huge(gathering->rows, gathering->space * sizeof(PriceRow));
 	}
-	price = &target->rows[target->nrows];
-	price->id = DatumGetInt64(spi_datum(row, ROW_ID, &isnull));
+	price = &gathering->rows[gathering->nrows++];
+	price->id = DatumGetInt64(values[ROW_ID]);
 	price->list = list->number;
-	price->min_quantity = spi_keep_money(row, ROW_MIN_QUANTITY, context, &present);
-	price->amount = spi_keep_money(row, ROW_AMOUNT, context, &present);
-	price->adjusts = !present;
-	price->factor = spi_keep_money(row, ROW_ADJUST, context, &adjusts);
-	price->surcharge = spi_keep_money(row, ROW_SURCHARGE, context, &surcharges);
-	price->round_to = spi_keep_money(row, ROW_ROUND_TO, context, &present);
-	price->valid = span_from_range(spi_datum(row, ROW_VALID, &isnull));
-	target->nrows++;
+	price->min_quantity = keep_money(values[ROW_MIN_QUANTITY], nulls[ROW_MIN_QUANTITY], cache->context, &present);
+	price->amount = keep_money(values[ROW_AMOUNT], nulls[ROW_AMOUNT], cache->context, &present);
+	price->adjusts = keep_adjustment(cache->context, values, nulls);
+	price->valid = span_from_range(values[ROW_VALID]);
 }
 
 /* Orders rows by list, then min_quantity and start, the greatest first, then id. */
@@ -191,49 +249,79 @@ compare_rows(const void *a, const void *b)
 	return left->id < right->id ? -1 : left->id > right->id;
 }
 
-/* Sorts what was gathered and keeps it. Percentages become factors here, outside SPI's memory. */
+/* Sorts what was gathered and keeps it; gathers anew for the next target. */
 static void
-keep_rows(PriceCache *cache, PriceTarget *target)
+keep_rows(PriceCache *cache, Gathering *gathering)
 {
-	PriceRow *rows = target->rows;
-	MemoryContext old = MemoryContextSwitchTo(cache->context);
-	const Money hundredth = {MONEY_ONE / 100, NULL};
+	PriceTarget *target = gathering->target;
 
-	for (int i = 0; i < target->nrows; i++)
-		rows[i].factor = money_add(money_of_int(1), money_multiply(rows[i].factor, hundredth));
-	if (target->nrows > 1)
-		qsort(rows, target->nrows, sizeof(PriceRow), compare_rows);
+	target->nrows = gathering->nrows;
 	target->rows = NULL;
+	if (target->nrows > 1)
+		qsort(gathering->rows, target->nrows, sizeof(PriceRow), compare_rows);
 	if (target->nrows > 0)
 	{
 		target->rows = MemoryContextAllocHuge(cache->context, mul_size(target->nrows, sizeof(PriceRow)));
-		memcpy(target->rows, rows, target->nrows * sizeof(PriceRow));
+		memcpy(target->rows, gathering->rows, target->nrows * sizeof(PriceRow));
 	}
-	MemoryContextSwitchTo(old);
+	gathering->nrows = 0;
 }
 
-/* Makes the entry of the product that a row of the last result tells of. */
+/* Returns a copy of a text value in context, with a zero byte behind it for those that want a C string; or NULL. */
+static text *
+keep_text(Datum value, bool isnull, MemoryContext context)
+{
+	text *packed;
+	int length;
+	text *kept;
+
+	if (isnull)
+		return NULL;
+	packed = DatumGetTextPP(value);
+	length = VARSIZE_ANY_EXHDR(packed);
+	kept = MemoryContextAlloc(context, VARHDRSZ + length + 1);
+	SET_VARSIZE(kept, VARHDRSZ + length);
+	memcpy(VARDATA(kept), VARDATA_ANY(packed), length);
+	VARDATA(kept)[length] = '\0';
+	return kept;
+}
+
+static const char *
+keep_string(Datum value, bool isnull, MemoryContext context)
+{
+	return isnull ? NULL : VARDATA(keep_text(value, isnull, context));
+}
+
+/* Makes the entry of the product that a row tells of, and enters it, linked to nothing yet. */
 static Product *
-make_product(PriceCache *cache, PriceRules *rules, uint64 row)
+make_product(PriceCache *cache, PriceRules *rules, const Datum *values, const bool *nulls)
 {
 	MemoryContext context = cache->context;
 	Product *product = MemoryContextAllocZero(context, sizeof(Product));
-	bool isnull;
 
-	product->code_text = spi_keep_text(row, ROW_PRODUCT, context);
-	product->target.code = VARDATA_ANY(product->code_text);
-	product->target.length = VARSIZE_ANY_EXHDR(product->code_text);
-	product->parent_code = spi_text(row, ROW_PARENT, context);
-	product->category = spi_text(row, ROW_CATEGORY, context);
-	product->brand = spi_text(row, ROW_BRAND, context);
-	product->currency = currency_find(rules, DatumGetTextPP(spi_datum(row, ROW_CURRENCY, &isnull)));
-	product->cost = spi_keep_money(row, ROW_COST, context, &product->has_cost);
-	product->min_price = spi_keep_money(row, ROW_MIN_PRICE, context, &product->has_min_price);
-	product->tax_rate = spi_keep_money(row, ROW_TAX_RATE, context, &product->has_tax_rate);
-	product->min_margin = spi_keep_money(row, ROW_MIN_MARGIN, context, &product->has_min_margin);
-	product->perishable = DatumGetBool(spi_datum(row, ROW_PERISHABLE, &isnull));
-	product->service = DatumGetBool(spi_datum(row, ROW_SERVICE, &isnull));
+	product->code_text = keep_text(values[PRODUCT_CODE], false, context);
+	product->target.code = VARDATA(product->code_text);
+	product->target.length = VARSIZE(product->code_text) - VARHDRSZ;
+	product->parent_code = keep_string(values[PRODUCT_PARENT], nulls[PRODUCT_PARENT], context);
+	product->category = keep_string(values[PRODUCT_CATEGORY], nulls[PRODUCT_CATEGORY], context);
+	product->brand = keep_string(values[PRODUCT_BRAND], nulls[PRODUCT_BRAND], context);
+	product->currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
+	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);
+	product->min_price =
+		keep_money(values[PRODUCT_MIN_PRICE], nulls[PRODUCT_MIN_PRICE], context, &product->has_min_price);
+	product->tax_rate = keep_money(values[PRODUCT_TAX_RATE], nulls[PRODUCT_TAX_RATE], context, &product->has_tax_rate);
+	product->min_margin =
+		keep_money(values[PRODUCT_MIN_MARGIN], nulls[PRODUCT_MIN_MARGIN], context, &product->has_min_margin);
+	product->perishable = DatumGetBool(values[PRODUCT_PERISHABLE]);
+	product->service = DatumGetBool(values[PRODUCT_SERVICE]);
+	code_map_put(&cache->products, product->target.code, product->target.length, product);
 	return product;
+}
+
+static Product *
+find_product(PriceCache *cache, const char *code, uint32 length)
+{
+	return code_map_get(&cache->products, code, length);
 }
 
 /* Returns codes as a text[]. */
@@ -243,40 +331,95 @@ codes_array(text **codes, int ncodes)
 	return PointerGetDatum(construct_array((Datum *) codes, ncodes, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Reads products that are not kept yet; returns those it found, linked to nothing yet. */
+/* Splits a row of the last result into its columns. */
+static void
+row_values(uint64 row, Datum *values, bool *nulls)
+{
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+}
+
+/* Reads products that are not kept yet by a statement; returns those it found. */
 static List *
-read_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
+select_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 {
 	Datum argument = ncodes == 1 ? PointerGetDatum(codes[0]) : codes_array(codes, ncodes);
 	uint64 n = kept_plan_run(ncodes == 1 ? &product_select : &products_select, &argument, NULL, true, 0);
 	CodeMap found;
 	Gathering *gathering = NULL;
+	List *gatherings = NIL;
 	List *products = NIL;
 
 	code_map_init(&found, CurrentMemoryContext, ncodes);
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool isnull;
-		text *code = DatumGetTextPP(spi_datum(i, ROW_PRODUCT, &isnull));
-		uint32 length = VARSIZE_ANY_EXHDR(code);
+		Datum values[ROW_COLUMNS + PRODUCT_COLUMNS];
+		bool nulls[ROW_COLUMNS + PRODUCT_COLUMNS];
+		text *code;
+		uint32 length;
 
+		row_values(i, values, nulls);
+		code = DatumGetTextPP(values[ROW_COLUMNS + PRODUCT_CODE]);
+		length = VARSIZE_ANY_EXHDR(code);
 		/* Rows of one product follow one another in the plans that matter, but nothing says that they must. */
 		if (gathering == NULL || gathering->target->length != length ||
 			memcmp(gathering->target->code, VARDATA_ANY(code), length) != 0)
 			gathering = code_map_get(&found, VARDATA_ANY(code), length);
 		if (gathering == NULL)
 		{
-			Product *product = make_product(cache, rules, i);
+			Product *product = make_product(cache, rules, values + ROW_COLUMNS, nulls + ROW_COLUMNS);
 
 			gathering = palloc0(sizeof(Gathering));
 			gathering->target = &product->target;
+			gatherings = lappend(gatherings, gathering);
 			code_map_put(&found, product->target.code, length, gathering);
 			products = lappend(products, product);
 		}
-		gather_row(cache, rules, gathering, i);
+		/* All NULL: a product without prices. */
+		if (!nulls[ROW_LIST])
+			gather_row(cache, rules, gathering, values, nulls);
 	}
-	foreach_ptr (Product, product, products)
-		keep_rows(cache, &product->target);
+	foreach_ptr (Gathering, gathered, gatherings)
+		keep_rows(cache, gathered);
+	return products;
+}
+
+/* Reads the rows of a target through an open scan. */
+static void
+scan_rows(PriceCache *cache, PriceRules *rules, TableScan *scan, text *code, Gathering *gathering)
+{
+	Datum values[ROW_COLUMNS];
+	bool nulls[ROW_COLUMNS];
+
+	table_scan_find(scan, PointerGetDatum(code));
+	while (table_scan_next(scan, values, nulls))
+		gather_row(cache, rules, gathering, values, nulls);
+	keep_rows(cache, gathering);
+}
+
+/* Does what select_products() does through open scans of both tables. */
+static List *
+scan_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
+{
+	Gathering gathering = {NULL};
+	List *products = NIL;
+
+	for (int i = 0; i < ncodes; i++)
+	{
+		Datum values[PRODUCT_COLUMNS];
+		bool nulls[PRODUCT_COLUMNS];
+		Product *product;
+
+		/* A page may name one twice. */
+		if (find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i])) != NULL)
+			continue;
+		table_scan_find(&product_scan, PointerGetDatum(codes[i]));
+		if (!table_scan_next(&product_scan, values, nulls))
+			continue;
+		product = make_product(cache, rules, values, nulls);
+		products = lappend(products, product);
+		gathering.target = &product->target;
+		scan_rows(cache, rules, &price_scan, codes[i], &gathering);
+	}
 	return products;
 }
 
@@ -302,11 +445,12 @@ category_target(PriceCache *cache, const char *path, uint32 length, List **unrea
 	return target;
 }
 
-/* Reads the rows of categories. */
+/* Reads the rows of categories by a statement. */
 static void
-read_categories(PriceCache *cache, PriceRules *rules, List *targets)
+select_categories(PriceCache *cache, PriceRules *rules, List *targets)
 {
 	text **codes = palloc(list_length(targets) * sizeof(text *));
+	Gathering *gatherings = palloc0(list_length(targets) * sizeof(Gathering));
 	CodeMap wanted;
 	Datum argument;
 	uint64 n;
@@ -315,36 +459,72 @@ read_categories(PriceCache *cache, PriceRules *rules, List *targets)
 	code_map_init(&wanted, CurrentMemoryContext, list_length(targets));
 	foreach_ptr (PriceTarget, target, targets)
 	{
-		Gathering *gathering = palloc0(sizeof(Gathering));
-
-		gathering->target = target;
-		code_map_put(&wanted, target->code, target->length, gathering);
+		gatherings[ncodes].target = target;
+		code_map_put(&wanted, target->code, target->length, &gatherings[ncodes]);
 		codes[ncodes++] = cstring_to_text_with_len(target->code, target->length);
 	}
 	argument = codes_array(codes, ncodes);
 	n = kept_plan_run(&categories_select, &argument, NULL, true, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool isnull;
-		text *code = DatumGetTextPP(spi_datum(i, ROW_CATEGORY_PATH, &isnull));
+		Datum values[ROW_COLUMNS + 1];
+		bool nulls[ROW_COLUMNS + 1];
+		text *code;
 
-		gather_row(cache, rules, code_map_get(&wanted, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)), i);
+		row_values(i, values, nulls);
+		code = DatumGetTextPP(values[ROW_COLUMNS]);
+		gather_row(cache, rules, code_map_get(&wanted, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)), values, nulls);
 	}
-	foreach_ptr (PriceTarget, target, targets)
-		keep_rows(cache, target);
+	for (int i = 0; i < ncodes; i++)
+		keep_rows(cache, &gatherings[i]);
+}
+
+/* Reads the rows of categories, through the index where that is possible. */
+static void
+read_categories(PriceCache *cache, PriceRules *rules, List *targets, bool scans)
+{
+	if (scans && table_scan_open(&category_scan))
+	{
+		Gathering gathering = {NULL};
+
+		foreach_ptr (PriceTarget, target, targets)
+		{
+			gathering.target = target;
+			scan_rows(cache, rules, &category_scan, cstring_to_text_with_len(target->code, target->length), &gathering);
+		}
+		table_scan_close(&category_scan);
+	}
+	else
+	{
+		SpiScope scope;
+
+		spi_scope_begin(&scope, scans);
+		select_categories(cache, rules, targets);
+		spi_scope_end(&scope);
+	}
 }
 
 /* Reads the rows for everything. */
 static void
-read_everything(PriceCache *cache, PriceRules *rules)
+read_everything(PriceCache *cache, PriceRules *rules, bool as_owner)
 {
 	PriceTarget *target = MemoryContextAllocZero(cache->context, sizeof(PriceTarget));
 	Gathering gathering = {target};
-	uint64 n = kept_plan_run(&everything_select, NULL, NULL, true, 0);
+	SpiScope scope;
+	uint64 n;
 
+	spi_scope_begin(&scope, as_owner);
+	n = kept_plan_run(&everything_select, NULL, NULL, true, 0);
 	for (uint64 i = 0; i < n; i++)
-		gather_row(cache, rules, &gathering, i);
-	keep_rows(cache, target);
+	{
+		Datum values[ROW_COLUMNS];
+		bool nulls[ROW_COLUMNS];
+
+		row_values(i, values, nulls);
+		gather_row(cache, rules, &gathering, values, nulls);
+	}
+	keep_rows(cache, &gathering);
+	spi_scope_end(&scope);
 	target->code = "";
 	cache->everything = target;
 }
@@ -398,12 +578,6 @@ complete_product(PriceCache *cache, PriceRules *rules, Product *product, List **
 	}
 }
 
-static Product *
-find_product(PriceCache *cache, const char *code, uint32 length)
-{
-	return code_map_get(&cache->products, code, length);
-}
-
 /* Reads the products, their ancestors and the categories of all. */
 static void
 price_load(ConfigCache *config, void *arg)
@@ -413,20 +587,31 @@ price_load(ConfigCache *config, void *arg)
 	PriceRules *rules = job->rules;
 	text **codes = job->codes;
 	int ncodes = job->ncodes;
+	bool as_owner = config->fill_as_owner;
+	bool scans = false;
+	MemoryContext passing = CurrentMemoryContext;
+	SpiScope scope;
 	List *fresh = NIL;
 	List *unread = NIL;
 
 	cache->loading = true;
 	if (cache->everything == NULL)
-		read_everything(cache, rules);
+		read_everything(cache, rules, as_owner);
+	if (as_owner && table_scan_open(&product_scan))
+	{
+		scans = table_scan_open(&price_scan);
+		if (!scans)
+			table_scan_close(&product_scan);
+	}
+	if (!scans)
+		spi_scope_begin(&scope, as_owner);
 
-	/* One statement a level of variants. */
+	/* Level by level of variants. */
 	while (ncodes > 0)
 	{
-		List *level = read_products(cache, rules, codes, ncodes);
+		List *level = scans ? scan_products(cache, rules, codes, ncodes) : select_products(cache, rules, codes, ncodes);
+		MemoryContext old = MemoryContextSwitchTo(passing);
 
-		foreach_ptr (Product, product, level)
-			code_map_put(&cache->products, product->target.code, product->target.length, product);
 		fresh = list_concat(fresh, level);
 		codes = palloc(Max(list_length(level), 1) * sizeof(text *));
 		ncodes = 0;
@@ -434,14 +619,23 @@ price_load(ConfigCache *config, void *arg)
 			if (variant->parent_code != NULL &&
 				find_product(cache, variant->parent_code, strlen(variant->parent_code)) == NULL)
 				codes[ncodes++] = cstring_to_text(variant->parent_code);
+		MemoryContextSwitchTo(old);
 	}
+	if (scans)
+	{
+		table_scan_close(&price_scan);
+		table_scan_close(&product_scan);
+	}
+	else
+		spi_scope_end(&scope);
+
 	foreach_ptr (Product, product, fresh)
 		if (product->parent_code != NULL)
 			product->parent = find_product(cache, product->parent_code, strlen(product->parent_code));
 	foreach_ptr (Product, product, fresh)
 		complete_product(cache, rules, product, &unread);
 	if (unread != NIL)
-		read_categories(cache, rules, unread);
+		read_categories(cache, rules, unread, as_owner);
 	cache->loading = false;
 }
 
@@ -480,7 +674,7 @@ products_get(PriceRules *rules, text **codes, int ncodes, const Product **produc
 	{
 		LoadJob job = {cache, rules, missing, nmissing};
 
-		config_cache_load(&price_cache, price_load, &job);
+		config_cache_read(&price_cache, price_load, &job);
 		for (int i = 0; i < ncodes; i++)
 			if (products[i] == NULL)
 				products[i] = find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i]));

@@ -45,12 +45,15 @@ typedef struct MemberJob
 	MemberCache *cache;
 	PriceRules *rules;
 	int64 customer_id;
+	Membership *memberships; /* being gathered, in passing memory */
+	int nmemberships;
+	int space;
 	Member *member;
 } MemberJob;
 
 static void *members_build(ConfigCache *cache, MemoryContext context);
 
-static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member"}, .build = members_build};
+static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member", "customer"}, .build = members_build};
 
 /* Nearly all customers were never merged: one look-up each, and whether there is more to it. */
 static KeptPlan members_select = {
@@ -69,6 +72,22 @@ static KeptPlan merged_select = {
 		   " JOIN omnichannel.segment_member m ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+};
+
+static TableScan customer_scan = {.table = "customer", .key = "customer_id", .key_type = INT8OID};
+
+/* Who was merged into another, and who had others merged into them. */
+static TableScan merged_scan = {
+	.table = "customer", .key = "customer_id", .key_type = INT8OID, .present = "merged_into"};
+
+static TableScan keeper_scan = {.table = "customer", .key = "merged_into", .key_type = INT8OID};
+
+static TableScan member_scan = {
+	.table = "segment_member",
+	.key = "customer_id",
+	.key_type = INT8OID,
+	.ncolumns = 2,
+	.columns = {{"segment", TEXTOID}, {"valid", TSTZRANGEOID}},
 };
 
 /* Returns whether a change of the table is told to this cache. */
@@ -112,42 +131,120 @@ member_cache_open(MemberCache *cache, PriceRules *rules)
 	cache->context = context;
 }
 
-/* Reads a customer's memberships; leaves job->member NULL where the customer is not known. */
+/* Adds a membership, unless its segment is too new for the rules: their message is due. */
 static void
-members_load(ConfigCache *config, void *arg)
+gather_membership(MemberJob *job, Datum segment, Datum valid)
 {
-	MemberJob *job = arg;
-	MemoryContext context = job->cache->context;
-	Datum argument = Int64GetDatum(job->customer_id);
-	uint64 n = kept_plan_run(&members_select, &argument, NULL, true, 0);
-	Membership *memberships;
-	int nmemberships = 0;
-	bool merged_null;
+	text *code = DatumGetTextPP(segment);
+	const int *number = segment_find(job->rules, code);
+
+	if (number == NULL)
+		return;
+	if (job->nmemberships == job->space)
+	{
+		job->space = job->space == 0 ? 16 : job->space * 2;
+		job->memberships = job->memberships == NULL
+							   ? palloc(job->space * sizeof(Membership))
+							   : repalloc_huge(job->memberships, job->space * sizeof(Membership));
+	}
+	job->memberships[job->nmemberships].segment = *number;
+	job->memberships[job->nmemberships].valid = span_from_range(valid);
+	job->nmemberships++;
+}
+
+/* Keeps what was gathered as the customer's entry. */
+static void
+keep_member(MemberJob *job)
+{
+	MemberCache *cache = job->cache;
+	Membership *memberships =
+		MemoryContextAllocHuge(cache->context, mul_size(Max(job->nmemberships, 1), sizeof(Membership)));
 	Member *member;
 
-	if (n == 0)
-		return;
-	if (DatumGetBool(spi_datum(0, 3, &merged_null)))
-		n = kept_plan_run(&merged_select, &argument, NULL, true, 0);
-	memberships = MemoryContextAlloc(context, mul_size(Max(n, 1), sizeof(Membership)));
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool isnull;
-		Datum code = spi_datum(i, 1, &isnull);
-		const int *number = isnull ? NULL : segment_find(job->rules, DatumGetTextPP(code));
-
-		/* One that is too new for the rules is left out: their message is due. */
-		if (number == NULL)
-			continue;
-		memberships[nmemberships].segment = *number;
-		memberships[nmemberships].valid = span_from_range(spi_datum(i, 2, &isnull));
-		nmemberships++;
-	}
-	member = hash_search(job->cache->members, &job->customer_id, HASH_ENTER, NULL);
-	member->nmemberships = nmemberships;
+	if (job->nmemberships > 0)
+		memcpy(memberships, job->memberships, job->nmemberships * sizeof(Membership));
+	member = hash_search(cache->members, &job->customer_id, HASH_ENTER, NULL);
+	member->nmemberships = job->nmemberships;
 	member->memberships = memberships;
 	member->audience = NULL;
 	job->member = member;
+}
+
+/* Reads a customer's memberships by statements. */
+static void
+select_member(MemberJob *job)
+{
+	Datum argument = Int64GetDatum(job->customer_id);
+	uint64 n = kept_plan_run(&members_select, &argument, NULL, true, 0);
+	bool isnull;
+
+	if (n == 0)
+		return;
+	if (DatumGetBool(spi_datum(0, 3, &isnull)))
+		n = kept_plan_run(&merged_select, &argument, NULL, true, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum segment = spi_datum(i, 1, &isnull);
+
+		if (!isnull)
+			gather_membership(job, segment, spi_datum(i, 2, &isnull));
+	}
+	keep_member(job);
+}
+
+/* Looks for a row by the value; returns false where the scan cannot be made, and sets *found otherwise. */
+static bool
+scan_for(TableScan *scan, int64 value, bool *found)
+{
+	if (!table_scan_open(scan))
+		return false;
+	table_scan_find(scan, Int64GetDatum(value));
+	*found = table_scan_next(scan, NULL, NULL);
+	table_scan_close(scan);
+	return true;
+}
+
+/*
+ * Does what select_member() does through the indexes; false where it cannot be done so, as of a merged customer.
+ *
+ * Whoever has memberships is known: a foreign key sees to that.
+ */
+static bool
+scan_member(MemberJob *job)
+{
+	Datum values[2];
+	bool nulls[2];
+	bool found;
+
+	if (!scan_for(&merged_scan, job->customer_id, &found) || found ||
+		!scan_for(&keeper_scan, job->customer_id, &found) || found || !table_scan_open(&member_scan))
+		return false;
+	found = false;
+	table_scan_find(&member_scan, Int64GetDatum(job->customer_id));
+	while (table_scan_next(&member_scan, values, nulls))
+	{
+		gather_membership(job, values[0], values[1]);
+		found = true;
+	}
+	table_scan_close(&member_scan);
+	if (!found && !scan_for(&customer_scan, job->customer_id, &found))
+		return false;
+	if (found)
+		keep_member(job);
+	return true;
+}
+
+/* Reads a customer's memberships; leaves job->member NULL where the customer is not known. */
+static void
+member_load(ConfigCache *config, void *arg)
+{
+	SpiScope scope;
+
+	if (config->fill_as_owner && scan_member(arg))
+		return;
+	spi_scope_begin(&scope, config->fill_as_owner);
+	select_member(arg);
+	spi_scope_end(&scope);
 }
 
 /*
@@ -185,7 +282,7 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 	{
 		MemberJob job = {cache, rules, customer_id};
 
-		config_cache_load(&member_cache, members_load, &job);
+		config_cache_read(&member_cache, member_load, &job);
 		member = job.member;
 		if (member == NULL)
 			return NULL;

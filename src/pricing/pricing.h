@@ -155,6 +155,14 @@ typedef struct LowestAnswer
 	const char *reason; /* why there is none */
 } LowestAnswer;
 
+/* Which lists or promotions a segment can open. */
+typedef struct AudienceIndex
+{
+	uint64 *for_all; /* a bit for each that is for everyone */
+	int *starts;     /* of each segment, and the end of the last one: places in numbers */
+	int *numbers;
+} AudienceIndex;
+
 typedef struct PriceRules
 {
 	MemoryContext context;
@@ -177,6 +185,8 @@ typedef struct PriceRules
 	const Currency *company_currency;
 	ArrayType *no_promotions; /* an empty text[] */
 	Rounding rounding;
+	AudienceIndex list_audiences;
+	AudienceIndex promotion_audiences;
 	int naudiences;
 	struct AudienceSet **audiences; /* a hash table of the sets met so far */
 } PriceRules;
@@ -196,17 +206,22 @@ typedef struct AudienceSet
 #define BIT_TEST(words, n) (((words)[(n) / 64] >> ((n) % 64)) & 1)
 #define BIT_SET(words, n) ((words)[(n) / 64] |= UINT64CONST(1) << ((n) % 64))
 
+/* What a row makes of the base price. */
+typedef struct PriceAdjustment
+{
+	Money factor;
+	Money surcharge;
+	Money round_to; /* zero: not rounded */
+} PriceAdjustment;
+
 /* One row of price. */
 typedef struct PriceRow
 {
 	int64 id;
 	int list;
-	bool adjusts; /* factor and surcharge of the base price, instead of an amount */
+	const PriceAdjustment *adjusts; /* instead of an amount, or NULL */
 	Money min_quantity;
 	Money amount;
-	Money factor;
-	Money surcharge;
-	Money round_to; /* zero: not rounded */
 	Span valid;
 } PriceRow;
 
@@ -360,6 +375,7 @@ extern int price_cache_size;
 extern PriceRules *price_rules_get(void);
 extern const AudienceSet *audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept);
 extern text *spi_keep_text(uint64 row, int column, MemoryContext context);
+extern Money keep_money(Datum value, bool isnull, MemoryContext context, bool *present);
 extern Money spi_keep_money(uint64 row, int column, MemoryContext context, bool *present);
 extern int *spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count);
 extern ListStatus list_status(const char *name);

@@ -201,10 +201,11 @@ survivor_choose(Survivor *best, Survivor *survivor)
 static Money
 adjusted_amount(const PriceQuestion *question, const PriceRow *row, Money base)
 {
-	Money amount = money_add(money_multiply(base, row->factor), row->surcharge);
+	const PriceAdjustment *adjustment = row->adjusts;
+	Money amount = money_add(money_multiply(base, adjustment->factor), adjustment->surcharge);
 
-	if (money_positive(row->round_to))
-		amount = money_round_to(amount, row->round_to, question->rules->rounding);
+	if (money_positive(adjustment->round_to))
+		amount = money_round_to(amount, adjustment->round_to, question->rules->rounding);
 	return money_greatest(amount, MONEY_ZERO);
 }
 

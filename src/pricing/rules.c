@@ -102,24 +102,34 @@ spi_keep_text(uint64 row, int column, MemoryContext context)
 	return kept;
 }
 
+/* Returns a numeric value as an amount kept in context; *present tells whether there is one. */
+Money
+keep_money(Datum value, bool isnull, MemoryContext context, bool *present)
+{
+	Money money = MONEY_ZERO;
+
+	*present = !isnull;
+	if (isnull)
+		return money;
+	money = money_from_numeric((Numeric) PG_DETOAST_DATUM_PACKED(value));
+	if (money.big != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		money.big = DatumGetNumericCopy(value);
+		MemoryContextSwitchTo(old);
+	}
+	return money;
+}
+
 /* Returns a numeric column as an amount kept in context; *present tells whether there is one. */
 Money
 spi_keep_money(uint64 row, int column, MemoryContext context, bool *present)
 {
 	bool isnull;
 	Datum value = spi_datum(row, column, &isnull);
-	Money money = MONEY_ZERO;
-	MemoryContext old;
 
-	*present = !isnull;
-	if (isnull)
-		return money;
-	old = MemoryContextSwitchTo(context);
-	money = money_from_numeric(DatumGetNumeric(value));
-	if (money.big != NULL)
-		money.big = DatumGetNumericCopy(NumericGetDatum(money.big));
-	MemoryContextSwitchTo(old);
-	return money;
+	return keep_money(value, isnull, context, present);
 }
 
 /* Returns the numbers of the segments that a text[] column names, ascending; -1 for one that nobody can be in. */
@@ -228,6 +238,54 @@ rules_read_lists(PriceRules *rules)
 	}
 }
 
+/*
+ * audience_index turns round who the things are for, each of size bytes with its Audience at offset.
+ *
+ * One that is for any of some segments stands under each of them, one that is for all of some under the first.
+ */
+static void
+audience_index(PriceRules *rules, AudienceIndex *index, const void *things, int n, Size size, Size offset)
+{
+	int total = 0;
+	int *next;
+
+	index->for_all = MemoryContextAllocZero(rules->context, Max(BIT_WORDS(n), 1) * sizeof(uint64));
+	index->starts = MemoryContextAllocExtended(rules->context, mul_size(rules->nsegments + 1, sizeof(int)),
+											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	next = palloc_extended(mul_size(rules->nsegments + 1, sizeof(int)), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			const Audience *audience = (const Audience *) ((const char *) things + i * size + offset);
+			const int *segments = audience->nany > 0 ? audience->any : audience->all;
+			int nsegments = audience->nany > 0 ? audience->nany : Min(audience->nall, 1);
+
+			if (nsegments == 0)
+				BIT_SET(index->for_all, i);
+			for (int j = 0; j < nsegments; j++)
+			{
+				if (segments[j] < 0)
+					continue;
+				if (pass == 0)
+					index->starts[segments[j] + 1]++;
+				else
+					index->numbers[next[segments[j]]++] = i;
+			}
+		}
+		if (pass > 0)
+			break;
+		for (int i = 0; i < rules->nsegments; i++)
+		{
+			next[i] = total;
+			total += index->starts[i + 1];
+			index->starts[i + 1] = total;
+		}
+		index->numbers = MemoryContextAllocHuge(rules->context, mul_size(Max(total, 1), sizeof(int)));
+	}
+	pfree(next);
+}
+
 static void *
 rules_build(ConfigCache *cache, MemoryContext context)
 {
@@ -240,6 +298,10 @@ rules_build(ConfigCache *cache, MemoryContext context)
 	rules_read_lists(rules);
 	promotions_read(rules);
 	omnibus_read(rules);
+	audience_index(rules, &rules->list_audiences, rules->lists, rules->nlists, sizeof(PriceList),
+				   offsetof(PriceList, audience));
+	audience_index(rules, &rules->promotion_audiences, rules->promotions, rules->npromotions, sizeof(Promotion),
+				   offsetof(Promotion, audience));
 	old = MemoryContextSwitchTo(context);
 	rules->no_promotions = construct_empty_array(TEXTOID);
 	MemoryContextSwitchTo(old);
@@ -300,17 +362,35 @@ contains(const int *numbers, int n, int wanted)
 	return false;
 }
 
-/* Returns whether customers in these segments belong to the audience. */
+/* Returns whether customers in these segments are in each of those that the audience must be in. */
 static bool
-audience_fits(const Audience *audience, const int *segments, int nsegments)
+is_in_all(const Audience *audience, const int *segments, int nsegments)
 {
-	bool fits = audience->nany == 0;
+	for (int i = 0; i < audience->nall; i++)
+		if (!contains(segments, nsegments, audience->all[i]))
+			return false;
+	return true;
+}
 
-	for (int i = 0; i < audience->nany && !fits; i++)
-		fits = contains(segments, nsegments, audience->any[i]);
-	for (int i = 0; i < audience->nall && fits; i++)
-		fits = contains(segments, nsegments, audience->all[i]);
-	return fits;
+/* Returns a bit for each thing that customers in these segments may have, in context. */
+static uint64 *
+audience_bits(const AudienceIndex *index, MemoryContext context, const int *segments, int nsegments,
+			  const void *things, int n, Size size, Size offset)
+{
+	Size bytes = Max(BIT_WORDS(n), 1) * sizeof(uint64);
+	uint64 *bits = MemoryContextAlloc(context, bytes);
+
+	memcpy(bits, index->for_all, bytes);
+	for (int i = 0; i < nsegments; i++)
+		for (int place = index->starts[segments[i]]; place < index->starts[segments[i] + 1]; place++)
+		{
+			int number = index->numbers[place];
+			const Audience *audience = (const Audience *) ((const char *) things + number * size + offset);
+
+			if (is_in_all(audience, segments, nsegments))
+				BIT_SET(bits, number);
+		}
+	return bits;
 }
 
 /* Makes the set of these segments in context. */
@@ -323,14 +403,10 @@ audience_make(PriceRules *rules, MemoryContext context, const int *segments, int
 	set->nsegments = nsegments;
 	set->segments = MemoryContextAlloc(context, Max(nsegments, 1) * sizeof(int));
 	memcpy(set->segments, segments, nsegments * sizeof(int));
-	set->lists = MemoryContextAllocZero(context, Max(BIT_WORDS(rules->nlists), 1) * sizeof(uint64));
-	for (int i = 0; i < rules->nlists; i++)
-		if (audience_fits(&rules->lists[i].audience, segments, nsegments))
-			BIT_SET(set->lists, i);
-	set->promotions = MemoryContextAllocZero(context, Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
-	for (int i = 0; i < rules->npromotions; i++)
-		if (audience_fits(&rules->promotions[i].audience, segments, nsegments))
-			BIT_SET(set->promotions, i);
+	set->lists = audience_bits(&rules->list_audiences, context, segments, nsegments, rules->lists, rules->nlists,
+							   sizeof(PriceList), offsetof(PriceList, audience));
+	set->promotions = audience_bits(&rules->promotion_audiences, context, segments, nsegments, rules->promotions,
+									rules->npromotions, sizeof(Promotion), offsetof(Promotion, audience));
 	return set;
 }
 

@@ -1,0 +1,186 @@
+#!/bin/sh
+# prices.sh: prices at the size of a large company, beside what the least possible work costs and beside SQL.
+#
+# SCALE=full: 1,000,000 products, 5,000,000 prices, 1,000,000 customers; otherwise a tenth of each. Always 1,000 lists,
+# 10,000 segments and 2,000 promotions: see prices.sql. One client with prepared statements over the socket, three rounds
+# in turns of SECONDS_EACH (2) seconds; ratios above 1 are ours being faster, except where a row says "times".
+set -eu
+case ${SCALE:-tenth} in
+full) products=1000000 ;;
+*) products=100000 ;;
+esac
+seconds=${SECONDS_EACH:-2}
+customers=$products
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+run() {
+	psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"
+}
+
+# A database that has the data keeps them.
+if [ "$(run -c 'SELECT count(*) FROM omnichannel.price_list')" = 0 ]; then
+	run -v products=$products -v customers=$customers -f "$(dirname "$0")/prices.sql"
+fi
+
+# A resolver in SQL, as well as it can be written for this data: variants, categories, tiers, segments, sales. It knows no
+# promotions, no tax, no prior price and no end of validity.
+run <<'SQL'
+SET client_min_messages = warning;
+CREATE OR REPLACE FUNCTION public.peer_quote(customer bigint, wanted text, quantity numeric)
+RETURNS TABLE (list_price numeric, unit_price numeric, price_list text) LANGUAGE sql STABLE AS $$
+	WITH mine AS MATERIALIZED (
+		SELECT coalesce(array_agg(segment), '{}') AS segments FROM omnichannel.segment_member AS m WHERE m.customer_id = customer AND m.valid @> now()
+	), sold AS MATERIALIZED (
+		SELECT p.product, p.parent, coalesce(p.category, above.category)::text AS category
+		FROM omnichannel.product AS p LEFT JOIN omnichannel.product AS above ON above.product = p.parent WHERE p.product = wanted
+	), priced AS (
+		SELECT r.price_list, r.amount, r.adjust, r.min_quantity, r.valid, CASE WHEN r.product = sold.product THEN 0 ELSE 1 END AS distance
+		FROM sold JOIN omnichannel.price AS r ON r.product IN (sold.product, sold.parent)
+		UNION ALL
+		SELECT r.price_list, r.amount, r.adjust, r.min_quantity, r.valid, 100 - length(r.category_path)
+		FROM sold JOIN omnichannel.price AS r ON r.category_path IN
+			(sold.category, split_part(sold.category, '.', 1) || '.' || split_part(sold.category, '.', 2), split_part(sold.category, '.', 1))
+		UNION ALL
+		SELECT r.price_list, r.amount, r.adjust, r.min_quantity, r.valid, 1000 FROM omnichannel.price AS r WHERE r.everything
+	), candidate AS (
+		SELECT DISTINCT ON (l.price_list) l.price_list, l.kind, l.priority, p.amount, p.adjust
+		FROM priced AS p JOIN omnichannel.price_list AS l USING (price_list), mine
+		WHERE p.min_quantity <= quantity AND p.valid @> now() AND l.valid @> now() AND l.status = 'active'
+			AND l.currency = 'PLN' AND (l.segments_any = '{}' OR l.segments_any && mine.segments) AND l.segments_all <@ mine.segments
+		ORDER BY l.price_list, p.distance, p.min_quantity DESC, lower(p.valid) DESC NULLS LAST
+	), base AS (
+		SELECT * FROM candidate WHERE kind = 'base' ORDER BY priority DESC, amount, price_list COLLATE "C" LIMIT 1
+	), priced_on AS (
+		SELECT c.price_list, c.kind, c.priority, coalesce(c.amount, b.amount * (100 + c.adjust) / 100) AS amount, b.amount AS base
+		FROM candidate AS c, base AS b WHERE c.kind <> 'base'
+	), best AS (
+		SELECT * FROM priced_on AS c WHERE c.kind = 'override' OR c.amount < c.base
+		ORDER BY c.priority DESC, c.amount, c.price_list COLLATE "C" LIMIT 1
+	)
+	SELECT round(CASE WHEN best.kind = 'override' THEN best.amount ELSE base.amount END, 2), round(coalesce(best.amount, base.amount), 2),
+		coalesce(best.price_list, base.price_list)
+	FROM base LEFT JOIN best ON true
+$$;
+SQL
+
+# The same question must have the same answer, where no promotion takes part.
+run <<SQL
+SELECT format('quote(): %s answers differ from the SQL', count(*)) FROM generate_series(1, 5000) AS n,
+	LATERAL omnichannel.quote(1 + n * 7 % $customers, 'p' || 1 + n::bigint * 4801 % $products, quantity => 12) AS ours,
+	LATERAL public.peer_quote(1 + n * 7 % $customers, 'p' || 1 + n::bigint * 4801 % $products, 12) AS peer
+WHERE ours.promotions = '{}' AND (ours.list_price, ours.price_list) IS DISTINCT FROM (peer.list_price, peer.price_list)
+HAVING count(*) > 0;
+SQL
+
+# The tables and the statement of a widespread commerce engine: a price belongs to a set of prices and perhaps to a list,
+# lists have rules by attribute, a list fits where all its rules are met, and the rows are sorted by how special they are.
+if [ -z "$(run -c "SELECT to_regclass('public.engine_price')")" ]; then
+	run <<'SQL'
+	SET maintenance_work_mem = '256MB';
+	CREATE TABLE public.engine_list AS SELECT 'plist_' || l.price_list AS id, CASE l.kind WHEN 'override' THEN 'override' ELSE 'sale' END AS type,
+		'active' AS status, NULL::timestamptz AS starts_at, NULL::timestamptz AS ends_at, (l.segments_any <> '{}')::integer AS rules_count
+	FROM omnichannel.price_list AS l WHERE l.kind <> 'base';
+	CREATE TABLE public.engine_list_rule AS SELECT 'prule_' || l.price_list AS id, 'plist_' || l.price_list AS price_list_id,
+		'customer.groups.id' AS attribute, to_jsonb(l.segments_any) AS value
+	FROM omnichannel.price_list AS l WHERE l.segments_any <> '{}';
+	CREATE TABLE public.engine_price AS SELECT 'price_' || r.price_id AS id, 'pset_' || r.product AS price_set_id,
+		CASE WHEN l.kind <> 'base' THEN 'plist_' || r.price_list END AS price_list_id, 'pln' AS currency_code, r.amount,
+		jsonb_build_object('value', r.amount::text, 'precision', 20) AS raw_amount, nullif(r.min_quantity, 0) AS min_quantity,
+		NULL::numeric AS max_quantity, 0 AS rules_count
+	FROM omnichannel.price AS r JOIN omnichannel.price_list AS l USING (price_list) WHERE r.product IS NOT NULL;
+	CREATE TABLE public.engine_rule (id text PRIMARY KEY, price_id text NOT NULL, attribute text NOT NULL, value text NOT NULL);
+	ALTER TABLE public.engine_list ADD PRIMARY KEY (id);
+	ALTER TABLE public.engine_list_rule ADD PRIMARY KEY (id);
+	ALTER TABLE public.engine_price ADD PRIMARY KEY (id);
+	CREATE INDEX ON public.engine_price (price_set_id);
+	CREATE INDEX ON public.engine_price (price_list_id);
+	CREATE INDEX ON public.engine_price (currency_code);
+	CREATE INDEX ON public.engine_list_rule (price_list_id);
+	CREATE INDEX ON public.engine_list_rule (attribute);
+	CREATE INDEX ON public.engine_list_rule USING gin (value);
+	CREATE INDEX ON public.engine_rule (price_id);
+	VACUUM ANALYZE public.engine_price, public.engine_list, public.engine_list_rule, public.engine_rule;
+SQL
+fi
+
+cat >"$folder/ours.sql" <<SQL
+\set customer random(1, $customers)
+\set product random(1, $products)
+SELECT (quote).list_price, (quote).unit_price, (quote).price_list FROM omnichannel.quote(:customer, 'p' || :product, quantity => 12) AS quote;
+SQL
+cat >"$folder/hot.sql" <<SQL
+\set customer random(1, 1000)
+\set product random(1, 1000)
+SELECT (quote).list_price, (quote).unit_price, (quote).price_list FROM omnichannel.quote(:customer, 'p' || :product, quantity => 12) AS quote;
+SQL
+cat >"$folder/resolver.sql" <<SQL
+\set customer random(1, $customers)
+\set product random(1, $products)
+SELECT * FROM public.peer_quote(:customer, 'p' || :product, 12);
+SQL
+cat >"$folder/lookup.sql" <<SQL
+\set customer random(1, $customers)
+\set product random(1, $products)
+SELECT product, name, category FROM omnichannel.product WHERE product = 'p' || :product;
+SQL
+cat >"$folder/page.sql" <<SQL
+\set customer random(1, $customers)
+\set page random(0, $products / 50 - 1)
+SELECT product, list_price, unit_price, promotions FROM omnichannel.quotes(:customer, ARRAY(SELECT 'p' || (:page * 50 + n) FROM generate_series(1, 50) AS n));
+SQL
+sed "s/random(0, .*)/random(0, 199)/" "$folder/page.sql" >"$folder/hot_page.sql"
+cat >"$folder/rows.sql" <<SQL
+\set customer random(1, $customers)
+\set page random(0, $products / 50 - 1)
+SELECT product, name, category, brand FROM omnichannel.product WHERE product = ANY (ARRAY(SELECT 'p' || (:page * 50 + n) FROM generate_series(1, 50) AS n));
+SQL
+sed "s/random(0, .*)/random(0, 199)/" "$folder/rows.sql" >"$folder/hot_rows.sql"
+cat >"$folder/engine.sql" <<SQL
+\set customer random(1, $customers)
+\set product random(1, $products)
+SELECT array_agg(segment) AS groups FROM omnichannel.segment_member WHERE customer_id = :customer AND valid @> now() \gset
+SELECT p.id, p.price_set_id, p.amount, p.raw_amount, p.min_quantity, p.max_quantity, p.currency_code, p.price_list_id, l.type,
+	p.rules_count, l.rules_count, p.rules_count + coalesce(l.rules_count, 0) AS all_rules_count
+FROM public.engine_price AS p
+LEFT JOIN public.engine_rule AS pr ON pr.price_id = p.id
+LEFT JOIN public.engine_list AS l ON l.id = p.price_list_id AND l.status = 'active'
+	AND (l.starts_at IS NULL OR l.starts_at <= now()) AND (l.ends_at IS NULL OR l.ends_at >= now())
+LEFT JOIN public.engine_list_rule AS lr ON lr.price_list_id = l.id AND lr.attribute = 'customer.groups.id'
+	AND lr.value ?| :'groups'::text[]
+WHERE p.price_set_id = 'pset_p' || :product AND p.currency_code = 'pln' AND (p.min_quantity IS NULL OR p.min_quantity <= 12)
+	AND (p.max_quantity IS NULL OR p.max_quantity >= 12)
+GROUP BY p.id, l.id
+HAVING (p.price_list_id IS NULL AND count(DISTINCT pr.attribute) = p.rules_count)
+	OR (p.price_list_id IS NOT NULL AND count(DISTINCT lr.attribute) = l.rules_count)
+ORDER BY (p.price_list_id IS NULL), all_rules_count DESC, p.amount;
+SQL
+
+tps() {
+	pgbench -n -M prepared -c 1 -T "$seconds" -f "$folder/$1.sql" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\) .*/\1/p'
+}
+
+# milliseconds STATEMENT [SETTING]...: of one execution in a session of its own that has just answered one question
+milliseconds() {
+	run -c "SELECT count(omnichannel.quote(7, 'p7'))" -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
+}
+
+# row WHAT UNIT: reads "ours peer" a line, of which the greater is the better for /s and the smaller for the rest
+row() {
+	awk -v what="$1" -v unit="$2" '
+		{ours += $1; peer += $2; r = $1 / $2; if (NR == 1 || r < low) low = r; if (NR == 1 || r > high) high = r}
+		END {digits = unit == "/s" ? 0 : 2
+			printf "%s|%.*f %s|%.*f %s|%.2f|%.2f-%.2f\n", what, digits, ours / NR, unit, digits, peer / NR, unit, ours / peer, low, high}'
+}
+
+for round in 1 2 3; do
+	for script in ours lookup resolver engine hot page rows hot_page hot_rows; do
+		tps $script >>"$folder/$script.tps"
+	done
+done
+paste "$folder/ours.tps" "$folder/lookup.tps" | row "quote() of a random product, a look-up by primary key (goal 0.7)" /s
+paste "$folder/ours.tps" "$folder/resolver.tps" | row "quote() of a random product, a resolver in SQL without promotions" /s
+paste "$folder/ours.tps" "$folder/engine.tps" | row "quote() of a random product, the SQL of a commerce engine" /s
+paste "$folder/hot.tps" "$folder/lookup.tps" | row "quote() of a thousand products, a look-up by primary key" /s
+paste "$folder/rows.tps" "$folder/page.tps" | row "times the look-up of its rows: quotes() of a random page of 50 (goal 1.5)" /s
+paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | row "times the look-up of its rows: quotes() of one of 200 pages of 50 (goal 1.5)" /s
