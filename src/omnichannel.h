@@ -106,7 +106,7 @@ typedef struct TableScanColumn
 typedef struct TableScan
 {
 	const char *table;
-	const char *key; /* the column that rows are found by */
+	const char *key; /* the column that rows are found by; NULL: all are read */
 	Oid key_type;
 	const char *present; /* finds only rows in which this column is not NULL, of which there is an index; or NULL */
 	int ncolumns;
@@ -128,7 +128,8 @@ typedef struct TableScan
 	struct RelationData *index;
 	struct TupleTableSlot *slot;
 	struct IndexScanDescData *scan;
-	int map; /* pinned page of the visibility map */
+	struct TableScanDescData *whole; /* without a key */
+	int map;                         /* pinned page of the visibility map */
 } TableScan;
 
 extern bool table_scan_open(TableScan *scan);
@@ -168,7 +169,7 @@ struct ConfigCache
 	void *data;
 	uint64 generation;          /* changes whenever the data do */
 	MemoryContext fill_context; /* where rows read on demand belong */
-	bool fill_as_owner;        /* for every role, so that scan.c may read them */
+	bool fill_as_owner;         /* for every role, so that scan.c may read them */
 };
 
 extern const void *config_cache_get(ConfigCache *cache);

@@ -173,7 +173,8 @@ find_index(TableScan *scan, Relation table)
 }
 
 /*
- * table_scan_open readies a scan for table_scan_find(); false where the rows must be read by a statement instead.
+ * table_scan_open readies a scan for table_scan_find(), or one without a key for all rows in their physical order; false
+ * where the rows must be read by a statement instead.
  *
  * Needs an active snapshot, and the caller to have decided on the reader's rights. The table stays locked as after a
  * SELECT. Close it with table_scan_close(), unless an error has done so. Raises 55000 before setup().
@@ -197,7 +198,8 @@ table_scan_open(TableScan *scan)
 	while (!scan->known)
 	{
 		scan->known = true;
-		scan->usable = holds_its_rows(table) && find_columns(scan, table) && find_index(scan, table);
+		scan->usable =
+			holds_its_rows(table) && find_columns(scan, table) && (scan->key == NULL || find_index(scan, table));
 	}
 	if (!scan->usable)
 	{
@@ -205,6 +207,12 @@ table_scan_open(TableScan *scan)
 		return false;
 	}
 	scan->relation = table;
+	if (scan->key == NULL)
+	{
+		scan->slot = table_slot_create(table, NULL);
+		scan->whole = table_beginscan_strat(table, GetActiveSnapshot(), 0, NULL, true, false);
+		return true;
+	}
 	scan->index = index_open(scan->index_oid, AccessShareLock);
 	scan->slot = table_slot_create(table, NULL);
 	scan->scan = index_beginscan(table, scan->index, GetActiveSnapshot(), 1, 0);
@@ -255,7 +263,9 @@ table_scan_next(TableScan *scan, Datum *values, bool *nulls)
 	TupleTableSlot *slot = scan->slot;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!(scan->covered ? next_covered(scan) : index_getnext_slot(scan->scan, ForwardScanDirection, slot)))
+	if (scan->key == NULL ? !table_scan_getnextslot(scan->whole, ForwardScanDirection, slot)
+		: scan->covered   ? !next_covered(scan)
+						  : !index_getnext_slot(scan->scan, ForwardScanDirection, slot))
 		return false;
 	if (!scan->covered)
 		slot_getsomeattrs(slot, scan->last_column);
@@ -280,10 +290,15 @@ table_scan_next(TableScan *scan, Datum *values, bool *nulls)
 void
 table_scan_close(TableScan *scan)
 {
-	if (BufferIsValid(scan->map))
-		ReleaseBuffer(scan->map);
-	index_endscan(scan->scan);
 	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, NoLock);
+	if (scan->key == NULL)
+		table_endscan(scan->whole);
+	else
+	{
+		if (BufferIsValid(scan->map))
+			ReleaseBuffer(scan->map);
+		index_endscan(scan->scan);
+		index_close(scan->index, NoLock);
+	}
 	table_close(scan->relation, NoLock);
 }

@@ -384,7 +384,7 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 				 errhint("Pass a quantity for each product, and at most %d lines.", BASKET_LINES)));
 
 	rules = price_rules_get();
-	price_question_arguments(fcinfo, rules, &question);
+	price_question_arguments(fcinfo, 3, rules, &question);
 	lines = palloc0(Max(n, 1) * sizeof(BasketLine));
 	wanted = palloc(Max(n, 1) * sizeof(text *));
 	products = palloc(Max(n, 1) * sizeof(Product *));

@@ -199,7 +199,7 @@ omnichannel_explain_quote(PG_FUNCTION_ARGS)
 	text *product = price_text_argument(fcinfo, 1, "product");
 	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
 
-	price_question_arguments(fcinfo, rules, &question);
+	price_question_arguments(fcinfo, 3, rules, &question);
 	return explain(fcinfo, &question, product);
 }
 

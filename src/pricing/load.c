@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 
 #include "pricing/pricing.h"
+#include "pricing/rows.h"
 
 int price_cache_size = 64 * 1024;
 
@@ -42,6 +43,15 @@ typedef struct LoadJob
 	int ncodes;
 } LoadJob;
 
+/* Products to be linked. */
+typedef struct LinkJob
+{
+	PriceCache *cache;
+	PriceRules *rules;
+	Product **products;
+	int nproducts;
+} LinkJob;
+
 /* Rows being gathered for a target, in passing memory. */
 typedef struct Gathering
 {
@@ -54,79 +64,6 @@ typedef struct Gathering
 static void *price_build(ConfigCache *cache, MemoryContext context);
 
 static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"}, .build = price_build};
-
-/* The columns of price that are read, and those of product; the statements give the one before the other. */
-enum
-{
-	ROW_ID,
-	ROW_LIST,
-	ROW_MIN_QUANTITY,
-	ROW_AMOUNT,
-	ROW_ADJUST,
-	ROW_SURCHARGE,
-	ROW_ROUND_TO,
-	ROW_VALID,
-	ROW_COLUMNS
-};
-
-enum
-{
-	PRODUCT_CODE,
-	PRODUCT_PARENT,
-	PRODUCT_CATEGORY,
-	PRODUCT_BRAND,
-	PRODUCT_CURRENCY,
-	PRODUCT_COST,
-	PRODUCT_MIN_PRICE,
-	PRODUCT_TAX_RATE,
-	PRODUCT_MIN_MARGIN,
-	PRODUCT_PERISHABLE,
-	PRODUCT_SERVICE,
-	PRODUCT_COLUMNS
-};
-
-#define PRICE_SCAN_COLUMNS                                                                                             \
-	{                                                                                                                  \
-		{"price_id", INT8OID}, {"price_list", TEXTOID}, {"min_quantity", NUMERICOID}, {"amount", NUMERICOID},          \
-			{"adjust", NUMERICOID}, {"surcharge", NUMERICOID}, {"round_to", NUMERICOID}, {"valid", TSTZRANGEOID},      \
-	}
-
-static TableScan price_scan = {
-	.table = "price",
-	.key = "product",
-	.key_type = TEXTOID,
-	.ncolumns = ROW_COLUMNS,
-	.columns = PRICE_SCAN_COLUMNS,
-};
-
-static TableScan category_scan = {
-	.table = "price",
-	.key = "category_path",
-	.key_type = TEXTOID,
-	.ncolumns = ROW_COLUMNS,
-	.columns = PRICE_SCAN_COLUMNS,
-};
-
-static TableScan product_scan = {
-	.table = "product",
-	.key = "product",
-	.key_type = TEXTOID,
-	.ncolumns = PRODUCT_COLUMNS,
-	.columns =
-		{
-			{"product", TEXTOID},
-			{"parent", TEXTOID},
-			{"category", InvalidOid},
-			{"brand", TEXTOID},
-			{"currency", TEXTOID},
-			{"cost", NUMERICOID},
-			{"min_price", NUMERICOID},
-			{"tax_rate", NUMERICOID},
-			{"min_margin", NUMERICOID},
-			{"perishable", BOOLOID},
-			{"service", BOOLOID},
-		},
-};
 
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 #define PRODUCT_COLUMN_LIST                                                                                            \
@@ -184,69 +121,21 @@ price_cache_drop(PriceCache *cache)
 		MemoryContextDelete(context);
 }
 
-/* Returns what a row makes of the base price, kept; NULL where it has an amount. */
-static const PriceAdjustment *
-keep_adjustment(MemoryContext context, const Datum *values, const bool *nulls)
-{
-	const Money hundredth = {MONEY_ONE / 100, NULL};
-	PriceAdjustment *adjustment;
-	MemoryContext old;
-	bool present;
-
-	if (!nulls[ROW_AMOUNT])
-		return NULL;
-	old = MemoryContextSwitchTo(context);
-	adjustment = palloc(sizeof(PriceAdjustment));
-	adjustment->factor = keep_money(values[ROW_ADJUST], nulls[ROW_ADJUST], context, &present);
-	adjustment->factor = money_add(money_of_int(1), money_multiply(adjustment->factor, hundredth));
-	adjustment->surcharge = keep_money(values[ROW_SURCHARGE], nulls[ROW_SURCHARGE], context, &present);
-	adjustment->round_to = keep_money(values[ROW_ROUND_TO], nulls[ROW_ROUND_TO], context, &present);
-	MemoryContextSwitchTo(old);
-	return adjustment;
-}
-
 /* Adds a row of price to what is gathered, unless its list is too new for the rules: their message is due. */
 static void
 gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, const Datum *values, const bool *nulls)
 {
-	text *code = DatumGetTextPP(values[ROW_LIST]);
-	const PriceList *list = code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
-	PriceRow *price;
-	bool present;
+	const PriceList *list = price_list_find(rules, DatumGetTextPP(values[ROW_LIST]));
 
 	if (list == NULL)
 		return;
 	if (gathering->nrows == gathering->space)
 	{
 		gathering->space = gathering->space == 0 ? 8 : gathering->space * 2;
-		gathering->rows = gathering->rows == NULL
-							  ? palloc(gathering->space * sizeof(PriceRow))
-							  : repalloc_huge(gathering->rows, gathering->space * sizeof(PriceRow));
+		gathering->rows = gathering->rows == NULL ? palloc(gathering->space * sizeof(PriceRow))
+												  : repalloc_huge(gathering->rows, gathering->space * sizeof(PriceRow));
 	}
-	price = &gathering->rows[gathering->nrows++];
-	price->id = DatumGetInt64(values[ROW_ID]);
-	price->list = list->number;
-	price->min_quantity = keep_money(values[ROW_MIN_QUANTITY], nulls[ROW_MIN_QUANTITY], cache->context, &present);
-	price->amount = keep_money(values[ROW_AMOUNT], nulls[ROW_AMOUNT], cache->context, &present);
-	price->adjusts = keep_adjustment(cache->context, values, nulls);
-	price->valid = span_from_range(values[ROW_VALID]);
-}
-
-/* Orders rows by list, then min_quantity and start, the greatest first, then id. */
-static int
-compare_rows(const void *a, const void *b)
-{
-	const PriceRow *left = a;
-	const PriceRow *right = b;
-	int order;
-
-	if (left->list != right->list)
-		return left->list < right->list ? -1 : 1;
-	if ((order = money_compare(right->min_quantity, left->min_quantity)) != 0)
-		return order;
-	if (left->valid.from != right->valid.from)
-		return left->valid.from > right->valid.from ? -1 : 1;
-	return left->id < right->id ? -1 : left->id > right->id;
+	price_row_read(&gathering->rows[gathering->nrows++], list, values, nulls, cache->context);
 }
 
 /* Sorts what was gathered and keeps it; gathers anew for the next target. */
@@ -258,7 +147,7 @@ keep_rows(PriceCache *cache, Gathering *gathering)
 	target->nrows = gathering->nrows;
 	target->rows = NULL;
 	if (target->nrows > 1)
-		qsort(gathering->rows, target->nrows, sizeof(PriceRow), compare_rows);
+		qsort(gathering->rows, target->nrows, sizeof(PriceRow), price_rows_compare);
 	if (target->nrows > 0)
 	{
 		target->rows = MemoryContextAllocHuge(cache->context, mul_size(target->nrows, sizeof(PriceRow)));
@@ -267,61 +156,20 @@ keep_rows(PriceCache *cache, Gathering *gathering)
 	gathering->nrows = 0;
 }
 
-/* Returns a copy of a text value in context, with a zero byte behind it for those that want a C string; or NULL. */
-static text *
-keep_text(Datum value, bool isnull, MemoryContext context)
-{
-	text *packed;
-	int length;
-	text *kept;
-
-	if (isnull)
-		return NULL;
-	packed = DatumGetTextPP(value);
-	length = VARSIZE_ANY_EXHDR(packed);
-	kept = MemoryContextAlloc(context, VARHDRSZ + length + 1);
-	SET_VARSIZE(kept, VARHDRSZ + length);
-	memcpy(VARDATA(kept), VARDATA_ANY(packed), length);
-	VARDATA(kept)[length] = '\0';
-	return kept;
-}
-
-static const char *
-keep_string(Datum value, bool isnull, MemoryContext context)
-{
-	return isnull ? NULL : VARDATA(keep_text(value, isnull, context));
-}
-
-/* Makes the entry of the product that a row tells of, and enters it, linked to nothing yet. */
-static Product *
-make_product(PriceCache *cache, PriceRules *rules, const Datum *values, const bool *nulls)
-{
-	MemoryContext context = cache->context;
-	Product *product = MemoryContextAllocZero(context, sizeof(Product));
-
-	product->code_text = keep_text(values[PRODUCT_CODE], false, context);
-	product->target.code = VARDATA(product->code_text);
-	product->target.length = VARSIZE(product->code_text) - VARHDRSZ;
-	product->parent_code = keep_string(values[PRODUCT_PARENT], nulls[PRODUCT_PARENT], context);
-	product->category = keep_string(values[PRODUCT_CATEGORY], nulls[PRODUCT_CATEGORY], context);
-	product->brand = keep_string(values[PRODUCT_BRAND], nulls[PRODUCT_BRAND], context);
-	product->currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
-	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);
-	product->min_price =
-		keep_money(values[PRODUCT_MIN_PRICE], nulls[PRODUCT_MIN_PRICE], context, &product->has_min_price);
-	product->tax_rate = keep_money(values[PRODUCT_TAX_RATE], nulls[PRODUCT_TAX_RATE], context, &product->has_tax_rate);
-	product->min_margin =
-		keep_money(values[PRODUCT_MIN_MARGIN], nulls[PRODUCT_MIN_MARGIN], context, &product->has_min_margin);
-	product->perishable = DatumGetBool(values[PRODUCT_PERISHABLE]);
-	product->service = DatumGetBool(values[PRODUCT_SERVICE]);
-	code_map_put(&cache->products, product->target.code, product->target.length, product);
-	return product;
-}
-
 static Product *
 find_product(PriceCache *cache, const char *code, uint32 length)
 {
 	return code_map_get(&cache->products, code, length);
+}
+
+/* Makes the entry of the product that a row tells of, and enters it, linked to nothing yet. */
+static Product *
+enter_product(PriceCache *cache, PriceRules *rules, const Datum *values, const bool *nulls)
+{
+	Product *product = product_read(rules, values, nulls, cache->context);
+
+	code_map_put(&cache->products, product->target.code, product->target.length, product);
+	return product;
 }
 
 /* Returns codes as a text[]. */
@@ -366,7 +214,7 @@ select_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 			gathering = code_map_get(&found, VARDATA_ANY(code), length);
 		if (gathering == NULL)
 		{
-			Product *product = make_product(cache, rules, values + ROW_COLUMNS, nulls + ROW_COLUMNS);
+			Product *product = enter_product(cache, rules, values + ROW_COLUMNS, nulls + ROW_COLUMNS);
 
 			gathering = palloc0(sizeof(Gathering));
 			gathering->target = &product->target;
@@ -415,10 +263,10 @@ scan_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 		table_scan_find(&product_scan, PointerGetDatum(codes[i]));
 		if (!table_scan_next(&product_scan, values, nulls))
 			continue;
-		product = make_product(cache, rules, values, nulls);
+		product = enter_product(cache, rules, values, nulls);
 		products = lappend(products, product);
 		gathering.target = &product->target;
-		scan_rows(cache, rules, &price_scan, codes[i], &gathering);
+		scan_rows(cache, rules, &product_price_scan, codes[i], &gathering);
 	}
 	return products;
 }
@@ -435,11 +283,11 @@ category_target(PriceCache *cache, const char *path, uint32 length, List **unrea
 
 		while (above > 0 && path[above - 1] != '.')
 			above--;
-		target = MemoryContextAllocZero(cache->context, sizeof(PriceTarget));
-		target->code = path;
+		target = MemoryContextAllocZero(cache->context, sizeof(PriceTarget) + length);
+		target->code = memcpy(target + 1, path, length);
 		target->length = length;
 		target->wider = above == 0 ? cache->everything : category_target(cache, path, above - 1, unread);
-		code_map_put(&cache->categories, path, length, target);
+		code_map_put(&cache->categories, target->code, length, target);
 		*unread = lappend(*unread, target);
 	}
 	return target;
@@ -483,16 +331,17 @@ select_categories(PriceCache *cache, PriceRules *rules, List *targets)
 static void
 read_categories(PriceCache *cache, PriceRules *rules, List *targets, bool scans)
 {
-	if (scans && table_scan_open(&category_scan))
+	if (scans && table_scan_open(&category_price_scan))
 	{
 		Gathering gathering = {NULL};
 
 		foreach_ptr (PriceTarget, target, targets)
 		{
 			gathering.target = target;
-			scan_rows(cache, rules, &category_scan, cstring_to_text_with_len(target->code, target->length), &gathering);
+			scan_rows(cache, rules, &category_price_scan, cstring_to_text_with_len(target->code, target->length),
+					  &gathering);
 		}
-		table_scan_close(&category_scan);
+		table_scan_close(&category_price_scan);
 	}
 	else
 	{
@@ -529,9 +378,11 @@ read_everything(PriceCache *cache, PriceRules *rules, bool as_owner)
 	cache->everything = target;
 }
 
-/* Gives a variant what it does not have of its own, and links a product to its category. */
+/*
+ * Gives a variant what it does not have of its own, and links a product, which lives in context, to its category.
+ */
 static void
-complete_product(PriceCache *cache, PriceRules *rules, Product *product, List **unread)
+complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryContext context, List **unread)
 {
 	Product *parent = product->parent;
 
@@ -540,7 +391,7 @@ complete_product(PriceCache *cache, PriceRules *rules, Product *product, List **
 	product->wider = cache->everything;
 	if (parent != NULL)
 	{
-		complete_product(cache, rules, parent, unread);
+		complete_product(cache, rules, parent, context, unread);
 		if (product->category == NULL)
 			product->category = parent->category;
 		if (product->brand == NULL)
@@ -573,7 +424,7 @@ complete_product(PriceCache *cache, PriceRules *rules, Product *product, List **
 		product->wider = category_target(cache, product->category, strlen(product->category), unread);
 	if (rules->npromotions > 0)
 	{
-		product->promotions = MemoryContextAllocZero(cache->context, BIT_WORDS(rules->npromotions) * sizeof(uint64));
+		product->promotions = MemoryContextAllocZero(context, BIT_WORDS(rules->npromotions) * sizeof(uint64));
 		promotions_of(rules, product);
 	}
 }
@@ -599,7 +450,7 @@ price_load(ConfigCache *config, void *arg)
 		read_everything(cache, rules, as_owner);
 	if (as_owner && table_scan_open(&product_scan))
 	{
-		scans = table_scan_open(&price_scan);
+		scans = table_scan_open(&product_price_scan);
 		if (!scans)
 			table_scan_close(&product_scan);
 	}
@@ -623,7 +474,7 @@ price_load(ConfigCache *config, void *arg)
 	}
 	if (scans)
 	{
-		table_scan_close(&price_scan);
+		table_scan_close(&product_price_scan);
 		table_scan_close(&product_scan);
 	}
 	else
@@ -633,24 +484,17 @@ price_load(ConfigCache *config, void *arg)
 		if (product->parent_code != NULL)
 			product->parent = find_product(cache, product->parent_code, strlen(product->parent_code));
 	foreach_ptr (Product, product, fresh)
-		complete_product(cache, rules, product, &unread);
+		complete_product(cache, rules, product, cache->context, &unread);
 	if (unread != NIL)
 		read_categories(cache, rules, unread, as_owner);
 	cache->loading = false;
 }
 
-/*
- * products_get finds the products of these codes, with their prices as they are now; NULL for one that is not known.
- *
- * Good until the next call, and as long as the rules. Raises 55000 before setup(), 42501 for a role that may not read
- * the tables.
- */
-void
-products_get(PriceRules *rules, text **codes, int ncodes, const Product **products)
+/* Returns the cache, emptied where it must be, and open. */
+static PriceCache *
+price_cache_get(PriceRules *rules)
 {
 	PriceCache *cache = unconstify(PriceCache *, (const PriceCache *) config_cache_get(&price_cache));
-	text **missing = NULL;
-	int nmissing = 0;
 
 	/* A load that was broken off leaves entries without their rows. */
 	if (cache->context != NULL &&
@@ -659,6 +503,15 @@ products_get(PriceRules *rules, text **codes, int ncodes, const Product **produc
 		price_cache_drop(cache);
 	if (cache->context == NULL)
 		price_cache_open(cache, rules);
+	return cache;
+}
+
+/* Finds products in the cache, and reads what is missing. */
+static void
+find_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, const Product **products)
+{
+	text **missing = NULL;
+	int nmissing = 0;
 
 	for (int i = 0; i < ncodes; i++)
 	{
@@ -680,6 +533,70 @@ products_get(PriceRules *rules, text **codes, int ncodes, const Product **produc
 				products[i] = find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i]));
 		pfree(missing);
 	}
+}
+
+/*
+ * products_get finds the products of these codes, with their prices as they are now; NULL for one that is not known.
+ *
+ * Good until the next call, and as long as the rules. Raises 55000 before setup(), 42501 for a role that may not read
+ * the tables.
+ */
+void
+products_get(PriceRules *rules, text **codes, int ncodes, const Product **products)
+{
+	find_products(price_cache_get(rules), rules, codes, ncodes, products);
+}
+
+/* Links products that are not kept to those that are, and reads what is missing for that. */
+static void
+link_load(ConfigCache *config, void *arg)
+{
+	LinkJob *job = arg;
+	PriceCache *cache = job->cache;
+	List *unread = NIL;
+
+	cache->loading = true;
+	if (cache->everything == NULL)
+		read_everything(cache, job->rules, config->fill_as_owner);
+	for (int i = 0; i < job->nproducts; i++)
+		complete_product(cache, job->rules, job->products[i], CurrentMemoryContext, &unread);
+	if (unread != NIL)
+		read_categories(cache, job->rules, unread, config->fill_as_owner);
+	cache->loading = false;
+}
+
+/*
+ * products_link readies products that the caller has read, with their own rows, for questions.
+ *
+ * They live in the current context, and are good until the next call of this function or products_get(). Their parents
+ * are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get() raises.
+ */
+void
+products_link(PriceRules *rules, Product **products, int nproducts)
+{
+	PriceCache *cache = price_cache_get(rules);
+	LinkJob job = {cache, rules, products, nproducts};
+	text *codes[PRODUCTS_AT_A_TIME];
+	const Product *parents[PRODUCTS_AT_A_TIME];
+	int nparents = 0;
+
+	for (int i = 0; i < nproducts; i++)
+		if (products[i]->parent_code != NULL)
+			codes[nparents++] = cstring_to_text(products[i]->parent_code);
+	find_products(cache, rules, codes, nparents, parents);
+	nparents = 0;
+	for (int i = 0; i < nproducts; i++)
+		if (products[i]->parent_code != NULL)
+			products[i]->parent = unconstify(Product *, parents[nparents++]);
+	config_cache_read(&price_cache, link_load, &job);
+}
+
+/* products_scannable returns whether whole tables may be read by scans: with everyone's rights, and held here. */
+bool
+products_scannable(PriceRules *rules)
+{
+	(void) price_cache_get(rules);
+	return price_cache.fill_as_owner;
 }
 
 /* reference_keep remembers the prior price found last for a product that products_get() has returned. */

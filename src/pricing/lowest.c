@@ -124,14 +124,17 @@ moments_collect(const PriceQuestion *question)
 		moments_of_target(question, &product->target, &moments);
 	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
 		moments_of_target(question, target, &moments);
-	for (int i = 0; question->product->promotions != NULL && i < rules->npromotions; i++)
-		if (BIT_TEST(question->product->promotions, i) && BIT_TEST(question->audience->promotions, i))
+	for (int word = 0; question->product->promotions != NULL && word < BIT_WORDS(rules->npromotions); word++)
+		for (uint64 bits = question->product->promotions[word] & question->audience->promotions[word]; bits != 0;
+			 bits &= bits - 1)
 		{
-			moments_add(&moments, rules->promotions[i].valid.from, question->at);
-			moments_add(&moments, rules->promotions[i].valid.until, question->at);
-			moments_add(&moments, rules->promotions[i].active.from, question->at);
-			moments_add(&moments, rules->promotions[i].active.until, question->at);
-			moments_add(&moments, rules->promotions[i].used_up_since, question->at);
+			const Promotion *promotion = &rules->promotions[word * 64 + pg_rightmost_one_pos64(bits)];
+
+			moments_add(&moments, promotion->valid.from, question->at);
+			moments_add(&moments, promotion->valid.until, question->at);
+			moments_add(&moments, promotion->active.from, question->at);
+			moments_add(&moments, promotion->active.until, question->at);
+			moments_add(&moments, promotion->used_up_since, question->at);
 		}
 	if (moments.n > 0)
 		qsort(moments.at, moments.n, sizeof(TimestampTz), compare_moments);
@@ -143,15 +146,21 @@ moments_collect(const PriceQuestion *question)
 }
 
 static PriceState
+state_of(const PriceAnswer *answer)
+{
+	return (PriceState){answer->reason == PRICE_FOUND && answer->uniform,
+						answer->reason == PRICE_FOUND && money_compare(answer->unit_price, answer->list_price) < 0,
+						answer->unit_price};
+}
+
+static PriceState
 state_at(PriceQuestion question, TimestampTz at)
 {
 	PriceAnswer answer;
 
 	question.at = at;
 	price_resolve(&question, &answer, NULL);
-	return (PriceState){answer.reason == PRICE_FOUND && answer.uniform,
-						answer.reason == PRICE_FOUND && money_compare(answer.unit_price, answer.list_price) < 0,
-						answer.unit_price};
+	return state_of(&answer);
 }
 
 /* Returns the state before moments->at[i], which is that at the moment before it in time. */
@@ -240,10 +249,11 @@ lowest_between(const PriceQuestion *question, const Moments *moments, TimestampT
 /*
  * lowest_find fills the answer for a question whose product is known; coupons do not count.
  *
- * Allocates in the current context.
+ * known is what price_resolve() makes of the question, or NULL. Allocates in the current context.
  */
 void
-lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised, LowestAnswer *answer)
+lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised, const PriceAnswer *known,
+			LowestAnswer *answer)
 {
 	PriceQuestion question = *asked;
 	const Product *product = asked->product;
@@ -254,9 +264,11 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 
 	memset(answer, 0, sizeof(LowestAnswer));
 	answer->until = DT_NOEND;
+	if (asked->opened != NULL || asked->closed != NULL)
+		known = NULL;
 	question.opened = NULL;
 	question.closed = NULL;
-	now = state_at(question, question.at);
+	now = known != NULL ? state_of(known) : state_at(question, question.at);
 	if (!now.found)
 	{
 		answer->reason = "it has no price";
@@ -356,7 +368,7 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 	if (product == NULL)
 		price_unknown_product(code);
 	question.product = product;
-	lowest_find(&question, rule, !PG_ARGISNULL(6) && PG_GETARG_BOOL(6), &answer);
+	lowest_find(&question, rule, !PG_ARGISNULL(6) && PG_GETARG_BOOL(6), NULL, &answer);
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -53,7 +53,8 @@ typedef struct MemberJob
 
 static void *members_build(ConfigCache *cache, MemoryContext context);
 
-static ConfigCache member_cache = {.name = "segment_member", .tables = {"segment_member", "customer"}, .build = members_build};
+static ConfigCache member_cache = {
+	.name = "segment_member", .tables = {"segment_member", "customer"}, .build = members_build};
 
 /* Nearly all customers were never merged: one look-up each, and whether there is more to it. */
 static KeptPlan members_select = {
@@ -143,9 +144,8 @@ gather_membership(MemberJob *job, Datum segment, Datum valid)
 	if (job->nmemberships == job->space)
 	{
 		job->space = job->space == 0 ? 16 : job->space * 2;
-		job->memberships = job->memberships == NULL
-							   ? palloc(job->space * sizeof(Membership))
-							   : repalloc_huge(job->memberships, job->space * sizeof(Membership));
+		job->memberships = job->memberships == NULL ? palloc(job->space * sizeof(Membership))
+													: repalloc_huge(job->memberships, job->space * sizeof(Membership));
 	}
 	job->memberships[job->nmemberships].segment = *number;
 	job->memberships[job->nmemberships].valid = span_from_range(valid);

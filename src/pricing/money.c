@@ -289,3 +289,28 @@ money_round_to(Money value, Money step, Rounding rounding)
 	}
 	return money_multiply(money_round_big(money_divide(value, step), 0, rounding), step);
 }
+
+/* Returns the quotient rounded to so many decimals, at most MONEY_DECIMALS; b is not zero. */
+Money
+money_divide_round(Money a, Money b, int decimals, Rounding rounding)
+{
+#ifdef HAVE_INT128
+	if (likely(a.big == NULL && b.big == NULL))
+	{
+		int64 step = powers_of_ten[MONEY_DECIMALS - decimals];
+		bool negative = (a.ticks < 0) != (b.ticks < 0);
+		uint128 dividend = (uint128) (a.ticks < 0 ? -(uint64) a.ticks : (uint64) a.ticks) * powers_of_ten[decimals];
+		uint64 divisor = b.ticks < 0 ? -(uint64) b.ticks : (uint64) b.ticks;
+		uint128 quotient = dividend / divisor;
+		uint64 rest = (uint64) (dividend % divisor);
+		uint64 gap = divisor - rest;
+
+		if (rest > gap ||
+			(rest == gap && (rounding == ROUND_HALF_UP || (rounding == ROUND_HALF_EVEN && quotient % 2 != 0))))
+			quotient++;
+		if (quotient <= (uint128) (PG_INT64_MAX / step))
+			return (Money){(int64) quotient * step * (negative ? -1 : 1), NULL};
+	}
+#endif
+	return money_round(money_divide(a, b), decimals, rounding);
+}

@@ -42,6 +42,7 @@ extern Money money_add_big(Money a, Money b);
 extern Money money_subtract_big(Money a, Money b);
 extern Money money_multiply(Money a, Money b);
 extern Money money_divide(Money a, Money b);
+extern Money money_divide_round(Money a, Money b, int decimals, Rounding rounding);
 extern int money_compare_big(Money a, Money b);
 
 static inline Money

@@ -397,11 +397,17 @@ extern void promotions_apply(const PriceQuestion *question, PriceAnswer *answer,
 
 /* lowest.c */
 extern void omnibus_read(PriceRules *rules);
-extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised, LowestAnswer *answer);
+extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalised,
+						const PriceAnswer *known, LowestAnswer *answer);
 
 /* load.c */
 extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
+extern void products_link(PriceRules *rules, Product **products, int nproducts);
+extern bool products_scannable(PriceRules *rules);
+
+/* Products answered for at a time: enough to share the work, few enough not to outgrow the cache. */
+#define PRODUCTS_AT_A_TIME 500
 
 /* members.c */
 extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until);
@@ -416,9 +422,12 @@ extern Money price_quantity_argument(FunctionCallInfo fcinfo, int number);
 extern const Currency *price_currency_argument(FunctionCallInfo fcinfo, int number, const PriceRules *rules);
 extern TimestampTz price_at_argument(FunctionCallInfo fcinfo, int number);
 extern const AudienceSet *price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules);
+extern void quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *codes, const bool *nulls,
+					   int ncodes);
+extern void quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswer *answer, Datum quantity);
 pg_noreturn extern void price_unknown_product(text *code);
 extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
 extern void price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
-extern void price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
+extern void price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question);
 
 #endif /* OMNICHANNEL_PRICING_H */

@@ -21,9 +21,6 @@ SQL_FUNCTION(omnichannel_quote);
 SQL_FUNCTION(omnichannel_quote_segments);
 SQL_FUNCTION(omnichannel_quotes);
 
-/* Products that quotes() takes at a time: enough to share a statement, few enough not to outgrow the cache. */
-#define QUOTES_AT_A_TIME 500
-
 /* The columns of price_quote. */
 enum
 {
@@ -253,7 +250,7 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 		*price = kept->price;
 		return kept->found;
 	}
-	lowest_find(question, question->rules->omnibus_rule, false, &lowest);
+	lowest_find(question, question->rules->omnibus_rule, false, answer, &lowest);
 	*price = lowest.lowest;
 	if (question->audience->kept && question->quantity.big == NULL && question->opened == NULL &&
 		question->closed == NULL && lowest.lowest.big == NULL)
@@ -349,16 +346,16 @@ usage_arguments(FunctionCallInfo fcinfo, int coupons, bool has_customer, PriceRu
 
 /*
  * price_question_arguments fills what quote() and its kin are asked but product and quantity: customer_id is argument
- * 0, currency, at and coupons are arguments 3 to 5. Raises what quote() raises for them.
+ * 0; currency, at and coupons are the argument named first and the two after it. Raises what quote() raises for them.
  */
 void
-price_question_arguments(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
+price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question)
 {
 	question->rules = rules;
-	question->at = price_at_argument(fcinfo, 4);
-	question->currency = price_currency_argument(fcinfo, 3, rules);
+	question->at = price_at_argument(fcinfo, first + 1);
+	question->currency = price_currency_argument(fcinfo, first, rules);
 	question->audience = customer_argument(fcinfo, 0, rules, question->at, &question->audience_until);
-	usage_arguments(fcinfo, 5, !PG_ARGISNULL(0), rules, question);
+	usage_arguments(fcinfo, first + 2, !PG_ARGISNULL(0), rules, question);
 }
 
 /* price_segments_question does the same where argument 0 is segments. */
@@ -398,7 +395,7 @@ omnichannel_quote(PG_FUNCTION_ARGS)
 	text *product = price_text_argument(fcinfo, 1, "product");
 	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
 
-	price_question_arguments(fcinfo, rules, &question);
+	price_question_arguments(fcinfo, 3, rules, &question);
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
@@ -417,14 +414,69 @@ omnichannel_quote_segments(PG_FUNCTION_ARGS)
 	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
 }
 
+/* quote_put adds an answer to a set of price_quote. */
+void
+quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswer *answer, Datum quantity)
+{
+	Datum values[QUOTE_COLUMNS];
+	bool nulls[QUOTE_COLUMNS];
+
+	quote_values(question, answer, quantity, values, nulls);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * quotes_put answers for these products, in this order, by the arguments of a function; see price_question_arguments().
+ */
+void
+quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *codes, const bool *nulls, int ncodes)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	PriceQuestion question = {.quantity = price_quantity(DatumGetNumeric(quantity))};
+	MemoryContext passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel quotes", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(passing);
+
+	for (int start = 0; start == 0 || start < ncodes; start += PRODUCTS_AT_A_TIME)
+	{
+		PriceRules *rules = price_rules_get();
+		const Product *products[PRODUCTS_AT_A_TIME];
+		text *wanted[PRODUCTS_AT_A_TIME];
+		int n = Min(ncodes - start, PRODUCTS_AT_A_TIME);
+
+		CHECK_FOR_INTERRUPTS();
+		price_question_arguments(fcinfo, first, rules, &question);
+		for (int i = 0; i < n; i++)
+		{
+			if (nulls != NULL && nulls[start + i])
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("products must not contain NULL"),
+						 errhint("Leave the element out.")));
+			wanted[i] = DatumGetTextPP(codes[start + i]);
+		}
+		products_get(rules, wanted, n, products);
+		for (int i = 0; i < n; i++)
+		{
+			PriceAnswer answer;
+
+			if (products[i] == NULL)
+				price_unknown_product(wanted[i]);
+			question.product = products[i];
+			price_resolve(&question, &answer, NULL);
+			quote_put(result, &question, &answer, quantity);
+		}
+		MemoryContextReset(passing);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(passing);
+}
+
 /*
  * quotes(customer_id, products, quantity, currency, at, coupons): returns a row for each product, in the order given.
  */
 Datum
 omnichannel_quotes(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	PriceQuestion question = {0};
 	Datum *codes;
 	bool *nulls;
 	int ncodes;
@@ -436,40 +488,7 @@ omnichannel_quotes(PG_FUNCTION_ARGS)
 				 errmsg("products must not be NULL"),
 				 errhint("Pass an array of products.")));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &codes, &nulls, &ncodes);
-	question.quantity = price_quantity_argument(fcinfo, 2);
-
-	for (int start = 0; start == 0 || start < ncodes; start += QUOTES_AT_A_TIME)
-	{
-		PriceRules *rules = price_rules_get();
-		const Product *products[QUOTES_AT_A_TIME];
-		text *wanted[QUOTES_AT_A_TIME];
-		int n = Min(ncodes - start, QUOTES_AT_A_TIME);
-
-		CHECK_FOR_INTERRUPTS();
-		price_question_arguments(fcinfo, rules, &question);
-		for (int i = 0; i < n; i++)
-		{
-			if (nulls[start + i])
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("products must not contain NULL"),
-						 errhint("Leave the element out.")));
-			wanted[i] = DatumGetTextPP(codes[start + i]);
-		}
-		products_get(rules, wanted, n, products);
-		for (int i = 0; i < n; i++)
-		{
-			PriceAnswer answer;
-			Datum row[QUOTE_COLUMNS];
-			bool row_nulls[QUOTE_COLUMNS];
-
-			if (products[i] == NULL)
-				price_unknown_product(wanted[i]);
-			question.product = products[i];
-			price_resolve(&question, &answer, NULL);
-			quote_values(&question, &answer, PG_GETARG_DATUM(2), row, row_nulls);
-			tuplestore_putvalues(result->setResult, result->setDesc, row, row_nulls);
-		}
-	}
+	(void) price_quantity_argument(fcinfo, 2);
+	quotes_put(fcinfo, 3, PG_GETARG_DATUM(2), codes, nulls, ncodes);
 	return (Datum) 0;
 }

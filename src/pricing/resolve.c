@@ -256,7 +256,7 @@ answer_tax(const PriceQuestion *question, PriceAnswer *answer)
 		return;
 	factor = money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
 	if (answer->list->tax_inclusive)
-		answer->unit_net = money_round(money_divide(answer->unit_price, factor), decimals, rounding);
+		answer->unit_net = money_divide_round(answer->unit_price, factor, decimals, rounding);
 	else
 		answer->unit_gross = money_round(money_multiply(answer->unit_price, factor), decimals, rounding);
 }

@@ -374,8 +374,8 @@ is_in_all(const Audience *audience, const int *segments, int nsegments)
 
 /* Returns a bit for each thing that customers in these segments may have, in context. */
 static uint64 *
-audience_bits(const AudienceIndex *index, MemoryContext context, const int *segments, int nsegments,
-			  const void *things, int n, Size size, Size offset)
+audience_bits(const AudienceIndex *index, MemoryContext context, const int *segments, int nsegments, const void *things,
+			  int n, Size size, Size offset)
 {
 	Size bytes = Max(BIT_WORDS(n), 1) * sizeof(uint64);
 	uint64 *bits = MemoryContextAlloc(context, bytes);

@@ -139,7 +139,6 @@ sed "s/random(0, .*)/random(0, 199)/" "$folder/rows.sql" >"$folder/hot_rows.sql"
 cat >"$folder/engine.sql" <<SQL
 \set customer random(1, $customers)
 \set product random(1, $products)
-SELECT array_agg(segment) AS groups FROM omnichannel.segment_member WHERE customer_id = :customer AND valid @> now() \gset
 SELECT p.id, p.price_set_id, p.amount, p.raw_amount, p.min_quantity, p.max_quantity, p.currency_code, p.price_list_id, l.type,
 	p.rules_count, l.rules_count, p.rules_count + coalesce(l.rules_count, 0) AS all_rules_count
 FROM public.engine_price AS p
@@ -147,7 +146,7 @@ LEFT JOIN public.engine_rule AS pr ON pr.price_id = p.id
 LEFT JOIN public.engine_list AS l ON l.id = p.price_list_id AND l.status = 'active'
 	AND (l.starts_at IS NULL OR l.starts_at <= now()) AND (l.ends_at IS NULL OR l.ends_at >= now())
 LEFT JOIN public.engine_list_rule AS lr ON lr.price_list_id = l.id AND lr.attribute = 'customer.groups.id'
-	AND lr.value ?| :'groups'::text[]
+	AND lr.value ?| ARRAY(SELECT segment FROM omnichannel.segment_member WHERE customer_id = :customer AND valid @> now())
 WHERE p.price_set_id = 'pset_p' || :product AND p.currency_code = 'pln' AND (p.min_quantity IS NULL OR p.min_quantity <= 12)
 	AND (p.max_quantity IS NULL OR p.max_quantity >= 12)
 GROUP BY p.id, l.id
@@ -160,9 +159,14 @@ tps() {
 	pgbench -n -M prepared -c 1 -T "$seconds" -f "$folder/$1.sql" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\) .*/\1/p'
 }
 
-# milliseconds STATEMENT [SETTING]...: of one execution in a session of its own that has just answered one question
+# milliseconds STATEMENT: of one execution in a session of its own that has just answered one question
 milliseconds() {
-	run -c "SELECT count(omnichannel.quote(7, 'p7'))" -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
+	run -c "SELECT omnichannel.quote(7, 'p7')" -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
+}
+
+# microseconds EXPRESSION: of one call in a query over 200,000 rows, after one over the products that it asks for
+microseconds() {
+	milliseconds "SELECT count($1) FROM generate_series(1, 200000) AS g" | awk '{print $1 / 200}'
 }
 
 # row WHAT UNIT: reads "ours peer" a line, of which the greater is the better for /s and the smaller for the rest
@@ -173,10 +177,45 @@ row() {
 			printf "%s|%.*f %s|%.*f %s|%.2f|%.2f-%.2f\n", what, digits, ours / NR, unit, digits, peer / NR, unit, ours / peer, low, high}'
 }
 
+# zipf.sql: customers and products as they come, few often and many seldom
+for script in ours lookup; do
+	sed 's/random(1, \([0-9]*\))/random_zipfian(1, \1, 1.1)/' "$folder/$script.sql" >"$folder/zipf_$script.sql"
+done
+
+# A function of C with the same arguments that does nothing.
+run <<'SQL'
+SET client_min_messages = warning;
+CREATE OR REPLACE FUNCTION public.nothing(bigint, text, numeric, text, timestamptz, text[]) RETURNS integer LANGUAGE internal STABLE AS 'pg_backend_pid';
+SQL
+hot="(7, (ARRAY['p11', 'p12', 'p13', 'p14', 'p15', 'p16', 'p17', 'p18'])[1 + g % 8], 1, NULL, now(), '{}')"
+catalogue="SELECT count(*), sum(unit_price) FROM omnichannel.catalogue_prices(7)"
+join="SELECT count(*), sum(price.amount) FROM omnichannel.product JOIN omnichannel.price USING (product) WHERE price.price_list = 'list0'"
+# of 1 and of 50 segments, among those that no list is for, so that only their number differs
+run <<SQL
+INSERT INTO omnichannel.customer (customer_id) SELECT generate_series($customers + 1, $customers + 2000) ON CONFLICT DO NOTHING;
+INSERT INTO omnichannel.segment_member (customer_id, segment)
+SELECT $customers + c, 's' || (c * 50 + n) % 9000 + 1000 FROM generate_series(1, 2000) AS c, generate_series(1, CASE WHEN c <= 1000 THEN 1 ELSE 50 END) AS n
+ON CONFLICT DO NOTHING;
+SQL
+
 for round in 1 2 3; do
-	for script in ours lookup resolver engine hot page rows hot_page hot_rows; do
+	for script in ours lookup resolver engine hot zipf_ours zipf_lookup page rows hot_page hot_rows; do
 		tps $script >>"$folder/$script.tps"
 	done
+	echo "$(microseconds "omnichannel.quote$hot") $(microseconds "public.nothing$hot")" >>"$folder/empty"
+	echo "$(milliseconds "$catalogue") $(milliseconds "$join")" >>"$folder/catalogue"
+	# a session each
+	for segments in 50 1; do
+		from=$((customers + (segments == 50 ? 1000 : 0)))
+		milliseconds "SELECT count(omnichannel.quote($from + 1 + g % 1000, 'p' || 1 + g % 100, 1)) FROM generate_series(1, 1000) AS g"
+	done | paste -s -d ' ' >>"$folder/cold_members"
+	for segments in 50 1; do
+		from=$((customers + (segments == 50 ? 1000 : 0)))
+		milliseconds "SELECT count(omnichannel.quote($from + 1 + g % 10, 'p' || 1 + g % 10, 1)) FROM generate_series(1, 100000) AS g"
+	done | paste -s -d ' ' >>"$folder/hot_members"
+	run -c '\timing on' -c "SELECT omnichannel.quote(8, 'p8')" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1 50/p' >>"$folder/first"
+	run -c "SELECT count(omnichannel.quote(g, 'p' || 1 + g::bigint * 7919 % $products, 12)) FROM generate_series(1, $customers) AS g" \
+		-c "SELECT sum(bytes) / 1048576.0, 64 FROM omnichannel.cache_status()" | sed -n '2s/|/ /p' >>"$folder/memory"
 done
 paste "$folder/ours.tps" "$folder/lookup.tps" | row "quote() of a random product, a look-up by primary key (goal 0.7)" /s
 paste "$folder/ours.tps" "$folder/resolver.tps" | row "quote() of a random product, a resolver in SQL without promotions" /s
@@ -184,3 +223,10 @@ paste "$folder/ours.tps" "$folder/engine.tps" | row "quote() of a random product
 paste "$folder/hot.tps" "$folder/lookup.tps" | row "quote() of a thousand products, a look-up by primary key" /s
 paste "$folder/rows.tps" "$folder/page.tps" | row "times the look-up of its rows: quotes() of a random page of 50 (goal 1.5)" /s
 paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | row "times the look-up of its rows: quotes() of one of 200 pages of 50 (goal 1.5)" /s
+paste "$folder/zipf_ours.tps" "$folder/zipf_lookup.tps" | row "quote() of products and customers by Zipf's law, a look-up by primary key" /s
+row "times an empty function of C: quote() of hot products in a query (goal: 2 us more)" us <"$folder/empty"
+row "times a hash join with the base price: the whole catalogue for a customer (goal 2)" ms <"$folder/catalogue"
+row "times as with 1 segment: quote() for new customers with 50 segments" ms <"$folder/cold_members"
+row "times as with 1 segment: quote() for known customers with 50 segments" ms <"$folder/hot_members"
+row "times 50 ms: the first quote() of a session" ms <"$folder/first"
+row "times omnichannel.price_cache: what a session keeps after a quote for each customer" MB <"$folder/memory"

@@ -1,0 +1,169 @@
+/*
+ * rows.c
+ *	  Rows of price and product as they are read, whole tables or single ones, and what the room makes of them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "pricing/pricing.h"
+#include "pricing/rows.h"
+
+/* Columns as the enumerations of rows.h number them. */
+#define PRICE_SCAN_COLUMNS                                                                                             \
+	{"price_id", INT8OID}, {"price_list", TEXTOID}, {"min_quantity", NUMERICOID}, {"amount", NUMERICOID},              \
+		{"adjust", NUMERICOID}, {"surcharge", NUMERICOID}, {"round_to", NUMERICOID},                                   \
+	{                                                                                                                  \
+		"valid", TSTZRANGEOID                                                                                          \
+	}
+#define PRODUCT_SCAN_COLUMNS                                                                                           \
+	{"product", TEXTOID}, {"parent", TEXTOID}, {"category", InvalidOid}, {"brand", TEXTOID}, {"currency", TEXTOID},    \
+		{"cost", NUMERICOID}, {"min_price", NUMERICOID}, {"tax_rate", NUMERICOID}, {"min_margin", NUMERICOID},         \
+		{"perishable", BOOLOID},                                                                                       \
+	{                                                                                                                  \
+		"service", BOOLOID                                                                                             \
+	}
+
+TableScan product_price_scan = {
+	.table = "price",
+	.key = "product",
+	.key_type = TEXTOID,
+	.ncolumns = ROW_COLUMNS,
+	.columns = {PRICE_SCAN_COLUMNS},
+};
+
+TableScan category_price_scan = {
+	.table = "price",
+	.key = "category_path",
+	.key_type = TEXTOID,
+	.ncolumns = ROW_COLUMNS,
+	.columns = {PRICE_SCAN_COLUMNS},
+};
+
+TableScan product_scan = {
+	.table = "product",
+	.key = "product",
+	.key_type = TEXTOID,
+	.ncolumns = PRODUCT_COLUMNS,
+	.columns = {PRODUCT_SCAN_COLUMNS},
+};
+
+TableScan all_prices_scan = {
+	.table = "price",
+	.ncolumns = ROW_COLUMNS + 1,
+	.columns = {PRICE_SCAN_COLUMNS, {"product", TEXTOID}},
+};
+
+TableScan all_products_scan = {
+	.table = "product",
+	.ncolumns = PRODUCT_COLUMNS,
+	.columns = {PRODUCT_SCAN_COLUMNS},
+};
+
+/* Returns what a row makes of the base price, kept; NULL where it has an amount. */
+static const PriceAdjustment *
+keep_adjustment(MemoryContext context, const Datum *values, const bool *nulls)
+{
+	const Money hundredth = {MONEY_ONE / 100, NULL};
+	PriceAdjustment *adjustment;
+	MemoryContext old;
+	bool present;
+
+	if (!nulls[ROW_AMOUNT])
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	adjustment = palloc(sizeof(PriceAdjustment));
+	adjustment->factor = keep_money(values[ROW_ADJUST], nulls[ROW_ADJUST], context, &present);
+	adjustment->factor = money_add(money_of_int(1), money_multiply(adjustment->factor, hundredth));
+	adjustment->surcharge = keep_money(values[ROW_SURCHARGE], nulls[ROW_SURCHARGE], context, &present);
+	adjustment->round_to = keep_money(values[ROW_ROUND_TO], nulls[ROW_ROUND_TO], context, &present);
+	MemoryContextSwitchTo(old);
+	return adjustment;
+}
+
+/* Returns the list, or NULL for one that is too new for the rules: their message is due. */
+const PriceList *
+price_list_find(const PriceRules *rules, text *code)
+{
+	return code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+}
+
+/* Fills a row from its columns; what does not fit in it is kept in context. */
+void
+price_row_read(PriceRow *row, const PriceList *list, const Datum *values, const bool *nulls, MemoryContext context)
+{
+	bool present;
+
+	row->id = DatumGetInt64(values[ROW_ID]);
+	row->list = list->number;
+	row->min_quantity = keep_money(values[ROW_MIN_QUANTITY], nulls[ROW_MIN_QUANTITY], context, &present);
+	row->amount = keep_money(values[ROW_AMOUNT], nulls[ROW_AMOUNT], context, &present);
+	row->adjusts = keep_adjustment(context, values, nulls);
+	row->valid = span_from_range(values[ROW_VALID]);
+}
+
+/* Orders rows by list, then min_quantity and start, the greatest first, then id. */
+int
+price_rows_compare(const void *a, const void *b)
+{
+	const PriceRow *left = a;
+	const PriceRow *right = b;
+	int order;
+
+	if (left->list != right->list)
+		return left->list < right->list ? -1 : 1;
+	if ((order = money_compare(right->min_quantity, left->min_quantity)) != 0)
+		return order;
+	if (left->valid.from != right->valid.from)
+		return left->valid.from > right->valid.from ? -1 : 1;
+	return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/* Returns a copy of a text value in context, with a zero byte behind it for those that want a C string; or NULL. */
+static text *
+keep_text(Datum value, bool isnull, MemoryContext context)
+{
+	text *packed;
+	int length;
+	text *kept;
+
+	if (isnull)
+		return NULL;
+	packed = DatumGetTextPP(value);
+	length = VARSIZE_ANY_EXHDR(packed);
+	kept = MemoryContextAlloc(context, VARHDRSZ + length + 1);
+	SET_VARSIZE(kept, VARHDRSZ + length);
+	memcpy(VARDATA(kept), VARDATA_ANY(packed), length);
+	VARDATA(kept)[length] = '\0';
+	return kept;
+}
+
+static const char *
+keep_string(Datum value, bool isnull, MemoryContext context)
+{
+	return isnull ? NULL : VARDATA(keep_text(value, isnull, context));
+}
+
+/* Returns the product that a row tells of, in context, linked to nothing yet. */
+Product *
+product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context)
+{
+	Product *product = MemoryContextAllocZero(context, sizeof(Product));
+
+	product->code_text = keep_text(values[PRODUCT_CODE], false, context);
+	product->target.code = VARDATA(product->code_text);
+	product->target.length = VARSIZE(product->code_text) - VARHDRSZ;
+	product->parent_code = keep_string(values[PRODUCT_PARENT], nulls[PRODUCT_PARENT], context);
+	product->category = keep_string(values[PRODUCT_CATEGORY], nulls[PRODUCT_CATEGORY], context);
+	product->brand = keep_string(values[PRODUCT_BRAND], nulls[PRODUCT_BRAND], context);
+	product->currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
+	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);
+	product->min_price =
+		keep_money(values[PRODUCT_MIN_PRICE], nulls[PRODUCT_MIN_PRICE], context, &product->has_min_price);
+	product->tax_rate = keep_money(values[PRODUCT_TAX_RATE], nulls[PRODUCT_TAX_RATE], context, &product->has_tax_rate);
+	product->min_margin =
+		keep_money(values[PRODUCT_MIN_MARGIN], nulls[PRODUCT_MIN_MARGIN], context, &product->has_min_margin);
+	product->perishable = DatumGetBool(values[PRODUCT_PERISHABLE]);
+	product->service = DatumGetBool(values[PRODUCT_SERVICE]);
+	return product;
+}

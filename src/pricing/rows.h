@@ -1,0 +1,53 @@
+/*
+ * rows.h
+ *	  Rows of price and product as they are read; see rows.c.
+ */
+#ifndef OMNICHANNEL_ROWS_H
+#define OMNICHANNEL_ROWS_H
+
+#include "pricing/pricing.h"
+
+/* The columns of price that are read, and those of product; the statements give the one before the other. */
+enum
+{
+	ROW_ID,
+	ROW_LIST,
+	ROW_MIN_QUANTITY,
+	ROW_AMOUNT,
+	ROW_ADJUST,
+	ROW_SURCHARGE,
+	ROW_ROUND_TO,
+	ROW_VALID,
+	ROW_COLUMNS,
+	ROW_PRODUCT = ROW_COLUMNS /* of all_prices_scan only */
+};
+
+enum
+{
+	PRODUCT_CODE,
+	PRODUCT_PARENT,
+	PRODUCT_CATEGORY,
+	PRODUCT_BRAND,
+	PRODUCT_CURRENCY,
+	PRODUCT_COST,
+	PRODUCT_MIN_PRICE,
+	PRODUCT_TAX_RATE,
+	PRODUCT_MIN_MARGIN,
+	PRODUCT_PERISHABLE,
+	PRODUCT_SERVICE,
+	PRODUCT_COLUMNS
+};
+
+extern TableScan product_price_scan;
+extern TableScan category_price_scan;
+extern TableScan product_scan;
+extern TableScan all_prices_scan;
+extern TableScan all_products_scan;
+
+extern const PriceList *price_list_find(const PriceRules *rules, text *code);
+extern void price_row_read(PriceRow *row, const PriceList *list, const Datum *values, const bool *nulls,
+						   MemoryContext context);
+extern int price_rows_compare(const void *a, const void *b);
+extern Product *product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context);
+
+#endif /* OMNICHANNEL_ROWS_H */
