@@ -287,7 +287,7 @@ config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg
 /*
  * config_cache_read does the same outside SPI, for a load that finds its rows through scan.c.
  *
- * cache->fill_as_owner tells whether it may: otherwise the rows are to be read by a statement, with the reader's rights.
+ * cache->fill_as_owner tells whether it may: otherwise a statement is to read the rows, with the reader's rights.
  */
 void
 config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)

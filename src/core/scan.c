@@ -173,8 +173,9 @@ find_index(TableScan *scan, Relation table)
 }
 
 /*
- * table_scan_open readies a scan for table_scan_find(), or one without a key for all rows in their physical order; false
- * where the rows must be read by a statement instead.
+ * table_scan_open readies a scan for table_scan_find(), or one without a key for all rows in their physical order.
+ *
+ * Returns false where the rows must be read by a statement instead.
  *
  * Needs an active snapshot, and the caller to have decided on the reader's rights. The table stays locked as after a
  * SELECT. Close it with table_scan_close(), unless an error has done so. Raises 55000 before setup().

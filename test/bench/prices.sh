@@ -198,7 +198,7 @@ SELECT $customers + c, 's' || (c * 50 + n) % 9000 + 1000 FROM generate_series(1,
 ON CONFLICT DO NOTHING;
 SQL
 
-for round in 1 2 3; do
+for _ in 1 2 3; do
 	for script in ours lookup resolver engine hot zipf_ours zipf_lookup page rows hot_page hot_rows; do
 		tps $script >>"$folder/$script.tps"
 	done

@@ -1,0 +1,106 @@
+-- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
+SET search_path = omnichannel, public, pg_catalog;
+SELECT plan(26);
+
+INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
+INSERT INTO segment (segment) VALUES ('vip'), ('club');
+INSERT INTO segment_member (customer_id, segment) VALUES (2, 'vip'), (3, 'vip'), (3, 'club'), (5, 'club');
+INSERT INTO product (product, parent, category) VALUES ('mug', NULL, 'Home.Kitchen'), ('mug.red', 'mug', NULL), ('tee', NULL, NULL);
+INSERT INTO price_list (price_list, kind, segments_any) VALUES ('base', 'base', '{}'), ('vip', 'override', '{vip}'), ('club', 'override', '{club}');
+INSERT INTO price (price_list, product, amount) VALUES ('base', 'mug', 10), ('base', 'tee', 20), ('vip', 'mug', 8), ('club', 'tee', 15);
+INSERT INTO price (price_list, category, adjust) VALUES ('club', 'Home', -50);
+VACUUM ANALYZE segment_member, customer, price, product;
+
+CREATE FUNCTION pg_temp.all_prices() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(coalesce((quote(customer_id, product)).unit_price::text, '-'), ' ' ORDER BY customer_id, product)
+	FROM generate_series(1, 5) AS customer_id, (VALUES ('mug'), ('mug.red'), ('tee')) AS named (product)
+$$;
+SELECT is(pg_temp.all_prices(), '10.00 10.00 20.00 8.00 8.00 20.00 5.00 5.00 15.00 10.00 10.00 20.00 5.00 5.00 15.00', 'through the indexes');
+SELECT throws_ok($$SELECT quote(6, 'mug')$$, '23503', NULL, 'a customer who is not there, without memberships');
+SELECT throws_ok($$SELECT quote(1, 'cup')$$, '23503', NULL, 'a product that is not there');
+SELECT results_eq($$SELECT unit_price FROM quotes(3, '{tee,mug,tee,mug.red,tee}')$$, '{15,5,15,5,15}'::numeric[], 'a page that names one three times');
+
+-- pages that are no longer all visible, rows that are gone but still in the index
+DELETE FROM segment_member WHERE customer_id = 5;
+UPDATE segment_member SET valid = tstzrange(NULL, now()) WHERE customer_id = 3 AND segment = 'club';
+SELECT is(pg_temp.all_prices(), '10.00 10.00 20.00 8.00 8.00 20.00 8.00 8.00 20.00 10.00 10.00 20.00 10.00 10.00 20.00', 'after changes');
+DELETE FROM customer WHERE customer_id = 5;
+SELECT throws_ok($$SELECT quote(5, 'mug')$$, '23503', NULL, 'a customer who is gone');
+INSERT INTO customer (customer_id) VALUES (5);
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT is((quote(3, 'mug')).unit_price, 8.00, 'in a serializable transaction');
+COMMIT;
+
+-- merged customers
+UPDATE customer SET merged_into = 3 WHERE customer_id = 1;
+SELECT is((quote(1, 'mug')).unit_price, 8.00, 'whoever was merged is in the segments of the one that was kept');
+INSERT INTO segment_member (customer_id, segment) VALUES (1, 'club');
+SELECT is((quote(3, 'tee')).unit_price, 15.00, 'and the other way round');
+UPDATE customer SET merged_into = NULL WHERE customer_id = 1;
+DELETE FROM segment_member WHERE customer_id = 1;
+
+-- rights: of all tables that are read
+CREATE ROLE scan_reader;
+GRANT USAGE ON SCHEMA omnichannel TO scan_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA omnichannel TO scan_reader;
+SET ROLE scan_reader;
+SELECT is((quote(2, 'mug')).unit_price, 8.00, 'a role with the rights');
+RESET ROLE;
+REVOKE SELECT ON customer FROM scan_reader;
+SET ROLE scan_reader;
+SELECT throws_ok($$SELECT quote(2, 'mug')$$, '42501', NULL, 'SELECT on customer is needed: the memberships tell who is there');
+SELECT is((quote_segments('{vip}', 'mug')).unit_price, 8.00, 'not to ask for segments');
+RESET ROLE;
+GRANT SELECT ON customer TO scan_reader;
+REVOKE SELECT ON price FROM scan_reader;
+SET ROLE scan_reader;
+SELECT throws_ok($$SELECT quote_segments('{vip}', 'mug')$$, '42501', NULL, 'SELECT on price is needed');
+SELECT throws_ok($$SELECT count(*) FROM catalogue_prices(2)$$, '42501', NULL, 'for the catalogue too');
+RESET ROLE;
+GRANT SELECT ON price TO scan_reader;
+
+-- row-level security: rows that the reader does not see are not there
+ALTER TABLE price ENABLE ROW LEVEL SECURITY;
+CREATE POLICY without_vip ON price USING (price_list <> 'vip');
+SET ROLE scan_reader;
+SELECT is((quote(2, 'mug')).unit_price, 10.00, 'a policy hides a price');
+SELECT is((SELECT unit_price FROM catalogue_prices(2) WHERE product = 'mug'), 10.00, 'from the catalogue too');
+RESET ROLE;
+SELECT is((quote(2, 'mug')).unit_price, 8.00, 'not from the owner');
+DROP POLICY without_vip ON price;
+ALTER TABLE price DISABLE ROW LEVEL SECURITY;
+
+-- a table whose rows lie elsewhere too
+CREATE TABLE more_prices () INHERITS (price);
+INSERT INTO more_prices (price_id, price_list, product, amount) VALUES (1000, 'vip', 'tee', 12);
+UPDATE price_list SET priority = 1 WHERE price_list = 'vip';
+SELECT is((quote(2, 'tee')).unit_price, 12.00, 'the rows of a child count');
+SELECT is((SELECT unit_price FROM catalogue_prices(2) WHERE product = 'tee'), 12.00, 'in the catalogue too');
+DROP TABLE more_prices;
+UPDATE price_list SET priority = 0 WHERE price_list = 'vip';
+SELECT is((quote(2, 'tee')).unit_price, 20.00, 'and are gone with it');
+
+-- a table without its index, a column of another type
+DROP INDEX price_product;
+UPDATE price SET amount = 9 WHERE price_list = 'vip';
+SELECT is((quote(2, 'mug')).unit_price, 9.00, 'without the index');
+CREATE INDEX price_product ON price (product text_pattern_ops);
+SELECT is((quote(2, 'mug')).unit_price, 9.00, 'with an index in another order');
+DROP INDEX price_product;
+CREATE INDEX price_product ON price (product) WHERE amount > 100;
+SELECT is((quote(2, 'mug')).unit_price, 9.00, 'with an index of a part of the rows');
+ALTER TABLE product ALTER COLUMN brand TYPE varchar(20);
+SELECT is((quote(2, 'mug')).unit_price, 9.00, 'a column of another type');
+
+DROP INDEX price_product;
+CREATE INDEX price_product ON price (product);
+
+-- the whole catalogue, in memory for a part of it only
+INSERT INTO product (product) SELECT 'p' || n FROM generate_series(1, 20000) AS n;
+INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'base', 'p' || n, n, 0 FROM generate_series(1, 19990) AS n;
+INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'club', 'p' || n, n - 0.5, 2 FROM generate_series(1, 20000, 3) AS n;
+SET omnichannel.price_cache = '1MB';
+SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 20003::bigint, 'each product once');
+SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
+	'column for column what quote() answers, prices that are not there included');
+SELECT * FROM finish();
