@@ -7,6 +7,8 @@
 
 #include "utils/timestamp.h"
 
+#include "routing/routing.h"
+
 /* A conversation that the application names; see conversation.c. */
 typedef struct Conversation
 {
@@ -60,7 +62,7 @@ typedef struct ContactEntry
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
-extern void contact_write(ContactEntry *entries, int count, bool live);
+extern void contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sums);
 extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);
 

@@ -29,6 +29,7 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 #include "contact/mapping.h"
+#include "routing/routing.h"
 
 SQL_FUNCTION(omnichannel_log_contact_trigger);
 SQL_FUNCTION(omnichannel_check_tracking);
@@ -54,6 +55,7 @@ typedef struct TrackedWrite
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
+	RelationshipSums *sums;    /* counted until the end, or NULL */
 } TrackedWrite;
 
 /* Says in an error's context which row it was. */
@@ -144,7 +146,7 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		entries[i].fresh = write->live && !write->update;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
-	contact_write(entries, logged, write->live);
+	contact_write(entries, logged, write->live, write->sums);
 	for (int i = 0; i < logged; i++)
 		duplicates += entries[i].duplicate;
 	write->logged += logged - duplicates;
@@ -252,6 +254,32 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	error_context_stack = context.previous;
 }
 
+/*
+ * Counts relationships until the end of the statement from now on, in the current context, where that makes no
+ * difference: no row is tried in a subtransaction, and none is revised.
+ */
+static void
+begin_sums(TrackedWrite *write)
+{
+	const Tracking *tracking = tracking_get(write->code, write->relation);
+
+	if (write->sums == NULL && !tracking->quarantine && (write->backfill || !tracking->updates))
+		write->sums = relationship_sums_begin();
+}
+
+/* Writes the relationships that were counted. */
+static void
+end_sums(TrackedWrite *write)
+{
+	SpiScope scope;
+
+	if (write->sums == NULL)
+		return;
+	spi_scope_begin(&scope, write->owner);
+	relationship_sums_write(write->sums);
+	spi_scope_end(&scope);
+}
+
 /* Logs the rows of a transition table, in batches. */
 static void
 log_table(TrackedWrite *write, Tuplestorestate *table)
@@ -282,11 +310,16 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 		}
 		/* A row that the store read from disk lies in the batch's memory. */
 		ExecClearTuple(reader);
+		MemoryContextSwitchTo(old);
+		if (more)
+			begin_sums(write);
+		MemoryContextSwitchTo(batch);
 		if (count > 0)
 			log_rows(write, rows, count);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	} while (more);
+	end_sums(write);
 	ExecDropSingleTupleTableSlot(reader);
 	MemoryContextDelete(batch);
 }
@@ -477,11 +510,16 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 			rows[i] = record_row(&write, DatumGetHeapTupleHeader(spi_datum(i, 1, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
+		MemoryContextSwitchTo(old);
+		if (count == BATCH_ROWS)
+			begin_sums(&write);
+		MemoryContextSwitchTo(batch);
 		if (count > 0)
 			log_rows(&write, rows, count);
 		MemoryContextSwitchTo(spi);
 		MemoryContextReset(batch);
 	} while (count == BATCH_ROWS);
+	end_sums(&write);
 	SPI_cursor_close(portal);
 	spi_scope_end(&scope);
 

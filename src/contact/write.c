@@ -482,7 +482,7 @@ create_unknown(const ContactEntry *entries, int count)
  * each was logged of, so that a merge and its undoing have nothing to move.
  */
 static void
-touch_relationships(const ContactEntry *entries, int count)
+touch_relationships(const ContactEntry *entries, int count, RelationshipSums *sums)
 {
 	RelationshipTouch *touches = palloc(sizeof(RelationshipTouch) * count);
 	int found = 0;
@@ -490,7 +490,10 @@ touch_relationships(const ContactEntry *entries, int count)
 	for (int i = 0; i < count; i++)
 		if (entries[i].agent_id != 0 && !entries[i].duplicate)
 			touches[found++] = (RelationshipTouch){entries[i].customer_id, entries[i].agent_id, entries[i].occurred_at};
-	relationships_touch(touches, found);
+	if (sums != NULL)
+		relationship_sums_add(sums, touches, found);
+	else
+		relationships_touch(touches, found);
 }
 
 /* Returns what the service levels are told of a contact. */
@@ -528,12 +531,13 @@ is_simple(const ContactEntry *entry)
 /*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
- * live: inbound contacts open and continue requests; otherwise the past is imported. Needs an SPI scope. Allocates in
- * the current context. Raises 23503 for a customer, request or agent that does not exist, 55000 for a live contact of
+ * live: inbound contacts open and continue requests; otherwise the past is imported. sums: where relationships are
+ * counted, which the caller writes in the end; or NULL to write them now. Needs an SPI scope. Allocates in the current
+ * context. Raises 23503 for a customer, request or agent that does not exist, 55000 for a live contact of
  * an erased customer, and what the tables' own constraints, policies and triggers raise.
  */
 void
-contact_write(ContactEntry *entries, int count, bool live)
+contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sums)
 {
 	Oid ids = omni_table("contact_contact_id_seq");
 
@@ -558,7 +562,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 	if (count == 1 && is_simple(entries) && (!live || request_settled(entries)))
 	{
 		claim_and_insert(entries);
-		touch_relationships(entries, count);
+		touch_relationships(entries, count, sums);
 		if (live)
 			tell_service_levels(entries, count);
 		return;
@@ -579,7 +583,7 @@ contact_write(ContactEntry *entries, int count, bool live)
 		insert_many(entries, count);
 	else if (!entries->duplicate)
 		(void) insert_one(&contact_insert, entries);
-	touch_relationships(entries, count);
+	touch_relationships(entries, count, sums);
 	if (live)
 		tell_service_levels(entries, count);
 }

@@ -17,6 +17,7 @@
 
 #include "omnichannel.h"
 #include "core/row.h"
+#include "routing/relationship.h"
 #include "routing/routing.h"
 
 SQL_FUNCTION(omnichannel_relationship_strength);
@@ -102,31 +103,6 @@ static RowTable relationship_row = {
 				{"last_at", TIMESTAMPTZOID}},
 };
 
-/* The sums of many contacts; what is kept and what comes are both aged to the later of their moments. */
-static KeptPlan relationships_insert = {
-	.sql = "INSERT INTO omnichannel.relationship AS r "
-		   "(customer_id, agent_id, contacts, strength, aged_at, first_at, last_at) "
-		   "SELECT u.customer_id, u.agent_id, u.contacts, u.strength, u.last_at, u.first_at, u.last_at "
-		   "FROM unnest($1, $2, $3, $4, $5, $6) AS u (customer_id, agent_id, contacts, strength, first_at, last_at) "
-		   "ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + excluded.contacts, "
-		   "strength = omnichannel.relationship_strength(r.strength, r.aged_at, excluded.aged_at) "
-		   "+ omnichannel.relationship_strength(excluded.strength, excluded.aged_at, r.aged_at), "
-		   "aged_at = greatest(r.aged_at, excluded.aged_at), first_at = least(r.first_at, excluded.first_at), "
-		   "last_at = greatest(r.last_at, excluded.last_at)",
-	.nargs = 6,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
-	.indexed = true,
-};
-
-/* The first of the agents, which are sorted, that there is not. */
-static KeptPlan agent_missing = {
-	.sql = "SELECT u.agent_id FROM unnest($1) WITH ORDINALITY AS u (agent_id, place) WHERE NOT EXISTS "
-		   "(SELECT FROM omnichannel.agent AS a WHERE a.agent_id = u.agent_id OFFSET 0) ORDER BY u.place LIMIT 1",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
 static KeptPlan agent_select = {
 	.sql = "SELECT FROM omnichannel.agent WHERE agent_id = $1",
 	.nargs = 1,
@@ -149,9 +125,18 @@ relationship_build(ConfigCache *cache, MemoryContext context)
 	return setting;
 }
 
+/* Returns how many seconds leave half of a contact's weight. */
+double
+relationship_half_life(void)
+{
+	const RelationshipSetting *setting = config_cache_get(&relationship_cache);
+
+	return setting->half_life;
+}
+
 /* Returns what is left of one after so many microseconds. */
-static double
-aged(TimestampTz from, TimestampTz to, double half_life)
+double
+relationship_aged(TimestampTz from, TimestampTz to, double half_life)
 {
 	double half_lives = ((double) to - (double) from) / USECS_PER_SEC / half_life;
 
@@ -159,8 +144,8 @@ aged(TimestampTz from, TimestampTz to, double half_life)
 }
 
 /* Raises 22008 for an infinite time. */
-static void
-check_time(TimestampTz at)
+void
+relationship_check_time(TimestampTz at)
 {
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
@@ -170,8 +155,8 @@ check_time(TimestampTz at)
 }
 
 /* Raises 23503. */
-pg_noreturn static void
-agent_is_missing(int64 agent_id)
+void
+relationship_without_agent(int64 agent_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -184,8 +169,8 @@ static double
 strength_with(double strength, TimestampTz aged_at, TimestampTz at, double half_life)
 {
 	if (at >= aged_at)
-		return strength * aged(aged_at, at, half_life) + 1;
-	return strength + aged(at, aged_at, half_life);
+		return strength * relationship_aged(aged_at, at, half_life) + 1;
+	return strength + relationship_aged(at, aged_at, half_life);
 }
 
 /* Counts a contact in the row that there is; returns false, having done nothing, where a statement must. */
@@ -229,7 +214,7 @@ relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at)
 	const RelationshipSetting *setting;
 	Datum values[4];
 
-	check_time(at);
+	relationship_check_time(at);
 	setting = config_cache_get(&relationship_cache);
 	values[0] = Int64GetDatum(customer_id);
 	values[1] = Int64GetDatum(agent_id);
@@ -239,7 +224,7 @@ relationship_touch(int64 customer_id, int64 agent_id, TimestampTz at)
 		return;
 
 	if (kept_plan_run(&agent_select, &values[1], NULL, false, 1) == 0)
-		agent_is_missing(agent_id);
+		relationship_without_agent(agent_id);
 	(void) kept_plan_run(&relationship_insert, values, NULL, false, 0);
 }
 
@@ -273,115 +258,6 @@ relationship_move(int64 customer_id, int64 from_agent, int64 to_agent, Timestamp
 		relationship_untouch(customer_id, from_agent, at);
 }
 
-/* Orders by customer, agent and time, so that writers that meet do not lock up. For qsort. */
-static int
-compare_touches(const void *a, const void *b)
-{
-	const RelationshipTouch *left = a;
-	const RelationshipTouch *right = b;
-
-	if (left->customer_id != right->customer_id)
-		return left->customer_id < right->customer_id ? -1 : 1;
-	if (left->agent_id != right->agent_id)
-		return left->agent_id < right->agent_id ? -1 : 1;
-	return left->at < right->at ? -1 : left->at > right->at;
-}
-
-/* Orders ids. For qsort of datums. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 left = DatumGetInt64(*(const Datum *) a);
-	int64 right = DatumGetInt64(*(const Datum *) b);
-
-	return left < right ? -1 : left > right;
-}
-
-/* Returns an array of a type that is eight bytes wide. */
-static Datum
-array_of(Datum *elements, int count, Oid type)
-{
-	return PointerGetDatum(construct_array(elements, count, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/* Raises 23503 where one of the agents does not exist. */
-static void
-check_agents(const RelationshipTouch *touches, int count)
-{
-	Datum *ids = palloc(sizeof(Datum) * count);
-	Datum values[1];
-	bool isnull;
-	int distinct = 0;
-
-	for (int i = 0; i < count; i++)
-		ids[i] = Int64GetDatum(touches[i].agent_id);
-	qsort(ids, count, sizeof(Datum), compare_ids);
-	for (int i = 0; i < count; i++)
-		if (i == 0 || compare_ids(&ids[i], &ids[distinct - 1]) != 0)
-			ids[distinct++] = ids[i];
-	values[0] = array_of(ids, distinct, INT8OID);
-	if (kept_plan_run(&agent_missing, values, NULL, false, 1) > 0)
-		agent_is_missing(DatumGetInt64(spi_datum(0, 1, &isnull)));
-}
-
-/*
- * relationships_touch counts many contacts as relationship_touch() does one after the other; sorts them.
- *
- * Allocates in the current context. Needs an SPI scope and raises as relationship_touch() does.
- */
-void
-relationships_touch(RelationshipTouch *touches, int count)
-{
-	static const Oid types[6] = {INT8OID, INT8OID, INT8OID, FLOAT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	const RelationshipSetting *setting;
-	double half_life;
-	Datum *columns[6];
-	Datum values[6];
-	int pairs = 0;
-
-	if (count == 0)
-		return;
-	if (count == 1)
-	{
-		relationship_touch(touches->customer_id, touches->agent_id, touches->at);
-		return;
-	}
-	for (int i = 0; i < count; i++)
-		check_time(touches[i].at);
-	qsort(touches, count, sizeof(RelationshipTouch), compare_touches);
-	check_agents(touches, count);
-
-	setting = config_cache_get(&relationship_cache);
-	half_life = setting->half_life;
-	for (int i = 0; i < 6; i++)
-		columns[i] = palloc(sizeof(Datum) * count);
-	for (int i = 0; i < count;)
-	{
-		const RelationshipTouch *first = &touches[i];
-		const RelationshipTouch *last = first;
-		double strength = 1;
-		int next = i + 1;
-
-		for (; next < count && touches[next].customer_id == first->customer_id &&
-			   touches[next].agent_id == first->agent_id;
-			 next++)
-		{
-			strength = strength * aged(last->at, touches[next].at, half_life) + 1;
-			last = &touches[next];
-		}
-		columns[0][pairs] = Int64GetDatum(first->customer_id);
-		columns[1][pairs] = Int64GetDatum(first->agent_id);
-		columns[2][pairs] = Int64GetDatum(next - i);
-		columns[3][pairs] = Float8GetDatum(strength);
-		columns[4][pairs] = TimestampTzGetDatum(first->at);
-		columns[5][pairs++] = TimestampTzGetDatum(last->at);
-		i = next;
-	}
-	for (int i = 0; i < 6; i++)
-		values[i] = array_of(columns[i], pairs, types[i]);
-	(void) kept_plan_run(&relationships_insert, values, NULL, false, 0);
-}
-
 /* relationship_with(strength, aged_at, at, half_life): the strength with one more contact, as of the later time. */
 Datum
 omnichannel_relationship_with(PG_FUNCTION_ARGS)
@@ -405,7 +281,7 @@ relationship_strength_at(double strength, TimestampTz aged_at, TimestampTz at)
 {
 	const RelationshipSetting *setting = config_cache_get(&relationship_cache);
 
-	return at <= aged_at ? strength : strength * aged(aged_at, at, setting->half_life);
+	return at <= aged_at ? strength : strength * relationship_aged(aged_at, at, setting->half_life);
 }
 
 /* relationship_strength(strength, aged_at, at): the same for SQL. */

@@ -160,8 +160,8 @@ COMMENT ON TABLE omnichannel.queue_department IS
 COMMENT ON COLUMN omnichannel.queue_department.join_after IS 'As in queue_member.';
 
 CREATE TABLE omnichannel.relationship (
-	customer_id bigint NOT NULL REFERENCES omnichannel.customer,
-	agent_id bigint NOT NULL REFERENCES omnichannel.agent,
+	customer_id bigint NOT NULL,
+	agent_id bigint NOT NULL,
 	-- No checks: the server would parse them again for every contact that is logged.
 	contacts bigint NOT NULL DEFAULT 0,
 	strength double precision NOT NULL DEFAULT 0,
@@ -171,7 +171,7 @@ CREATE TABLE omnichannel.relationship (
 	PRIMARY KEY (customer_id, agent_id)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE omnichannel.relationship IS
-'How well an agent knows a customer. Written by the logger with each contact; of merged customers the rows stay apart and are added up when asked.';
+'How well an agent knows a customer. Written by the logger with each contact, which checks both as it does for contact, without foreign keys; of merged customers the rows stay apart and are added up when asked.';
 COMMENT ON COLUMN omnichannel.relationship.contacts IS 'Contacts that the two had.';
 COMMENT ON COLUMN omnichannel.relationship.strength IS
 'The same contacts, each halved for every relationship_half_life between it and aged_at.';
