@@ -17,6 +17,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "utils/acl.h"
@@ -280,6 +281,21 @@ end_sums(TrackedWrite *write)
 	spi_scope_end(&scope);
 }
 
+/*
+ * Waits until no other statement of several batches is at work, and keeps them out until the transaction ends.
+ *
+ * Each batch takes its locks in one order, but the next one begins anew: two statements that meet the same customers in
+ * another order would lock up. Taken before the first batch.
+ */
+static void
+lock_many_batches(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table("contact"), 0, 2);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
 /* Logs the rows of a transition table, in batches. */
 static void
 log_table(TrackedWrite *write, Tuplestorestate *table)
@@ -289,6 +305,7 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 	TupleTableSlot *reader = MakeSingleTupleTableSlot(RelationGetDescr(write->relation), &TTSOpsMinimalTuple);
 	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * BATCH_ROWS);
 	int pointer = tuplestore_alloc_read_pointer(table, EXEC_FLAG_REWIND);
+	bool first = true;
 	bool more;
 
 	tuplestore_select_read_pointer(table, pointer);
@@ -310,6 +327,9 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 		}
 		/* A row that the store read from disk lies in the batch's memory. */
 		ExecClearTuple(reader);
+		if (more && first)
+			lock_many_batches();
+		first = false;
 		MemoryContextSwitchTo(old);
 		if (more)
 			begin_sums(write);
@@ -483,6 +503,7 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	Portal portal;
 	SPIPlanPtr plan;
 	const char *row;
+	bool first = true;
 	int count;
 
 	spi_scope_begin(&scope, false);
@@ -510,6 +531,9 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 			rows[i] = record_row(&write, DatumGetHeapTupleHeader(spi_datum(i, 1, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
+		if (count == BATCH_ROWS && first)
+			lock_many_batches();
+		first = false;
 		MemoryContextSwitchTo(old);
 		if (count == BATCH_ROWS)
 			begin_sums(&write);
