@@ -35,12 +35,11 @@ static const char *
 normalise(const char *text, const NumberingPlan *home, char *phone)
 {
 	size_t length = strlen(text);
-	char *exact = malloc(length + 1);
+	char *exact = malloc(length > 0 ? length : 1);
 	const char *problem;
 
 	memset(phone, '?', PHONE_SIZE);
-	memcpy(exact, text, length + 1);
-	exact = realloc(exact, length > 0 ? length : 1);
+	memcpy(exact, text, length);
 	problem = phone_normalise(exact, length, home, phone);
 	free(exact);
 	return problem;
