@@ -130,14 +130,19 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM omnichannel.tracking AS own WHERE own.relation = tree.inhrelid)
 	ON CONFLICT (source, relation) DO UPDATE SET tracking = excluded.tracking, partition = true;
 	GET DIAGNOSTICS changed = ROW_COUNT;
+	-- A source keeps the memory of a table that is gone, but not its number, which may become another table's.
+	INSERT INTO omnichannel.tracked_table (source, relation, tracking)
+	SELECT DISTINCT ON (m.source) m.source, 0::regclass, m.tracking FROM omnichannel.tracked_table AS m
+	WHERE NOT m.partition AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = m.relation) ORDER BY m.source, m.tracked_at DESC
+	ON CONFLICT (source, relation) DO NOTHING;
 	DELETE FROM omnichannel.tracked_table AS m
-	WHERE m.partition AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = m.relation);
+	WHERE m.relation <> 0 AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = m.relation);
 	GET DIAGNOSTICS forgotten = ROW_COUNT;
 	RETURN changed + forgotten;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_partitions(text) IS
-'Notes the partitions of one tracked table, or of all, in tracked_table, forgets those that were dropped, and returns how many changed. Raises 55000 before setup().';
+'Notes the partitions of one tracked table, or of all, and the tables that are gone, in tracked_table, and returns how many changed. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.tick_tracking() RETURNS bigint
 LANGUAGE plpgsql
@@ -152,7 +157,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_tracking() IS
-'Notes the partitions that tracked tables have got or lost, so that tracked_relations can show what was detached, and returns how many; tick() calls it. Does nothing for roles that may not write tracked_table. Raises 55000 before setup().';
+'Notes the partitions that tracked tables have got or lost, so that tracked_relations can show what was detached, and tables that are gone, and returns how many; tick() calls it. Does nothing for roles that may not write tracked_table. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.track(
 	relation regclass,

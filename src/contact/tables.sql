@@ -110,6 +110,7 @@ CREATE TABLE omnichannel.tracked_table (
 COMMENT ON TABLE omnichannel.tracked_table IS
 'The tables that were ever tracked under a source, also those that are no longer there, and the partitions that such tables have had: so that the keys of one table are never taken for those of another, and a partition that is detached is noticed. Written by track(), untrack() and tick_tracking().';
 COMMENT ON COLUMN omnichannel.tracked_table.source IS 'contact.source of its rows.';
+COMMENT ON COLUMN omnichannel.tracked_table.relation IS 'The table; 0, shown as a dash, where it is gone.';
 COMMENT ON COLUMN omnichannel.tracked_table.tracking IS 'Code of the tracking, that of the whole for a partition.';
 COMMENT ON COLUMN omnichannel.tracked_table.partition IS 'Whether it was tracked as a partition of a tracked table.';
 COMMENT ON COLUMN omnichannel.tracked_table.tracked_at IS 'When track() was last called for it, or the partition was noticed.';
