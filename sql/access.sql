@@ -8,6 +8,14 @@ EXCEPT SELECT relation FROM omnichannel.access_rule() ORDER BY 1;
 SELECT relation AS not_a_table FROM omnichannel.access_rule() WHERE to_regclass('omnichannel.' || relation) IS NULL ORDER BY 1;
 SELECT relation AS twice FROM omnichannel.access_rule() GROUP BY 1 HAVING count(*) > 1;
 
+CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN 'nothing';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END
+$$;
 CREATE ROLE regress_app;
 CREATE ROLE regress_agent;
 CREATE ROLE regress_supervisor;
@@ -40,6 +48,10 @@ ROLLBACK TO a;
 DELETE FROM omnichannel.contact;
 ROLLBACK TO a;
 SELECT omnichannel.grant_access('regress_app', 'supervisor');
+ROLLBACK TO a;
+SELECT omnichannel.revoke_access('regress_bi');
+ROLLBACK TO a;
+SELECT omnichannel.revoke_access('regress_app');
 ROLLBACK;
 
 -- A supervisor changes rules.
@@ -58,6 +70,7 @@ WHERE relnamespace = 'omnichannel'::regnamespace AND granted.grantee = 'regress_
 
 SELECT omnichannel.revoke_access('regress_app');
 SELECT omnichannel.revoke_access(NULL);
+SELECT pg_temp.sqlstate('SELECT omnichannel.revoke_access(' || quote_literal(relowner) || ')') AS of_the_owner FROM pg_catalog.pg_class WHERE oid = 'omnichannel.company'::regclass;
 SELECT count(*) AS left_over
 FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl) AS granted
 WHERE relnamespace = 'omnichannel'::regnamespace AND granted.grantee = 'regress_app'::regrole;

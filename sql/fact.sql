@@ -96,20 +96,24 @@ SELECT omnichannel.has_consent(9101, 'marketing', 'email') AS apart;
 
 SELECT pg_temp.raised(statement) FROM (VALUES
 	($$SELECT omnichannel.give_consent(9101, 'marketing')$$),
-	($$SELECT omnichannel.give_consent(9101, 'world peace', proof => '{}')$$),
-	($$SELECT omnichannel.give_consent(9101, NULL, proof => '{}')$$),
-	($$SELECT omnichannel.give_consent(9101, 'marketing', 'pigeon', '{}')$$),
-	($$SELECT omnichannel.give_consent(9199, 'marketing', proof => '{}')$$),
-	($$SELECT omnichannel.give_consent(9150, 'marketing', proof => '{}')$$),
-	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}', since => '2999-01-01 UTC')$$),
-	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}', since => '-infinity')$$),
-	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}', since => '2026-01-02 UTC', expires_at => '2026-01-01 UTC')$$),
-	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}', source => '')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => 'null')$$),
+	($$SELECT omnichannel.give_consent(9101, 'world peace', proof => '{"form": 1}')$$),
+	($$SELECT omnichannel.give_consent(9101, NULL, proof => '{"form": 1}')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', 'pigeon', '{"form": 1}')$$),
+	($$SELECT omnichannel.give_consent(9199, 'marketing', proof => '{"form": 1}')$$),
+	($$SELECT omnichannel.give_consent(9150, 'marketing', proof => '{"form": 1}')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{"form": 1}', since => '2999-01-01 UTC')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{"form": 1}', since => '-infinity')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{"form": 1}', since => '2026-01-02 UTC', expires_at => '2026-01-01 UTC')$$),
+	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{"form": 1}', source => '')$$),
 	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => to_jsonb(repeat('x', 1100000)))$$),
 	($$SELECT omnichannel.withdraw_consent(9150, 'marketing')$$),
 	($$SELECT omnichannel.has_consent(9101, 'world peace')$$),
 	($$SELECT omnichannel.has_consent(9101, 'marketing', 'pigeon')$$),
 	($$SELECT omnichannel.has_consent(9199, 'marketing')$$),
+	($$SELECT omnichannel.has_consent(9101, 'marketing', at => NULL)$$),
+	($$SELECT omnichannel.consents(9101, NULL)$$),
 	($$SELECT omnichannel.consents(NULL)$$)
 ) AS bad (statement);
 ROLLBACK;

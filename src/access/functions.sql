@@ -253,10 +253,18 @@ BEGIN
 		RAISE EXCEPTION 'role % does not exist', coalesce(role::text, 'NULL')
 			USING ERRCODE = 'undefined_object', HINT = 'Name a role, as in revoke_access(''web_shop'').';
 	END IF;
+	IF NOT (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'omnichannel') THEN
+		RAISE EXCEPTION 'role "%" may not revoke access to schema "omnichannel"', current_user
+			USING ERRCODE = 'insufficient_privilege', HINT = 'Ask the owner of the schema and of its tables.';
+	END IF;
+	IF role = (SELECT relowner FROM pg_class WHERE oid = 'omnichannel.company'::regclass) THEN
+		RAISE EXCEPTION 'role "%" owns the tables', role
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Without its rights nobody''s contacts could be logged; REASSIGN OWNED gives the tables to another role.';
+	END IF;
 	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA omnichannel FROM %s', role);
 	EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA omnichannel FROM %s', role);
 	EXECUTE format('REVOKE ALL ON SCHEMA omnichannel FROM %s', role);
 END
 $$;
 COMMENT ON FUNCTION omnichannel.revoke_access(regrole) IS
-'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables. Raises 42704 for an unknown role.';
+'Takes back all that a role was granted in schema omnichannel, by grant_access() or otherwise. For the owner of the schema and the tables. Raises 42704 for an unknown role, 22023 for the owner, 42501 for others, 55000 before setup().';

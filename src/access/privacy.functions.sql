@@ -356,8 +356,10 @@ BEGIN
 		SELECT * FROM omnichannel.erasure ORDER BY erasure.customer_id FOR UPDATE SKIP LOCKED
 	LOOP
 		running_now := ARRAY(
-			SELECT DISTINCT lock.virtualxid FROM pg_locks AS lock
-			WHERE lock.locktype = 'virtualxid' AND lock.pid <> pg_backend_pid() ORDER BY 1);
+			SELECT DISTINCT lock.virtualxid FROM pg_locks AS lock LEFT JOIN pg_stat_activity AS backend ON backend.pid = lock.pid
+			WHERE lock.locktype = 'virtualxid' AND lock.pid <> pg_backend_pid()
+				AND coalesce(backend.datname, current_database()) = current_database()
+			ORDER BY 1);
 		IF omnichannel.erase_group(omnichannel.customer_group(done.customer_id), done.identities, done.erased_at) <> '{}' THEN
 			erased := erased + 1;
 			UPDATE omnichannel.erasure SET running = NULL WHERE erasure.customer_id = done.customer_id;

@@ -659,6 +659,20 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_consent_codes(text, text) IS
 'Returns nothing, or raises 23503 for a purpose or a channel that does not exist; a NULL channel stands for all. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.check_consent_time(at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF at IS NULL THEN
+		RAISE EXCEPTION 'consents are asked for as of a time, not NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the time out for now.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_consent_time(timestamptz) IS
+'Returns nothing, or raises 22023 for NULL.';
+
 CREATE FUNCTION omnichannel.give_consent(
 	customer_id bigint,
 	purpose text,
@@ -673,7 +687,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
-	IF proof IS NULL THEN
+	IF proof IS NULL OR proof IN ('null', '""', '{}', '[]') THEN
 		RAISE EXCEPTION 'the consent to % has no proof', coalesce(quote_literal(purpose), 'NULL')
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Say what shows that it was given, as in proof => ''{"form": "signup", "version": 3, "words": "Send me news"}''.';
@@ -682,7 +696,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.give_consent(bigint, text, text, jsonb, text, timestamptz, timestamptz) IS
-'Records that a customer agreed to a purpose, in one channel or (NULL) in all, and returns the consent_id. proof: what shows it, which the company must be able to demonstrate (Regulation (EU) 2016/679, article 7 (1)). since: when the customer decided, NULL for now; expires_at: until when, NULL for until withdrawn. Raises 23503 for an unknown customer, purpose or channel, 22023 without proof or for a bad source, 22008 for a time that is infinite, to come or out of order, 54000 for a proof over 1 MB, 55000 for an erased customer and before setup().';
+'Records that a customer agreed to a purpose, in one channel or (NULL) in all, and returns the consent_id. proof: what shows it, which the company must be able to demonstrate (Regulation (EU) 2016/679, article 7 (1)). since: when the customer decided, NULL for now; expires_at: until when, NULL for until withdrawn. Raises 23503 for an unknown customer, purpose or channel, 22023 without proof, also an empty one, or for a bad source, 22008 for a time that is infinite, to come or out of order, 54000 for a proof over 1 MB, 55000 for an erased customer and before setup().';
 
 CREATE FUNCTION omnichannel.withdraw_consent(
 	customer_id bigint,
@@ -722,14 +736,16 @@ AS $$
 #variable_conflict use_column
 BEGIN
 	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.check_consent_time(consents.at);
 	RETURN QUERY
 	WITH decision AS (
-		SELECT DISTINCT ON (consent.purpose, consent.channel) consent.*
+		SELECT DISTINCT ON (consent.purpose, consent.channel) consent.*,
+			(SELECT customer.erased_at <= consents.at FROM omnichannel.customer WHERE customer.customer_id = consent.customer_id) AS erased
 		FROM omnichannel.consent
 		WHERE consent.customer_id = ANY (omnichannel.customer_group(consents.customer_id)) AND consent.since <= consents.at
 		ORDER BY consent.purpose, consent.channel, consent.since DESC, consent.consent_id DESC
 	)
-	SELECT decision.purpose, decision.channel, decision.granted AND coalesce(decision.expires_at > consents.at, true),
+	SELECT decision.purpose, decision.channel, decision.granted AND decision.erased IS NOT TRUE AND coalesce(decision.expires_at > consents.at, true),
 		decision.since, decision.expires_at, decision.proof, decision.source, decision.customer_id, decision.consent_id
 	FROM decision
 	WHERE decision.channel IS NULL OR NOT EXISTS (
@@ -742,7 +758,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.consents(bigint, timestamptz) IS
-'What a customer has decided, as it stood at that time: one row a purpose for all channels (channel NULL), and one for each channel decided on since. granted: whether it holds, false once it has expired. With the decisions recorded of customers merged with this one (recorded_as says of which). Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
+'What a customer has decided, as it stood at that time: one row a purpose for all channels (channel NULL), and one for each channel decided on since. granted: whether it holds, false once it has expired or the customer was erased. With the decisions recorded of customers merged with this one (recorded_as says of which). Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.has_consent(customer_id bigint, purpose text, channel text DEFAULT NULL, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -753,7 +769,10 @@ DECLARE
 	given boolean;
 BEGIN
 	PERFORM omnichannel.check_consent_codes(has_consent.purpose, has_consent.channel);
-	SELECT consent.granted AND coalesce(consent.expires_at > has_consent.at, true) INTO given
+	PERFORM omnichannel.check_consent_time(has_consent.at);
+	SELECT consent.granted AND coalesce(consent.expires_at > has_consent.at, true) AND NOT EXISTS (
+			SELECT FROM omnichannel.customer WHERE customer.customer_id = consent.customer_id AND customer.erased_at <= has_consent.at)
+		INTO given
 	FROM omnichannel.consent
 	WHERE consent.customer_id = ANY (omnichannel.customer_group(has_consent.customer_id))
 		AND consent.purpose = has_consent.purpose AND consent.since <= has_consent.at
@@ -764,4 +783,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.has_consent(bigint, text, text, timestamptz) IS
-'Whether a customer agrees to a purpose in a channel at that time: the last decision that names this channel or all of them says so, and has not expired; without any decision the answer is no. channel NULL asks for the decision on all channels. Raises 23503 for an unknown customer, purpose or channel, 22023 for NULL, 55000 before setup().';
+'Whether a customer agrees to a purpose in a channel at that time: the last decision that names this channel or all of them says so, and has not expired; without any decision the answer is no, and once the customer was erased. channel NULL asks for the decision on all channels. Raises 23503 for an unknown customer, purpose or channel, 22023 for NULL, 55000 before setup().';
