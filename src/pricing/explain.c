@@ -45,7 +45,6 @@ static const char *const verdicts[] = {
 	[VERDICT_NOT_LOWER] = "not lower",
 	[VERDICT_NO_BASE] = "no base price",
 	[VERDICT_NEARER_ROW] = "nearer row",
-	[VERDICT_STATUS] = "status",
 	[VERDICT_LIST_WINDOW] = "list window",
 	[VERDICT_WINDOW] = "window",
 	[VERDICT_SEGMENT] = "segment",
@@ -53,8 +52,6 @@ static const char *const verdicts[] = {
 	[VERDICT_CURRENCY] = "currency",
 	[VERDICT_APPLIED] = "applied",
 	[VERDICT_NO_CHANGE] = "changes nothing",
-	[VERDICT_EXCLUSIVE] = "exclusive",
-	[VERDICT_ENDED] = "excluded",
 	[VERDICT_BEST_OF] = "smaller saving of its group",
 	[VERDICT_COUPON] = "coupon missing",
 	[VERDICT_USED_UP] = "limit used up",
@@ -64,10 +61,11 @@ static const char *const verdicts[] = {
 	[VERDICT_FLOOR] = "floor",
 };
 
+/* Of what takes no part for its status; active now, it was not at the moment asked for. */
 static const char *const statuses[] = {
 	[STATUS_DRAFT] = "draft",
-	[STATUS_APPROVED] = "approved, not active",
-	[STATUS_ACTIVE] = "active",
+	[STATUS_APPROVED] = "approved",
+	[STATUS_ACTIVE] = "not active",
 	[STATUS_RETIRED] = "retired",
 };
 
@@ -132,14 +130,15 @@ explain_row(PriceCollector *collector, const PriceTarget *target, const PriceRow
 	const PriceList *list = &explainer->question->rules->lists[row->list];
 	const char *detail = NULL;
 
-	if (verdict == VERDICT_STATUS)
-		detail = psprintf("the list is %s", statuses[list->status]);
+	if (verdict == VERDICT_STATUS && list->status == STATUS_ACTIVE)
+		detail = "the list was not active then";
 	else if (verdict == VERDICT_CURRENCY)
 		detail = psprintf("the list is in %s", list->currency->code);
 	else if (verdict == VERDICT_LOST_PRIORITY)
 		detail = psprintf("priority %d", list->priority);
 	explain_put(explainer, list_kinds[list->kind], list->code, target_text(explainer->question, target), &row->id,
-				&row->min_quantity, amount, verdicts[verdict], detail);
+				&row->min_quantity, amount, verdict == VERDICT_STATUS ? statuses[list->status] : verdicts[verdict],
+				detail);
 }
 
 static void
@@ -147,16 +146,25 @@ explain_promotion(PriceCollector *collector, const Promotion *promotion, PriceVe
 				  const Money *price)
 {
 	Explainer *explainer = (Explainer *) collector;
+	const char *word = verdicts[verdict];
 	const char *detail = NULL;
 
-	if (by != NULL)
+	if (verdict == VERDICT_ENDED || verdict == VERDICT_EXCLUSIVE)
+		word = psprintf("excluded by %s", by->code);
+	else if (by != NULL)
 		detail = psprintf("by %s", by->code);
 	else if (verdict == VERDICT_STATUS)
-		detail = psprintf("the promotion is %s", statuses[promotion->status]);
+		word = statuses[promotion->status];
+	if (verdict == VERDICT_EXCLUSIVE)
+		detail = "it is exclusive, and another one has changed the price already";
+	else if (verdict == VERDICT_ENDED)
+		detail = by->exclusive ? "the other one is exclusive" : "nothing follows the other one";
+	else if (verdict == VERDICT_STATUS && promotion->status == STATUS_ACTIVE)
+		detail = "the promotion was not active then";
 	else if (verdict == VERDICT_CURRENCY)
 		detail = psprintf("the promotion is in %s", promotion->currency->code);
 	explain_put(explainer, "promotion", promotion->code, NULL, NULL, &promotion->min_quantity,
-				verdict == VERDICT_APPLIED ? price : NULL, verdicts[verdict], detail);
+				verdict == VERDICT_APPLIED ? price : NULL, word, detail);
 }
 
 static void

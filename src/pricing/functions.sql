@@ -101,7 +101,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NEW.approved_by IS NULL THEN
+	-- What was taken back to draft or retired needs a new approval; to make an approved list active is none.
+	IF NEW.approved_by IS NULL OR (TG_OP = 'UPDATE' AND OLD.status NOT IN ('approved', 'active')) THEN
 		NEW.approved_by := session_user;
 		NEW.approved_at := now();
 	END IF;
@@ -109,7 +110,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_approval() IS
-'Trigger function of price_list: notes who approved it and when, where nobody is noted yet.';
+'Trigger function of price_list: notes who approved it and when, each time that it comes from draft or retired.';
 
 CREATE FUNCTION omnichannel.derived_prices(lists text[], sources bigint[],
 	OUT price_list text, OUT product text, OUT category_path text, OUT everything boolean, OUT min_quantity numeric, OUT amount numeric,
@@ -216,6 +217,19 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.note_corrections() IS
 'Trigger function of price, price_list, promotion and segment_member: notes in price_correction what changes the past. Its argument names the column that says which row.';
+
+CREATE FUNCTION omnichannel.note_product_correction() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO omnichannel.price_correction (relation, key, before, after)
+	VALUES (TG_TABLE_NAME, OLD.product, to_jsonb(OLD), to_jsonb(NEW));
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_product_correction() IS
+'Trigger function of product: notes in price_correction what a price follows from, where it changes.';
 
 CREATE FUNCTION omnichannel.derive_prices() RETURNS trigger
 LANGUAGE plpgsql
@@ -786,9 +800,10 @@ BEGIN
 	SELECT s.line, 'target', 'exactly one of product, category and everything is to be set' FROM staged AS s
 	WHERE num_nonnulls(s.product, s.category, nullif(s.everything, false)) <> 1
 	UNION ALL
-	SELECT s.line, 'value', 'amount, adjust, min_quantity or valid is out of range, or there is none' FROM staged AS s
+	SELECT s.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none' FROM staged AS s
 	WHERE (s.amount IS NULL) = (s.adjust IS NULL AND s.surcharge IS NULL) OR NOT coalesce(s.amount >= 0 AND s.amount < 1e18, true)
 		OR NOT coalesce(s.adjust >= -100 AND s.adjust < 1e6, true) OR NOT coalesce(s.surcharge > -1e18 AND s.surcharge < 1e18, true)
+		OR NOT coalesce(s.round_to > 0 AND s.round_to < 1e18, true) OR (s.round_to IS NOT NULL AND s.amount IS NOT NULL)
 		OR NOT (s.min_quantity >= 0 AND s.min_quantity < 'Infinity') OR isempty(s.during) OR (s.kind = 'base' AND s.amount IS NULL)
 	UNION ALL
 	SELECT o.line, 'overlap', 'overlaps with a line before it'
@@ -900,8 +915,8 @@ BEGIN
 	-- The schema of ltree is anyone's choice.
 	SELECT format_type(attribute.atttypid, NULL) INTO STRICT ltree_type FROM pg_attribute AS attribute
 	WHERE attribute.attrelid = 'omnichannel.price'::regclass AND attribute.attname = 'category';
-	EXECUTE format('INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, valid) '
-		'SELECT price_list, product, category::%s, everything, min_quantity, amount, adjust, surcharge, coalesce(valid, tstzrange(now(), NULL)) '
+	EXECUTE format('INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid) '
+		'SELECT price_list, product, category::%s, everything, min_quantity, amount, adjust, surcharge, round_to, coalesce(valid, tstzrange(now(), NULL)) '
 		'FROM omnichannel.price_staging', ltree_type);
 END
 $$;

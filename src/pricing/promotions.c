@@ -70,7 +70,8 @@ static KeptPlan coupons_select = {
 static KeptPlan closed_select = {
 	.sql = "SELECT u.promotion FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion ="
 		   " u.promotion WHERE u.customer_id = $1 AND u.state <> 'released' AND p.customer_limit IS NOT NULL"
-		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
+		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit"
+		   " UNION ALL SELECT p.promotion FROM omnichannel.promotion p WHERE p.customer_limit = 0",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(33);
+SELECT plan(37);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -42,9 +42,27 @@ SELECT results_eq($$SELECT unit_price, at FROM unnest('{2025-05-31,2025-06-01,20
 	'a price holds for its own time only');
 SELECT is((SELECT price_list FROM quote(NULL, 'b')), 'derived', 'derived lists have followed');
 SELECT is((SELECT count(*) FROM price_staging), 0::bigint, 'what is applied is staged no more');
-SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1)$$,
+SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1) ORDER BY 1$$,
 	$$SELECT product.product, (quote(1, product.product)).unit_price FROM product ORDER BY 1$$, 'the catalogue is what quote() says of each');
 SELECT is_empty($$SELECT * FROM catalogue_prices(1, 2) AS one, quote(1, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$, 'column for column');
+
+-- an adjustment is staged with its rounding
+INSERT INTO price_staging (price_list, product, adjust, round_to) VALUES ('sale', 'a', -33, 0.5);
+SELECT is((SELECT applied FROM apply_prices() WHERE applied IS NOT NULL), 1::bigint, 'an adjustment is applied');
+SELECT is((SELECT round_to FROM price WHERE price_list = 'sale' AND product = 'a'), 0.5, 'with its rounding');
+DELETE FROM price WHERE price_list = 'sale' AND product = 'a';
+
+-- rules see contacts and requests, those of merged customers included
+INSERT INTO customer (customer_id, merged_into) VALUES (4, 3);
+INSERT INTO segment (segment, rule)
+VALUES ('talked', 'contacts >= 2 AND last_contact_at > now() - interval ''1 day'''), ('waiting', 'open_requests > 0');
+SELECT count(log_contact('phone', customer_id => who, direction => 'outbound', source => 'test', source_key => 'k' || who))
+FROM unnest('{3,4,1}'::bigint[]) AS who \g /dev/null
+SELECT open_request(2, 'complaint', 'phone') \g /dev/null
+SELECT results_eq($$SELECT refreshed, joined FROM refresh_segments() WHERE refreshed IN ('talked', 'waiting')$$,
+	$$VALUES ('talked', 1::bigint), ('waiting', 1)$$, 'each finds one');
+SELECT is((SELECT array_agg(segment || customer_id ORDER BY segment) FROM segment_member WHERE segment IN ('talked', 'waiting')),
+	'{talked3,waiting2}'::text[], 'the right one');
 
 -- a merged customer is in the segments of all that they were, under any of their ids
 INSERT INTO segment (segment) VALUES ('club');
