@@ -5,9 +5,11 @@
 #ifndef OMNICHANNEL_CONTACT_H
 #define OMNICHANNEL_CONTACT_H
 
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
 #include "routing/routing.h"
+#include "sla/sla.h"
 
 /* A conversation that the application names; see conversation.c. */
 typedef struct Conversation
@@ -53,6 +55,7 @@ typedef struct ContactEntry
 	bool fresh; /* its source has just made the key */
 
 	int64 contact_id;
+	const SlaRequestState *request; /* of request_id, where request_settled() has looked */
 	Conversation *conversation; /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;     /* whose request_id is, where the caller names one */
 	bool named;                 /* it says itself who its customer is */
@@ -83,7 +86,7 @@ extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);
 extern bool conversations_claim(ContactEntry *entries, int count);
 extern void conversations_save(ContactEntry *entries, int count);
-extern bool request_settled(ContactEntry *entry);
+extern bool request_settled(ContactEntry *entry, Snapshot snapshot);
 extern void requests_continue(ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);

@@ -57,13 +57,16 @@ static LookUp own_look = {
 	.nkeys = 3,
 	.where = LOOK_NULL,
 	.where_column = "closed_at",
-	.ncolumns = 6,
+	.ncolumns = 9,
 	.columns = {{"customer_id", INT8OID},
 				{"opened_at", TIMESTAMPTZOID},
 				{"request_id", INT8OID},
 				{"channel", TEXTOID},
 				{"state", TEXTOID},
-				{"state_since", TIMESTAMPTZOID}},
+				{"state_since", TIMESTAMPTZOID},
+				{"kind", TEXTOID},
+				{"queue", TEXTOID},
+				{"priority", INT4OID}},
 };
 
 /* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
@@ -123,6 +126,7 @@ typedef struct OpenRequest
 	bool waiting;              /* for the customer */
 	bool resumed;              /* the customer has answered */
 	const ContactEntry *opens; /* the contact that opens it, or NULL */
+	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
 	struct OpenRequest *next;  /* of the same customer, newest first */
 } OpenRequest;
 
@@ -205,16 +209,19 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Reads the open requests of one customer; not of those whom it was merged with. */
+/*
+ * Reads the open requests of one customer, not of those whom it was merged with; under the snapshot, or, where that is
+ * NULL, under a new one.
+ */
 static void
-read_own_requests(OpenCustomer *customer)
+read_own_requests(OpenCustomer *customer, Snapshot snapshot)
 {
 	Datum values[1] = {Int64GetDatum(customer->customer_id)};
 	LookScan scan;
-	Datum row[6];
-	bool nulls[6];
+	Datum row[9];
+	bool nulls[9];
 
-	if (!look_begin(&scan, &own_look, values, 1, NULL))
+	if (!look_begin(&scan, &own_look, values, 1, snapshot))
 	{
 		take_open_requests(customer, kept_plan_run(&own_select, values, NULL, false, 0));
 		return;
@@ -226,7 +233,11 @@ read_own_requests(OpenCustomer *customer)
 		request->request_id = DatumGetInt64(row[2]);
 		request->customer_id = customer->customer_id;
 		request->channel = TextDatumGetCString(row[3]);
-		request->waiting = text_equals(row[4], "waiting_customer");
+		request->said.state = TextDatumGetCString(row[4]);
+		request->said.kind = TextDatumGetCString(row[6]);
+		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
+		request->said.priority = DatumGetInt32(row[8]);
+		request->waiting = strcmp(request->said.state, "waiting_customer") == 0;
 		request->opened_at = DatumGetTimestampTz(row[1]);
 		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
 		request->next = customer->requests;
@@ -562,7 +573,7 @@ requests_continue(ContactEntry *entries, int count)
  * Needs an SPI scope. Raises as requests_continue() does.
  */
 bool
-request_settled(ContactEntry *entry)
+request_settled(ContactEntry *entry, Snapshot snapshot)
 {
 	const Channel *channel = channel_get(entry->channel);
 	Conversation *conversation = entry->conversation;
@@ -586,7 +597,7 @@ request_settled(ContactEntry *entry)
 	}
 
 	/* One of its own in its own channel goes before all of those whom it was merged with. */
-	read_own_requests(&customer);
+	read_own_requests(&customer, snapshot);
 	request = continued_request(&customer, entry, channel);
 	if (request == NULL || strcmp(request->channel, entry->channel) != 0)
 	{
@@ -596,5 +607,7 @@ request_settled(ContactEntry *entry)
 	if (request == NULL || (is_inbound(entry) && request->waiting))
 		return false;
 	entry->request_id = request->request_id;
+	if (request->said.state != NULL)
+		entry->request = &request->said;
 	return true;
 }

@@ -9,11 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "omnichannel.h"
 #include "contact/contact.h"
@@ -500,8 +502,8 @@ touch_relationships(const ContactEntry *entries, int count, RelationshipSums *su
 static SlaContact
 sla_contact(const ContactEntry *entry)
 {
-	return (SlaContact){entry->customer_id, entry->contact_id, entry->request_id, entry->occurred_at,
-						entry->channel,     entry->direction,  entry->outcome,    entry->thread};
+	return (SlaContact){entry->customer_id, entry->contact_id, entry->request_id, entry->occurred_at, entry->channel,
+						entry->direction,   entry->outcome,    entry->thread,     entry->request};
 }
 
 /* Tells the service levels of the contacts that are not duplicates. */
@@ -529,6 +531,33 @@ is_simple(const ContactEntry *entry)
 }
 
 /*
+ * Writes one contact, and what follows of it, where nothing is to be opened, resumed or made for it; returns false,
+ * having done nothing, where something is, or may have to be.
+ */
+static bool
+continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums)
+{
+	bool settled = true;
+
+	if (!is_simple(entry))
+		return false;
+	/* What is read of the request holds for the service levels too. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (live)
+		settled = request_settled(entry, GetActiveSnapshot());
+	if (settled)
+	{
+		claim_and_insert(entry);
+		touch_relationships(entry, 1, sums);
+		if (live)
+			tell_service_levels(entry, 1);
+	}
+	PopActiveSnapshot();
+	return settled;
+}
+
+/*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
  * live: inbound contacts open and continue requests; otherwise the past is imported. sums: where relationships are
@@ -549,6 +578,7 @@ contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sum
 		entries[i].unknown = entries[i].settled = entries[i].duplicate = false;
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
+		entries[i].request = NULL;
 		entries[i].contact_id = nextval_internal(ids, true);
 	}
 	erased_keys_mask(entries, count);
@@ -559,14 +589,9 @@ contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sum
 		entries->duplicate = true;
 		return;
 	}
-	if (count == 1 && is_simple(entries) && (!live || request_settled(entries)))
-	{
-		claim_and_insert(entries);
-		touch_relationships(entries, count, sums);
-		if (live)
-			tell_service_levels(entries, count);
+
+	if (count == 1 && continue_settled(entries, live, sums))
 		return;
-	}
 
 	if (count == 1)
 		claim_one(entries);

@@ -465,7 +465,8 @@ row_open(RowTable *row, RowWrite *write, const Datum *values)
 				row->refused = write->target == write->table;
 				break;
 			}
-			if (open_indexes(row->target, write) && row->generation == relations_generation())
+			/* A change mostly leaves the indexes alone; no one can drop them meanwhile. */
+			if (row->change || (open_indexes(row->target, write) && row->generation == relations_generation()))
 				return true;
 		}
 		row_close(write);
@@ -622,6 +623,8 @@ row_change(RowTable *row, LookScan *scan, const Datum *values)
 		if (done && UPDATED_INDEXES(updated))
 		{
 			slot_getallattrs(slot);
+			if (!open_indexes(row->target, &write))
+				elog(ERROR, "an index of table \"%s\" was dropped while the table was locked", row->name);
 			(void) enter_indexes(row->target, &write, slot, false);
 		}
 	}

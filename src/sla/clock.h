@@ -6,6 +6,7 @@
 #define OMNICHANNEL_SLA_CLOCK_H
 
 #include "sla/policy.h"
+#include "sla/sla.h"
 
 /* Stands for a time that there is not. */
 #define NO_TIME DT_NOBEGIN
@@ -213,7 +214,7 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 #define SLA_CLOCK_NCOLUMNS 22
 
 /* prompt.c */
-extern bool sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment);
+extern bool sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request);
 
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn

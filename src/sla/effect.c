@@ -597,7 +597,7 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 		moments[taken] = &rows[taken];
 		taken++;
 	}
-	if (taken == 1 && sla_moment_prompt(policies, &moments[0]->moment))
+	if (count == 1 && taken == 1 && sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request))
 		return;
 	find_roots(moments, taken);
 	if (requests > 0)

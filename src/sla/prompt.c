@@ -53,17 +53,6 @@ static LookUp request_look = {
 				{"priority", INT4OID}},
 };
 
-static LookUp said_look = {
-	.table = "sla_moment",
-	.index = "sla_moment_said",
-	.nkeys = 1,
-	.where = LOOK_NOT_NULL,
-	.where_column = "version",
-	.ncolumns = 5,
-	.columns =
-		{{"request_id", INT8OID}, {"state", TEXTOID}, {"kind", TEXTOID}, {"queue", TEXTOID}, {"priority", INT4OID}},
-};
-
 static LookUp clocks_look = {
 	.table = "sla_clock",
 	.index = "sla_clock_open",
@@ -112,12 +101,6 @@ text_of(Datum value, bool isnull)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
-static bool
-same_text(const char *left, const char *right)
-{
-	return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
-}
-
 /* Returns whether the customer neither was merged nor had others merged into it. */
 static bool
 is_alone(int64 customer_id, Snapshot snapshot)
@@ -139,9 +122,9 @@ is_alone(int64 customer_id, Snapshot snapshot)
 	return alone;
 }
 
-/* Reads what was said of a request last into said; returns false where the request is not as it says any more. */
+/* Reads what the customer's request says; returns false where it is another's, or unknown. */
 static bool
-read_said(const SlaMoment *moment, Snapshot snapshot, SlaMoment *said)
+read_request(const SlaMoment *moment, Snapshot snapshot, SlaRequestState *request)
 {
 	Datum keys[1] = {Int64GetDatum(moment->request_id)};
 	LookScan scan;
@@ -149,24 +132,12 @@ read_said(const SlaMoment *moment, Snapshot snapshot, SlaMoment *said)
 	bool nulls[6];
 	bool known;
 
-	if (!look_begin(&scan, &said_look, keys, 1, snapshot))
+	if (!look_begin(&scan, &request_look, keys, 1, snapshot))
 		return false;
-	known = look_next(&scan, true, row, nulls);
+	known = look_next(&scan, false, row, nulls) && DatumGetInt64(row[1]) == moment->customer_id;
 	if (known)
-		*said = (SlaMoment){.what = MOMENT_REQUEST,
-							.request_id = moment->request_id,
-							.customer_id = moment->customer_id,
-							.state = text_of(row[1], nulls[1]),
-							.kind = text_of(row[2], nulls[2]),
-							.queue = text_of(row[3], nulls[3]),
-							.priority = DatumGetInt32(row[4])};
-	look_end(&scan);
-	if (!known || !look_begin(&scan, &request_look, keys, 1, snapshot))
-		return false;
-	known = look_next(&scan, false, row, nulls) && DatumGetInt64(row[1]) == moment->customer_id &&
-			strcmp(sla_state_class(TextDatumGetCString(row[2])), sla_state_class(said->state)) == 0 &&
-			same_text(said->kind, text_of(row[3], nulls[3])) && same_text(said->queue, text_of(row[4], nulls[4])) &&
-			said->priority == DatumGetInt32(row[5]);
+		*request = (SlaRequestState){TextDatumGetCString(row[2]), TextDatumGetCString(row[3]),
+									 text_of(row[4], nulls[4]), DatumGetInt32(row[5])};
 	look_end(&scan);
 	return known;
 }
@@ -202,9 +173,10 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 
 /* Returns whether the moment of a customer who stands alone changes no clock. */
 static bool
-changes_nothing(const SlaPolicies *policies, const SlaMoment *moment, Snapshot snapshot)
+changes_nothing(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot)
 {
 	SlaMachine machine;
+	SlaRequestState read;
 	SlaMoment said;
 	SlaClock **before;
 	int count;
@@ -215,8 +187,18 @@ changes_nothing(const SlaPolicies *policies, const SlaMoment *moment, Snapshot s
 		return false;
 	if (moment->request_id != 0)
 	{
-		if (!read_said(moment, snapshot, &said))
+		if (request == NULL && !read_request(moment, snapshot, &read))
 			return false;
+		if (request == NULL)
+			request = &read;
+		/* Whoever changes a request tells of it at once: it says what was said of it. */
+		said = (SlaMoment){.what = MOMENT_REQUEST,
+						   .request_id = moment->request_id,
+						   .customer_id = moment->customer_id,
+						   .state = request->state,
+						   .kind = request->kind,
+						   .queue = request->queue,
+						   .priority = request->priority};
 		sla_machine_request(&machine, moment->request_id)->last = &said;
 	}
 	count = machine.clock_count;
@@ -234,7 +216,7 @@ changes_nothing(const SlaPolicies *policies, const SlaMoment *moment, Snapshot s
 
 /* Writes the moment; returns false, having done nothing, where it cannot be told that it changes no clock. */
 static bool
-take_moment(const SlaPolicies *policies, const SlaMoment *moment, Snapshot snapshot)
+take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot)
 {
 	int16 rank = (int16) moment->what;
 	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
@@ -252,8 +234,8 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, Snapshot snaps
 		TimestampTz last_at = DatumGetTimestampTz(row[1]);
 		bool late = moment->at < last_at || (moment->at == last_at && rank <= DatumGetInt16(row[2]));
 
-		taken = !late && is_alone(moment->customer_id, snapshot) && changes_nothing(policies, moment, snapshot) &&
-				row_change(&known_row, &scan, known);
+		taken = !late && is_alone(moment->customer_id, snapshot) &&
+				changes_nothing(policies, moment, request, snapshot) && row_change(&known_row, &scan, known);
 	}
 	look_end(&scan);
 	return taken;
@@ -261,10 +243,13 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, Snapshot snaps
 
 /*
  * sla_moment_prompt takes in one contact where it changes no clock; returns false, having done nothing, where that
- * cannot be told, or is not so. Needs an SPI scope that may write the tables of this room.
+ * cannot be told, or is not so.
+ *
+ * request is what the contact's request says under the active snapshot; where it is NULL, all is read under a new one.
+ * Needs an SPI scope that may write the tables of this room.
  */
 bool
-sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment)
+sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request)
 {
 	Datum values[9] = {Int64GetDatum(moment->customer_id), TimestampTzGetDatum(moment->at),
 					   Int64GetDatum(moment->moment_id),   (Datum) 0,
@@ -272,10 +257,14 @@ sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment)
 	bool nulls[9] = {0};
 	bool taken;
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	taken = take_moment(policies, moment, GetActiveSnapshot());
-	PopActiveSnapshot();
+	if (request == NULL)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	taken = take_moment(policies, moment, request, GetActiveSnapshot());
+	if (request == NULL)
+		PopActiveSnapshot();
 	if (!taken)
 		return false;
 

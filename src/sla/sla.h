@@ -7,6 +7,15 @@
 
 #include "datatype/timestamp.h"
 
+/* What a request says that clocks go by. */
+typedef struct SlaRequestState
+{
+	const char *state;
+	const char *kind;
+	const char *queue; /* or NULL */
+	int32 priority;
+} SlaRequestState;
+
 /* A contact that was logged live; ids of 0 and NULL pointers stand for what is not given. */
 typedef struct SlaContact
 {
@@ -18,6 +27,7 @@ typedef struct SlaContact
 	const char *direction;
 	const char *outcome;
 	const char *thread;
+	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
 } SlaContact;
 
 /* effect.c: all need an SPI scope */
