@@ -137,6 +137,7 @@ typedef struct SlaMachine
 	int thread_count;
 	int thread_room;
 	const char **threads; /* in which the customer has written */
+	bool asked;           /* of what prompt.c does not read */
 	bool partial;         /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
@@ -214,7 +215,7 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 #define SLA_CLOCK_NCOLUMNS 22
 
 /* prompt.c */
-extern bool sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request);
+extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request);
 
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn
@@ -259,6 +260,7 @@ extern SlaClock *sla_clock_copy(const SlaClock *clock);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
 
 #endif /* OMNICHANNEL_SLA_CLOCK_H */

@@ -117,8 +117,8 @@ sla_clock_moved(const SlaClock *clock, const SlaClock *before)
 }
 
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
-static void
-advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
+void
+sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
 {
 	SlaMachine machine;
 
@@ -381,7 +381,7 @@ take_moments(NewMoment **moments, int count, const SlaPolicies *policies, bool w
 		sla_earlier_read(prompt, prompt_count);
 	}
 	for (int i = 0; i < prompt_count; i++)
-		advance(&prompt[i], policies, changes);
+		sla_family_advance(&prompt[i], policies, changes);
 	sla_families_reckon(anew, anew_count, policies, changes);
 	sla_changes_write(changes);
 }

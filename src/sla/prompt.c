@@ -171,52 +171,88 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 	return true;
 }
 
-/* Returns whether the moment of a customer who stands alone changes no clock. */
+/* Notes that it takes more than what was read. */
 static bool
-changes_nothing(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot)
+ask_wrote_before(SlaMachine *machine, const SlaMoment *moment)
+{
+	machine->asked = true;
+	return false;
+}
+
+/* The same, of segments. */
+static void
+ask_memberships(SlaMachine *machine)
+{
+	machine->asked = true;
+	machine->memberships.known = true;
+}
+
+/* What becomes of a moment. */
+typedef enum Prompt
+{
+	PROMPT_LEFT,  /* nothing was done */
+	PROMPT_STILL, /* it may be written, and changes no clock */
+	PROMPT_MOVES  /* it may be written, and may change clocks */
+} Prompt;
+
+/* Returns what the moment of a customer who stands alone does; said is what was said last of its request. */
+static Prompt
+try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment *said, Snapshot snapshot)
 {
 	SlaMachine machine;
-	SlaRequestState read;
-	SlaMoment said;
 	SlaClock **before;
 	int count;
 
-	sla_machine_begin(&machine, policies, moment->customer_id);
+	sla_machine_init(&machine, policies, moment->customer_id);
+	machine.find_memberships = ask_memberships;
+	machine.wrote_before = ask_wrote_before;
 	machine.partial = true;
 	if (!read_clocks(&machine, snapshot))
-		return false;
+		return PROMPT_LEFT;
 	if (moment->request_id != 0)
-	{
-		if (request == NULL && !read_request(moment, snapshot, &read))
-			return false;
-		if (request == NULL)
-			request = &read;
-		/* Whoever changes a request tells of it at once: it says what was said of it. */
-		said = (SlaMoment){.what = MOMENT_REQUEST,
-						   .request_id = moment->request_id,
-						   .customer_id = moment->customer_id,
-						   .state = request->state,
-						   .kind = request->kind,
-						   .queue = request->queue,
-						   .priority = request->priority};
-		sla_machine_request(&machine, moment->request_id)->last = &said;
-	}
+		sla_machine_request(&machine, moment->request_id)->last = said;
 	count = machine.clock_count;
 	before = palloc(sizeof(SlaClock *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		before[i] = sla_clock_copy(machine.clocks[i]);
 	sla_machine_apply(&machine, moment);
-	if (machine.clock_count != count)
-		return false;
+	if (machine.asked || machine.clock_count != count)
+		return PROMPT_MOVES;
 	for (int i = 0; i < count; i++)
 		if (sla_clock_moved(machine.clocks[i], before[i]))
+			return PROMPT_MOVES;
+	return PROMPT_STILL;
+}
+
+/* Sets said to what the moment's request says; returns false where that is unknown, or another customer's. */
+static bool
+find_said(const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot, SlaMoment *said)
+{
+	SlaRequestState read;
+
+	if (moment->request_id == 0)
+		return true;
+	if (request == NULL)
+	{
+		if (!read_request(moment, snapshot, &read))
 			return false;
+		request = &read;
+	}
+	/* Whoever changes a request tells of it at once: it says what was said of it. */
+	*said = (SlaMoment){.what = MOMENT_REQUEST,
+						.request_id = moment->request_id,
+						.customer_id = moment->customer_id,
+						.state = request->state,
+						.kind = request->kind,
+						.queue = request->queue,
+						.priority = request->priority};
 	return true;
 }
 
-/* Writes the moment; returns false, having done nothing, where it cannot be told that it changes no clock. */
-static bool
-take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot)
+/* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot. */
+static Prompt
+take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot,
+			SlaMoment *said)
 {
 	int16 rank = (int16) moment->what;
 	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
@@ -225,47 +261,65 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	LookScan scan;
 	Datum row[3];
 	bool nulls[3];
-	bool taken = false;
+	Prompt prompt = PROMPT_LEFT;
 
 	if (!look_begin(&scan, &known_look, keys, 1, snapshot))
-		return false;
+		return PROMPT_LEFT;
 	if (look_next(&scan, false, row, nulls))
 	{
 		TimestampTz last_at = DatumGetTimestampTz(row[1]);
 		bool late = moment->at < last_at || (moment->at == last_at && rank <= DatumGetInt16(row[2]));
 
-		taken = !late && is_alone(moment->customer_id, snapshot) &&
-				changes_nothing(policies, moment, request, snapshot) && row_change(&known_row, &scan, known);
+		if (!late && is_alone(moment->customer_id, snapshot) && find_said(moment, request, snapshot, said))
+			prompt = try_moment(policies, moment, said, snapshot);
+		if (prompt != PROMPT_LEFT && !row_change(&known_row, &scan, known))
+			prompt = PROMPT_LEFT;
 	}
 	look_end(&scan);
-	return taken;
+	return prompt;
+}
+
+/* Moves the customer's open clocks on by the moment, which is written. */
+static void
+move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
+{
+	SlaFamily family = {.root = moment->customer_id, .from = moment->at, .said = &said};
+	SlaChanges changes = {0};
+
+	family.said_count = moment->request_id != 0 ? 1 : 0;
+	sla_family_add(&family, moment);
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_clocks_read(policies, &family, 1, SLA_HOLD_OPEN);
+	sla_family_advance(&family, policies, &changes);
+	sla_changes_write(&changes);
 }
 
 /*
- * sla_moment_prompt takes in one contact where it changes no clock; returns false, having done nothing, where that
- * cannot be told, or is not so.
+ * sla_moment_prompt takes in one contact that comes in order and says nothing new of requests; returns false, having
+ * done nothing, where that cannot be told.
  *
  * request is what the contact's request says under the active snapshot; where it is NULL, all is read under a new one.
  * Needs an SPI scope that may write the tables of this room.
  */
 bool
-sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request)
+sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request)
 {
 	Datum values[9] = {Int64GetDatum(moment->customer_id), TimestampTzGetDatum(moment->at),
 					   Int64GetDatum(moment->moment_id),   (Datum) 0,
 					   Int64GetDatum(moment->request_id),  Int64GetDatum(moment->contact_id)};
 	bool nulls[9] = {0};
-	bool taken;
+	SlaMoment said;
+	Prompt prompt;
 
 	if (request == NULL)
 	{
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
-	taken = take_moment(policies, moment, request, GetActiveSnapshot());
+	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said);
 	if (request == NULL)
 		PopActiveSnapshot();
-	if (!taken)
+	if (prompt == PROMPT_LEFT)
 		return false;
 
 	values[3] = CStringGetTextDatum(sla_moment_name(moment->what));
@@ -280,5 +334,7 @@ sla_moment_prompt(const SlaPolicies *policies, const SlaMoment *moment, const Sl
 		values[8] = CStringGetTextDatum(moment->outcome);
 	if (!row_insert(&moment_row, values, nulls, false))
 		sla_moment_write(moment);
+	if (prompt == PROMPT_MOVES)
+		move_clocks(policies, moment, &said);
 	return true;
 }
