@@ -30,9 +30,9 @@ SELECT omnichannel.verify_identity('email', 'context@example.com', '2026-03-01 1
 SELECT omnichannel.remember(9301, 'tier', '"gold"', 'shop', '2026-01-05 00:00+00') > 0 AS fact, omnichannel.remember(9302, 'tier', '"silver"', 'crm', '2026-01-04 00:00+00') > 0 AS older,
 	omnichannel.remember(9302, 'child', '{"born": 2020}', since => '2026-01-06 00:00+00') > 0 AS fact, omnichannel.remember(9301, 'gone', '1', since => '2026-01-06 00:00+00') > 0 AS fact;
 SELECT omnichannel.forget(9301, 'gone') AS forgotten, omnichannel.remember(9301, 'tomorrow', '1', since => now() + interval '1 day') > 0 AS future;
-SELECT omnichannel.give_consent(9301, 'marketing', proof => '{}', since => '2026-01-05 00:00+00') > 0 AS given, omnichannel.withdraw_consent(9302, 'marketing', 'phone', since => '2026-01-06 00:00+00') > 0 AS withdrawn,
-	omnichannel.give_consent(9302, 'marketing', 'sms', '{}', since => '2026-01-04 00:00+00') > 0 AS replaced,
-	omnichannel.give_consent(9302, 'research', proof => '{}', since => '2026-01-04 00:00+00', expires_at => '2026-02-04 00:00+00') > 0 AS expired;
+SELECT omnichannel.give_consent(9301, 'marketing', proof => '{"form": 1}', since => '2026-01-05 00:00+00') > 0 AS given, omnichannel.withdraw_consent(9302, 'marketing', 'phone', since => '2026-01-06 00:00+00') > 0 AS withdrawn,
+	omnichannel.give_consent(9302, 'marketing', 'sms', '{"form": 1}', since => '2026-01-04 00:00+00') > 0 AS replaced,
+	omnichannel.give_consent(9302, 'research', proof => '{"form": 1}', since => '2026-01-04 00:00+00', expires_at => '2026-02-04 00:00+00') > 0 AS expired;
 INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, subject, data, opened_at, state_since) VALUES
 	(9301, 9302, 'complaint', 'chat', 'Broken mug', '{"order": 17}', '2026-03-02 00:00+00', '2026-03-02 00:00+00'),
 	(9302, 9301, 'order', 'app', NULL, '{}', '2026-03-01 00:00+00', '2026-03-01 00:00+00'),
@@ -93,7 +93,7 @@ SELECT omnichannel.customer_context(9301) ->> 'name' AS name;
 SELECT omnichannel.context_since(9301, '2026-01-01 00:00+00') ->> 'customer_id' AS customer_id;
 SET LOCAL ROLE regress_context_app;
 SELECT omnichannel.customer_context(9301) ->> 'name' AS name;
-SELECT omnichannel.remember(9301, 'visits', '3') > 0 AS remembered, omnichannel.give_consent(9301, 'profiling', proof => '{}') > 0 AS given,
+SELECT omnichannel.remember(9301, 'visits', '3') > 0 AS remembered, omnichannel.give_consent(9301, 'profiling', proof => '{"form": 1}') > 0 AS given,
 	omnichannel.has_consent(9301, 'profiling') AS has, omnichannel.link_identity(9301, 'device', 'd-1') AS linked;
 SET LOCAL ROLE regress_context_nobody;
 SELECT pg_temp.raised(statement) FROM (VALUES
