@@ -80,7 +80,8 @@ extern Datum contact_array(Datum *elements, bool *nulls, int count, Oid type);
 
 extern void customers_match(ContactEntry *entries, int count, bool live);
 extern void customers_rematch(ContactEntry *entries, int count);
-extern void customers_settle(ContactEntry *entries, int count);
+extern bool customers_adopt(ContactEntry *entries, int count);
+extern void customers_check_requests(ContactEntry *entries, int count);
 
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);

@@ -377,50 +377,72 @@ customers_rematch(ContactEntry *entries, int count)
 }
 
 /*
- * customers_settle makes one customer of those whom the entries that are no duplicates show to be one: a nameless one,
- * whose conversation or request they continue, turns out to be who is named.
+ * customers_adopt merges the nameless customers of conversations that entries continue which are no duplicates into
+ * those who are named in them; returns whether others found out meanwhile who one of them is: such conversations are
+ * lost, and whom they are with is to be read again.
  *
- * Needs an SPI scope. Raises 22023 for a contact about a request of somebody else.
+ * Needs an SPI scope.
  */
-void
-customers_settle(ContactEntry *entries, int count)
+bool
+customers_adopt(ContactEntry *entries, int count)
 {
-	ContactEntry **compared = palloc(sizeof(ContactEntry *) * count);
-	CustomerPair *pairs = palloc(sizeof(CustomerPair) * count);
-	int found = 0;
+	bool lost = false;
 
 	for (int i = 0; i < count; i++)
 	{
 		Conversation *conversation = entries[i].conversation;
 
-		if (entries[i].duplicate)
+		if (entries[i].duplicate || conversation == NULL || conversation->nameless == 0)
 			continue;
-		if (conversation != NULL && conversation->nameless != 0)
+		if (!customer_turned_out(conversation->nameless, conversation->customer_id, "named later in the conversation"))
 		{
-			(void) customer_turned_out(conversation->nameless, conversation->customer_id,
-									   "named later in the conversation");
-			conversation->nameless = 0;
+			conversation->customer_id = 0;
+			conversation->changed = false;
+			conversation->lost = lost = true;
 		}
-		if (entries[i].request_customer != 0 && entries[i].request_customer != entries[i].customer_id)
-		{
-			pairs[found] =
-				(CustomerPair){.customer_id = entries[i].customer_id, .other_id = entries[i].request_customer};
-			compared[found++] = &entries[i];
-		}
+		conversation->nameless = 0;
+	}
+	return lost;
+}
+
+/*
+ * customers_check_requests raises 22023 for an entry, no duplicate, about a request of somebody else. If nobody knows who
+ * that is, it turns out to be who is named.
+ *
+ * Needs an SPI scope.
+ */
+void
+customers_check_requests(ContactEntry *entries, int count)
+{
+	CustomerPair *pairs = palloc(sizeof(CustomerPair) * count);
+	ContactEntry **compared = palloc(sizeof(ContactEntry *) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (entries[i].duplicate || entries[i].request_customer == 0 ||
+			entries[i].request_customer == entries[i].customer_id)
+			continue;
+		pairs[found] = (CustomerPair){.customer_id = entries[i].customer_id, .other_id = entries[i].request_customer};
+		compared[found++] = &entries[i];
 	}
 	customers_compare(pairs, found);
 	for (int i = 0; i < found; i++)
 	{
 		const ContactEntry *entry = compared[i];
 
-		if (pairs[i].same || (pairs[i].nameless && customer_turned_out(entry->request_customer, entry->customer_id,
-																	   "named later about the request")))
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("request " INT64_FORMAT " is of customer " INT64_FORMAT ", not " INT64_FORMAT,
-						entry->request_id, entry->request_customer, entry->customer_id),
-				 errhint("Log the contact without the request, or without the sender; where the two are one person,"
-						 " call merge_customers() first.")));
+		/* Others, or an entry before, may have found out meanwhile. */
+		if (!pairs[i].same && pairs[i].nameless &&
+			!customer_turned_out(entry->request_customer, entry->customer_id, "named later about the request"))
+			customers_compare(&pairs[i], 1);
+		else if (pairs[i].nameless)
+			pairs[i].same = true;
+		if (!pairs[i].same)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("request " INT64_FORMAT " is of customer " INT64_FORMAT ", not " INT64_FORMAT,
+							entry->request_id, entry->request_customer, entry->customer_id),
+					 errhint("Log the contact without the request, or without the sender; where the two are one person,"
+							 " call merge_customers() first.")));
 	}
 }

@@ -599,8 +599,13 @@ contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sum
 		claim_many(entries, count);
 	if (conversations_claim(entries, count))
 		customers_rematch(entries, count);
+	while (customers_adopt(entries, count))
+	{
+		conversations_refresh(entries, count);
+		customers_rematch(entries, count);
+	}
 	create_unknown(entries, count);
-	customers_settle(entries, count);
+	customers_check_requests(entries, count);
 	if (live)
 		requests_continue(entries, count);
 	conversations_save(entries, count);

@@ -47,12 +47,21 @@ static KeptPlan pairs_compare = {
 	.indexed = true,
 };
 
+/* In the order in which merge_customers() locks. */
+static KeptPlan nameless_hold = {
+	.sql = "SELECT FROM omnichannel.customer AS k WHERE k.customer_id = $1 OR k.customer_id ="
+		   " (SELECT coalesce(one.merged_into, one.customer_id) FROM omnichannel.customer AS one"
+		   " WHERE one.customer_id = $2) ORDER BY k.customer_id FOR NO KEY UPDATE",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+	.indexed = true,
+};
+
 static KeptPlan nameless_merge = {
 	.sql = "SELECT omnichannel.merge_customers(root.customer_id, other.customer_id, $3)"
 		   " FROM omnichannel.customer AS other, omnichannel.customer AS one, omnichannel.customer AS root"
 		   " WHERE other.customer_id = $1 AND " OTHER_IS_NAMELESS " AND one.customer_id = $2"
-		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id)"
-		   " AND root.customer_id <> $1 AND root.erased_at IS NULL",
+		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id) AND root.customer_id <> $1",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TEXTOID},
 	.indexed = true,
@@ -122,16 +131,17 @@ customers_compare(CustomerPair *pairs, int count)
 
 /*
  * customer_turned_out merges a customer of whom nothing was known into the one who it turned out to be; returns whether
- * it did, and not where something is known of it by now, or the other was erased.
+ * it did, and not where something is known of it by now.
  *
- * Whoever holds the nameless one's id keeps a good one, and a mistake can be undone. Needs an SPI scope. Raises what
- * merge_customers() raises.
+ * Whoever holds the nameless one's id keeps a good one, and a mistake can be undone. Waits for others who find out who it
+ * is. Needs an SPI scope. Raises what merge_customers() raises.
  */
 bool
 customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason)
 {
 	Datum values[3] = {Int64GetDatum(nameless_id), Int64GetDatum(customer_id), CStringGetTextDatum(reason)};
 
+	(void) kept_plan_run(&nameless_hold, values, NULL, false, 0);
 	return kept_plan_run(&nameless_merge, values, NULL, false, 0) > 0;
 }
 
