@@ -64,7 +64,8 @@ SELECT omnichannel.timeline(NULL);
 SELECT omnichannel.timeline(-1, max_rows => -1);
 -- With those of merged customers
 SELECT omnichannel.log_contact('sms', kind => 'phone', value => '601 234 000', occurred_at => '2026-01-01 11:00+00') > 0;
-UPDATE omnichannel.customer SET merged_into = :anna WHERE customer_id = omnichannel.identify('phone', '601234000');
+SELECT omnichannel.identify('phone', '601234000') AS other \gset
+UPDATE omnichannel.customer SET merged_into = :anna WHERE customer_id = :other;
 SELECT channel, logged_as = :anna AS own FROM omnichannel.timeline(:anna);
 SELECT count(*) FROM omnichannel.timeline((SELECT customer_id FROM omnichannel.identity WHERE value = '+48601234000'));
 ROLLBACK;

@@ -94,7 +94,8 @@ SELECT state FROM omnichannel.request WHERE request_id = :other;
 SELECT omnichannel.open_requests(NULL);
 -- Those of merged customers too
 SELECT omnichannel.open_request(omnichannel.identify('email', 'ben2@request.test'), 'merged', 'app') > 0 AS opened;
-UPDATE omnichannel.customer SET merged_into = :ben WHERE customer_id = omnichannel.identify('email', 'ben2@request.test');
+SELECT omnichannel.identify('email', 'ben2@request.test') AS ben2 \gset
+UPDATE omnichannel.customer SET merged_into = :ben WHERE customer_id = :ben2;
 SELECT kind FROM omnichannel.open_requests(:ben);
 ROLLBACK;
 

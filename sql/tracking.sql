@@ -31,7 +31,8 @@ SELECT omnichannel.log_contact('branch', kind => 'email', value => 'dora@desk.te
 SELECT omnichannel.log_contact('email', direction => 'outbound', kind => 'email', value => 'dora@desk.test', occurred_at => '2026-03-04 10:00+00', source => 'desk_loose', source_key => '6') > 0 AS logged;
 SELECT source_key, c.channel, r.channel AS opened_in, r.opened_at, r.kind FROM omnichannel.contact AS c LEFT JOIN omnichannel.request AS r USING (request_id) WHERE source = 'desk_loose' ORDER BY 1;
 -- After a merge the request of the one is continued by the other.
-UPDATE omnichannel.customer SET merged_into = omnichannel.identify('email', 'cleo@desk.test') WHERE customer_id = omnichannel.identify('email', 'dora@desk.test');
+SELECT omnichannel.identify('email', 'cleo@desk.test') AS cleo, omnichannel.identify('email', 'dora@desk.test') AS dora \gset
+UPDATE omnichannel.customer SET merged_into = :cleo WHERE customer_id = :dora;
 SELECT omnichannel.log_contact('sms', kind => 'email', value => 'dora@desk.test', occurred_at => '2026-06-05 10:00+00', source => 'desk_loose', source_key => '7') > 0 AS logged;
 SELECT count(DISTINCT request_id) FROM omnichannel.contact WHERE source = 'desk_loose' AND source_key IN ('4', '7');
 -- Into the channel's queue
