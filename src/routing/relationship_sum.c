@@ -4,12 +4,13 @@
  *
  * A statement that logs a million contacts counts them in memory, and writes each pair of customer and agent once: to
  * write a row again in the same transaction leaves a dead version each time, and what the server must remember of these
- * grows with their number. Where the pairs become too many they are written in between.
+ * grows with their number. Pairs that would take more than work_mem are written in between.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
@@ -19,8 +20,8 @@
 #include "routing/relationship.h"
 #include "routing/routing.h"
 
-/* Pairs that are kept in memory, some 6 MB, and those that one statement writes where it takes one. */
-#define MAX_PAIRS 65536
+/* What a pair takes in memory, with its place in the hash table, and how many one statement writes where it takes one. */
+#define PAIR_BYTES 80
 #define PAIRS_AT_ONCE 1000
 
 typedef struct Pair
@@ -162,7 +163,7 @@ count_touch(RelationshipSums *sums, const RelationshipTouch *touch)
 		sum->contacts = 1;
 		sum->strength = 1;
 		sum->first_at = sum->last_at = touch->at;
-		return hash_get_num_entries(sums->pairs) >= MAX_PAIRS;
+		return hash_get_num_entries(sums->pairs) >= work_mem * 1024L / PAIR_BYTES;
 	}
 	sum->contacts++;
 	if (touch->at >= sum->last_at)
