@@ -215,6 +215,7 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 #define SLA_CLOCK_NCOLUMNS 22
 
 /* prompt.c */
+extern bool sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write);
 extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request);
 
 /* array.c: columns of rows for statements over arrays */

@@ -249,10 +249,18 @@ find_said(const SlaMoment *moment, const SlaRequestState *request, Snapshot snap
 	return true;
 }
 
+/* Which moments are taken in. */
+typedef enum Take
+{
+	TAKE_ALL,
+	TAKE_STILL, /* that change no clock */
+	TAKE_NONE   /* it is only looked which these are */
+} Take;
+
 /* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot. */
 static Prompt
 take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot,
-			SlaMoment *said)
+			SlaMoment *said, Take take)
 {
 	int16 rank = (int16) moment->what;
 	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
@@ -272,7 +280,9 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 
 		if (!late && is_alone(moment->customer_id, snapshot) && find_said(moment, request, snapshot, said))
 			prompt = try_moment(policies, moment, said, snapshot);
-		if (prompt != PROMPT_LEFT && !row_change(&known_row, &scan, known))
+		if (prompt == PROMPT_MOVES && take != TAKE_ALL)
+			prompt = PROMPT_LEFT;
+		if (prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known))
 			prompt = PROMPT_LEFT;
 	}
 	look_end(&scan);
@@ -294,6 +304,49 @@ move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 	sla_changes_write(&changes);
 }
 
+/* Writes the moment, whose customer's lock was taken. */
+static void
+write_moment(const SlaMoment *moment)
+{
+	Datum values[9] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
+					   Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
+					   Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
+					   CStringGetTextDatum(moment->channel)};
+	bool nulls[9] = {0};
+
+	nulls[4] = moment->request_id == 0;
+	nulls[5] = moment->contact_id == 0;
+	nulls[7] = moment->thread == NULL;
+	if (moment->thread != NULL)
+		values[7] = CStringGetTextDatum(moment->thread);
+	nulls[8] = moment->outcome == NULL;
+	if (moment->outcome != NULL)
+		values[8] = CStringGetTextDatum(moment->outcome);
+	if (!row_insert(&moment_row, values, nulls, false))
+		sla_moment_write(moment);
+}
+
+/*
+ * sla_moment_still returns whether a contact comes in order, says nothing new of requests and changes no clock, as far
+ * as that can be told; if write, it is taken in then, unless somebody else has to do with the customer, which it also
+ * returns false for. Needs an SPI scope that may write the tables of this room.
+ */
+bool
+sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write)
+{
+	SlaMoment said;
+	Prompt prompt;
+
+	if (write)
+		CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	prompt = take_moment(policies, moment, NULL, GetActiveSnapshot(), &said, write ? TAKE_STILL : TAKE_NONE);
+	PopActiveSnapshot();
+	if (prompt != PROMPT_LEFT && write)
+		write_moment(moment);
+	return prompt != PROMPT_LEFT;
+}
+
 /*
  * sla_moment_prompt takes in one contact that comes in order and says nothing new of requests; returns false, having
  * done nothing, where that cannot be told.
@@ -304,10 +357,6 @@ move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 bool
 sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request)
 {
-	Datum values[9] = {Int64GetDatum(moment->customer_id), TimestampTzGetDatum(moment->at),
-					   Int64GetDatum(moment->moment_id),   (Datum) 0,
-					   Int64GetDatum(moment->request_id),  Int64GetDatum(moment->contact_id)};
-	bool nulls[9] = {0};
 	SlaMoment said;
 	Prompt prompt;
 
@@ -316,24 +365,12 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
-	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said);
+	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said, TAKE_ALL);
 	if (request == NULL)
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)
 		return false;
-
-	values[3] = CStringGetTextDatum(sla_moment_name(moment->what));
-	nulls[4] = moment->request_id == 0;
-	nulls[5] = moment->contact_id == 0;
-	values[6] = CStringGetTextDatum(moment->channel);
-	nulls[7] = moment->thread == NULL;
-	if (moment->thread != NULL)
-		values[7] = CStringGetTextDatum(moment->thread);
-	nulls[8] = moment->outcome == NULL;
-	if (moment->outcome != NULL)
-		values[8] = CStringGetTextDatum(moment->outcome);
-	if (!row_insert(&moment_row, values, nulls, false))
-		sla_moment_write(moment);
+	write_moment(moment);
 	if (prompt == PROMPT_MOVES)
 		move_clocks(policies, moment, &said);
 	return true;
