@@ -37,8 +37,12 @@ SQL_FUNCTION(omnichannel_check_tracking);
 SQL_FUNCTION(omnichannel_log_tracked_row);
 SQL_FUNCTION(omnichannel_backfill);
 
-/* Rows that are logged at once, and the bytes of rows after which they are. */
-#define BATCH_ROWS 1000
+/*
+ * Rows that are logged at once, and the bytes of rows after which they are. Many, because in the order of their keys
+ * they are looked up and entered faster; fewer where one that cannot be logged makes all of them be tried one by one.
+ */
+#define BATCH_ROWS 10000
+#define QUARANTINED_BATCH_ROWS 1000
 #define BATCH_BYTES (4 * 1024 * 1024)
 
 /* Where the rows of one firing come from, for the messages of errors. */
@@ -255,6 +259,13 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	error_context_stack = context.previous;
 }
 
+/* Returns how many rows are logged at once. */
+static int
+batch_rows(const TrackedWrite *write)
+{
+	return tracking_get(write->code, write->relation)->quarantine ? QUARANTINED_BATCH_ROWS : BATCH_ROWS;
+}
+
 /*
  * Counts relationships until the end of the statement from now on, in the current context, where that makes no
  * difference: no row is tried in a subtransaction, and none is revised.
@@ -303,7 +314,9 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = CurrentMemoryContext;
 	TupleTableSlot *reader = MakeSingleTupleTableSlot(RelationGetDescr(write->relation), &TTSOpsMinimalTuple);
-	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * BATCH_ROWS);
+	int limit = batch_rows(write);
+	int room = 16;
+	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * room);
 	int pointer = tuplestore_alloc_read_pointer(table, EXEC_FLAG_REWIND);
 	bool first = true;
 	bool more;
@@ -320,9 +333,11 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 		tuplestore_select_read_pointer(table, pointer);
 		while ((more = tuplestore_gettupleslot(table, true, false, reader)))
 		{
+			if (count == room)
+				rows = repalloc(rows, sizeof(MinimalTuple) * (room *= 2));
 			rows[count] = ExecCopySlotMinimalTuple(reader);
 			bytes += rows[count++]->t_len;
-			if (count == BATCH_ROWS || bytes >= BATCH_BYTES)
+			if (count == limit || bytes >= BATCH_BYTES)
 				break;
 		}
 		/* A row that the store read from disk lies in the batch's memory. */
@@ -498,7 +513,8 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = CurrentMemoryContext;
-	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * BATCH_ROWS);
+	int limit = batch_rows(&write);
+	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * limit);
 	SpiScope scope;
 	Portal portal;
 	SPIPlanPtr plan;
@@ -522,7 +538,7 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 		MemoryContext spi = MemoryContextSwitchTo(batch);
 
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, BATCH_ROWS);
+		SPI_cursor_fetch(portal, true, limit);
 		count = (int) SPI_processed;
 		for (int i = 0; i < count; i++)
 		{
@@ -531,18 +547,18 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 			rows[i] = record_row(&write, DatumGetHeapTupleHeader(spi_datum(i, 1, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
-		if (count == BATCH_ROWS && first)
+		if (count == limit && first)
 			lock_many_batches();
 		first = false;
 		MemoryContextSwitchTo(old);
-		if (count == BATCH_ROWS)
+		if (count == limit)
 			begin_sums(&write);
 		MemoryContextSwitchTo(batch);
 		if (count > 0)
 			log_rows(&write, rows, count);
 		MemoryContextSwitchTo(spi);
 		MemoryContextReset(batch);
-	} while (count == BATCH_ROWS);
+	} while (count == limit);
 	end_sums(&write);
 	SPI_cursor_close(portal);
 	spi_scope_end(&scope);

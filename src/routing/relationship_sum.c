@@ -20,7 +20,7 @@
 #include "routing/relationship.h"
 #include "routing/routing.h"
 
-/* What a pair takes in memory, with its place in the hash table, and how many one statement writes where it takes one. */
+/* What a pair takes in memory, with its place in the hash table, and how many a statement writes where it takes one. */
 #define PAIR_BYTES 80
 #define PAIRS_AT_ONCE 1000
 
