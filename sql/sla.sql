@@ -233,6 +233,19 @@ UPDATE sla_policy SET target = '1 hour', calendar = NULL, warn_at = NULL WHERE p
 INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('first', 0, 'resolution', '10 minutes');
 SELECT tick_sla('2026-06-03 13:00');
 SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution';
+-- What it was reckoned from is kept for a time, as long as nothing of the customer's is open.
+SELECT forget_moments('2026-07-01') AS too_early, forget_moments('2027-08-01') AS still_open;
+SELECT log_contact('branch', :customer, request_id => :request, direction => 'outbound', occurred_at => '2026-06-03 15:00') IS NOT NULL AS answered;
+CREATE TEMP TABLE explained_before AS SELECT * FROM pg_temp.explained(:request) WHERE metric NOT IN ('next_response', 'callback');
+SELECT forget_moments('2028-06-01') AS forgotten, (SELECT count(*) FROM sla_moment) AS kept, (SELECT settled_until IS NOT NULL FROM sla_customer WHERE customer_id = :customer) AS settled;
+SELECT metric, step, policy, note FROM (SELECT * FROM pg_temp.explained(:request) WHERE metric NOT IN ('next_response', 'callback') EXCEPT TABLE explained_before) AS changed ORDER BY 1;
+-- Opened again after that it goes on with what it had left.
+SAVEPOINT settled;
+SELECT pg_temp.becomes('waiting_agent', '2028-08-02 12:00');
+SELECT metric, policy, pauses, stopped_at IS NULL AS runs FROM sla_clock ORDER BY 1;
+ROLLBACK TO settled;
+UPDATE sla_setting SET keep_moments = '1 day';
+SELECT tick_sla('2026-06-03 13:00'), forget_moments('2026-06-01');
 DELETE FROM sla_policy WHERE policy = 'solve';
 INSERT INTO calendar_exception (calendar, during, name) VALUES ('sla_short', '[2026-06-02,2026-06-03)', 'Closed');
 SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution' AND step IN ('policy', 'target', 'due', 'stop');
@@ -327,6 +340,8 @@ BEGIN
 		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('with space', 'callback', '1 hour')$s$,
 		$s$INSERT INTO omnichannel.sla_policy (policy, metric, target) VALUES ('email', 'callback', '1 hour')$s$,
 		$s$UPDATE omnichannel.sla_setting SET notify_channel = 'Two Words'$s$,
+		$s$UPDATE omnichannel.sla_setting SET keep_moments = '0'$s$,
+		$s$UPDATE omnichannel.sla_setting SET keep_moments = '-1 year'$s$,
 		$s$DELETE FROM omnichannel.calendar WHERE calendar = 'office'$s$,
 		$s$SELECT omnichannel.recompute_sla(-1)$s$,
 		$s$SELECT omnichannel.customers_regrouped('{NULL}')$s$]

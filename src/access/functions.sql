@@ -183,7 +183,7 @@ BEGIN ATOMIC
 		('sla_clock', 'rawd', 'rawd', 'rawd'),
 		('sla_customer', 'raw', 'raw', 'raw'),
 		('sla_event', 'rw', 'rw', 'raw'),
-		('sla_moment', 'ra', 'ra', 'raw'),
+		('sla_moment', 'ra', 'ra', 'rawd'),
 		('sla_stale', '', '', 'rawd'),
 		('sla_status', 'r', 'r', 'r'),
 		('waiting', 'rawd', 'rawd', 'rawd');

@@ -45,6 +45,7 @@ typedef struct SlaMoment
 	int32 priority;
 	int64 version;
 	SlaAnswer wrote_before; /* the customer had written before in its request or thread; not stored */
+	bool settled;           /* it tells only that the customer has written; see sla_customer.settled_until */
 } SlaMoment;
 
 /* A span of time, half-open; `to` is DT_NOEND while it lasts. */
@@ -97,6 +98,7 @@ typedef struct SlaClock
 	int64 clock_id; /* 0 for a new one */
 	TimestampTz warned_at;
 	TimestampTz breached_at;
+	bool settled; /* its moments may be deleted */
 } SlaClock;
 
 /* Told by sla_reckon() of what used up the target: from, to, and how much in microseconds; days for whole days. */
@@ -258,6 +260,7 @@ extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, 
 extern const char *sla_state_class(const char *state);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
+extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);

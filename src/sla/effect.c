@@ -44,8 +44,10 @@ static KeptPlan moment_revise = {
 static KeptPlan requests_select = {
 	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
 		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
-		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id)"
+		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id),"
+		   " coalesce(h.settled_until, '-infinity')"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
+		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
 		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
@@ -114,6 +116,15 @@ sla_clock_moved(const SlaClock *clock, const SlaClock *before)
 	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
 		   (clock->pause_count > 0 &&
 			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
+}
+
+/* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may be opened again. */
+void
+sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
+{
+	for (int i = 0; i < family->clock_count; i++)
+		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
+			sla_machine_add(machine, sla_clock_copy(family->clocks[i]));
 }
 
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
@@ -210,6 +221,7 @@ sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
 	int count;
 
+	sla_machine_settle(machine, family);
 	for (int i = 0; i < family->moment_count; i++)
 		sla_machine_apply(machine, family->moments[i]);
 
@@ -234,7 +246,7 @@ sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	/* Those whose start a late moment moved. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		if (kept[i] || !is_open_to_change(family, family->clocks[i]))
+		if (kept[i] || family->clocks[i]->settled || !is_open_to_change(family, family->clocks[i]))
 			continue;
 		for (int j = 0; j < count && !kept[i]; j++)
 			if (!matched[j] && is_open_to_change(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
@@ -438,7 +450,18 @@ request_moments(uint64 row, NewMoment *moments)
 	if (known_state == NULL)
 	{
 		TimestampTz opened_at = time_of(row, 10);
+		TimestampTz settled_until = time_of(row, 18);
 
+		/* What was closed before anybody looked is history. */
+		if (sla_state_ends(moment->state) && since < GetCurrentTransactionStartTimestamp())
+			return 0;
+		/* Its moments are deleted, and now it is opened again. */
+		if (opened_at < settled_until)
+		{
+			moment->at = Max(since, settled_until);
+			moments[0].anew = true;
+			return 1;
+		}
 		moment->at = opened_at;
 		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
 		if (strcmp(sla_state_class(moment->state), "new") == 0)

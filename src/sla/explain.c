@@ -240,7 +240,8 @@ static void
 ask_again(SlaMachine *machine, SlaClock *clock, const SlaRequest *request)
 {
 	for (int i = 0; i < machine->clock_count; i++)
-		if (machine->clocks[i]->moment_id == clock->moment_id && machine->clocks[i]->metric == clock->metric)
+		if (machine->clocks[i]->moment_id == clock->moment_id && machine->clocks[i]->metric == clock->metric &&
+			!machine->clocks[i]->settled)
 		{
 			clock->question = machine->clocks[i]->question;
 			return;
@@ -311,6 +312,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	sla_moments_read(&family, 1);
 	sla_clocks_read(policies, &family, 1, SLA_LOOK_AT_ALL);
 	sla_machine_begin(&machine, policies, family.root);
+	sla_machine_settle(&machine, &family);
 	for (int i = 0; i < family.moment_count; i++)
 		sla_machine_apply(&machine, family.moments[i]);
 	request.request_id = request_id;

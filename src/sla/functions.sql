@@ -69,6 +69,97 @@ AS 'MODULE_PATHNAME', 'omnichannel_follow_requests';
 COMMENT ON FUNCTION omnichannel.follow_requests() IS
 'Makes the clocks of the customers in sla_behind follow their moments, and returns how many customers these were. Part of tick_sla(). Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.forget_moments(at timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	horizon timestamptz;
+	kept interval;
+	families bigint[];
+	forgotten bigint;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT setting.keep_moments INTO STRICT kept FROM omnichannel.sla_setting AS setting;
+	horizon := coalesce(forget_moments.at, now()) - kept;
+
+	-- Some at a time, those who are free: whoever writes moments of a family holds its root's row.
+	families := ARRAY(
+		SELECT DISTINCT coalesce(customer.merged_into, customer.customer_id)
+		FROM (
+			SELECT oldest.customer_id FROM omnichannel.sla_customer AS oldest
+			WHERE oldest.oldest_at < horizon ORDER BY oldest.oldest_at LIMIT 1000
+		) AS due
+		JOIN omnichannel.customer AS customer ON customer.customer_id = due.customer_id);
+	INSERT INTO omnichannel.sla_customer (customer_id, last_at, last_rank, next_at, next_rank, late)
+	SELECT root, '-infinity', 0, '-infinity', 0, false FROM unnest(families) AS root ORDER BY root
+	ON CONFLICT (customer_id) DO NOTHING;
+	families := ARRAY(
+		SELECT held.customer_id FROM omnichannel.sla_customer AS held
+		WHERE held.customer_id = ANY (families) ORDER BY held.customer_id FOR UPDATE SKIP LOCKED);
+
+	WITH member AS MATERIALIZED (
+		SELECT root, root AS customer_id FROM unnest(families) AS root
+		UNION ALL
+		SELECT merged.merged_into, merged.customer_id FROM omnichannel.customer AS merged WHERE merged.merged_into = ANY (families)
+	), alive AS (
+		-- When something of the family was promised or open.
+		SELECT member.root, range_agg(tstzrange(busy.since, busy.until, '[]')) AS during
+		FROM member
+		CROSS JOIN LATERAL (
+			SELECT clock.started_at, coalesce(clock.stopped_at, 'infinity') FROM omnichannel.sla_clock AS clock
+			WHERE clock.customer_id = member.customer_id
+			UNION ALL
+			SELECT request.opened_at, greatest(request.opened_at, coalesce(request.closed_at, 'infinity')) FROM omnichannel.request AS request
+			WHERE request.customer_id = member.customer_id
+		) AS busy (since, until)
+		GROUP BY member.root
+	), settled AS MATERIALIZED (
+		-- Whatever begins before the horizon and lasts until then is kept from its beginning.
+		SELECT roots.root, coalesce((SELECT lower(span) FROM unnest(alive.during) AS span WHERE span @> horizon), horizon) AS until
+		FROM unnest(families) AS roots (root) LEFT JOIN alive ON alive.root = roots.root
+	), old AS MATERIALIZED (
+		SELECT member.root, moment.customer_id, moment.at, moment.moment_id, moment.request_id, moment.thread,
+			moment.what = 'inbound' AND moment.outcome <> 'failed' AS wrote
+		FROM settled JOIN member ON member.root = settled.root
+		JOIN omnichannel.sla_moment AS moment ON moment.customer_id = member.customer_id AND moment.at < settled.until
+	), recent AS MATERIALIZED (
+		SELECT member.root, moment.request_id, moment.thread, moment.customer_id, moment.at
+		FROM settled JOIN member ON member.root = settled.root
+		JOIN omnichannel.sla_moment AS moment ON moment.customer_id = member.customer_id AND moment.at >= settled.until
+	), reminder AS (
+		-- Of conversations that went on: that the customer had written in them.
+		(SELECT DISTINCT ON (old.root, old.thread) old.moment_id FROM old
+		WHERE old.wrote AND EXISTS (SELECT FROM recent WHERE recent.root = old.root AND recent.thread = old.thread)
+		ORDER BY old.root, old.thread, old.at DESC)
+		UNION
+		(SELECT DISTINCT ON (old.request_id) old.moment_id FROM old
+		WHERE old.wrote AND EXISTS (SELECT FROM recent WHERE recent.root = old.root AND recent.request_id = old.request_id)
+		ORDER BY old.request_id, old.at DESC)
+	), forgotten AS (
+		DELETE FROM omnichannel.sla_moment AS moment USING old
+		WHERE moment.customer_id = old.customer_id AND moment.at = old.at AND moment.moment_id = old.moment_id
+			AND old.moment_id NOT IN (SELECT reminder.moment_id FROM reminder)
+		RETURNING moment.moment_id
+	), noted AS (
+		INSERT INTO omnichannel.sla_customer AS known (customer_id, last_at, last_rank, next_at, next_rank, late, oldest_at, settled_until)
+		SELECT member.customer_id, '-infinity', 0, '-infinity', 0, false,
+			-- What is kept although it is old is looked at again later; what comes next comes after now, or says so.
+			greatest(coalesce((SELECT min(recent.at) FROM recent WHERE recent.customer_id = member.customer_id), horizon + kept),
+				horizon + interval '30 days'),
+			settled.until
+		FROM settled JOIN member ON member.root = settled.root
+		ON CONFLICT (customer_id) DO UPDATE
+		SET oldest_at = excluded.oldest_at, settled_until = greatest(known.settled_until, excluded.settled_until)
+	)
+	SELECT count(*) INTO forgotten FROM forgotten;
+	RETURN forgotten;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.forget_moments(timestamptz) IS
+'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. at: as of this time, by default now. Part of tick_sla(). Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -145,8 +236,9 @@ BEGIN
 		done := done + told;
 		EXIT WHEN told < 1000;
 	END LOOP;
+	PERFORM omnichannel.forget_moments(tick_sla.at);
 	RETURN done;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 55000 before setup().';

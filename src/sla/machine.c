@@ -281,7 +281,9 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 	SlaRequest *request = sla_machine_request(machine, moment->request_id);
 	const SlaMoment *before = request->last;
 	SlaClock *resolution = request->resolution;
-	bool was_closed = before != NULL && sla_state_ends(before->state);
+	/* Nothing but its end stops what was promised to a request. */
+	bool was_closed =
+		(before != NULL && sla_state_ends(before->state)) || (resolution != NULL && resolution->stopped_at != NO_TIME);
 	bool waited = before != NULL && waits_for_customer(before->state) && !request->answered_by_customer;
 
 	request->last = moment;
@@ -338,7 +340,7 @@ note_writing(SlaMachine *machine, const SlaMoment *moment)
 
 		wrote = request->wrote;
 		request->wrote = true;
-		if (request->first == NULL)
+		if (request->first == NULL && !moment->settled)
 			request->first = moment;
 	}
 	if (moment->thread != NULL)
@@ -455,6 +457,12 @@ void
 sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 {
 	CHECK_FOR_INTERRUPTS();
+	if (moment->settled)
+	{
+		if (moment->what == MOMENT_INBOUND && strcmp(moment->outcome, "failed") != 0)
+			(void) note_writing(machine, moment);
+		return;
+	}
 	switch (moment->what)
 	{
 		case MOMENT_REQUEST:

@@ -27,13 +27,14 @@ static KeptPlan moments_write = {
 	.sql =
 		"WITH written AS (INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
 		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
-		" INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		" SELECT u.*, false FROM unnest($1, $2, $3, $4, $5) AS u"
+		" INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late, oldest_at)"
+		" SELECT u.*, false, u.next_at FROM unnest($1, $2, $3, $4, $5)"
+		" AS u (customer_id, next_at, next_rank, last_at, last_rank)"
 		" ON CONFLICT (customer_id) DO UPDATE SET"
 		" late = (excluded.next_at, excluded.next_rank) <= (h.last_at, h.last_rank),"
 		" next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
 		" last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
-		" THEN excluded.last_rank ELSE h.last_rank END"
+		" THEN excluded.last_rank ELSE h.last_rank END, oldest_at = least(h.oldest_at, excluded.oldest_at)"
 		" RETURNING customer_id, late",
 	.nargs = 19,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
@@ -91,7 +92,9 @@ static KeptPlan families_hold = {
 };
 
 static KeptPlan moments_read = {
-	.sql = "SELECT f.root, m.* FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
+	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
+		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
+		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
 		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id OFFSET 0) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -110,7 +113,8 @@ static KeptPlan open_clocks_hold = {
 };
 
 static KeptPlan clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
 	.nargs = 1,
@@ -119,7 +123,8 @@ static KeptPlan clocks_hold = {
 };
 
 static KeptPlan clocks_read = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
@@ -416,7 +421,13 @@ sla_moments_read(SlaFamily *families, int count)
 	for (int i = 0; i < count; i++)
 		families[i].moment_count = 0;
 	for (uint64 i = 0; i < rows; i++)
-		sla_family_add(sla_family_find(families, count, row_id(i, 1)), sla_moment_from_row(i, 2));
+	{
+		SlaMoment *moment = sla_moment_from_row(i, 2);
+		bool isnull;
+
+		moment->settled = DatumGetBool(spi_datum(i, 2 + MOMENT_NCOLUMNS, &isnull));
+		sla_family_add(sla_family_find(families, count, row_id(i, 1)), moment);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < count; i++)
 		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
@@ -496,14 +507,18 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, Sla
 	for (uint64 i = 0; i < rows; i++)
 	{
 		SlaFamily *family = sla_family_find(families, count, row_id(i, 1));
+		SlaClock *clock = sla_clock_from_row(policies, i, 2);
+		bool isnull;
 
+		if (read != SLA_HOLD_OPEN)
+			clock->settled = DatumGetBool(spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull));
 		if (family->clock_count == family->clock_room)
 		{
 			family->clock_room = Max(4, family->clock_room * 2);
 			family->clocks = family->clocks == NULL ? palloc(sizeof(SlaClock *) * family->clock_room)
 													: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
 		}
-		family->clocks[family->clock_count++] = sla_clock_from_row(policies, i, 2);
+		family->clocks[family->clock_count++] = clock;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

@@ -1,10 +1,13 @@
 CREATE TABLE omnichannel.sla_setting (
 	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-	notify_channel text CHECK (notify_channel ~ '^[a-z_][a-z0-9_]{0,62}$')
+	notify_channel text CHECK (notify_channel ~ '^[a-z_][a-z0-9_]{0,62}$'),
+	keep_moments interval NOT NULL DEFAULT '400 days' CHECK (keep_moments BETWEEN '1 day' AND '100000 days')
 );
 COMMENT ON TABLE omnichannel.sla_setting IS 'One row: what holds for all service levels.';
 COMMENT ON COLUMN omnichannel.sla_setting.notify_channel IS
 'Warnings and breaches are notified on this name, as JSON; NULL, the default, for no notifications, because NOTIFY makes commits wait for one another.';
+COMMENT ON COLUMN omnichannel.sla_setting.keep_moments IS
+'How long sla_moment keeps what clocks are reckoned from, beyond what is open. What is older is settled: its clocks stay as they are, contacts of that time that are logged later move none, and a thread that rested so long begins anew.';
 INSERT INTO omnichannel.sla_setting DEFAULT VALUES;
 
 CREATE TABLE omnichannel.sla_policy (
@@ -56,7 +59,9 @@ CREATE TABLE omnichannel.sla_customer (
 	last_rank smallint NOT NULL,
 	next_at timestamptz NOT NULL,
 	next_rank smallint NOT NULL,
-	late boolean NOT NULL
+	late boolean NOT NULL,
+	oldest_at timestamptz NOT NULL DEFAULT '-infinity',
+	settled_until timestamptz
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE omnichannel.sla_customer IS
 'How far each customer''s moments are known; who writes moments of a customer holds this row until the end of the transaction, so that nobody reckons with half of them.';
@@ -65,6 +70,12 @@ COMMENT ON COLUMN omnichannel.sla_customer.last_rank IS 'Of moments at the same 
 COMMENT ON COLUMN omnichannel.sla_customer.next_at IS 'Time of the earliest of the moments that were written last.';
 COMMENT ON COLUMN omnichannel.sla_customer.next_rank IS 'As last_rank, of next_at.';
 COMMENT ON COLUMN omnichannel.sla_customer.late IS 'Whether the moments that were written last came before others that were known.';
+
+COMMENT ON COLUMN omnichannel.sla_customer.oldest_at IS
+'Time of the oldest moment that tick() may find too old to be kept, or when it is to look again.';
+COMMENT ON COLUMN omnichannel.sla_customer.settled_until IS
+'Moments before this have been deleted, but for some that tell that the customer has written; NULL: none have.';
+CREATE INDEX sla_customer_oldest_at ON omnichannel.sla_customer (oldest_at);
 
 CREATE TABLE omnichannel.sla_moment (
 	customer_id bigint NOT NULL,

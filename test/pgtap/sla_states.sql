@@ -1,8 +1,8 @@
 -- Contacts, states of requests, transfers, changes of owners, merges and their undoing: in whatever order they come, the
 -- clocks are those of a reference that takes them in the order of time, one plain statement a rule, and walks targets
--- minute by minute.
+-- minute by minute. What is too old to be kept makes no difference.
 BEGIN;
-SELECT plan(6);
+SELECT plan(9);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM omnichannel.sla_policy;
@@ -77,6 +77,8 @@ ANALYZE minute;
 CREATE TEMP TABLE clock (metric text, policy text, request int, channel text, thread text, started timestamptz, stopped timestamptz,
 	cancelled boolean DEFAULT false, paused timestamptz, pauses tstzmultirange DEFAULT '{}');
 CREATE TEMP TABLE told (request int, state text, answered boolean);
+-- Where moments are forgotten: whether it was still known that the customer had written before.
+CREATE TEMP TABLE recalled (n int, wrote boolean);
 
 CREATE FUNCTION pg_temp.concerns(e story, c clock) RETURNS boolean LANGUAGE sql AS $$
 	SELECT CASE WHEN (e).request IS NOT NULL AND (c).request IS NOT NULL THEN (e).request = (c).request
@@ -128,7 +130,8 @@ BEGIN
 			speaks := e.channel = 'line';
 			spoke := e.outcome = 'answered';
 			wrote := EXISTS (SELECT FROM story AS o WHERE o.who = ANY (family) AND o.what = 'contact' AND o.direction = 'inbound'
-				AND o.outcome <> 'failed' AND o.at < e.at AND (o.request = e.request OR o.thread = e.thread));
+				AND o.outcome <> 'failed' AND o.at < e.at AND (o.request = e.request OR o.thread = e.thread))
+				AND coalesce((SELECT r.wrote FROM recalled AS r WHERE r.n = e.n), true);
 			waits := EXISTS (SELECT FROM clock AS c WHERE c.stopped IS NULL AND c.metric ~ 'response' AND pg_temp.concerns(e, c)) AND NOT spoke;
 			UPDATE clock AS c SET pauses = pauses + tstzmultirange(tstzrange(paused, e.at)), paused = NULL
 			WHERE c.stopped IS NULL AND c.paused IS NOT NULL AND pg_temp.concerns(e, c);
@@ -176,17 +179,20 @@ CREATE TRIGGER aaa_keep_waiting BEFORE UPDATE ON omnichannel.request FOR EACH RO
 
 -- Makes a set happen in some order for three new customers, and returns their clocks as the reference writes them. groups:
 -- merge before all (first), in between, with some undone and done again (between), or not (NULL).
-CREATE FUNCTION pg_temp.happen(seed int, shuffle int, groups text, fast boolean, sweep boolean, out clocks text, out expected text)
+-- forget: moments are, up to shortly before what happens next.
+CREATE TEMP TABLE forgotten (moments bigint);
+CREATE FUNCTION pg_temp.happen(seed int, shuffle int, groups text, fast boolean, sweep boolean, forget boolean, out clocks text, out expected text)
 LANGUAGE plpgsql AS $$
 DECLARE
-	customers bigint[] := ARRAY(SELECT omnichannel.identify('account', format('states-%s-%s-%s-%s-%s-%s', seed, shuffle, groups, fast, sweep, i)) FROM generate_series(1, 3) AS i);
+	customers bigint[] := ARRAY(SELECT omnichannel.identify('account', format('states-%s-%s-%s-%s-%s-%s-%s', seed, shuffle, groups, fast, sweep, forget, i)) FROM generate_series(1, 3) AS i);
 	requests bigint[] := '{}';
 	merges bigint[] := '{}';
 	merged int := 0;
 	moved int[] := '{}';
 	step record;
-	family int[];
+	logged bigint;
 BEGIN
+	DELETE FROM recalled;
 	PERFORM setseed((seed * 50 + shuffle) / 10000.0);
 	IF groups = 'first' THEN
 		PERFORM omnichannel.merge_customers(customers[1], customers[2]);
@@ -203,16 +209,24 @@ BEGIN
 			SELECT k.request, k.key, row_number() OVER (PARTITION BY k.request ORDER BY k.key) AS number FROM keyed AS k WHERE k.what = 'state'
 		)
 		SELECT k.* FROM keyed AS k LEFT JOIN place AS p ON k.what = 'state' AND p.request = k.request AND p.number = k.number
-		ORDER BY coalesce(k.number, 2) > 1, coalesce(p.key, k.key)
+		ORDER BY coalesce(k.number, 2) > 1 OR forget, coalesce(p.key, k.key)
 	LOOP
+		IF forget AND random() < 0.5 THEN
+			-- A day is kept.
+			INSERT INTO forgotten SELECT omnichannel.forget_moments(step.at + interval '1 day' - random() * interval '3 hours');
+		END IF;
 		IF step.what = 'state' AND step.number = 1 THEN
 			requests[step.request] := omnichannel.open_request(customers[step.who], CASE WHEN step.request = 3 THEN 'order' ELSE 'complaint' END, 'desk', opened_at => step.at);
 		ELSIF step.what = 'state' THEN
 			UPDATE omnichannel.request SET state = step.state, state_since = step.at WHERE request_id = requests[step.request];
 		ELSE
-			PERFORM omnichannel.log_contact(step.channel, customers[step.who], direction => step.direction, outcome => step.outcome,
+			logged := omnichannel.log_contact(step.channel, customers[step.who], direction => step.direction, outcome => step.outcome,
 				occurred_at => step.at, request_id => requests[step.request],
 				thread => step.thread || customers[1], source => 'states' || customers[1], source_key => step.n::text);
+			IF forget THEN
+				INSERT INTO recalled SELECT step.n, EXISTS (SELECT FROM omnichannel.sla_moment AS m JOIN omnichannel.contact AS c ON c.contact_id = logged
+					WHERE m.customer_id = ANY (customers) AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < step.at AND (m.request_id = c.request_id OR m.thread = c.thread));
+			END IF;
 		END IF;
 		IF random() < 0.1 AND cardinality(requests) > 0 THEN
 			UPDATE omnichannel.request SET agent_id = 1 + floor(random() * 2) WHERE request_id = ANY (requests);
@@ -241,6 +255,11 @@ BEGIN
 			PERFORM omnichannel.log_contact('desk', customers[1], direction => 'outbound', outcome => 'failed', occurred_at => '2026-06-01 04:00Z', source => 'states');
 		END IF;
 	END IF;
+	IF forget THEN
+		-- Reckoned anew from what is left, with a contact of a time that is settled: nothing moves.
+		PERFORM omnichannel.log_contact('line', customers[1], outcome => 'missed', occurred_at => '2026-05-01 04:00Z', source => 'states');
+		PERFORM omnichannel.recompute_sla(request_id) FROM unnest(requests) AS request_id WHERE request_id IS NOT NULL;
+	END IF;
 	clocks := (SELECT string_agg(format('%s %s %s %s %s %s %s %s', c.metric, c.policy, pg_temp.place(requests, c.request_id), c.started_at, c.stopped_at, c.due_at, c.time_left, c.pauses)
 				|| CASE WHEN c.outcome IS NULL OR c.stopped_at IS NULL THEN '' ELSE ' ' || c.outcome END,
 			E'\n' ORDER BY c.metric, c.started_at, pg_temp.place(requests, c.request_id), c.policy)
@@ -263,14 +282,18 @@ END
 $$;
 
 SELECT cmp_ok((SELECT count(DISTINCT state)::int FROM event), '>=', 5, 'all states come up');
-CREATE FUNCTION pg_temp.wrong(seeds int, shuffles int, groups text, fast boolean, sweep boolean) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.wrong(seeds int, shuffles int, groups text, fast boolean, sweep boolean, forget boolean DEFAULT false) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format(E'%s/%s\nclocks:\n%s\nreference:\n%s', seed, shuffle, h.clocks, h.expected), E'\n')
-	FROM generate_series(1, seeds) AS seed, generate_series(0, shuffles) AS shuffle, pg_temp.happen(seed, shuffle, groups, fast, sweep) AS h
+	FROM generate_series(1, seeds) AS seed, generate_series(0, shuffles) AS shuffle, pg_temp.happen(seed, shuffle, groups, fast, sweep, forget) AS h
 	WHERE h.clocks IS DISTINCT FROM h.expected $$;
 SELECT is(pg_temp.wrong(40, 4, NULL, false, false), NULL, 'contacts and states in any order');
 SELECT is(pg_temp.wrong(20, 3, 'first', false, false), NULL, 'of customers who were merged before');
 SELECT is(pg_temp.wrong(40, 3, 'between', false, false), NULL, 'open clocks of customers who are merged, taken apart and merged again meanwhile');
 SELECT is(pg_temp.wrong(20, 2, NULL, true, false), NULL, 'with transfers at the end');
 SELECT is(pg_temp.wrong(20, 2, 'first', true, true), NULL, 'with sweeps in between');
+UPDATE omnichannel.sla_setting SET keep_moments = '1 day';
+SELECT is(pg_temp.wrong(40, 0, NULL, false, false, true), NULL, 'while moments are forgotten');
+SELECT is(pg_temp.wrong(40, 0, 'first', true, false, true), NULL, 'while moments of merged customers are forgotten');
+SELECT cmp_ok((SELECT sum(moments) FROM forgotten), '>', 300::numeric, 'which they are');
 SELECT * FROM finish();
 ROLLBACK;
