@@ -118,7 +118,7 @@ sla_clock_moved(const SlaClock *clock, const SlaClock *before)
 			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
 }
 
-/* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may be opened again. */
+/* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
 void
 sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
 {

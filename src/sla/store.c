@@ -27,7 +27,8 @@ static KeptPlan moments_write = {
 	.sql =
 		"WITH written AS (INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
 		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
-		" INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late, oldest_at)"
+		" INSERT INTO omnichannel.sla_customer AS h"
+		" (customer_id, next_at, next_rank, last_at, last_rank, late, oldest_at)"
 		" SELECT u.*, false, u.next_at FROM unnest($1, $2, $3, $4, $5)"
 		" AS u (customer_id, next_at, next_rank, last_at, last_rank)"
 		" ON CONFLICT (customer_id) DO UPDATE SET"
