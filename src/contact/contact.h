@@ -56,12 +56,12 @@ typedef struct ContactEntry
 
 	int64 contact_id;
 	const SlaRequestState *request; /* of request_id, where request_settled() has looked */
-	Conversation *conversation; /* NULL where it has no thread, or is somebody else's than that */
-	int64 request_customer;     /* whose request_id is, where the caller names one */
-	bool named;                 /* it says itself who its customer is */
-	bool unknown;               /* the customer is made for this contact */
-	bool settled;               /* of an erased customer, and logged before or history: it stays as it is */
-	bool duplicate;             /* the same source and key was logged before */
+	Conversation *conversation;     /* NULL where it has no thread, or is somebody else's than that */
+	int64 request_customer;         /* whose request_id is, where the caller names one */
+	bool named;                     /* it says itself who its customer is */
+	bool unknown;                   /* the customer is made for this contact */
+	bool settled;                   /* of an erased customer, and logged before or history: it stays as it is */
+	bool duplicate;                 /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
@@ -80,8 +80,8 @@ extern Datum contact_array(Datum *elements, bool *nulls, int count, Oid type);
 
 extern void customers_match(ContactEntry *entries, int count, bool live);
 extern void customers_rematch(ContactEntry *entries, int count);
-extern bool customers_adopt(ContactEntry *entries, int count);
-extern void customers_check_requests(ContactEntry *entries, int count);
+extern bool customers_adopt(ContactEntry *entries, int count, bool *merged);
+extern void customers_check_requests(ContactEntry *entries, int count, bool *merged);
 
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);

@@ -376,17 +376,39 @@ customers_rematch(ContactEntry *entries, int count)
 	owner_switch_end(&owner);
 }
 
+/* Locks the customers of all entries, and those who turn out to be them, before any of them is merged. */
+static void
+hold_customers(const ContactEntry *entries, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * count * 3);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (entries[i].duplicate)
+			continue;
+		ids[found++] = entries[i].customer_id;
+		if (entries[i].conversation != NULL && entries[i].conversation->nameless != 0)
+			ids[found++] = entries[i].conversation->nameless;
+		if (entries[i].request_customer != 0)
+			ids[found++] = entries[i].request_customer;
+	}
+	customers_hold(ids, found);
+}
+
 /*
  * customers_adopt merges the nameless customers of conversations that entries continue which are no duplicates into
  * those who are named in them; returns whether others found out meanwhile who one of them is: such conversations are
- * lost, and whom they are with is to be read again.
+ * lost, and whom they are with is to be read again. Sets merged where it merged some: customers_regroup() is still to
+ * be called.
  *
- * Needs an SPI scope.
+ * Needs an SPI scope. Raises 55000 where who is named was erased.
  */
 bool
-customers_adopt(ContactEntry *entries, int count)
+customers_adopt(ContactEntry *entries, int count, bool *merged)
 {
 	bool lost = false;
+	bool held = false;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -394,7 +416,12 @@ customers_adopt(ContactEntry *entries, int count)
 
 		if (entries[i].duplicate || conversation == NULL || conversation->nameless == 0)
 			continue;
-		if (!customer_turned_out(conversation->nameless, conversation->customer_id, "named later in the conversation"))
+		if (!held)
+			hold_customers(entries, count);
+		held = true;
+		if (customer_turned_out(conversation->nameless, conversation->customer_id, "named later in the conversation"))
+			*merged = true;
+		else
 		{
 			conversation->customer_id = 0;
 			conversation->changed = false;
@@ -406,13 +433,13 @@ customers_adopt(ContactEntry *entries, int count)
 }
 
 /*
- * customers_check_requests raises 22023 for an entry, no duplicate, about a request of somebody else. If nobody knows who
- * that is, it turns out to be who is named.
+ * customers_check_requests raises 22023 for an entry, no duplicate, about a request of somebody else. If nobody knows
+ * who that is, it turns out to be who is named, and merged is set as by customers_adopt().
  *
  * Needs an SPI scope.
  */
 void
-customers_check_requests(ContactEntry *entries, int count)
+customers_check_requests(ContactEntry *entries, int count, bool *merged)
 {
 	CustomerPair *pairs = palloc(sizeof(CustomerPair) * count);
 	ContactEntry **compared = palloc(sizeof(ContactEntry *) * count);
@@ -431,12 +458,16 @@ customers_check_requests(ContactEntry *entries, int count)
 	{
 		const ContactEntry *entry = compared[i];
 
-		/* Others, or an entry before, may have found out meanwhile. */
-		if (!pairs[i].same && pairs[i].nameless &&
-			!customer_turned_out(entry->request_customer, entry->customer_id, "named later about the request"))
-			customers_compare(&pairs[i], 1);
-		else if (pairs[i].nameless)
-			pairs[i].same = true;
+		if (!pairs[i].same && pairs[i].nameless)
+		{
+			hold_customers(entries, count);
+			pairs[i].same =
+				customer_turned_out(entry->request_customer, entry->customer_id, "named later about the request");
+			*merged = *merged || pairs[i].same;
+			/* Others, or an entry before, may have found out meanwhile. */
+			if (!pairs[i].same)
+				customers_compare(&pairs[i], 1);
+		}
 		if (!pairs[i].same)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

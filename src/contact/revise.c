@@ -67,7 +67,17 @@ contact_revise(const ContactEntry *entry)
 	revised.channel = spi_text(0, 5, CurrentMemoryContext);
 
 	if (entry->named && entry->customer_id != revised.customer_id)
-		changed = customer_turned_out(revised.customer_id, entry->customer_id, "named later by the contact");
+	{
+		CustomerPair pair = {.customer_id = entry->customer_id, .other_id = revised.customer_id};
+		int64 both[2] = {entry->customer_id, revised.customer_id};
+
+		customers_compare(&pair, 1);
+		if (pair.nameless)
+		{
+			customers_hold(both, 2);
+			changed = customer_turned_out(revised.customer_id, entry->customer_id, "named later by the contact");
+		}
+	}
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(revised.customer_id);
@@ -83,10 +93,15 @@ contact_revise(const ContactEntry *entry)
 	nulls[7] = entry->body == NULL ? 'n' : ' ';
 	values[8] = PointerGetDatum(entry->payload);
 	nulls[8] = entry->payload == NULL ? 'n' : ' ';
-	if (kept_plan_run(&contact_update, values, nulls, false, 0) == 0)
-		return changed;
-
-	relationship_move(revised.customer_id, agent_id, entry->agent_id, occurred_at);
-	sla_contact_revised(&revised);
-	return true;
+	if (kept_plan_run(&contact_update, values, nulls, false, 0) > 0)
+	{
+		relationship_move(revised.customer_id, agent_id, entry->agent_id, occurred_at);
+		if (changed)
+			customers_regroup(&revised.customer_id, 1);
+		sla_contact_revised(&revised);
+		return true;
+	}
+	if (changed)
+		customers_regroup(&revised.customer_id, 1);
+	return changed;
 }

@@ -558,6 +558,22 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums)
 }
 
 /*
+ * Follows merges up: of all customers at hand and in their order, so that what each takes of the service levels is
+ * taken before what logging takes of some.
+ */
+static void
+regroup_customers(const ContactEntry *entries, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate)
+			ids[found++] = entries[i].customer_id;
+	customers_regroup(ids, found);
+}
+
+/*
  * contact_write logs checked entries, each source's key once, and sets what contact.h says of them.
  *
  * live: inbound contacts open and continue requests; otherwise the past is imported. sums: where relationships are
@@ -569,6 +585,7 @@ void
 contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sums)
 {
 	Oid ids = omni_table("contact_contact_id_seq");
+	bool merged = false;
 
 	if (count == 0)
 		return;
@@ -599,13 +616,13 @@ contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sum
 		claim_many(entries, count);
 	if (conversations_claim(entries, count))
 		customers_rematch(entries, count);
-	while (customers_adopt(entries, count))
+	while (customers_adopt(entries, count, &merged))
 	{
 		conversations_refresh(entries, count);
 		customers_rematch(entries, count);
 	}
 	create_unknown(entries, count);
-	customers_check_requests(entries, count);
+	customers_check_requests(entries, count, &merged);
 	if (live)
 		requests_continue(entries, count);
 	conversations_save(entries, count);
@@ -614,6 +631,8 @@ contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sum
 	else if (!entries->duplicate)
 		(void) insert_one(&contact_insert, entries);
 	touch_relationships(entries, count, sums);
+	if (merged)
+		regroup_customers(entries, count);
 	if (live)
 		tell_service_levels(entries, count);
 }

@@ -63,6 +63,8 @@ typedef struct CustomerPair
 } CustomerPair;
 
 extern void customers_compare(CustomerPair *pairs, int count);
+extern void customers_hold(const int64 *ids, int count);
+extern void customers_regroup(const int64 *ids, int count);
 extern bool customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason);
 
 #endif /* OMNICHANNEL_CUSTOMER_H */

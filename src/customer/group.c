@@ -47,21 +47,35 @@ static KeptPlan pairs_compare = {
 	.indexed = true,
 };
 
-/* In the order in which merge_customers() locks. */
-static KeptPlan nameless_hold = {
-	.sql = "SELECT FROM omnichannel.customer AS k WHERE k.customer_id = $1 OR k.customer_id ="
-		   " (SELECT coalesce(one.merged_into, one.customer_id) FROM omnichannel.customer AS one"
-		   " WHERE one.customer_id = $2) ORDER BY k.customer_id FOR NO KEY UPDATE",
-	.nargs = 2,
-	.argtypes = {INT8OID, INT8OID},
+/* The customers and whom they were merged into, in the order in which merge_customers() locks. */
+static KeptPlan customers_lock = {
+	.sql = "SELECT FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
+		   "SELECT m.merged_into FROM omnichannel.customer AS m"
+		   " WHERE m.customer_id = ANY ($1) AND m.merged_into IS NOT NULL)) ORDER BY k.customer_id FOR NO KEY UPDATE",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
+static KeptPlan roots_select = {
+	.sql = "SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM omnichannel.customer AS k"
+		   " WHERE k.customer_id = ANY ($1) ORDER BY 1",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* What merge_customers() writes, but for what nothing can be known of a nameless one. */
 static KeptPlan nameless_merge = {
-	.sql = "SELECT omnichannel.merge_customers(root.customer_id, other.customer_id, $3)"
+	.sql = "WITH noted AS (INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason)"
+		   " SELECT root.customer_id, other.customer_id, $3"
 		   " FROM omnichannel.customer AS other, omnichannel.customer AS one, omnichannel.customer AS root"
 		   " WHERE other.customer_id = $1 AND " OTHER_IS_NAMELESS " AND one.customer_id = $2"
-		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id) AND root.customer_id <> $1",
+		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id) AND root.customer_id <> $1"
+		   " RETURNING kept_id)"
+		   " UPDATE omnichannel.customer AS k SET merged_into = CASE k.customer_id WHEN $1 THEN noted.kept_id END"
+		   " FROM noted WHERE k.customer_id IN ($1, noted.kept_id)"
+		   " RETURNING k.customer_id, k.erased_at IS NOT NULL",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TEXTOID},
 	.indexed = true,
@@ -129,20 +143,75 @@ customers_compare(CustomerPair *pairs, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Returns an array datum of ids. */
+static Datum
+id_array(const int64 *ids, int count)
+{
+	Datum *elements = palloc(sizeof(Datum) * count);
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * customers_hold locks customers and whom they were merged into, as merge_customers() does, so that those who make
+ * groups of the same wait for each other and do not lock up. Needs an SPI scope.
+ */
+void
+customers_hold(const int64 *ids, int count)
+{
+	Datum values[1];
+
+	if (count == 0)
+		return;
+	values[0] = id_array(ids, count);
+	customers_lock.runs += count - 1;
+	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
+}
+
 /*
  * customer_turned_out merges a customer of whom nothing was known into the one who it turned out to be; returns whether
  * it did, and not where something is known of it by now.
  *
- * Whoever holds the nameless one's id keeps a good one, and a mistake can be undone. Waits for others who find out who it
- * is. Needs an SPI scope. Raises what merge_customers() raises.
+ * Whoever holds the nameless one's id keeps a good one, and a mistake can be undone. The caller has called
+ * customers_hold() with both, and calls customers_regroup() afterwards. Needs an SPI scope. Raises 55000 where the
+ * other was erased.
  */
 bool
 customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason)
 {
 	Datum values[3] = {Int64GetDatum(nameless_id), Int64GetDatum(customer_id), CStringGetTextDatum(reason)};
+	uint64 rows = kept_plan_run(&nameless_merge, values, NULL, false, 0);
+	bool isnull;
 
-	(void) kept_plan_run(&nameless_hold, values, NULL, false, 0);
-	return kept_plan_run(&nameless_merge, values, NULL, false, 0) > 0;
+	for (uint64 row = 0; row < rows; row++)
+		if (DatumGetBool(spi_datum(row, 2, &isnull)))
+			customer_gone(DatumGetInt64(spi_datum(row, 1, &isnull)));
+	return rows > 0;
+}
+
+/* Tells the later room that cares of the groups of customers, which were merged. Needs an SPI scope. */
+void
+customers_regroup(const int64 *ids, int count)
+{
+	Datum values[1];
+	uint64 rows;
+	int64 *roots;
+
+	if (count == 0 || customer_listener == NULL)
+		return;
+	values[0] = id_array(ids, count);
+	roots_select.runs += count - 1;
+	rows = kept_plan_run(&roots_select, values, NULL, false, 0);
+	roots = palloc(sizeof(int64) * Max(rows, 1));
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+
+		roots[row] = DatumGetInt64(spi_datum(row, 1, &isnull));
+	}
+	customer_listener(roots, (int) rows);
 }
 
 /*
