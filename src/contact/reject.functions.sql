@@ -76,22 +76,31 @@ BEGIN
 		CROSS JOIN LATERAL (
 			SELECT substring(subject.customer, '^\s*([+-]?[0-9]{1,18})\s*$')::bigint AS customer_id,
 				substring(subject.recipient, '^\s*([+-]?[0-9]{1,18})\s*$')::bigint AS recipient_id
+			WHERE subject.by_id
+			UNION ALL
+			SELECT NULL, NULL WHERE subject.by_id IS NOT TRUE
 		) AS given
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN NOT subject.by_id THEN omnichannel.identity_or_null(subject.kind, subject.customer) END AS customer,
+				CASE WHEN NOT subject.by_id THEN omnichannel.identity_or_null(subject.kind, subject.recipient) END AS recipient
+		) AS normal
 		WHERE CASE
 				WHEN subject.by_id THEN given.customer_id = ANY (who) OR given.recipient_id = ANY (who)
-				ELSE reject.rejected_at <= until AND EXISTS (
+				WHEN reject.rejected_at > until THEN false
+				-- as nearly all do
+				WHEN num_nonnulls(normal.customer, normal.recipient) = num_nonnulls(subject.customer, subject.recipient) AND NOT subject.by_id
+					THEN omnichannel.erasure_digest(subject.kind, normal.customer) = ANY (identities)
+						OR omnichannel.erasure_digest(subject.kind, normal.recipient) = ANY (identities)
+				ELSE EXISTS (
 					SELECT FROM omnichannel.reject_names(reject.tracking, reject.data) AS named
 					WHERE omnichannel.erasure_digest(named.kind, named.value) = ANY (identities)
 				)
 			END
 			-- Who is not named, or not so that anybody could tell, is whom the conversation is with.
-			OR EXISTS (
+			OR num_nonnulls(given.customer_id, given.recipient_id, normal.customer, normal.recipient) = 0 AND EXISTS (
 				SELECT FROM omnichannel.thread
 				WHERE thread.source = subject.source AND thread.thread = subject.thread AND thread.customer_id = ANY (who)
-			) AND CASE
-				WHEN subject.by_id THEN coalesce(given.customer_id, given.recipient_id) IS NULL
-				ELSE coalesce(omnichannel.identity_or_null(subject.kind, subject.customer), omnichannel.identity_or_null(subject.kind, subject.recipient)) IS NULL
-			END
+			)
 		ORDER BY reject.reject_id
 	);
 END

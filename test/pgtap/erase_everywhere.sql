@@ -162,7 +162,13 @@ END
 $$;
 SELECT cmp_ok((SELECT count(DISTINCT place) FROM public.traces()), '>', 25::bigint, 'they are found in many columns before');
 
-CREATE TABLE public.erased AS SELECT n, omnichannel.erase_customer(customer_id) AS report FROM public.person WHERE fate = 'erased' ORDER BY n;
+-- by a supervisor, who owns nothing
+CREATE ROLE erasing_supervisor;
+SELECT omnichannel.grant_access('erasing_supervisor', 'supervisor') \g /dev/null
+GRANT SELECT ON public.person TO erasing_supervisor;
+SET LOCAL ROLE erasing_supervisor;
+SELECT count(omnichannel.erase_customer(customer_id)) FROM public.person WHERE fate = 'erased' \g /dev/null
+RESET ROLE;
 SELECT is_empty('SELECT * FROM public.traces()', 'and nowhere after');
 SELECT set_eq('SELECT * FROM public.portrait()', 'SELECT * FROM public.before', 'nobody else has lost anything');
 SELECT is(public.counts(), counts, 'what is counted is the same') FROM public.counted;
@@ -184,6 +190,8 @@ SELECT omnichannel.backfill('public.mail') + omnichannel.backfill('public.visit'
 SELECT is(:logged, 0, 'nothing is logged again');
 SELECT is_empty('SELECT * FROM public.traces()', 'and nobody is back');
 SELECT set_eq('SELECT * FROM public.portrait()', 'SELECT * FROM public.before', 'nor has anybody else changed');
+SET LOCAL ROLE erasing_supervisor;
 SELECT is((SELECT sum(omnichannel.tick_erasure()) FROM generate_series(1, 3)), 0::numeric, 'the sweep finds nothing');
+RESET ROLE;
 SELECT * FROM finish();
 ROLLBACK;
