@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/relation.h"
 #include "access/tableam.h"
@@ -86,7 +87,6 @@ typedef struct RowWrite
 {
 	Relation table;
 	Relation target; /* the same, or a partition of it */
-	Relation indexes[ROW_INDEXES];
 } RowWrite;
 
 /* Returns whether the table asks for nothing that only SQL does, but for triggers of this extension. */
@@ -390,8 +390,6 @@ is_permitted(const RowTable *row, Relation table)
 static void
 row_close(RowWrite *write)
 {
-	for (int i = 0; i < ROW_INDEXES && write->indexes[i] != NULL; i++)
-		relation_close(write->indexes[i], RowExclusiveLock);
 	if (write->target != NULL && write->target != write->table)
 		relation_close(write->target, NoLock);
 	if (write->table != NULL)
@@ -412,19 +410,6 @@ open_tables(RowTable *row, RowWrite *write, const Datum *values)
 	partition = row->change ? InvalidOid : find_partition(row, write->table, values);
 	write->target = OidIsValid(partition) ? try_relation_open(partition, RowExclusiveLock) : NULL;
 	return write->target != NULL;
-}
-
-/* Opens the indexes; returns false where one is not there. */
-static bool
-open_indexes(const RowTarget *target, RowWrite *write)
-{
-	for (int i = 0; i < target->nindexes; i++)
-	{
-		write->indexes[i] = try_relation_open(target->indexes[i].oid, RowExclusiveLock);
-		if (write->indexes[i] == NULL)
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -465,8 +450,8 @@ row_open(RowTable *row, RowWrite *write, const Datum *values)
 				row->refused = write->target == write->table;
 				break;
 			}
-			/* A change mostly leaves the indexes alone; no one can drop them meanwhile. */
-			if (row->change || (open_indexes(row->target, write) && row->generation == relations_generation()))
+			/* The lock keeps the indexes what they are. */
+			if (row->generation == relations_generation())
 				return true;
 		}
 		row_close(write);
@@ -497,7 +482,10 @@ is_valid(const RowTarget *target, TupleTableSlot *slot)
 	return valid;
 }
 
-/* Enters a row into the indexes; returns false where keyed and another row may have its key. */
+/*
+ * Enters a row into the indexes; returns false where keyed and another row may have its key. Opens one after the other:
+ * a transaction that holds more locks than a few has to look after them with all others.
+ */
 static bool
 enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bool keyed)
 {
@@ -506,6 +494,7 @@ enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bo
 	for (int i = 0; i < target->nindexes; i++)
 	{
 		const RowIndex *index = &target->indexes[i];
+		Relation relation;
 		Datum values[INDEX_MAX_KEYS];
 		bool nulls[INDEX_MAX_KEYS];
 
@@ -516,13 +505,15 @@ enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bo
 			values[j] = slot->tts_values[index->attributes[j] - 1];
 			nulls[j] = slot->tts_isnull[index->attributes[j] - 1];
 		}
-		if (!index_insert(write->indexes[i], values, nulls, &slot->tts_tid, write->target,
+		relation = index_open(index->oid, RowExclusiveLock);
+		if (!index_insert(relation, values, nulls, &slot->tts_tid, write->target,
 						  !index->unique ? UNIQUE_CHECK_NO
 						  : keyed        ? UNIQUE_CHECK_PARTIAL
 										 : UNIQUE_CHECK_YES,
 						  false, NULL) &&
 			index->unique)
 			alone = false;
+		index_close(relation, RowExclusiveLock);
 	}
 	return alone;
 }
@@ -623,8 +614,6 @@ row_change(RowTable *row, LookScan *scan, const Datum *values)
 		if (done && UPDATED_INDEXES(updated))
 		{
 			slot_getallattrs(slot);
-			if (!open_indexes(row->target, &write))
-				elog(ERROR, "an index of table \"%s\" was dropped while the table was locked", row->name);
 			(void) enter_indexes(row->target, &write, slot, false);
 		}
 	}
