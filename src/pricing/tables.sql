@@ -291,14 +291,14 @@ COMMENT ON TABLE omnichannel.omnibus_rule IS
 'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Personal reductions: Commission notice 2021/C 526/02, no. 2.3. Not legal advice: check the rows of the countries that you sell in.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.country IS 'ISO 3166-1 alpha-2; EU for the directive itself.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30.';
-COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction: article 6a(5).';
+COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction, compared with the price before its first cut: article 6a(5).';
 COMMENT ON COLUMN omnichannel.omnibus_rule.progressive_days IS 'Calendar days from its first cut for which such a series counts as one; after them each cut counts by itself. NULL: without a limit.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.perishables IS 'Goods that perish, article 6a(3): same rule, exempt, or the price before the first cut.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.services IS 'Whether the rule holds for services too; the directive is on goods.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.new_products IS 'Products on offer for less than lookback_days, article 6a(4): the lowest price since they were first offered, or exempt.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.personalised_exempt IS 'Whether reductions for one person are exempt; see the argument personalised of lowest_price().';
 COMMENT ON COLUMN omnichannel.omnibus_rule.time_zone IS 'IANA name of the zone in which days are counted.';
-COMMENT ON COLUMN omnichannel.omnibus_rule.source IS 'Where the rule is written.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.source IS 'Where the rule is written, and what of it this row cannot say.';
 INSERT INTO omnichannel.omnibus_rule (country, time_zone) VALUES
 ('EU', @time_zone@),
 ('BE', 'Europe/Brussels'),
@@ -322,13 +322,13 @@ INSERT INTO omnichannel.omnibus_rule (country, time_zone) VALUES
 ('SI', 'Europe/Ljubljana'),
 ('SK', 'Europe/Bratislava');
 INSERT INTO omnichannel.omnibus_rule (country, progressive, progressive_days, perishables, services, time_zone, source) VALUES
-('AT', true, NULL, 'exempt', false, 'Europe/Vienna', 'Preisauszeichnungsgesetz, section 9a, BGBl. 146/1992 as amended by BGBl. I 110/2022'),
-('CZ', true, NULL, 'exempt', false, 'Europe/Prague', 'Act 634/1992 on consumer protection, section 12a, as amended by Act 374/2022'),
-('DE', true, NULL, 'exempt', false, 'Europe/Berlin', 'Price Indication Ordinance (PAngV) of 12 November 2021, section 11(1), (2) and (4)'),
-('FI', true, 60, 'same', false, 'Europe/Helsinki', 'Consumer Protection Act 38/1978, chapter 2, section 11, as amended by Act 693/2022'),
-('FR', true, NULL, 'exempt', false, 'Europe/Paris', 'Code de la consommation, article L112-1-1, inserted by ordonnance 2021-1734'),
-('IT', true, NULL, 'exempt', false, 'Europe/Rome', 'Codice del consumo, article 17-bis, inserted by d.lgs. 26/2023'),
-('PL', false, NULL, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5), Dz.U. 2023 item 168');
+('AT', true, NULL, 'exempt', false, 'Europe/Vienna', 'Preisauszeichnungsgesetz, section 9a(1) to (3), BGBl. 146/1992 as amended by BGBl. I 110/2022; goods that perish: only where the reduction is for their best-before date'),
+('CZ', true, NULL, 'exempt', false, 'Europe/Prague', 'Act 634/1992 on consumer protection, section 12a(1)(a) to (c) and (2), inserted by Act 374/2022'),
+('DE', true, NULL, 'exempt', false, 'Europe/Berlin', 'Price Indication Ordinance (PAngV) of 12 November 2021, section 11(1), (2) and (4): (2) series without interruption, (4) individual reductions; goods that perish: only where reduced because they may spoil, and marked so'),
+('FI', true, 60, 'same', false, 'Europe/Helsinki', 'Consumer Protection Act 38/1978, chapter 2, section 11, as amended by Act 693/2022: a series for at most 60 days; goods, not services. Whether goods that perish are exempt: check'),
+('FR', true, NULL, 'exempt', false, 'Europe/Paris', 'Code de la consommation, article L112-1-1 I, inserted by ordonnance 2021-1734: successive reductions during a fixed period; goods that perish: only those threatened by rapid deterioration'),
+('IT', true, NULL, 'exempt', false, 'Europe/Rome', 'Codice del consumo, article 17-bis(2) to (5), inserted by d.lgs. 26/2023: (3) perishable agricultural products and food, (4) products on the market for less than 30 days, (5) series in one campaign without interruption'),
+('PL', false, NULL, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5), Dz.U. 2023 item 168: (3) products offered for less than 30 days, (4) goods that perish, (5) advertisements');
 
 CREATE TABLE omnichannel.price_correction (
 	correction_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
