@@ -10,16 +10,6 @@ COMMENT ON TABLE omnichannel.segment IS
 COMMENT ON COLUMN omnichannel.segment.segment IS 'Code, as in vip or region.pl.';
 COMMENT ON COLUMN omnichannel.segment.rule IS 'Who is in it: one SQL expression over the columns of segment_input, as in language = ''pl'' AND facts ->> ''tier'' = ''gold''; refresh_segments() applies it. NULL: members are entered by hand.';
 COMMENT ON COLUMN omnichannel.segment.refreshed_at IS 'When refresh_segments() last applied the rule.';
-CREATE VIEW omnichannel.segment_input AS
-SELECT customer.customer_id, customer.birth_date, customer.language, customer.preferred_channel, customer.created_at,
-	(SELECT coalesce(jsonb_object_agg(latest.key, latest.value), '{}') FROM (
-		SELECT DISTINCT ON (fact.key) fact.key, fact.value FROM omnichannel.fact
-		WHERE fact.customer_id = customer.customer_id AND fact.since <= now()
-		ORDER BY fact.key, fact.since DESC, fact.fact_id DESC) AS latest) AS facts
-FROM omnichannel.customer
-WHERE customer.merged_into IS NULL AND customer.erased_at IS NULL;
-COMMENT ON VIEW omnichannel.segment_input IS
-'What rules of segments see of a customer: its columns, facts (the latest of each key), and what contacts and requests say of it. Columns can be appended to it, as from a report; what a rule does not name costs nothing.';
 CREATE TRIGGER segment_rule BEFORE INSERT OR UPDATE OF rule ON omnichannel.segment
 FOR EACH ROW WHEN (NEW.rule IS NOT NULL) EXECUTE FUNCTION omnichannel.check_segment();
 CREATE TRIGGER segment_unused BEFORE DELETE OR UPDATE OF segment ON omnichannel.segment

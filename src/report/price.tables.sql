@@ -8,8 +8,8 @@ COMMENT ON VIEW omnichannel.report_price_divergence IS
 COMMENT ON COLUMN omnichannel.report_price_divergence.shown IS 'One unit, as displayed, in currency.';
 COMMENT ON COLUMN omnichannel.report_price_divergence.expected IS 'One unit, as the engine answers; NULL: it has no price.';
 
--- Appended here, where contacts and requests are there.
-CREATE OR REPLACE VIEW omnichannel.segment_input AS
+-- What the rules of segments are about; it stands here because contacts and requests are there.
+CREATE VIEW omnichannel.segment_input AS
 SELECT customer.customer_id, customer.birth_date, customer.language, customer.preferred_channel, customer.created_at,
 	(SELECT coalesce(jsonb_object_agg(latest.key, latest.value), '{}') FROM (
 		SELECT DISTINCT ON (fact.key) fact.key, fact.value FROM omnichannel.fact
@@ -26,6 +26,8 @@ SELECT customer.customer_id, customer.birth_date, customer.language, customer.pr
 		WHERE same.customer_id = customer.customer_id OR same.merged_into = customer.customer_id)) AS open_requests
 FROM omnichannel.customer
 WHERE customer.merged_into IS NULL AND customer.erased_at IS NULL;
+COMMENT ON VIEW omnichannel.segment_input IS
+'What rules of segments see of a customer: its columns, facts (the latest of each key), and what contacts and requests say of it. Columns can be appended to it, as from a report; what a rule does not name costs nothing.';
 COMMENT ON COLUMN omnichannel.segment_input.facts IS 'The latest value of each key, as facts ->> ''revenue''.';
 COMMENT ON COLUMN omnichannel.segment_input.contacts IS 'How many contacts there were, in all channels, of the customer and of those merged into it.';
 COMMENT ON COLUMN omnichannel.segment_input.last_contact_at IS 'When the latest of them was; NULL: never.';
