@@ -43,6 +43,24 @@ static KeptPlan content_select = {
 	.indexed = true,
 };
 
+/* Gives a contact another key, if nothing is logged under that. */
+static KeptPlan key_update = {
+	.sql = "UPDATE omnichannel.contact_key AS k SET source_key = $3 WHERE k.source = $1 AND k.source_key = $2"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.contact_key AS t WHERE t.source = $1 AND t.source_key = $3)"
+		   " RETURNING k.customer_id, k.occurred_at, k.contact_id",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
+static KeptPlan contact_key_update = {
+	.sql = "UPDATE omnichannel.contact SET source_key = $4"
+		   " WHERE customer_id = $1 AND occurred_at = $2 AND contact_id = $3",
+	.nargs = 4,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	.indexed = true,
+};
+
 /* Returns whether what is logged under the entry's key says anything else. */
 static bool
 other_content(const ContactEntry *entry)
@@ -126,4 +144,23 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 		found += other[i];
 	}
 	return found;
+}
+
+/*
+ * follow_key gives the contact that was logged under the row's former key the entry's: the row's key has changed. Does
+ * nothing where that key is logged already. Needs an SPI scope.
+ */
+void
+follow_key(const ContactEntry *entry, const char *former)
+{
+	Datum values[4] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(former),
+					   CStringGetTextDatum(entry->source_key)};
+	bool isnull;
+
+	if (kept_plan_run(&key_update, values, NULL, false, 0) == 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		values[i] = spi_datum(0, i + 1, &isnull);
+	values[3] = CStringGetTextDatum(entry->source_key);
+	(void) kept_plan_run(&contact_key_update, values, NULL, false, 0);
 }

@@ -551,6 +551,15 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 	return logged;
 }
 
+/* Returns a row's source key in the current context, NULL where it has none. */
+const char *
+mapping_key(const FittedMapping *fitted, TupleTableSlot *slot)
+{
+	bool logged;
+
+	return item_text(fitted, FIELD_SOURCE_KEY, slot, &logged);
+}
+
 /* Adds the columns of relation that decide the partition in a partitioned table of its tree. */
 static Bitmapset *
 add_partition_columns(Bitmapset *columns, Oid partitioned, Relation relation)

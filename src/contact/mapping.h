@@ -80,6 +80,7 @@ extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relat
 extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
 extern const char *mapping_value(const MappingItem *item, const char *text, bool *logged);
 extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
+extern const char *mapping_key(const FittedMapping *fitted, TupleTableSlot *slot);
 extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
@@ -87,6 +88,7 @@ extern const char *mapping_field_name(MappingField field);
 extern void reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
 					   bool as_owner);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
+extern void follow_key(const ContactEntry *entry, const char *former);
 extern void note_moved_row(HeapTuple row);
 extern bool take_moved_row(HeapTuple row);
 

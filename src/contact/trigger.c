@@ -57,6 +57,7 @@ typedef struct TrackedWrite
 	bool update;               /* what was logged before is revised */
 	bool moved;                /* by an UPDATE, from another partition */
 	bool backfill;             /* rows that were there before */
+	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
@@ -120,6 +121,7 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
 	bool *other = palloc0(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
+	const char *former_key = NULL;
 	int duplicates = 0;
 	int logged = 0;
 	int settings = 0;
@@ -137,6 +139,13 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			entries[logged].source = write->source;
 		logged++;
 	}
+	if (write->former != NULL && revises && logged == 1 && entries[0].source_key != NULL)
+	{
+		ExecStoreMinimalTuple(write->former, write->slot, false);
+		former_key = mapping_key(fitted, write->slot);
+		if (former_key != NULL && strcmp(former_key, entries[0].source_key) == 0)
+			former_key = NULL;
+	}
 	ExecClearTuple(write->slot);
 	if (settings != 0)
 		pinned_output_end(settings);
@@ -151,11 +160,13 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		entries[i].fresh = write->live && !write->update;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
+	if (former_key != NULL)
+		follow_key(&entries[0], former_key);
 	contact_write(entries, logged, write->live, write->sums);
 	for (int i = 0; i < logged; i++)
 		duplicates += entries[i].duplicate;
 	write->logged += logged - duplicates;
-	if (duplicates > 0 && !write->update && mapping_names_rows(fitted, write->relation))
+	if (duplicates > 0 && (!write->update || former_key != NULL) && mapping_names_rows(fitted, write->relation))
 		write->strange += find_other_rows(entries, logged, other);
 	for (int i = 0; i < logged && duplicates > 0; i++)
 	{
@@ -404,6 +415,8 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 	{
 		MinimalTuple row = ExecCopySlotMinimalTuple(write.update ? trigger->tg_newslot : trigger->tg_trigslot);
 
+		if (write.update)
+			write.former = ExecCopySlotMinimalTuple(trigger->tg_trigslot);
 		write.moved =
 			!write.update && trigger->tg_relation->rd_rel->relispartition && take_moved_row(trigger->tg_trigtuple);
 		log_rows(&write, &row, 1);

@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(44);
+SELECT plan(49);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -127,5 +127,18 @@ ALTER TABLE public.ticket ATTACH PARTITION public.ticket_done FOR VALUES IN ('do
 INSERT INTO public.ticket VALUES (7, 'done', 'ola', 'busy', '2026-03-02 10:00+00');
 SELECT results_eq($$SELECT public.logged('public.ticket') OFFSET 7$$, $$VALUES ('5 failed'), ('6 busy'), ('7 busy')$$, 'attached again it is the whole''s');
 SELECT is(omnichannel.tick_tracking(), 1::bigint, 'and noticed');
+-- A row whose primary key changes keeps its contact, where updates are tracked; it does not get another row's.
+CREATE TABLE public.renumbered (id int PRIMARY KEY, who text, res text, at timestamptz);
+SELECT omnichannel.track('public.renumbered', channel => 'phone', customer => '{who}', kind => 'login', outcome => '{res}', occurred_at => '{at}', updates => true) \g /dev/null
+INSERT INTO public.renumbered SELECT n, 'ola', 'missed', timestamptz '2026-03-01 10:00+00' + n * interval '1 minute' FROM generate_series(1, 3) AS n;
+UPDATE public.renumbered SET id = id + 100, res = 'answered' WHERE id < 3;
+SELECT results_eq($$SELECT public.logged('public.renumbered')$$, $$VALUES ('101 answered'), ('102 answered'), ('3 missed')$$, 'a key that changes is followed');
+SELECT is(omnichannel.backfill('public.renumbered'), 0::bigint, 'also in what was logged');
+DELETE FROM public.renumbered WHERE id = 3;
+SELECT throws_ok($$UPDATE public.renumbered SET id = 3, res = 'busy' WHERE id = 101$$, '23505', 'source "public.renumbered" has logged another row under key "3"',
+	'unless the key is another row''s');
+SELECT results_eq($$SELECT public.logged('public.renumbered')$$, $$VALUES ('101 answered'), ('102 answered'), ('3 missed')$$, 'which stays as it is');
+SELECT is_empty($$SELECT FROM omnichannel.contact AS c FULL JOIN omnichannel.contact_key AS k USING (source, source_key) WHERE c.contact_id IS DISTINCT FROM k.contact_id
+	AND source_key IS NOT NULL$$, 'every contact has its key');
 SELECT * FROM finish();
 ROLLBACK;
