@@ -47,7 +47,7 @@ SELECT pg_temp.ask(9200, 9100, 'chat', 'billing:4');
 SELECT * FROM match_agents(9200);
 SELECT agent_id, verdict, score, reason FROM explain_match(9200) WHERE agent_id IN (9001, 9002, 9003);
 SELECT route(9200), route(9200) AS again;
-SELECT l.queue, l.channel, l.requires, w.level, w.due_at, w.entered_at = now() AS now, w.owner_id
+SELECT l.queue, l.channel, l.requires, -w.rank AS level, w.due_at, w.entered_at = now() AS now, w.owner_id
 FROM waiting AS w JOIN lane AS l USING (lane_id) WHERE request_id = 9200;
 
 -- whoever comes is offered what suits: not Cy, who lacks the skill; Bo

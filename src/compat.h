@@ -161,6 +161,20 @@ typedef bool UpdatedIndexes;
 	ExecInsertIndexTuples(info, slot, estate, update, no_error, conflict, arbiters)
 #define NO_UPDATED_INDEXES false
 #endif
+#include "access/heapam.h"
+static inline TM_Result
+heap_update_row(Relation relation, ItemPointer place, HeapTuple tuple, CommandId command, bool wait,
+				TM_FailureData *failure, LockTupleMode *mode, UpdatedIndexes *updated)
+{
+#if PG_VERSION_NUM >= 160000
+	return heap_update(relation, place, tuple, command, InvalidSnapshot, wait, failure, mode, updated);
+#else
+	TM_Result result = heap_update(relation, place, tuple, command, InvalidSnapshot, wait, failure, mode);
+
+	*updated = result == TM_Ok && !HeapTupleIsHeapOnly(tuple);
+	return result;
+#endif
+}
 #if PG_VERSION_NUM >= 180000
 #define check_index_constraints(info, slot, estate, conflict, arbiters)                                                \
 	ExecCheckIndexConstraints(info, slot, estate, conflict, &(ItemPointerData){.ip_posid = InvalidOffsetNumber},       \

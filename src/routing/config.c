@@ -170,6 +170,7 @@ read_agents(RoutingConfig *config, MemoryContext context)
 		skills = PG_DETOAST_DATUM_PACKED(spi_datum(i, 5, &isnull));
 		agent->skills = MemoryContextAlloc(context, VARSIZE_ANY(skills));
 		memcpy(agent->skills, skills, VARSIZE_ANY(skills));
+		ItemPointerSetInvalid(&agent->place);
 	}
 
 	config->fluency = MemoryContextAllocHuge(context, count * config->channel_count + 1);
@@ -289,6 +290,7 @@ routing_config(void)
 	RoutingConfig *config = unconstify(RoutingConfig *, (const RoutingConfig *) config_cache_get(&routing_cache));
 
 	config->generation = routing_cache.generation;
+	config->rows = NULL;
 	return config;
 }
 
@@ -492,7 +494,6 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 		ids[i] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
 	pool->agent_ids = PointerGetDatum(construct_array(ids, pool->count, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
 	pfree(ids);
-	pool->places = palloc0(sizeof(ItemPointerData) * (pool->count + 1));
 	pool->by_place = palloc(sizeof(int) * (pool->count + 1));
 	for (int i = 0; i < pool->count; i++)
 		pool->by_place[i] = i;

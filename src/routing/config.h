@@ -19,6 +19,7 @@ typedef struct RoutingAgent
 	bool active;
 	const char *department; /* or NULL */
 	SkillSet *skills;
+	ItemPointerData place; /* where his row in agent_state was last, or invalid */
 } RoutingAgent;
 
 typedef struct RoutingChannel
@@ -84,6 +85,7 @@ typedef struct RoutingConfig
 	uint8 *fluency; /* [agent * channel_count + channel], 0 for none */
 	const char *notify_channel;
 	uint64 generation;          /* another one for other data */
+	struct Rows *rows;          /* open for this call, or NULL where rows are to be had by SQL */
 	MemoryContext pool_context; /* child of the configuration's */
 	struct Pool *pools;
 	int pool_count;
@@ -99,6 +101,7 @@ typedef struct Lane
 	SkillSet *prefers;
 	int queue;
 	int channel;
+	ItemPointerData head_place; /* where its row in lane_head was last, or invalid */
 } Lane;
 
 /* What becomes of an agent when one is looked for; what is found first counts. */
@@ -138,9 +141,9 @@ typedef struct Pool
 	SkillSet *prefers;
 	PoolMember *members;
 	int count;
-	Datum agent_ids;    /* bigint[] */
-	ItemPointer places; /* where the members' rows in agent_state were last */
-	int *by_place;      /* members in the order of these places */
+	Datum agent_ids; /* bigint[] */
+	int *by_place;   /* members in the order in which their rows in agent_state lay once */
+	bool unsorted;   /* too many of them have moved since */
 } Pool;
 
 extern void routing_scope_begin(SpiScope *scope);

@@ -354,7 +354,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE omnichannel.waiting SET level = omnichannel.waiting_level(waiting.priority, waiting.entered_at, new.age_after)
+	UPDATE omnichannel.waiting SET rank = -omnichannel.waiting_level(waiting.priority, waiting.entered_at, new.age_after)
 	FROM omnichannel.lane WHERE lane.lane_id = waiting.lane_id AND lane.queue = new.queue;
 	DELETE FROM omnichannel.lane_head USING omnichannel.lane WHERE lane.lane_id = lane_head.lane_id AND lane.queue = new.queue;
 	RETURN NULL;
@@ -367,7 +367,7 @@ CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamp
 LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_waiting_level';
 COMMENT ON FUNCTION omnichannel.waiting_level(integer, timestamptz, interval) IS
-'What waiting.level is: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL.';
+'What waiting.rank negates: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL.';
 
 CREATE FUNCTION omnichannel.queue_position(request_id bigint, OUT place bigint, OUT waited interval, OUT estimated_wait interval) RETURNS record
 LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED
@@ -378,7 +378,7 @@ DECLARE
 	ended bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	SELECT lane.queue, waiting.level, waiting.due_at, waiting.entered_at INTO mine
+	SELECT lane.queue, waiting.rank, waiting.due_at, waiting.entered_at INTO mine
 	FROM omnichannel.waiting JOIN omnichannel.lane USING (lane_id) WHERE waiting.request_id = queue_position.request_id;
 	IF NOT FOUND THEN
 		IF NOT EXISTS (SELECT FROM omnichannel.request WHERE request.request_id = queue_position.request_id) THEN
@@ -392,7 +392,7 @@ BEGIN
 	SELECT coalesce(sum(ahead.requests), 0) + 1 INTO place
 	FROM omnichannel.lane CROSS JOIN LATERAL (
 		SELECT count(*) AS requests FROM omnichannel.waiting
-		WHERE waiting.lane_id = lane.lane_id AND -waiting.level <= -mine.level AND (waiting.level > mine.level
+		WHERE waiting.lane_id = lane.lane_id AND waiting.rank <= mine.rank AND (waiting.rank < mine.rank
 			OR (waiting.due_at, waiting.entered_at, waiting.request_id) < (mine.due_at, mine.entered_at, queue_position.request_id))
 	) AS ahead
 	WHERE lane.queue = mine.queue;

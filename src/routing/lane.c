@@ -73,6 +73,7 @@ lane_build(ConfigCache *cache, MemoryContext context)
 		lane->channel_code = spi_text(i, 3, context);
 		lane->requires = spi_skills(i, 4, context);
 		lane->prefers = spi_skills(i, 5, context);
+		ItemPointerSetInvalid(&lane->head_place);
 	}
 	return lanes;
 }
@@ -126,13 +127,15 @@ skills_text(SkillSet *set)
 	return CStringGetTextDatum(text);
 }
 
-/* Returns the lane of a kind of request, made where it is the first; needs an SPI scope. */
+/* Returns the lane of a kind of request, made where it is the first. */
 int64
 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers)
 {
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
 	Datum values[4];
+	SpiScope scope;
+	int64 lane_id;
 	bool isnull;
 
 	for (int i = 0; i < count; i++)
@@ -151,11 +154,14 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 	values[1] = CStringGetTextDatum(config->channels[channel].channel);
 	values[2] = skills_text(requires);
 	values[3] = skills_text(prefers);
+	routing_scope_begin(&scope);
 	if (kept_plan_run(&lane_insert, values, NULL, false, 0) == 0 &&
 		kept_plan_run(&lane_select, values, NULL, false, 0) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("queue \"%s\" is being changed", config->queues[queue].queue),
 				 errhint("Try again.")));
-	return DatumGetInt64(spi_datum(0, 1, &isnull));
+	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	spi_scope_end(&scope);
+	return lane_id;
 }

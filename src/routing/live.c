@@ -33,16 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "routing/live.h"
-
-/* The row as it lies in the heap; none of these columns is ever NULL. */
-typedef struct AgentStateRow
-{
-	int64 agent_id;
-	TimestampTz idle_since;
-	TimestampTz busy_until;
-	int32 used;
-	char state[FLEXIBLE_ARRAY_MEMBER]; /* text */
-} AgentStateRow;
+#include "routing/rows.h"
 
 static KeptPlan live_select = {
 	.sql =
@@ -53,8 +44,8 @@ static KeptPlan live_select = {
 };
 
 /* Returns the state that a text names, or NULL; most agents are in one of few. */
-static const RoutingState *
-state_of(const RoutingConfig *config, const void *datum)
+const RoutingState *
+live_state(const RoutingConfig *config, const void *datum)
 {
 	const char *name = VARDATA_ANY(datum);
 	size_t length = VARSIZE_ANY_EXHDR(datum);
@@ -69,7 +60,7 @@ state_of(const RoutingConfig *config, const void *datum)
 
 /* Reads the rows of these agents with the plan and remembers their places. */
 static void
-read_by_plan(const RoutingConfig *config, Pool *pool, Datum agent_ids, bool read_only, Live *lives)
+read_by_plan(RoutingConfig *config, Pool *pool, Datum agent_ids, bool read_only, Live *lives)
 {
 	uint64 count = kept_plan_run(&live_select, &agent_ids, NULL, read_only, 0);
 
@@ -83,11 +74,11 @@ read_by_plan(const RoutingConfig *config, Pool *pool, Datum agent_ids, bool read
 		if (member == NULL)
 			continue;
 		place = (int) (member - pool->members);
-		lives[place].state = state_of(config, DatumGetPointer(spi_datum(row, 2, &isnull)));
+		lives[place].state = live_state(config, DatumGetPointer(spi_datum(row, 2, &isnull)));
 		lives[place].used = DatumGetInt32(spi_datum(row, 3, &isnull));
 		lives[place].idle_since = DatumGetTimestampTz(spi_datum(row, 4, &isnull));
 		lives[place].busy_until = DatumGetTimestampTz(spi_datum(row, 5, &isnull));
-		pool->places[place] = *(ItemPointer) DatumGetPointer(spi_datum(row, 6, &isnull));
+		config->agents[agent].place = *(ItemPointer) DatumGetPointer(spi_datum(row, 6, &isnull));
 	}
 }
 
@@ -112,72 +103,39 @@ is_plain(Relation relation)
 		   check_enable_rls(RelationGetRelid(relation), GetUserId(), true) != RLS_ENABLED;
 }
 
-/*
- * Finds the row of an agent on a page, from its place along its chain of updates; the buffer is share-locked. Returns
- * NULL where it is not there.
- */
-static const AgentStateRow *
-find_row(Relation relation, Buffer buffer, Snapshot snapshot, int64 agent_id, ItemPointer place)
+/* Fills in what a row says. */
+static void
+fill_live(const RoutingConfig *config, const AgentStateRow *row, Live *live)
 {
-	Page page = BufferGetPage(buffer);
-	OffsetNumber offset = ItemPointerGetOffsetNumber(place);
-	TransactionId updated_by = InvalidTransactionId;
-
-	for (int steps = 0; steps < MaxHeapTuplesPerPage; steps++)
-	{
-		HeapTupleData tuple;
-		const AgentStateRow *row;
-		ItemId item;
-
-		if (offset < FirstOffsetNumber || offset > PageGetMaxOffsetNumber(page))
-			return NULL;
-		item = PageGetItemId(page, offset);
-		if (ItemIdIsRedirected(item) && steps == 0)
-		{
-			offset = ItemIdGetRedirect(item);
-			continue;
-		}
-		if (!ItemIdIsNormal(item))
-			return NULL;
-		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-		tuple.t_len = ItemIdGetLength(item);
-		tuple.t_tableOid = RelationGetRelid(relation);
-		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), offset);
-		if (TransactionIdIsValid(updated_by) && !TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), updated_by))
-			return NULL;
-		row = (const AgentStateRow *) ((char *) tuple.t_data + tuple.t_data->t_hoff);
-		if (row->agent_id != agent_id)
-			return NULL;
-		if (HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
-		{
-			*place = tuple.t_self;
-			return row;
-		}
-		if (!HeapTupleIsHotUpdated(&tuple))
-			return NULL;
-		updated_by = HeapTupleHeaderGetUpdateXid(tuple.t_data);
-		offset = ItemPointerGetOffsetNumber(&tuple.t_data->t_ctid);
-	}
-	return NULL;
+	live->state = live_state(config, row->state);
+	live->idle_since = row->idle_since;
+	live->busy_until = row->busy_until;
+	live->used = row->used;
 }
+
+/* So many pages out of order are as dear as putting them in order. */
+#define STRAYED_MAX 4
 
 /* Reads the rows that are where they were, or near; returns how many agents were not found. */
 static int
-read_by_place(const RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, Live *lives, bool *found)
+read_by_place(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, Live *lives, bool *found)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
 	Buffer buffer = InvalidBuffer;
+	BlockNumber last = 0;
 	int missing = 0;
+	int strayed = 0;
 
 	/* By place: each page is locked once, as a rule. */
 	for (int i = 0; i < pool->count; i++)
 	{
 		int member = pool->by_place[i];
-		ItemPointer place = &pool->places[member];
-		BlockNumber block = ItemPointerGetBlockNumberNoCheck(place);
-		const AgentStateRow *row;
+		RoutingAgent *agent = &config->agents[pool->members[member].agent];
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&agent->place);
+		RowsTrail trail = {agent->place, InvalidTransactionId};
+		HeapTupleData tuple;
 
-		if (!ItemPointerIsValid(place) || block >= blocks)
+		if (!ItemPointerIsValid(&agent->place) || block >= blocks)
 		{
 			missing++;
 			continue;
@@ -187,42 +145,92 @@ read_by_place(const RoutingConfig *config, Pool *pool, Relation relation, Snapsh
 			if (BufferIsValid(buffer))
 				UnlockReleaseBuffer(buffer);
 			CHECK_FOR_INTERRUPTS();
+			if (block < last)
+				strayed++;
+			last = block;
 			buffer = ReadBuffer(relation, block);
 			LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		}
-		row = find_row(relation, buffer, snapshot, config->agents[pool->members[member].agent].agent_id, place);
-		if (row == NULL)
+		if (!rows_on_page(relation, buffer, snapshot, agent->agent_id, &trail, &tuple))
 		{
 			missing++;
 			continue;
 		}
-		lives[member].state = state_of(config, row->state);
-		lives[member].idle_since = row->idle_since;
-		lives[member].busy_until = row->busy_until;
-		lives[member].used = row->used;
+		agent->place = tuple.t_self;
+		fill_live(config, (const AgentStateRow *) ((char *) tuple.t_data + tuple.t_data->t_hoff), &lives[member]);
 		found[member] = true;
 	}
 	if (BufferIsValid(buffer))
 		UnlockReleaseBuffer(buffer);
+
+	/* Rows move. */
+	if (missing > pool->count / 8 || strayed > STRAYED_MAX)
+		pool->unsorted = true;
 	return missing;
 }
+
+/* Reads the rows of the agents that were not found by the key. */
+static void
+read_by_key(RoutingConfig *config, Pool *pool, Live *lives, const bool *found)
+{
+	Rows *rows = config->rows;
+
+	for (int member = 0; member < pool->count; member++)
+	{
+		RoutingAgent *agent = &config->agents[pool->members[member].agent];
+
+		CHECK_FOR_INTERRUPTS();
+		if (found[member] || !rows_find(rows, ROWS_AGENT_STATE, agent->agent_id))
+			continue;
+		agent->place = rows->slots[ROWS_AGENT_STATE]->tts_tid;
+		fill_live(config, rows_data(rows, ROWS_AGENT_STATE), &lives[member]);
+	}
+}
+
+/* Returns a copy of an agent's row in agent_state as config->rows sees it, or NULL where there is none. */
+HeapTuple
+live_row(RoutingConfig *config, int agent)
+{
+	return rows_follow(config->rows, ROWS_AGENT_STATE, config->agents[agent].agent_id, &config->agents[agent].place);
+}
+
+typedef struct PlaceOrder
+{
+	RoutingConfig *config;
+	Pool *pool;
+} PlaceOrder;
 
 /* Orders the members of a pool by the places of their rows. */
 static int
 compare_places(const void *a, const void *b, void *arg)
 {
-	ItemPointer places = arg;
+	const PlaceOrder *order = arg;
+	RoutingAgent *agents = order->config->agents;
+	const PoolMember *members = order->pool->members;
 
-	return ItemPointerCompare(&places[*(const int *) a], &places[*(const int *) b]);
+	return ItemPointerCompare(&agents[members[*(const int *) a].agent].place,
+							  &agents[members[*(const int *) b].agent].place);
+}
+
+/* Puts the members in the order of their rows, where too many are out of it. */
+static void
+sort_by_place(RoutingConfig *config, Pool *pool)
+{
+	PlaceOrder order = {config, pool};
+
+	if (pool->unsorted)
+		qsort_arg(pool->by_place, pool->count, sizeof(int), compare_places, &order);
+	pool->unsorted = false;
 }
 
 /*
  * live_read returns presence and load of a pool's members, in their order.
  *
- * Needs an SPI scope. Sees what a plan would see: with read_only the active snapshot, otherwise a new one.
+ * Sees what config->rows sees, if they are open. Otherwise needs an SPI scope and sees what a plan would see: with
+ * read_only the active snapshot, otherwise a new one.
  */
 Live *
-live_read(const RoutingConfig *config, Pool *pool, bool read_only)
+live_read(RoutingConfig *config, Pool *pool, bool read_only)
 {
 	Live *lives = palloc0(sizeof(Live) * (pool->count + 1));
 	bool *found;
@@ -242,6 +250,16 @@ live_read(const RoutingConfig *config, Pool *pool, bool read_only)
 	}
 
 	found = palloc0(sizeof(bool) * pool->count);
+	if (config->rows != NULL)
+	{
+		missing =
+			read_by_place(config, pool, config->rows->tables[ROWS_AGENT_STATE], config->rows->snapshot, lives, found);
+		if (missing > 0)
+			read_by_key(config, pool, lives, found);
+		sort_by_place(config, pool);
+		pfree(found);
+		return lives;
+	}
 	relation = table_open(omni_table("agent_state"), AccessShareLock);
 	if (is_plain(relation))
 	{
@@ -269,8 +287,7 @@ live_read(const RoutingConfig *config, Pool *pool, bool read_only)
 			config, pool,
 			PointerGetDatum(construct_array(ids, asked, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
 			read_only, lives);
-		if (missing > pool->count / 8)
-			qsort_arg(pool->by_place, pool->count, sizeof(int), compare_places, pool->places);
 	}
+	sort_by_place(config, pool);
 	return lives;
 }

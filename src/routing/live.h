@@ -5,6 +5,8 @@
 #ifndef OMNICHANNEL_ROUTING_LIVE_H
 #define OMNICHANNEL_ROUTING_LIVE_H
 
+#include "access/htup.h"
+
 #include "routing/config.h"
 
 typedef struct Live
@@ -15,6 +17,8 @@ typedef struct Live
 	int32 used;
 } Live;
 
-extern Live *live_read(const RoutingConfig *config, Pool *pool, bool read_only);
+extern Live *live_read(RoutingConfig *config, Pool *pool, bool read_only);
+extern HeapTuple live_row(RoutingConfig *config, int agent);
+extern const RoutingState *live_state(const RoutingConfig *config, const void *datum);
 
 #endif /* OMNICHANNEL_ROUTING_LIVE_H */

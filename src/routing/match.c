@@ -19,11 +19,13 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "routing/live.h"
 #include "routing/match.h"
+#include "routing/rows.h"
 #include "routing/routing.h"
 
 /* Idle for this long is a half of the part. */
@@ -105,10 +107,136 @@ spi_skills(uint64 row, int column)
 	return isnull ? skill_set_from_text("") : (SkillSet *) PG_DETOAST_DATUM_COPY(value);
 }
 
+/* Raises 23503. */
+pg_noreturn static void
+request_is_missing(int64 request_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("request " INT64_FORMAT " does not exist", request_id),
+			 errhint("open_request() opens one and returns its id.")));
+}
+
+/* Fills in queue and channel, which are NULL for none; raises 23503 where the configuration has them not. */
+static void
+set_codes(const RoutingConfig *config, MatchRequest *request, const char *queue, const char *channel)
+{
+	request->closed = strcmp(request->state, "done") == 0 || strcmp(request->state, "cancelled") == 0;
+	request->queue = queue == NULL ? -1 : config_queue(config, queue);
+	request->channel = config_channel(config, channel);
+
+	/* What the configuration does not see is what row-level security hides. */
+	if (queue != NULL && request->queue < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("queue \"%s\" of request " INT64_FORMAT " does not exist", queue, request->request_id),
+				 errhint("Insert it into omnichannel.queue.")));
+	if (request->channel < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("channel \"%s\" of request " INT64_FORMAT " does not exist", channel, request->request_id),
+				 errhint("Insert it into omnichannel.channel.")));
+}
+
+/* Returns the ids under which a customer is on record, as bigint[]. */
+static Datum
+family_by_rows(Rows *rows, int64 customer_id)
+{
+	IndexScanDesc scan;
+	Datum *ids = palloc(sizeof(Datum) * 8);
+	int room = 8;
+	int count = 0;
+	int64 root = customer_id;
+	bool isnull = true;
+
+	if (rows_find(rows, ROWS_CUSTOMER, customer_id))
+	{
+		Datum merged_into = slot_getattr(rows->slots[ROWS_CUSTOMER], CUSTOMER_MERGED_INTO, &isnull);
+
+		if (!isnull)
+			root = DatumGetInt64(merged_into);
+	}
+	scan = rows_scan(rows, ROWS_CUSTOMER, ROWS_BY_MERGED_INTO, root);
+	while (rows_next(rows, ROWS_CUSTOMER, scan, ForwardScanDirection))
+	{
+		if (count + 1 == room)
+			ids = repalloc(ids, sizeof(Datum) * (room *= 2));
+		ids[count++] = slot_getattr(rows->slots[ROWS_CUSTOMER], 1, &isnull);
+	}
+	rows_end(scan);
+	ids[count++] = Int64GetDatum(root);
+	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* Reads a request as match_load() does, where rows are open. */
+static void
+load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *request)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Rows *rows = config->rows;
+	TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
+	Datum *values = slot->tts_values;
+	bool *nulls = slot->tts_isnull;
+	char *state;
+	char *queue;
+	char *channel;
+	TimestampTz since;
+
+	if (!rows_find(rows, ROWS_REQUEST, request_id))
+		request_is_missing(request_id);
+	slot_getsomeattrs(slot, REQUEST_STATE_SINCE);
+	memset(request, 0, sizeof(*request));
+	request->request_id = request_id;
+	request->customer_id = DatumGetInt64(values[REQUEST_CUSTOMER_ID - 1]);
+	state = TextDatumGetCString(values[REQUEST_STATE - 1]);
+	strlcpy(request->state, state, sizeof(request->state));
+	channel = TextDatumGetCString(values[REQUEST_CHANNEL - 1]);
+	queue = nulls[REQUEST_QUEUE - 1] ? NULL : TextDatumGetCString(values[REQUEST_QUEUE - 1]);
+	request->requires = nulls[REQUEST_REQUIRES - 1] ? skill_set_from_text("")
+													: (SkillSet *) PG_DETOAST_DATUM_COPY(values[REQUEST_REQUIRES - 1]);
+	request->prefers = nulls[REQUEST_PREFERS - 1] ? skill_set_from_text("")
+												  : (SkillSet *) PG_DETOAST_DATUM_COPY(values[REQUEST_PREFERS - 1]);
+	request->priority = DatumGetInt32(values[REQUEST_PRIORITY - 1]);
+	request->agent_id = nulls[REQUEST_AGENT_ID - 1] ? 0 : DatumGetInt64(values[REQUEST_AGENT_ID - 1]);
+	since = strcmp(request->state, "waiting_agent") == 0 ? DatumGetTimestampTz(values[REQUEST_STATE_SINCE - 1]) : now;
+
+	request->due_at = DT_NOEND;
+	if (rows_find(rows, ROWS_KEPT_PLACE, request_id))
+	{
+		const KeptPlaceRow *place = rows_data(rows, ROWS_KEPT_PLACE);
+
+		request->kept_place = place->until > now;
+		if (request->kept_place)
+			since = place->entered_at;
+	}
+	request->waiting = rows_find(rows, ROWS_WAITING, request_id);
+	if (rows_find(rows, ROWS_ASSIGNMENT, request_id))
+	{
+		const AssignmentRow *assignment = rows_data(rows, ROWS_ASSIGNMENT);
+
+		request->assigned_to = assignment->agent_id;
+		(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &request->accepted);
+		request->accepted = !request->accepted;
+		since = assignment->entered_at;
+		request->due_at = assignment->due_at;
+		request->expires_at = request->waiting ? 0 : assignment->expires_at;
+	}
+	if (request->waiting)
+	{
+		const WaitingRow *waiting = rows_data(rows, ROWS_WAITING);
+
+		since = waiting->entered_at;
+		request->due_at = waiting->due_at;
+	}
+	request->entered_at = since;
+	request->family = family_by_rows(rows, request->customer_id);
+	set_codes(config, request, queue, channel);
+}
+
 /*
  * match_load reads a request and where it stands; its queue is -1 where it is in none.
  *
- * Needs an SPI scope. Raises 23503 for an unknown request, queue or channel.
+ * Reads by config->rows if they are open, otherwise needs an SPI scope. Raises 23503 for an unknown request, queue or
+ * channel.
  */
 void
 match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
@@ -119,10 +247,13 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	char *channel;
 	bool isnull;
 
+	if (config->rows != NULL)
+	{
+		load_by_rows(config, request_id, request);
+		return;
+	}
 	if (kept_plan_run(&request_select, values, NULL, read_only, 1) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("request " INT64_FORMAT " does not exist", request_id),
-				 errhint("open_request() opens one and returns its id.")));
+		request_is_missing(request_id);
 
 	memset(request, 0, sizeof(*request));
 	request->request_id = request_id;
@@ -134,7 +265,6 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	request->prefers = spi_skills(0, 6);
 	request->priority = DatumGetInt32(spi_datum(0, 7, &isnull));
 	request->agent_id = spi_id(0, 8);
-	request->closed = strcmp(request->state, "done") == 0 || strcmp(request->state, "cancelled") == 0;
 
 	request->family = PointerGetDatum(PG_DETOAST_DATUM_COPY(spi_datum(0, 18, &isnull)));
 	(void) spi_datum(0, 16, &isnull);
@@ -162,18 +292,7 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 		request->due_at = DT_NOEND;
 	}
 
-	request->queue = queue == NULL ? -1 : config_queue(config, queue);
-	request->channel = config_channel(config, channel);
-
-	/* What the configuration does not see is what row-level security hides. */
-	if (queue != NULL && request->queue < 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("queue \"%s\" of request " INT64_FORMAT " does not exist", queue, request_id),
-						errhint("Insert it into omnichannel.queue.")));
-	if (request->channel < 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("channel \"%s\" of request " INT64_FORMAT " does not exist", channel, request_id),
-						errhint("Insert it into omnichannel.channel.")));
+	set_codes(config, request, queue, channel);
 }
 
 /* match_read reads a request that needs an agent; raises 55000 for one that is closed or in no queue. */
@@ -191,45 +310,164 @@ match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 						errhint("transfer_request(request_id, queue => 'support') puts it into one.")));
 }
 
-/* Fills what is known of each of the pool's agents; returns the owner that the facts name, or 0. */
-static int64
-read_facts(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
-		   Acquaintance *known)
+/* Returns whether a text is this. */
+bool
+is_text(const void *text, const char *value)
 {
-	Datum values[3] = {request->family, Int64GetDatum(request->request_id), TimestampTzGetDatum(now)};
+	size_t length = strlen(value);
+
+	return VARSIZE_ANY_EXHDR(text) == length && memcmp(VARDATA_ANY(text), value, length) == 0;
+}
+
+/* What is known of each of a pool's agents, as it is being gathered. */
+typedef struct Facts
+{
+	const RoutingConfig *config;
+	const Pool *pool;
+	TimestampTz now;
+	Acquaintance *known;
+	int64 best_agent;
+	double best;
+} Facts;
+
+/* Returns what is known of an agent, or NULL where he is not in the pool. */
+static Acquaintance *
+fact_of(Facts *facts, int64 agent_id)
+{
+	int agent = config_agent(facts->config, agent_id);
+	const PoolMember *member = agent < 0 ? NULL : pool_member(facts->pool, agent);
+
+	return member == NULL ? NULL : &facts->known[member - facts->pool->members];
+}
+
+/* Takes in a relationship; rows of merged customers add up. */
+static void
+add_relationship(Facts *facts, int64 agent_id, int64 contacts, double strength, TimestampTz aged_at)
+{
+	Acquaintance *found = fact_of(facts, agent_id);
+
+	if (found == NULL)
+		return;
+	found->strength += relationship_strength_at(strength, aged_at, facts->now);
+	found->contacts += contacts;
+	if (found->strength > facts->best || (found->strength == facts->best && agent_id < facts->best_agent))
+	{
+		facts->best = found->strength;
+		facts->best_agent = agent_id;
+	}
+}
+
+/* Returns the agent of the newest other open request of the customer with which one is busy, or 0. */
+static int64
+owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int count)
+{
+	int64 owner = 0;
+	TimestampTz newest = DT_NOBEGIN;
+	int64 newest_id = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		IndexScanDesc scan = rows_scan(rows, ROWS_REQUEST, ROWS_OPEN_BY_CUSTOMER, family[i]);
+		TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
+
+		while (rows_next(rows, ROWS_REQUEST, scan, BackwardScanDirection))
+		{
+			bool isnull;
+			int64 request_id = DatumGetInt64(slot_getattr(slot, REQUEST_REQUEST_ID, &isnull));
+			struct varlena *state = (struct varlena *) DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull));
+			Datum agent_id = slot_getattr(slot, REQUEST_AGENT_ID, &isnull);
+			TimestampTz opened_at;
+
+			CHECK_FOR_INTERRUPTS();
+			if (isnull || request_id == request->request_id ||
+				!(is_text(state, "assigned") || is_text(state, "waiting_customer")))
+				continue;
+			opened_at = DatumGetTimestampTz(slot_getattr(slot, REQUEST_OPENED_AT, &isnull));
+			if (owner == 0 || opened_at > newest || (opened_at == newest && request_id > newest_id))
+			{
+				owner = DatumGetInt64(agent_id);
+				newest = opened_at;
+				newest_id = request_id;
+			}
+			break;
+		}
+		rows_end(scan);
+	}
+	return owner;
+}
+
+/* Gathers the facts where rows are open; returns the owner that another request names, or 0. */
+static int64
+facts_by_rows(Facts *facts, const MatchRequest *request)
+{
+	Rows *rows = facts->config->rows;
+	ArrayType *ids = DatumGetArrayTypeP(request->family);
+	const int64 *family = (const int64 *) ((char *) ids + ARR_OVERHEAD_NONULLS(1));
+	int count = ARR_DIMS(ids)[0];
+	IndexScanDesc scan;
+
+	for (int i = 0; i < count; i++)
+	{
+		scan = rows_scan(rows, ROWS_RELATIONSHIP, ROWS_BY_KEY, family[i]);
+		while (rows_next(rows, ROWS_RELATIONSHIP, scan, ForwardScanDirection))
+		{
+			const RelationshipRow *row = rows_data(rows, ROWS_RELATIONSHIP);
+
+			CHECK_FOR_INTERRUPTS();
+			add_relationship(facts, row->agent_id, row->contacts, row->strength, row->aged_at);
+		}
+		rows_end(scan);
+	}
+	scan = rows_scan(rows, ROWS_REFUSAL, ROWS_BY_KEY, request->request_id);
+	while (rows_next(rows, ROWS_REFUSAL, scan, ForwardScanDirection))
+	{
+		const RefusalRow *row = rows_data(rows, ROWS_REFUSAL);
+		Acquaintance *found = fact_of(facts, row->agent_id);
+
+		if (found != NULL && row->until > facts->now)
+			found->refused = true;
+	}
+	rows_end(scan);
+	return owner_by_rows(rows, request, family, count);
+}
+
+/* Gathers the facts by SQL; returns the owner that another request names, or 0. */
+static int64
+facts_by_plan(Facts *facts, const MatchRequest *request, bool read_only)
+{
+	Datum values[3] = {request->family, Int64GetDatum(request->request_id), TimestampTzGetDatum(facts->now)};
 	uint64 count = kept_plan_run(&facts_select, values, NULL, read_only, 0);
-	int64 owner = request->assigned_to == 0 ? request->agent_id : 0;
-	int64 best_agent = 0;
-	double best = 0;
+	int64 owner = 0;
 
 	for (uint64 row = 0; row < count; row++)
 	{
 		bool isnull;
 		int fact = DatumGetInt32(spi_datum(row, 1, &isnull));
 		int64 agent_id = spi_id(row, 2);
-		int agent = config_agent(config, agent_id);
-		const PoolMember *member = agent < 0 ? NULL : pool_member(pool, agent);
-		Acquaintance *found = member == NULL ? NULL : &known[member - pool->members];
+		Acquaintance *found;
 
-		if (fact == FACT_OWNER && owner == 0)
+		if (fact == FACT_OWNER)
 			owner = agent_id;
-		else if (fact == FACT_REFUSAL && found != NULL)
+		else if (fact == FACT_REFUSAL && (found = fact_of(facts, agent_id)) != NULL)
 			found->refused = true;
-		else if (fact == FACT_RELATIONSHIP && found != NULL)
-		{
-			double strength = DatumGetFloat8(spi_datum(row, 4, &isnull));
-
-			/* Rows of merged customers add up. */
-			found->strength += relationship_strength_at(strength, spi_time(row, 5, now), now);
-			found->contacts += spi_id(row, 3);
-			if (found->strength > best || (found->strength == best && agent_id < best_agent))
-			{
-				best = found->strength;
-				best_agent = agent_id;
-			}
-		}
+		else if (fact == FACT_RELATIONSHIP)
+			add_relationship(facts, agent_id, spi_id(row, 3), DatumGetFloat8(spi_datum(row, 4, &isnull)),
+							 spi_time(row, 5, facts->now));
 	}
-	return owner != 0 ? owner : best_agent;
+	return owner;
+}
+
+/* Fills what is known of each of the pool's agents; returns the owner that the facts name, or 0. */
+static int64
+read_facts(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
+		   Acquaintance *known)
+{
+	Facts facts = {.config = config, .pool = pool, .now = now, .known = known};
+	int64 other = config->rows != NULL ? facts_by_rows(&facts, request) : facts_by_plan(&facts, request, read_only);
+
+	if (request->assigned_to == 0 && request->agent_id != 0)
+		return request->agent_id;
+	return other != 0 ? other : facts.best_agent;
 }
 
 /* Returns what becomes of an agent as of now, before the owner's right is looked at; fills the candidate. */
@@ -317,8 +555,9 @@ keep_best(Candidate *candidates, int count, int max)
 /*
  * match_find finds the best agents for a request, at most max, as of now.
  *
- * Needs an SPI scope. Reads and does not lock. With collect it is told what becomes of every agent; one verdict can
- * come later than the others, because only the owner shows whether the request is held.
+ * Reads by config->rows if they are open, otherwise needs an SPI scope. Does not lock. With collect it is told what
+ * becomes of every agent; one verdict can come later than the others, because only the owner shows whether the request
+ * is held.
  */
 void
 match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,

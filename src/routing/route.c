@@ -6,7 +6,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/async.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -14,6 +13,7 @@
 #include "request/request.h"
 #include "routing/route.h"
 #include "routing/routing.h"
+#include "routing/rows.h"
 #include "sla/sla.h"
 
 SQL_FUNCTION(omnichannel_route);
@@ -66,13 +66,13 @@ static KeptPlan queue_select = {
 
 static KeptPlan enqueue = {
 	.sql =
-		"WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, level, due_at, entered_at,"
+		"WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
 		" owner_id, priority)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, level = excluded.level,"
+		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, rank = excluded.rank,"
 		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
-		" head AS (UPDATE omnichannel.lane_head AS h SET rank = -$4, due_at = $5, entered_at = $6, request_id = $1"
-		" WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > (-$4, $5, $6, $1))"
+		" head AS (UPDATE omnichannel.lane_head AS h SET rank = $4, due_at = $5, entered_at = $6, request_id = $1"
+		" WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > ($4, $5, $6, $1))"
 		" UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
 		" agent_id = nullif($9, 0) FROM waits"
 		" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
@@ -131,41 +131,34 @@ queue_check_members(const RoutingConfig *config, int queue)
 								"omnichannel.queue_department.")));
 }
 
-/* Raises the error of a request that somebody else closed between two statements of ours. */
-static void
-changed_meanwhile(const MatchRequest *request)
+/* Raises 40001 for a request that somebody else changed between two statements of ours. */
+void
+route_changed_meanwhile(const MatchRequest *request)
 {
 	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					errmsg("request " INT64_FORMAT " was changed meanwhile", request->request_id),
 					errhint("Try again.")));
 }
 
-/*
- * route_offer offers a request to an agent if he can take it as of now, or assigns it to him at once; returns whether.
- *
- * The holder has the queue's lock and the request's. With wait it waits for a transaction that changes the agent.
- */
-bool
-route_offer(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
-			TimestampTz now)
+/* Offers by the statement that stands above, as route_offer() does; returns whether. */
+static bool
+offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
+			  TimestampTz now, int64 lane_id)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
-	int64 agent_id = config->agents[agent].agent_id;
 	Datum values[13];
 	bool isnull;
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
-	values[2] = Int64GetDatum(agent_id);
+	values[2] = Int64GetDatum(config->agents[agent].agent_id);
 	values[3] = Int32GetDatum(config->channels[request->channel].cost);
 	values[4] = Int32GetDatum(config->agents[agent].capacity);
 	values[5] = TimestampTzGetDatum(now);
 	values[6] = TimestampTzGetDatum(accepted ? DT_NOEND : now + queue->offer_for);
 	values[7] = TimestampTzGetDatum(request->entered_at);
 	values[8] = accepted ? config->present_states : config->available_states;
-	values[9] = Int64GetDatum(request->lane_id != 0 ? request->lane_id
-													: lane_ensure(config, request->queue, request->channel,
-																  request->requires, request->prefers));
+	values[9] = Int64GetDatum(lane_id);
 	values[10] = Int32GetDatum(request->priority);
 	values[11] = TimestampTzGetDatum(request->due_at);
 	values[12] = BoolGetDatum(accepted);
@@ -173,20 +166,41 @@ route_offer(const RoutingConfig *config, const MatchRequest *request, int agent,
 	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == 0)
 		return false;
 	if (DatumGetInt64(spi_datum(0, 2, &isnull)) == 0)
-		changed_meanwhile(request);
+		route_changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
 	if (strcmp(request->state, "waiting_customer") == 0)
 		requests_changed(&request->request_id, 1);
+	return true;
+}
 
-	if (config->notify_channel != NULL && !accepted)
+/*
+ * route_offer offers a request to an agent if he can take it as of now, or assigns it to him at once; returns whether.
+ *
+ * The holder has the queue's lock and the request's. With wait it waits for a transaction that changes the agent. Needs
+ * an SPI scope unless config->rows are open, which then suit the request.
+ */
+bool
+route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait, TimestampTz now)
+{
+	int64 lane_id = request->lane_id != 0
+						? request->lane_id
+						: lane_ensure(config, request->queue, request->channel, request->requires, request->prefers);
+
+	if (config->rows != NULL)
 	{
-		char payload[32];
-		char *name = psprintf("%s_" INT64_FORMAT, config->notify_channel, agent_id);
+		bool closed;
 
-		pg_lltoa(request->request_id, payload);
-		Async_Notify(name, payload);
+		if (!offer_by_rows(config, request, agent, accepted, wait, now, lane_id, &closed))
+			return false;
+		if (closed)
+			route_changed_meanwhile(request);
 	}
+	else if (!offer_by_plan(config, request, agent, accepted, wait, now, lane_id))
+		return false;
+
+	if (!accepted)
+		offer_notify(config, agent, request->request_id);
 	return true;
 }
 
@@ -204,7 +218,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[1] = Int64GetDatum(request->customer_id);
 	values[2] =
 		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
-	values[3] = Int64GetDatum(queue_level(&config->queues[request->queue], request->priority, request->entered_at));
+	values[3] = Int64GetDatum(-queue_level(&config->queues[request->queue], request->priority, request->entered_at));
 	values[4] =
 		TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
@@ -212,7 +226,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[7] = Int32GetDatum(request->priority);
 	values[8] = Int64GetDatum(request->agent_id);
 	if (requests_write(&enqueue, values, NULL) != 1)
-		changed_meanwhile(request);
+		route_changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
 	if (strcmp(request->state, "waiting_customer") == 0)
@@ -255,20 +269,58 @@ route_request(RoutingConfig *config, MatchRequest *request)
 	}
 
 	if (!request->waiting || strcmp(request->state, "waiting_agent") != 0)
+	{
+		SpiScope scope;
+		bool by_rows = config->rows != NULL;
+
+		if (by_rows)
+		{
+			route_rows_end(config);
+			routing_scope_begin(&scope);
+		}
 		route_enqueue(config, request, result.owner_id);
+		if (by_rows)
+			spi_scope_end(&scope);
+	}
 	return 0;
+}
+
+/* What route() reads and writes where it offers. */
+#define ROUTE_ROWS                                                                                                     \
+	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) |           \
+	 ROWS_BIT(ROWS_KEPT_PLACE) | ROWS_BIT(ROWS_REFUSAL) | ROWS_BIT(ROWS_RELATIONSHIP) | ROWS_BIT(ROWS_AGENT_STATE))
+
+/* Closes the rows, if they are open. */
+void
+route_rows_end(RoutingConfig *config)
+{
+	Rows *rows = config->rows;
+
+	config->rows = NULL;
+	if (rows != NULL)
+		rows_close(rows);
 }
 
 /* Returns the index of a request's queue, before any lock; raises what match_read() raises where there is none. */
 static int
-queue_of(const RoutingConfig *config, int64 request_id)
+queue_of(RoutingConfig *config, int64 request_id)
 {
 	Datum id = Int64GetDatum(request_id);
 	MatchRequest request;
 	char *queue = NULL;
 	int found = -1;
 
-	if (kept_plan_run(&queue_select, &id, NULL, false, 0) > 0)
+	if (config->rows != NULL)
+	{
+		if (rows_find(config->rows, ROWS_REQUEST, request_id))
+		{
+			bool isnull;
+			Datum code = slot_getattr(config->rows->slots[ROWS_REQUEST], REQUEST_QUEUE, &isnull);
+
+			queue = isnull ? NULL : TextDatumGetCString(code);
+		}
+	}
+	else if (kept_plan_run(&queue_select, &id, NULL, false, 0) > 0)
 		queue = spi_text(0, 1, CurrentMemoryContext);
 	if (queue != NULL)
 		found = config_queue(config, queue);
@@ -280,41 +332,66 @@ queue_of(const RoutingConfig *config, int64 request_id)
 	return found;
 }
 
+/*
+ * Routes a request, with config->rows open or in an SPI scope; returns the agent's id, or 0 where it waits. The
+ * configuration is then the one under the locks.
+ *
+ * Returns -1, with the locks held, where the rows turned out not to suit the request.
+ */
+static int64
+route_locked(RoutingConfig **at, int64 request_id)
+{
+	RoutingConfig *config = *at;
+	Rows *rows = config->rows;
+	QueueLocks *locks = queue_locks(config);
+	int queue = queue_of(config, request_id);
+	MatchRequest request;
+
+	queue_locks_add(locks, queue, QUEUE_ARRIVE);
+	config = *at = queue_locks_take(config, locks);
+	request_lock(request_id);
+	config->rows = rows;
+	if (rows != NULL)
+		rows_refresh(rows);
+	match_read(config, request_id, false, &request);
+	if (request.queue != queue)
+		route_changed_meanwhile(&request);
+	if (rows != NULL && !offer_suits_rows(&request))
+		return -1;
+
+	if (request.assigned_to != 0)
+		return request.assigned_to;
+	if (strcmp(request.state, "assigned") == 0)
+		return request.agent_id;
+	queue_check_members(config, queue);
+	return route_request(config, &request);
+}
+
 /* route(request_id): the agent to whom the request is offered, or NULL where it waits. */
 Datum
 omnichannel_route(PG_FUNCTION_ARGS)
 {
 	int64 request_id = PG_GETARG_INT64(0);
 	RoutingConfig *config;
-	MatchRequest request;
-	QueueLocks *locks;
-	SpiScope scope;
-	int64 agent_id;
-	int queue;
+	int64 agent_id = -1;
 
 	routing_writes("route()");
 	config = routing_config();
-	routing_scope_begin(&scope);
-
-	queue = queue_of(config, request_id);
-	locks = queue_locks(config);
-	queue_locks_add(locks, queue, QUEUE_ARRIVE);
-	config = queue_locks_take(config, locks);
-	request_lock(request_id);
-	match_read(config, request_id, false, &request);
-	if (request.queue != queue)
-		changed_meanwhile(&request);
-
-	if (request.assigned_to != 0)
-		agent_id = request.assigned_to;
-	else if (strcmp(request.state, "assigned") == 0)
-		agent_id = request.agent_id;
-	else
+	config->rows = rows_open(ROUTE_ROWS);
+	if (config->rows != NULL)
 	{
-		queue_check_members(config, queue);
-		agent_id = route_request(config, &request);
+		agent_id = route_locked(&config, request_id);
+		route_rows_end(config);
 	}
-	spi_scope_end(&scope);
+	if (agent_id < 0)
+	{
+		SpiScope scope;
+
+		config = routing_config();
+		routing_scope_begin(&scope);
+		agent_id = route_locked(&config, request_id);
+		spi_scope_end(&scope);
+	}
 
 	if (agent_id == 0)
 		PG_RETURN_NULL();

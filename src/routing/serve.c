@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "routing/route.h"
+#include "routing/rows.h"
 
 SQL_FUNCTION(omnichannel_set_presence);
 SQL_FUNCTION(omnichannel_claim);
@@ -35,24 +36,23 @@ static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argty
  * present, and was not refused by him. The lane's head h says where to begin.
  */
 #define SUITS(lane_id, entered_before, held_since, agent, now, present)                                                \
-	" w.lane_id = " lane_id " AND (-w.level, w.due_at, w.entered_at, w.request_id)"                                    \
+	" w.lane_id = " lane_id " AND (w.rank, w.due_at, w.entered_at, w.request_id)"                                      \
 	" >= (coalesce(h.rank, -9223372036854775807), coalesce(h.due_at, '-infinity'),"                                    \
 	" coalesce(h.entered_at, '-infinity'), coalesce(h.request_id, 0)) AND w.entered_at <= " entered_before             \
 	" AND (w.owner_id = 0 OR w.owner_id = " agent " OR w.entered_at <= " held_since " OR NOT EXISTS"                   \
 	" (SELECT FROM omnichannel.agent_state AS o WHERE o.agent_id = w.owner_id AND o.state = ANY (" present ")))"       \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
 	" WHERE f.request_id = w.request_id AND f.agent_id = " agent " AND f.until > " now ")"                             \
-	" ORDER BY -w.level, w.due_at, w.entered_at, w.request_id LIMIT 1"
+	" ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT 1"
 
 /* The lane with the request that comes first, without a lock; $4 is what each queue's ageing adds by now. */
 static KeptPlan lane_peek = {
 	.sql = "SELECT lane.lane_id FROM unnest($1, $2, $3, $4) AS lane (lane_id, entered_before, held_since, age)"
 		   " LEFT JOIN omnichannel.lane_head AS h ON h.lane_id = lane.lane_id"
-		   " CROSS JOIN LATERAL (SELECT w.level, w.due_at, w.entered_at, w.request_id FROM omnichannel.waiting AS w"
-		   " WHERE" SUITS(
-			   "lane.lane_id", "lane.entered_before", "lane.held_since", "$5", "$6",
-			   "$7") ") AS head"
-					 " ORDER BY head.level + lane.age DESC, head.due_at, head.entered_at, head.request_id LIMIT 1",
+		   " CROSS JOIN LATERAL (SELECT w.rank, w.due_at, w.entered_at, w.request_id FROM omnichannel.waiting AS w"
+		   " WHERE" SUITS("lane.lane_id", "lane.entered_before", "lane.held_since", "$5", "$6",
+						  "$7") ") AS head"
+								" ORDER BY head.rank - lane.age, head.due_at, head.entered_at, head.request_id LIMIT 1",
 	.nargs = 7,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8OID, TIMESTAMPTZOID,
 				 TEXTARRAYOID},
@@ -105,19 +105,8 @@ static KeptPlan offer_select = {
 	.argtypes = {INT8OID},
 };
 
-/* Lanes in the form in which the statements above take them. */
-typedef struct LaneList
-{
-	int count;
-	const Lane **lanes;
-	Datum *ids;
-	Datum *ages;
-	Datum *entered_before;
-	Datum *held_since;
-} LaneList;
-
 /* Finds the lanes that suit an agent with that much room. */
-static void
+void
 lanes_of_agent(const RoutingConfig *config, int agent, int64 room, TimestampTz now, LaneList *list)
 {
 	int count;
@@ -262,22 +251,16 @@ agent_used(void)
 	return DatumGetInt32(spi_datum(0, 2, &isnull));
 }
 
-/*
- * serve_agent gives an agent, as of now, the request that comes first, and, with all, further ones while they fit;
- * returns the id of the first one, or 0.
- *
- * The holder has the locks of the agent's queues. With accepted they are assigned to him at once.
- */
-int64
-serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
+/* Does what serve_agent() does by the statements above, in an SPI scope. */
+static int64
+serve_by_plan(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
 {
 	int64 agent_id = config->agents[agent].agent_id;
 	Datum id = Int64GetDatum(agent_id);
 	int64 first = 0;
 	int64 used;
 
-	if (!config->agents[agent].active || kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0 ||
-		!may_take(config, accepted, now))
+	if (kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0 || !may_take(config, accepted, now))
 		return 0;
 	used = agent_used();
 
@@ -306,6 +289,38 @@ serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, Timestamp
 		if (!all)
 			break;
 	}
+	return first;
+}
+
+/* What an agent is served from. */
+#define SERVE_ROWS                                                                                                     \
+	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) | ROWS_BIT(ROWS_REFUSAL) |            \
+	 ROWS_BIT(ROWS_AGENT_STATE) | ROWS_BIT(ROWS_LANE_HEAD))
+
+/*
+ * serve_agent gives an agent, as of now, the request that comes first, and, with all, further ones while they fit;
+ * returns the id of the first one, or 0.
+ *
+ * The holder has the locks of the agent's queues. With accepted they are assigned to him at once. Needs no SPI scope.
+ */
+int64
+serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
+{
+	SpiScope scope;
+	int64 first;
+
+	if (!config->agents[agent].active)
+		return 0;
+	config->rows = rows_open(SERVE_ROWS);
+	if (config->rows != NULL)
+	{
+		first = serve_by_rows(config, agent, accepted, all, now);
+		route_rows_end(config);
+		return first;
+	}
+	routing_scope_begin(&scope);
+	first = serve_by_plan(config, agent, accepted, all, now);
+	spi_scope_end(&scope);
 	return first;
 }
 
@@ -369,20 +384,17 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	int64 agent_id = PG_GETARG_INT64(0);
 	RoutingConfig *config;
 	QueueLocks *locks;
-	SpiScope scope;
 	int64 request_id;
 	int agent;
 
 	routing_writes("claim()");
 	config = routing_config();
 	agent = agent_argument(config, agent_id);
-	routing_scope_begin(&scope);
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
 	request_id =
 		serve_agent(config, agent_argument(config, agent_id), true, false, GetCurrentTransactionStartTimestamp());
-	spi_scope_end(&scope);
 
 	if (request_id == 0)
 		PG_RETURN_NULL();

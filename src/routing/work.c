@@ -276,7 +276,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 
 /* Offers a request to a colleague whom its agent has named; raises 55000 where that one cannot take it. */
 static void
-offer_to_colleague(const RoutingConfig *config, const MatchRequest *request, int64 agent_id)
+offer_to_colleague(RoutingConfig *config, const MatchRequest *request, int64 agent_id)
 {
 	int agent = agent_argument(config, agent_id);
 	const char *why = NULL;

@@ -167,7 +167,7 @@ my %never = (
 		WHERE upper_inf(p.during) GROUP BY agent_id, s.state HAVING count(*) <> 1 OR min(p.state) <> s.state},
 	'a request that waits before the head of its lane' => q{
 		SELECT w.request_id FROM omnichannel.waiting AS w JOIN omnichannel.lane_head AS h USING (lane_id)
-		WHERE (-w.level, w.due_at, w.entered_at, w.request_id) < (h.rank, h.due_at, h.entered_at, h.request_id)},
+		WHERE (w.rank, w.due_at, w.entered_at, w.request_id) < (h.rank, h.due_at, h.entered_at, h.request_id)},
 	'trouble' => 'SELECT step, code, min(message), count(*) FROM trouble GROUP BY step, code');
 
 sub check

@@ -1,0 +1,177 @@
+/*
+ * offer.c
+ *	  Offers and assignments as rows: what route_offer() does by one statement, done without SQL.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "routing/live.h"
+#include "routing/route.h"
+#include "routing/rows.h"
+
+/* Returns whether nothing but routing goes by the change of a request that is in this state. */
+bool
+offer_suits_rows(const MatchRequest *request)
+{
+	static const char *const states[] = {"new", "waiting_agent", "offered", "assigned"};
+
+	for (int i = 0; i < (int) lengthof(states) && !request->kept_place; i++)
+		if (strcmp(request->state, states[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Takes room of an agent if he has it as of now; returns whether. With wait it waits for whoever changes him.
+ *
+ * The row is looked at again after each change by others, until the change made here is to the row as it is.
+ */
+bool
+offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now)
+{
+	for (;;)
+	{
+		HeapTuple tuple = live_row(config, agent);
+		ItemPointerData place;
+		AgentStateRow *row;
+		const RoutingState *state;
+		TM_Result result;
+
+		CHECK_FOR_INTERRUPTS();
+		if (tuple == NULL)
+			return false;
+		row = (AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
+		state = live_state(config, row->state);
+		if (state == NULL || !(accepted ? state->present : state->available) || row->busy_until > now ||
+			(int64) row->used + cost > config->agents[agent].capacity)
+			return false;
+		place = tuple->t_self;
+		row->used += cost;
+		row->idle_since = now;
+		result = rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, wait);
+		if (result == TM_Ok)
+		{
+			config->agents[agent].place = tuple->t_self;
+			heap_freetuple(tuple);
+			return true;
+		}
+		heap_freetuple(tuple);
+		if (result == TM_BeingModified)
+			return false;
+		rows_refresh(config->rows);
+	}
+}
+
+/* Takes a request that waits out of its queue. */
+static void
+leave_queue(Rows *rows, int64 request_id)
+{
+	while (rows_find(rows, ROWS_WAITING, request_id) &&
+		   rows_delete(rows, ROWS_WAITING, &rows->slots[ROWS_WAITING]->tts_tid, true) != TM_Ok)
+		rows_refresh(rows);
+}
+
+/*
+ * Notes state and agent in a request that is found by its id; returns whether it is open still.
+ *
+ * What guard_request() would do is done here; nobody else goes by these states.
+ */
+static bool
+note_request(Rows *rows, const MatchRequest *request, const char *state, int64 agent_id)
+{
+	for (;;)
+	{
+		TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
+		int columns[4] = {REQUEST_STATE, REQUEST_AGENT_ID, REQUEST_VERSION, REQUEST_STATE_SINCE};
+		Datum values[4];
+		bool nulls[4] = {0};
+		HeapTuple tuple;
+		HeapTuple changed;
+		TM_Result result;
+		bool isnull;
+		bool same;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!rows_find(rows, ROWS_REQUEST, request->request_id))
+			return false;
+		(void) slot_getattr(slot, REQUEST_CLOSED_AT, &isnull);
+		if (!isnull)
+			return false;
+		same = is_text(DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull)), state);
+		values[0] = CStringGetTextDatum(state);
+		values[1] = Int64GetDatum(agent_id);
+		values[2] = Int64GetDatum(DatumGetInt64(slot_getattr(slot, REQUEST_VERSION, &isnull)) + 1);
+		values[3] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+		changed = heap_modify_tuple_by_cols(tuple, slot->tts_tupleDescriptor, same ? 3 : 4, columns, values, nulls);
+		result = rows_update(rows, ROWS_REQUEST, &tuple->t_self, changed, true);
+		heap_freetuple(changed);
+		if (result == TM_Ok)
+			return true;
+		rows_refresh(rows);
+	}
+}
+
+/* Writes down the assignment of a request to an agent whose room was taken; returns whether it is open still. */
+bool
+offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, TimestampTz now, int64 lane_id)
+{
+	const RoutingQueue *queue = &config->queues[request->queue];
+	int64 agent_id = config->agents[agent].agent_id;
+	Datum values[11];
+	bool nulls[11] = {0};
+
+	values[0] = Int64GetDatum(request->request_id);
+	values[1] = Int64GetDatum(request->customer_id);
+	values[2] = Int64GetDatum(agent_id);
+	values[3] = Int64GetDatum(lane_id);
+	values[4] = Int32GetDatum(config->channels[request->channel].cost);
+	values[5] = Int32GetDatum(request->priority);
+	values[6] = TimestampTzGetDatum(request->due_at);
+	values[7] = TimestampTzGetDatum(request->entered_at);
+	values[8] = TimestampTzGetDatum(now);
+	values[9] = TimestampTzGetDatum(accepted ? DT_NOEND : now + queue->offer_for);
+	values[10] = TimestampTzGetDatum(now);
+	nulls[10] = !accepted;
+	rows_insert(config->rows, ROWS_ASSIGNMENT, values, nulls);
+	return note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id);
+}
+
+/*
+ * offer_by_rows offers a request to an agent if he can take it as of now, or assigns it to him at once.
+ *
+ * Returns whether. Sets closed where the request was closed meanwhile, which is to undo the rest. Needs config->rows
+ * with what it changes, and a request that suits rows.
+ */
+bool
+offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait, TimestampTz now,
+			  int64 lane_id, bool *closed)
+{
+	*closed = false;
+	if (!offer_take_room(config, agent, config->channels[request->channel].cost, accepted, wait, now))
+		return false;
+	if (request->waiting)
+		leave_queue(config->rows, request->request_id);
+	*closed = !offer_note(config, request, agent, accepted, now, lane_id);
+	return true;
+}
+
+/* Notifies an agent of an offer, where that is asked for. */
+void
+offer_notify(const RoutingConfig *config, int agent, int64 request_id)
+{
+	char payload[32];
+	char *name;
+
+	if (config->notify_channel == NULL)
+		return;
+	name = psprintf("%s_" INT64_FORMAT, config->notify_channel, config->agents[agent].agent_id);
+	pg_lltoa(request_id, payload);
+	Async_Notify(name, payload);
+	pfree(name);
+}

@@ -1,0 +1,170 @@
+/*
+ * rows.h
+ *	  The rows of what is going on, read and written without SQL where nothing asks for SQL; see rows.c.
+ */
+#ifndef OMNICHANNEL_ROUTING_ROWS_H
+#define OMNICHANNEL_ROUTING_ROWS_H
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/skey.h"
+#include "access/tableam.h"
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+
+#include "omnichannel.h"
+
+typedef enum RowsTable
+{
+	ROWS_REQUEST,
+	ROWS_CUSTOMER,
+	ROWS_WAITING,
+	ROWS_ASSIGNMENT,
+	ROWS_KEPT_PLACE,
+	ROWS_REFUSAL,
+	ROWS_RELATIONSHIP,
+	ROWS_AGENT_STATE,
+	ROWS_LANE_HEAD,
+	ROWS_TABLES
+} RowsTable;
+
+/* What rows are looked up by. */
+typedef enum RowsOrder
+{
+	ROWS_BY_KEY,           /* the first column of the primary key */
+	ROWS_OPEN_BY_CUSTOMER, /* open requests by customer, opened_at and request_id */
+	ROWS_BY_MERGED_INTO,   /* customers by the one they turned out to be */
+	ROWS_WAITING_ORDER,    /* waiting requests by lane and in the order in which they are served */
+	ROWS_ORDERS
+} RowsOrder;
+
+/* The columns of request that are read or written. */
+enum
+{
+	REQUEST_REQUEST_ID = 1,
+	REQUEST_CUSTOMER_ID = 2,
+	REQUEST_STATE = 4,
+	REQUEST_CHANNEL = 5,
+	REQUEST_QUEUE = 6,
+	REQUEST_PRIORITY = 7,
+	REQUEST_REQUIRES = 8,
+	REQUEST_PREFERS = 9,
+	REQUEST_AGENT_ID = 10,
+	REQUEST_VERSION = 13,
+	REQUEST_OPENED_AT = 14,
+	REQUEST_STATE_SINCE = 15,
+	REQUEST_CLOSED_AT = 16
+};
+
+#define CUSTOMER_MERGED_INTO 6
+
+/* Rows as they lie in the heap: none of these columns is ever NULL, and all before them are of fixed width. */
+typedef struct WaitingRow
+{
+	int64 request_id;
+	int64 customer_id;
+	int64 lane_id;
+	int64 rank;
+	TimestampTz due_at;
+	TimestampTz entered_at;
+	int64 owner_id;
+	int32 priority;
+} WaitingRow;
+
+typedef struct AssignmentRow
+{
+	int64 request_id;
+	int64 customer_id;
+	int64 agent_id;
+	int64 lane_id;
+	int32 cost;
+	int32 priority;
+	TimestampTz due_at;
+	TimestampTz entered_at;
+	TimestampTz offered_at;
+	TimestampTz expires_at;
+} AssignmentRow;
+
+#define ASSIGNMENT_ACCEPTED_AT 11
+
+typedef struct KeptPlaceRow
+{
+	int64 request_id;
+	TimestampTz entered_at;
+	TimestampTz until;
+} KeptPlaceRow;
+
+typedef struct RefusalRow
+{
+	int64 request_id;
+	int64 agent_id;
+	TimestampTz until;
+} RefusalRow;
+
+typedef struct RelationshipRow
+{
+	int64 customer_id;
+	int64 agent_id;
+	int64 contacts;
+	double strength;
+	TimestampTz aged_at;
+} RelationshipRow;
+
+typedef struct AgentStateRow
+{
+	int64 agent_id;
+	TimestampTz idle_since;
+	TimestampTz busy_until;
+	int32 used;
+	char state[FLEXIBLE_ARRAY_MEMBER]; /* text */
+} AgentStateRow;
+
+typedef struct LaneHeadRow
+{
+	int64 lane_id;
+	int64 rank;
+	TimestampTz due_at;
+	TimestampTz entered_at;
+	int64 request_id;
+} LaneHeadRow;
+
+typedef struct Rows
+{
+	Relation tables[ROWS_TABLES];
+	TupleTableSlot *slots[ROWS_TABLES]; /* the row found last */
+	Relation orders[ROWS_TABLES][ROWS_ORDERS];
+	Relation *indexes[ROWS_TABLES]; /* of tables that rows are inserted into */
+	int index_counts[ROWS_TABLES];
+	Snapshot snapshot; /* the active one */
+} Rows;
+
+#define ROWS_BIT(table) (1 << (table))
+
+/* Where a row is looked for, and by whom it was put there, if that is known. */
+typedef struct RowsTrail
+{
+	ItemPointerData place;
+	TransactionId updated_by;
+} RowsTrail;
+
+extern Rows *rows_open(int tables);
+extern void rows_close(Rows *rows);
+extern void rows_refresh(Rows *rows);
+extern IndexScanDesc rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
+extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction);
+extern void rows_end(IndexScanDesc scan);
+extern bool rows_find(Rows *rows, RowsTable table, int64 key);
+extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after,
+									ScanKeyData keys[6]);
+extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
+extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
+						 HeapTuple tuple);
+extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, ItemPointer place);
+extern const void *rows_data(Rows *rows, RowsTable table);
+extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);
+extern TM_Result rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, bool wait);
+extern TM_Result rows_delete(Rows *rows, RowsTable table, ItemPointer place, bool wait);
+
+#endif /* OMNICHANNEL_ROUTING_ROWS_H */
