@@ -216,7 +216,7 @@ table_scan_open(TableScan *scan)
 	}
 	scan->index = index_open(scan->index_oid, AccessShareLock);
 	scan->slot = table_slot_create(table, NULL);
-	scan->scan = index_beginscan(table, scan->index, GetActiveSnapshot(), 1, 0);
+	scan->scan = index_scan_begin(table, scan->index, GetActiveSnapshot(), 1);
 	scan->scan->xs_want_itup = scan->covered;
 	scan->map = InvalidBuffer;
 	return true;
