@@ -41,7 +41,7 @@ SQL_FUNCTION(omnichannel_backfill);
  * Rows that are logged at once, and the bytes of rows after which they are. Many, because in the order of their keys
  * they are looked up and entered faster; fewer where one that cannot be logged makes all of them be tried one by one.
  */
-#define BATCH_ROWS 10000
+#define BATCH_ROWS 4000
 #define QUARANTINED_BATCH_ROWS 1000
 #define BATCH_BYTES (4 * 1024 * 1024)
 

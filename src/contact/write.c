@@ -328,6 +328,7 @@ static void
 insert_many(const ContactEntry *entries, int count)
 {
 	DirectWrite *write = direct_open(&contact_table);
+	MemoryContext scratch;
 	ContactEntry *left;
 	int nleft = 0;
 
@@ -336,19 +337,25 @@ insert_many(const ContactEntry *entries, int count)
 		insert_by_statement(entries, count);
 		return;
 	}
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel row", ALLOCSET_DEFAULT_SIZES);
 	left = palloc(sizeof(ContactEntry) * count);
 	for (int i = 0; i < count; i++)
 	{
+		MemoryContext old;
 		Datum values[CONTACT_NCOLUMNS];
 		bool nulls[CONTACT_NCOLUMNS];
 
 		if (entries[i].duplicate)
 			continue;
+		old = MemoryContextSwitchTo(scratch);
 		for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 			values[column] = contact_datum(&entries[i], column, &nulls[column]);
 		if (!direct_add(write, values, nulls))
 			left[nleft++] = entries[i];
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextDelete(scratch);
 	direct_close(write);
 	if (nleft > 0)
 		insert_by_statement(left, nleft);
@@ -390,20 +397,26 @@ static bool
 claim_directly(ContactEntry **entries, int count)
 {
 	DirectWrite *write = direct_open(&key_table);
+	MemoryContext scratch;
 	bool *inserted;
 
 	if (write == NULL)
 		return false;
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel row", ALLOCSET_DEFAULT_SIZES);
 	inserted = palloc(sizeof(bool) * count);
 	for (int i = 0; i < count; i++)
 	{
+		MemoryContext old = MemoryContextSwitchTo(scratch);
 		Datum values[KEY_NCOLUMNS];
 		bool isnull;
 
 		for (int j = 0; j < KEY_NCOLUMNS; j++)
 			values[j] = contact_datum(entries[i], key_columns[j], &isnull);
 		(void) direct_add(write, values, NULL);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextDelete(scratch);
 	(void) direct_flush(write, inserted);
 	direct_close(write);
 	for (int i = 0; i < count; i++)

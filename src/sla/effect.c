@@ -608,36 +608,108 @@ compare_contacts(const void *a, const void *b)
 /* How often the moments that change clocks are taken in apart from those that do not, before the rest is together. */
 #define MAX_PARTS 32
 
+/* What part of many moments must be of different customers, so that it pays to look at each. */
+#define MANY_CUSTOMERS 8
+
+/* How many moments are taken in together at most: each takes some kilobytes for its customer's clocks. */
+#define MOMENTS_AT_ONCE 1000
+
+/* Takes in the moments of contacts together, which are in the order of their customers. */
+static void
+take_together(NewMoment **moments, int count, const SlaPolicies *policies, MemoryContext scratch)
+{
+	for (int i = 0; i < count; i += MOMENTS_AT_ONCE)
+	{
+		MemoryContext old = MemoryContextSwitchTo(scratch);
+
+		take_contacts(&moments[i], Min(count - i, MOMENTS_AT_ONCE), policies);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+	}
+}
+
+/* The same as sla_moment_still(), leaving nothing in memory. */
+static bool
+is_still(const SlaPolicies *policies, const SlaMoment *moment, bool write, MemoryContext scratch)
+{
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	bool still = sla_moment_still(policies, moment, write);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(scratch);
+	return still;
+}
+
 /*
- * Takes in the moments of many contacts: those that change no clock one by one, which costs a fraction, the others
- * together as far as the order of the customers' locks allows.
+ * Takes in moments of different customers, in their order: those that change no clock one by one, which costs a
+ * fraction, the others together as far as the order of the customers' locks allows.
  */
 static void
-take_many(NewMoment **moments, int count, const SlaPolicies *policies)
+take_each(NewMoment **moments, int count, const SlaPolicies *policies, MemoryContext scratch)
 {
 	int begun = 0; /* of those that wait to be taken in together, up to the one at hand */
 	int parts = 0;
 
-	qsort(moments, count, sizeof(NewMoment *), compare_contacts);
 	for (int i = 0; i < count && parts < MAX_PARTS; i++)
 	{
 		const SlaMoment *moment = &moments[i]->moment;
 
 		CHECK_FOR_INTERRUPTS();
-		/* What waits of the same customer comes first, and so does what waits of customers before. */
 		if (begun < i)
 		{
-			if (moments[i - 1]->moment.customer_id == moment->customer_id || !sla_moment_still(policies, moment, false))
+			if (!is_still(policies, moment, false, scratch))
 				continue;
-			take_contacts(&moments[begun], i - begun, policies);
+			/* Customers before are locked before. */
+			take_together(&moments[begun], i - begun, policies, scratch);
 			begun = i;
 			parts++;
 		}
-		if (count > 1 && sla_moment_still(policies, moment, true))
+		if (is_still(policies, moment, true, scratch))
 			begun = i + 1;
 	}
 	if (begun < count)
-		take_contacts(&moments[begun], count - begun, policies);
+		take_together(&moments[begun], count - begun, policies, scratch);
+}
+
+/*
+ * Takes in the moments of many contacts, in rounds of each customer's next one.
+ *
+ * A round is one command of the transaction: the server remembers for each row that it changes again which commands
+ * did, once for each pair of commands.
+ */
+static void
+take_many(NewMoment **moments, int count, const SlaPolicies *policies)
+{
+	NewMoment **next = palloc(sizeof(NewMoment *) * Max(count, 1));
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES);
+
+	qsort(moments, count, sizeof(NewMoment *), compare_contacts);
+	while (count > 1)
+	{
+		int different = 0;
+		int left = 0;
+
+		for (int i = 0; i < count; i++)
+			if (different == 0 || next[different - 1]->moment.customer_id != moments[i]->moment.customer_id)
+				next[different++] = moments[i];
+			else
+				moments[left++] = moments[i];
+		if (different < count / MANY_CUSTOMERS)
+		{
+			memcpy(&moments[left], next, sizeof(NewMoment *) * different);
+			break;
+		}
+		CommandCounterIncrement();
+		take_each(next, different, policies, scratch);
+		count = left;
+	}
+	if (count > 0)
+	{
+		qsort(moments, count, sizeof(NewMoment *), compare_contacts);
+		take_together(moments, count, policies, scratch);
+	}
+	MemoryContextDelete(scratch);
+	pfree(next);
 }
 
 /*

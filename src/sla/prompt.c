@@ -329,7 +329,8 @@ write_moment(const SlaMoment *moment)
 /*
  * sla_moment_still returns whether a contact comes in order, says nothing new of requests and changes no clock, as far
  * as that can be told; if write, it is taken in then, unless somebody else has to do with the customer, which it also
- * returns false for. Needs an SPI scope that may write the tables of this room.
+ * returns false for. What the current command has written is not seen. Needs an SPI scope that may write the tables of
+ * this room.
  */
 bool
 sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write)
@@ -337,8 +338,6 @@ sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool writ
 	SlaMoment said;
 	Prompt prompt;
 
-	if (write)
-		CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	prompt = take_moment(policies, moment, NULL, GetActiveSnapshot(), &said, write ? TAKE_STILL : TAKE_NONE);
 	PopActiveSnapshot();
