@@ -37,6 +37,28 @@ SQL
 	is($out, '2026-01-05 19:59:00+00|12:00:00', 'and right afterwards');
 }
 
+# So do long works on service levels, and leave nothing half done.
+$primary->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, target, calendar) VALUES ('solve', 5, 'resolution', '10 hours', 'office');
+DELETE FROM omnichannel.sla_stale;
+INSERT INTO omnichannel.customer (customer_id) SELECT g FROM generate_series(1000001, 1020000) AS g;
+INSERT INTO omnichannel.request (customer_id, kind, channel) SELECT g, 'complaint', 'branch' FROM generate_series(1000001, 1020000) AS g;
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, target, calendar) VALUES ('sooner', 1, 'resolution', '5 hours', 'office');
+SQL
+foreach my $long (
+	'SELECT count(*) FROM omnichannel.recompute_sla()',
+	'SELECT omnichannel.tick_sla()',
+	'UPDATE omnichannel.request SET priority = 7',
+	"INSERT INTO omnichannel.request (customer_id, kind, channel) SELECT g, 'complaint', 'branch' FROM generate_series(1000001, 1020000) AS g")
+{
+	my ($code, $out, $err) = $primary->psql('postgres', "\\set VERBOSITY sqlstate\nSET statement_timeout = '100ms';\n$long;", on_error_stop => 0);
+
+	like($err, qr/57014/, "cancelled: $long");
+	is($primary->safe_psql('postgres', "SELECT count(*), count(DISTINCT request_id), min(policy), max(policy) FROM omnichannel.sla_clock WHERE stopped_at IS NULL"),
+		'20000|20000|solve|solve', 'and nothing was done');
+}
+is($primary->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.recompute_sla()'), '20000', 'the next call does all of it');
+
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('cancel_standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
