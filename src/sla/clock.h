@@ -170,6 +170,7 @@ typedef struct SlaFamily
 	SlaClock **clocks; /* as they are stored */
 	int said_count;
 	SlaMoment **said; /* what was said last of the requests that the new moments name; see sla_requests_read() */
+	SlaMemberships memberships; /* where sla_families_memberships() has read them */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);
@@ -193,6 +194,8 @@ extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, in
 extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_memberships_read(SlaMachine *machine);
+extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int count);
+extern int sla_families_of(const int64 *roots, int count, SlaFamily **families);
 
 #define SLA_MOMENT_COLUMNS                                                                                             \
 	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \

@@ -273,11 +273,13 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 		return;
 	sla_moments_read(families, count);
 	sla_clocks_read(policies, families, count, SLA_HOLD_ALL);
+	sla_families_memberships(policies, families, count);
 	for (int i = 0; i < count; i++)
 	{
 		SlaMachine machine;
 
 		sla_machine_begin(&machine, policies, families[i].root);
+		machine.memberships = families[i].memberships;
 		sla_family_reckon(&families[i], &machine, changes);
 	}
 }
@@ -803,6 +805,24 @@ compare_ids(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Makes families of roots, each once and sorted; returns how many. */
+int
+sla_families_of(const int64 *roots, int count, SlaFamily **families)
+{
+	int64 *sorted = palloc(sizeof(int64) * Max(count, 1));
+	int found = 0;
+
+	*families = palloc0(sizeof(SlaFamily) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		sorted[i] = roots[i];
+	qsort(sorted, count, sizeof(int64), compare_ids);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || sorted[i] != sorted[i - 1])
+			(*families)[found++].root = sorted[i];
+	pfree(sorted);
+	return found;
+}
+
 /*
  * sla_customers_reckon gathers what differs from the stored open clocks of customers when reckoned anew, and writes it.
  *
@@ -811,20 +831,13 @@ compare_ids(const void *a, const void *b)
 void
 sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
-	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
-	int64 *sorted = palloc(sizeof(int64) * Max(count, 1));
-	int family_count = 0;
+	SlaFamily *families;
+	int family_count = sla_families_of(roots, count, &families);
 
-	if (count == 0)
+	if (family_count == 0)
 		return;
-	memcpy(sorted, roots, sizeof(int64) * count);
-	qsort(sorted, count, sizeof(int64), compare_ids);
-	for (int i = 0; i < count; i++)
-		if (i == 0 || sorted[i] != sorted[i - 1])
-		{
-			families[family_count].from = DT_NOEND;
-			families[family_count++].root = sorted[i];
-		}
+	for (int k = 0; k < family_count; k++)
+		families[k].from = DT_NOEND;
 	sla_families_hold(families, family_count);
 	sla_families_reckon(families, family_count, policies, changes);
 	sla_changes_write(changes);

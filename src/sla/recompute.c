@@ -135,7 +135,18 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 	SPITupleTable *table = SPI_tuptable;
 	SlaMachine machine = {0};
 	int64 *roots = palloc(sizeof(int64) * Max(rows, 1));
+	SlaFamily *families;
+	int family_count;
 	int misfits = 0;
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool isnull;
+
+		roots[i] = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
+	}
+	family_count = sla_families_of(roots, (int) rows, &families);
+	sla_families_memberships(policies, families, family_count);
 
 	for (uint64 i = 0; i < rows; i++)
 	{
@@ -150,7 +161,10 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 		before = sla_clock_from_row(policies, i, 1);
 		root = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
 		if (i == 0 || machine.root != root)
+		{
 			sla_machine_begin(&machine, policies, root);
+			machine.memberships = sla_family_find(families, family_count, root)->memberships;
+		}
 		clock = sla_clock_copy(before);
 		*customer_id = before->customer_id;
 		*clock_id = before->clock_id;

@@ -134,7 +134,7 @@ static KeptPlan clocks_read = {
 };
 
 static KeptPlan memberships_read = {
-	.sql = "SELECT s.segment, coalesce(lower(s.valid), '-infinity'), coalesce(upper(s.valid), 'infinity')"
+	.sql = "SELECT f.root, s.segment, coalesce(lower(s.valid), '-infinity'), coalesce(upper(s.valid), 'infinity')"
 		   " FROM " SLA_FAMILY " AS f JOIN omnichannel.segment_member AS s ON s.customer_id = f.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -524,20 +524,43 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, Sla
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Reads the segments of families, which are sorted, where policies name any. Needs an SPI scope. */
+void
+sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int count)
+{
+	Datum values[1];
+	uint64 rows;
+
+	if (!policies->segments || count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+		families[i].memberships = (SlaMemberships){.known = true};
+	values[0] = roots_array(families, count);
+	memberships_read.runs += count - 1;
+	rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		SlaMemberships *found = &sla_family_find(families, count, row_id(i, 1))->memberships;
+
+		/* Grown by doubling: there is room where the count is no power of two. */
+		if ((found->count & (found->count - 1)) == 0)
+		{
+			Size size = sizeof(SlaMembership) * Max(1, found->count * 2);
+
+			found->memberships = found->memberships == NULL ? palloc(size) : repalloc(found->memberships, size);
+		}
+		found->memberships[found->count++] =
+			(SlaMembership){spi_text(i, 2, CurrentMemoryContext), row_time(i, 3), row_time(i, 4)};
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /* Reads the segments of the machine's customer. Needs an SPI scope. */
 void
 sla_memberships_read(SlaMachine *machine)
 {
 	SlaFamily family = {.root = machine->root};
-	Datum values[1] = {roots_array(&family, 1)};
-	uint64 rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
-	SlaMemberships *memberships = &machine->memberships;
 
-	memberships->memberships = palloc(sizeof(SlaMembership) * Max(rows, 1));
-	for (uint64 i = 0; i < rows; i++)
-		memberships->memberships[i] =
-			(SlaMembership){spi_text(i, 1, CurrentMemoryContext), row_time(i, 2), row_time(i, 3)};
-	memberships->count = (int) rows;
-	memberships->known = true;
-	SPI_freetuptable(SPI_tuptable);
+	sla_families_memberships(machine->policies, &family, 1);
+	machine->memberships = family.memberships;
 }
