@@ -22,8 +22,11 @@
 static LookUp known_look = {
 	.table = "sla_customer",
 	.nkeys = 1,
-	.ncolumns = 3,
-	.columns = {{"customer_id", INT8OID}, {"last_at", TIMESTAMPTZOID}, {"last_rank", INT2OID}},
+	.ncolumns = 4,
+	.columns = {{"customer_id", INT8OID},
+				{"last_at", TIMESTAMPTZOID},
+				{"last_rank", INT2OID},
+				{"oldest_at", TIMESTAMPTZOID}},
 };
 
 static LookUp customer_look = {
@@ -267,8 +270,8 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	Datum known[5] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
 					  Int16GetDatum(rank), BoolGetDatum(false)};
 	LookScan scan;
-	Datum row[3];
-	bool nulls[3];
+	Datum row[4];
+	bool nulls[4];
 	Prompt prompt = PROMPT_LEFT;
 
 	if (!look_begin(&scan, &known_look, keys, 1, snapshot))
@@ -276,7 +279,8 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	if (look_next(&scan, false, row, nulls))
 	{
 		TimestampTz last_at = DatumGetTimestampTz(row[1]);
-		bool late = moment->at < last_at || (moment->at == last_at && rank <= DatumGetInt16(row[2]));
+		bool late = moment->at < last_at || (moment->at == last_at && rank <= DatumGetInt16(row[2])) ||
+					moment->at < DatumGetTimestampTz(row[3]);
 
 		if (!late && is_alone(moment->customer_id, snapshot) && find_said(moment, request, snapshot, said))
 			prompt = try_moment(policies, moment, said, snapshot);
