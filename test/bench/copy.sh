@@ -3,7 +3,8 @@
 #
 # usage: by run.sh. Times, less is better; the ratio is ours over the peer's, the spread (highest - lowest) / median of ours.
 # The peers write contacts and nothing else, where ours also match customers, log once by key, count relationships,
-# and, for inbound e-mail, continue requests and keep clocks; one row says what a peer needs that also does the first two.
+# and, for inbound e-mail, continue requests and keep clocks; one row says what a peer needs that also does the first two,
+# and one what a peer needs that does all by hand in SQL, but does not look after late contacts, replies and new clocks.
 # BACKFILL_ROWS (200,000) and MEMORY_ROWS (500,000) are the sizes of the latter two. Memory is the backend's own, without
 # shared buffers: the highest of a first statement of a tenth of the rows, and of a second of the rest, in one transaction.
 set -eu
@@ -79,6 +80,13 @@ contacts="INSERT INTO omnichannel.contact (customer_id, occurred_at, channel, di
 SELECT i.customer_id, p.sent, 'email', p.kind, 'received', p.agent, p.body, 'peer', p.id::text
 FROM peer AS p JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = p.sender WHERE p.sent = now()"
 
+keys_and_relationships="INSERT INTO omnichannel.contact_key SELECT source, source_key, customer_id, contact_id, occurred_at FROM new ON CONFLICT DO NOTHING;
+INSERT INTO omnichannel.relationship AS r (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
+SELECT customer_id, agent_id, count(*), count(*), now(), now(), now() FROM new GROUP BY 1, 2
+ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + excluded.contacts,
+	strength = r.strength * 0.5 ^ (extract(epoch FROM now() - r.aged_at) / (180 * 86400)) + excluded.strength,
+	aged_at = now(), last_at = now();"
+
 cat >"$work/ours.sql" <<SQL
 \\copy tracked $columns FROM '$work/rows'
 SQL
@@ -98,15 +106,36 @@ BEGIN;
 CREATE TEMP TABLE new ON COMMIT DROP AS
 WITH logged AS ($contacts RETURNING *)
 SELECT * FROM logged;
-INSERT INTO omnichannel.contact_key SELECT source, source_key, customer_id, contact_id, occurred_at FROM new ON CONFLICT DO NOTHING;
-INSERT INTO omnichannel.relationship AS r (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
-SELECT customer_id, agent_id, count(*), count(*), now(), now(), now() FROM new GROUP BY 1, 2
-ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + excluded.contacts,
-	strength = r.strength * 0.5 ^ (extract(epoch FROM now() - r.aged_at) / (180 * 86400)) + excluded.strength,
-	aged_at = now(), last_at = now();
+$keys_and_relationships
 COMMIT;
 SQL
 compare "COPY of $COPY_ROWS tracked e-mails with agents and requests: keys and relationships set-based too"
+cat >"$work/peer.sql" <<SQL
+BEGIN;
+\\copy peer $columns FROM '$work/rows'
+CREATE TEMP TABLE new ON COMMIT DROP AS
+WITH logged AS (
+	INSERT INTO omnichannel.contact
+		(customer_id, occurred_at, channel, direction, outcome, agent_id, request_id, body, source, source_key)
+	SELECT i.customer_id, p.sent, 'email', p.kind, 'received', p.agent, r.request_id, p.body, 'peer', p.id::text
+	FROM peer AS p JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = p.sender
+	LEFT JOIN LATERAL (
+		SELECT o.request_id FROM omnichannel.request AS o WHERE o.customer_id = i.customer_id AND o.closed_at IS NULL
+		ORDER BY o.opened_at DESC, o.request_id DESC LIMIT 1) AS r ON true
+	WHERE p.sent = now() RETURNING *)
+SELECT * FROM logged;
+$keys_and_relationships
+INSERT INTO omnichannel.sla_moment (customer_id, at, what, request_id, contact_id, channel, outcome)
+SELECT customer_id, occurred_at, 'inbound', request_id, contact_id, channel, outcome FROM new;
+INSERT INTO omnichannel.sla_customer AS h (customer_id, last_at, last_rank, next_at, next_rank, late)
+SELECT customer_id, max(occurred_at), 1, max(occurred_at), 1, false FROM new GROUP BY 1
+ON CONFLICT (customer_id) DO UPDATE SET late = excluded.last_at <= h.last_at, last_at = greatest(h.last_at, excluded.last_at),
+	last_rank = 1, next_at = excluded.next_at, next_rank = 1;
+SELECT count(*) FROM new AS n WHERE NOT EXISTS (
+	SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = n.customer_id AND c.stopped_at IS NULL);
+COMMIT;
+SQL
+compare "COPY of $COPY_ROWS tracked e-mails with agents and requests: requests and moments of clocks set-based too"
 
 # Another source each time, so that every row is new again.
 past() {

@@ -50,6 +50,11 @@ is($primary->safe_psql('postgres', 'SELECT currency FROM omnichannel.company'), 
 is(error_of($standby, 'postgres', "SELECT omnichannel.log_contact('email', kind => 'email', value => 'a\@example.com')"),
 	'25006', 'log_contact() on a standby');
 is(error_of($standby, 'postgres', 'SELECT omnichannel.upgrade()'), '25006', 'upgrade() on a standby');
+$primary->safe_psql('postgres', q{CREATE TABLE mail (id int PRIMARY KEY, sender text, sent timestamptz DEFAULT now());
+	INSERT INTO mail SELECT i, 'u' || i || '@example.com' FROM generate_series(1, 3) AS i;
+	SELECT omnichannel.track('mail', channel => 'forum', customer => '{sender}', kind => 'email', occurred_at => '{sent}')});
+$primary->wait_for_catchup($standby);
+is(error_of($standby, 'postgres', q{SELECT omnichannel.backfill('mail')}), '25006', 'backfill() of many rows on a standby');
 
 $session->quit;
 $standby->promote;

@@ -32,5 +32,22 @@ $publisher->wait_for_catchup('config');
 is(value($session, $answer), 'GBP', 'and a TRUNCATE with a row after it');
 is($subscriber->safe_psql('postgres', 'SELECT currency FROM omnichannel.company'), 'GBP', 'which is what the table says');
 
+# Contacts that are logged without SQL are decoded like any row, and so are the relationships that they change.
+$publisher->safe_psql('postgres', 'CREATE PUBLICATION log FOR TABLE omnichannel.contact, omnichannel.contact_key, omnichannel.relationship');
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION log CONNECTION '$connection' PUBLICATION log");
+$subscriber->wait_for_subscription_sync($publisher, 'log');
+$publisher->safe_psql('postgres', q{
+	INSERT INTO omnichannel.agent (agent_id, name) VALUES (7, 'Ewa');
+	CREATE TABLE mail (id int PRIMARY KEY, sender text);
+	SELECT omnichannel.track('mail', channel => 'forum', customer => '{sender}', kind => 'email', agent => '7');
+	INSERT INTO mail SELECT i, 'u' || i % 10 || '@example.com' FROM generate_series(1, 300) AS i;
+	INSERT INTO mail SELECT 1000 + i, 'u' || i % 10 || '@example.com' FROM generate_series(1, 300) AS i;
+});
+$publisher->wait_for_catchup('log');
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.contact JOIN omnichannel.contact_key USING (contact_id)'),
+	'600', 'contacts of many rows and their keys arrive');
+is($subscriber->safe_psql('postgres', 'SELECT count(*), min(contacts), max(contacts) FROM omnichannel.relationship'),
+	'10|60|60', 'and their relationships');
+
 $session->quit;
 done_testing();
