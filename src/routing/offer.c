@@ -5,25 +5,54 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "request/request.h"
 #include "routing/live.h"
 #include "routing/route.h"
 #include "routing/rows.h"
 
-/* Returns whether nothing but routing goes by the change of a request that is in this state. */
+static KeptPlan request_note = {
+	.sql = "UPDATE omnichannel.request SET state = $3, agent_id = $4"
+		   " WHERE request_id = $1 AND customer_id = $2 AND closed_at IS NULL",
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, INT8OID},
+	.indexed = true,
+};
+
+/* Returns whether nobody but routing goes by what a request in this state becomes. */
+static bool
+is_ours(const void *state)
+{
+	return is_text(state, "new") || is_text(state, "waiting_agent") || is_text(state, "offered") ||
+		   is_text(state, "assigned");
+}
+
+/* Returns whether an offer of the request can be made without SQL. */
 bool
 offer_suits_rows(const MatchRequest *request)
 {
-	static const char *const states[] = {"new", "waiting_agent", "offered", "assigned"};
+	return !request->kept_place && is_ours(cstring_to_text(request->state));
+}
 
-	for (int i = 0; i < (int) lengthof(states) && !request->kept_place; i++)
-		if (strcmp(request->state, states[i]) == 0)
-			return true;
-	return false;
+/* Notes state and agent by the statement, where others go by them; returns whether the request is open still. */
+static bool
+note_by_plan(const MatchRequest *request, const char *state, int64 agent_id)
+{
+	Datum values[4] = {Int64GetDatum(request->request_id), Int64GetDatum(request->customer_id),
+					   CStringGetTextDatum(state), Int64GetDatum(agent_id)};
+	SpiScope scope;
+	bool open;
+
+	routing_scope_begin(&scope);
+	open = requests_write(&request_note, values, NULL) == 1;
+	requests_changed(&request->request_id, 1);
+	spi_scope_end(&scope);
+	return open;
 }
 
 /*
@@ -92,6 +121,7 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		bool nulls[4] = {0};
 		HeapTuple tuple;
 		HeapTuple changed;
+		const void *before;
 		TM_Result result;
 		bool isnull;
 		bool same;
@@ -102,7 +132,10 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		(void) slot_getattr(slot, REQUEST_CLOSED_AT, &isnull);
 		if (!isnull)
 			return false;
-		same = is_text(DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull)), state);
+		before = DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull));
+		if (!is_ours(before))
+			return note_by_plan(request, state, agent_id);
+		same = is_text(before, state);
 		values[0] = CStringGetTextDatum(state);
 		values[1] = Int64GetDatum(agent_id);
 		values[2] = Int64GetDatum(DatumGetInt64(slot_getattr(slot, REQUEST_VERSION, &isnull)) + 1);

@@ -104,20 +104,27 @@ static KeptPlan clear_refusals = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
-/* With the queue's lock nobody arrives: what is not seen now will not be before the head. */
+/*
+ * With the queue's lock nobody arrives: what is not seen now will not be before the head. A head that somebody who
+ * takes a request is moving is left to him, because he may be waiting for an agent whom the sweep has served.
+ */
 static KeptPlan heads_move = {
-	.sql = "INSERT INTO omnichannel.lane_head AS h (lane_id, rank, due_at, entered_at, request_id)"
-		   " SELECT l.lane_id, coalesce(first.rank, $3), coalesce(first.due_at, '-infinity'),"
-		   " coalesce(first.entered_at, $2), coalesce(first.request_id, 0) FROM omnichannel.lane AS l"
-		   " LEFT JOIN LATERAL (SELECT w.rank, w.due_at, w.entered_at, w.request_id"
+	.sql = "WITH first AS (SELECT l.lane_id, coalesce(w.rank, $3) AS rank, coalesce(w.due_at, '-infinity') AS due_at,"
+		   " coalesce(w.entered_at, $2) AS entered_at, coalesce(w.request_id, 0) AS request_id"
+		   " FROM omnichannel.lane AS l LEFT JOIN LATERAL (SELECT w.rank, w.due_at, w.entered_at, w.request_id"
 		   " FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id"
-		   " ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT 1) AS first ON true WHERE l.queue = $1"
-		   " ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank, due_at = excluded.due_at,"
-		   " entered_at = excluded.entered_at, request_id = excluded.request_id,"
-		   " used_at = CASE WHEN excluded.request_id <> 0 THEN $2 ELSE h.used_at END WHERE"
-		   " (h.rank, h.due_at, h.entered_at, h.request_id) IS DISTINCT FROM"
-		   " (excluded.rank, excluded.due_at, excluded.entered_at, excluded.request_id)"
-		   " OR (excluded.request_id <> 0 AND h.used_at < $2::timestamptz - interval '1 hour')",
+		   " ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT 1) AS w ON true WHERE l.queue = $1),"
+		   " free AS (SELECT h.lane_id FROM omnichannel.lane_head AS h JOIN first AS f ON f.lane_id = h.lane_id"
+		   " WHERE (h.rank, h.due_at, h.entered_at, h.request_id) IS DISTINCT FROM"
+		   " (f.rank, f.due_at, f.entered_at, f.request_id)"
+		   " OR (f.request_id <> 0 AND h.used_at < $2::timestamptz - interval '1 hour') FOR UPDATE OF h SKIP LOCKED),"
+		   " moved AS (UPDATE omnichannel.lane_head AS h SET rank = f.rank, due_at = f.due_at,"
+		   " entered_at = f.entered_at, request_id = f.request_id,"
+		   " used_at = CASE WHEN f.request_id <> 0 THEN $2 ELSE h.used_at END FROM first AS f, free"
+		   " WHERE h.lane_id = free.lane_id AND f.lane_id = free.lane_id)"
+		   " INSERT INTO omnichannel.lane_head (lane_id, rank, due_at, entered_at, request_id)"
+		   " SELECT f.lane_id, f.rank, f.due_at, f.entered_at, f.request_id FROM first AS f WHERE NOT EXISTS"
+		   " (SELECT FROM omnichannel.lane_head AS h WHERE h.lane_id = f.lane_id) ON CONFLICT (lane_id) DO NOTHING",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT8OID},
 };

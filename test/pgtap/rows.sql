@@ -36,12 +36,13 @@ BEGIN
 		agent := 1 + floor(random() * 20);
 		SELECT request_id INTO request FROM omnichannel.assignment ORDER BY request_id OFFSET floor(random() * 20) LIMIT 1;
 		BEGIN
-			CASE floor(random() * 8)::int
+			CASE floor(random() * 9)::int
 				WHEN 0, 1, 2 THEN one := omnichannel.route(1 + (random() * 299)::int);
 				WHEN 3 THEN one := omnichannel.claim(agent);
 				WHEN 4 THEN one := omnichannel.set_presence(agent, (ARRAY['available', 'busy', 'offline'])[1 + floor(random() * 3)::int]);
 				WHEN 5 THEN one := omnichannel.release_request(request, (ARRAY['done', 'waiting_customer'])[1 + floor(random() * 2)::int]);
 				WHEN 6 THEN one := omnichannel.decline_request(request, (SELECT a.agent_id FROM omnichannel.assignment AS a WHERE a.request_id = request));
+				WHEN 7 THEN UPDATE omnichannel.request SET state = 'waiting_customer' WHERE request_id = (SELECT w.request_id FROM omnichannel.waiting AS w ORDER BY w.request_id LIMIT 1);
 				ELSE one := omnichannel.transfer_request(request, (ARRAY['a', 'b'])[1 + floor(random() * 2)::int]);
 			END CASE;
 			answer := concat_ws(' ', answer, one);
