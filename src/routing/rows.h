@@ -58,7 +58,7 @@ enum
 	REQUEST_CLOSED_AT = 16
 };
 
-#define CUSTOMER_MERGED_INTO 6
+#define CUSTOMER_MERGED_INTO 7
 
 /* Rows as they lie in the heap: none of these columns is ever NULL, and all before them are of fixed width. */
 typedef struct WaitingRow

@@ -1,6 +1,6 @@
 -- Offers are written without SQL where nothing asks for SQL. Both ways leave the same; and whatever asks for SQL is heard.
 BEGIN;
-SELECT plan(36);
+SELECT plan(38);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -22,6 +22,22 @@ FROM generate_series(1, 300) AS n;
 INSERT INTO agent_state (agent_id, idle_since, state) SELECT n, now() - n * interval '1 minute', (ARRAY['available', 'busy', 'available', 'offline'])[1 + n % 4] FROM generate_series(1, 18) AS n;
 
 SET CONSTRAINTS ALL IMMEDIATE;
+
+-- It is done, as the tables are made: no statement was planned for it.
+CREATE FUNCTION pg_temp.offers() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	answer := omnichannel.route(100);
+	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at) SELECT 102, 3, lane_id, 0, now() FROM omnichannel.lane;
+	answer := concat_ws(' ', answer, (SELECT string_agg(omnichannel.claim(n)::text, ' ') FROM generate_series(1, 18) AS n));
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN answer;
+END
+$$;
+SELECT matches(pg_temp.offers(), '^\d+ 102$', 'an offer and a claim');
+SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '(UPDATE|DELETE FROM|INSERT INTO) omnichannel.(agent_state|assignment|request) '$$, 'without SQL');
 
 -- Many things that happen, always the same; what stands in the tables then.
 CREATE FUNCTION pg_temp.live() RETURNS text LANGUAGE plpgsql AS $$
