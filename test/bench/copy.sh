@@ -193,5 +193,5 @@ SQL
 	echo "$second $first" | awk -v name="$1" '{printf "%s|%.1f MB|%.1f MB|%.2f|\n", name, $1 / 1024, $2 / 1024, $2 ? $1 / $2 : 0}'
 }
 memory "memory over $MEMORY_ROWS tracked rows in one transaction: over the first tenth (flat: 1)" "$MEMORY_ROWS" NULL
-memory "memory over $((MEMORY_ROWS / 5)) tracked rows with agents in one transaction: over the first tenth (flat: 1)" \
-	$((MEMORY_ROWS / 5)) '1 + i % 100'
+memory "memory over $MEMORY_ROWS tracked rows with agents in one transaction: over the first tenth (flat: 1)" \
+	"$MEMORY_ROWS" '1 + i % 100'
