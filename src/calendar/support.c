@@ -5,8 +5,8 @@
  * Estimates only, of what stands in the query: the planner must not fail, so that no table is read here. Where a
  * calendar is given by its code, it is taken for one of 40 hours a week.
  *
- * How many rows a condition such as deadline(…) < now() leaves cannot be told here: the planner asks the operator, not
- * the function below it. Statistics on the expression tell it.
+ * How many rows a condition such as deadline(opened_at, ...) < now() leaves cannot be told here: the planner asks the
+ * operator, not the function below it. Statistics on the expression tell it.
  */
 #include "postgres.h"
 
