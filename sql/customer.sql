@@ -32,7 +32,7 @@ ROLLBACK;
 -- E-mail addresses
 SELECT written, omnichannel.normalise_identity('email', written) FROM unnest(ARRAY['Anna@Example.COM', '  anna@example.com ',
 	'"Nowak, Anna" <Anna@example.com>', 'mailto:anna@example.com', 'anna@example.com.', '"odd@local"@example.com',
-	'ŻÓŁW@example.pl', 'root@localhost']) AS written;
+	'ŻÓŁW@example.pl', 'root@localhost', 'dot.@docomo.example', 'a@[192.0.2.1]', 'a@xn--w-uga1v8h.pl', '"a@b"@x-1.example']) AS written;
 
 -- Bad input
 SELECT omnichannel.identify('email', NULL);
@@ -44,6 +44,13 @@ SELECT omnichannel.identify('email', 'anna');
 SELECT omnichannel.identify('email', '@example.com');
 SELECT omnichannel.identify('email', 'anna@');
 SELECT omnichannel.identify('email', 'an na@example.com');
+SELECT omnichannel.identify('email', 'anna@@example.com');
+SELECT omnichannel.identify('email', 'anna@home@example.com');
+SELECT omnichannel.identify('email', 'anna@example..com');
+SELECT omnichannel.identify('email', 'anna@.example.com');
+SELECT omnichannel.identify('email', 'anna@-example.com');
+SELECT omnichannel.identify('email', 'anna@example-.com');
+SELECT omnichannel.identify('email', 'anna@-');
 SELECT omnichannel.identify('email', 'anna@example.com>');
 SELECT omnichannel.identify('email', repeat('a', 400) || '@example.com');
 SELECT omnichannel.identify('phone', '12');

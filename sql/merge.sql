@@ -182,4 +182,10 @@ SELECT pg_temp.raised(statement) FROM (VALUES
 	($$SELECT omnichannel.customer_group(NULL)$$),
 	($$SELECT omnichannel.customer_group(9099)$$)
 ) AS bad (statement);
+
+-- Customers who are made by the very statement
+SELECT omnichannel.merge_customers(omnichannel.identify('email', 'one@same.example'), omnichannel.identify('email', 'two@same.example')) IS NOT NULL AS merged;
+SELECT omnichannel.merge_customers(omnichannel.identify('email', 'two@same.example', "create" => false), 9064);
+SELECT omnichannel.remember(omnichannel.identify('email', 'three@same.example'), 'pet', '"cat"') IS NOT NULL AS remembered;
+SELECT omnichannel.link_identity(omnichannel.identify('email', 'four@same.example'), 'regress_card', '64646464', verified => true);
 ROLLBACK;

@@ -122,10 +122,31 @@ phone_normalise(const char *text, size_t length, const NumberingPlan *home, char
 }
 
 /*
+ * domain_problem returns what is wrong with the part of an address behind its at sign, or NULL.
+ *
+ * It is names joined by dots, none of them empty, nor with a hyphen at an end, in any script; or an address in brackets.
+ */
+static const char *
+domain_problem(const char *domain, size_t length)
+{
+	if (domain[0] == '[' && domain[length - 1] == ']')
+		return NULL;
+	for (size_t i = 0; i <= length; i++)
+	{
+		if (i < length && domain[i] != '.' && domain[i] != '-')
+			continue;
+		if ((i == 0 || domain[i - 1] == '.') || (i < length && domain[i] == '.' && domain[i - 1] == '-') ||
+			(i == length && domain[i - 1] == '-'))
+			return "is no e-mail address: a name in its domain is empty, or begins or ends with a hyphen";
+	}
+	return NULL;
+}
+
+/*
  * email_address finds the address in text, which may be a header's value: "Anna Nowak" <anna@example.com>.
  *
- * Sets start and end (offsets) and returns NULL, or what is wrong. It checks what any address has: a local part, one
- * last at sign, a domain without spaces; whether mail arrives there nobody can tell from the text.
+ * Sets start and end (offsets) and returns NULL, or what is wrong. It checks what any address has: a local part, in
+ * quotes if it has an at sign itself, and a domain; whether mail arrives there nobody can tell from the text.
  */
 const char *
 email_address(const char *text, size_t length, size_t *start, size_t *end)
@@ -134,6 +155,8 @@ email_address(const char *text, size_t length, size_t *start, size_t *end)
 	size_t last = length;
 	size_t at = 0;
 	bool found = false;
+	bool several = false;
+	const char *problem;
 
 	if (length > 0 && text[length - 1] == '>')
 	{
@@ -166,6 +189,7 @@ email_address(const char *text, size_t length, size_t *start, size_t *end)
 			return "has characters that are no part of an e-mail address";
 		if (byte == '@')
 		{
+			several = found;
 			found = true;
 			at = i;
 		}
@@ -174,7 +198,13 @@ email_address(const char *text, size_t length, size_t *start, size_t *end)
 		return "is no e-mail address: it has no at sign";
 	if (at == first || at + 1 >= last)
 		return "is no e-mail address: nothing stands on one side of its at sign";
-	*start = first;
-	*end = last;
-	return NULL;
+	if (several && (text[first] != '"' || at - first < 2 || text[at - 1] != '"'))
+		return "is no e-mail address: it has several at signs";
+	problem = domain_problem(text + at + 1, last - at - 1);
+	if (problem == NULL)
+	{
+		*start = first;
+		*end = last;
+	}
+	return problem;
 }

@@ -86,12 +86,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+	family bigint[];
 	other text;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	-- Read before the query that uses it: the planner would ask under a snapshot to which a customer made by the same statement is unknown.
+	family := omnichannel.customer_group(check_strong_identity.customer_id);
 	SELECT identity.value INTO other
 	FROM omnichannel.identity JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.strong
-	WHERE identity.customer_id = ANY (omnichannel.customer_group(check_strong_identity.customer_id))
+	WHERE identity.customer_id = ANY (family)
 		AND identity.kind = check_strong_identity.kind AND identity.value <> check_strong_identity.value
 		AND identity.verified_at IS NOT NULL
 	ORDER BY identity.value LIMIT 1;
@@ -207,6 +210,8 @@ DECLARE
 	one bigint;
 	merged_into bigint;
 	merge_id bigint;
+	kept_family bigint[];
+	family bigint[];
 	conflict record;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -242,12 +247,14 @@ BEGIN
 	END LOOP;
 
 	IF force IS NOT TRUE THEN
+		kept_family := omnichannel.customer_group(keep);
+		family := omnichannel.customer_group(duplicate);
 		SELECT kept.kind, kept.value AS kept_value, other.value AS other_value INTO conflict
 		FROM omnichannel.identity AS kept
 		JOIN omnichannel.identity_kind ON identity_kind.kind = kept.kind AND identity_kind.strong
 		JOIN omnichannel.identity AS other ON other.kind = kept.kind AND other.verified_at IS NOT NULL
-			AND other.customer_id = ANY (omnichannel.customer_group(duplicate))
-		WHERE kept.customer_id = ANY (omnichannel.customer_group(keep)) AND kept.verified_at IS NOT NULL
+			AND other.customer_id = ANY (family)
+		WHERE kept.customer_id = ANY (kept_family) AND kept.verified_at IS NOT NULL
 		ORDER BY 1, 2, 3 LIMIT 1;
 		IF FOUND THEN
 			RAISE EXCEPTION 'customers % and % are different persons: % "%" and "%" are verified',
@@ -453,6 +460,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	from_then_on timestamptz := coalesce(remember.since, now());
+	family bigint[];
 	known record;
 	fact_id bigint;
 BEGIN
@@ -468,8 +476,9 @@ BEGIN
 	END IF;
 
 	-- What is known already from the same source is not written again.
+	family := omnichannel.customer_group(remember.customer_id);
 	SELECT * INTO known FROM omnichannel.fact
-	WHERE fact.customer_id = ANY (omnichannel.customer_group(remember.customer_id))
+	WHERE fact.customer_id = ANY (family)
 		AND fact.key = remember.key AND fact.since <= from_then_on
 	ORDER BY fact.since DESC, fact.fact_id DESC LIMIT 1;
 	IF known.value = remember.value AND known.source IS NOT DISTINCT FROM remember.source THEN
