@@ -72,6 +72,20 @@ static LookUp clocks_look = {
 				{"pauses", TSTZMULTIRANGEOID}},
 };
 
+static LookUp moments_look = {
+	.table = "sla_moment",
+	.nkeys = 3,
+	.ncolumns = 8,
+	.columns = {{"customer_id", INT8OID},
+				{"at", TIMESTAMPTZOID},
+				{"moment_id", INT8OID},
+				{"what", TEXTOID},
+				{"request_id", INT8OID},
+				{"channel", TEXTOID},
+				{"thread", TEXTOID},
+				{"outcome", TEXTOID}},
+};
+
 static RowTable known_row = {
 	.name = "sla_customer",
 	.change = true,
@@ -260,6 +274,44 @@ typedef enum Take
 	TAKE_NONE   /* it is only looked which these are */
 } Take;
 
+/*
+ * Returns whether a moment comes after all others of its customer at its time, of which some are of its kind: what a
+ * transaction writes at now() would else be reckoned with all that was before, again and again.
+ */
+static bool
+is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
+{
+	Datum keys[2] = {Int64GetDatum(moment->customer_id), TimestampTzGetDatum(moment->at)};
+	const char *what = sla_moment_name(moment->what);
+	bool found = false;
+	bool last = true;
+	LookScan scan;
+	Datum row[8];
+	bool nulls[8];
+
+	if (!look_begin(&scan, &moments_look, keys, 2, snapshot))
+		return false;
+	while (last && look_next(&scan, false, row, nulls))
+	{
+		const SlaMoment *left;
+		SlaMoment other = {.customer_id = moment->customer_id, .at = moment->at, .what = moment->what};
+
+		CHECK_FOR_INTERRUPTS();
+		if (strcmp(TextDatumGetCString(row[3]), what) != 0)
+			continue;
+		other.moment_id = DatumGetInt64(row[2]);
+		other.request_id = nulls[4] ? 0 : DatumGetInt64(row[4]);
+		other.channel = TextDatumGetCString(row[5]);
+		other.thread = text_of(row[6], nulls[6]);
+		other.outcome = text_of(row[7], nulls[7]);
+		left = &other;
+		last = sla_moment_compare(&left, &moment) < 0;
+		found = true;
+	}
+	look_end(&scan);
+	return found && last;
+}
+
 /* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot. */
 static Prompt
 take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot,
@@ -279,12 +331,17 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	if (look_next(&scan, false, row, nulls))
 	{
 		TimestampTz last_at = DatumGetTimestampTz(row[1]);
-		bool late = moment->at < last_at || (moment->at == last_at && rank <= DatumGetInt16(row[2])) ||
+		int16 last_rank = DatumGetInt16(row[2]);
+		bool tie = moment->at == last_at && rank == last_rank;
+		bool late = moment->at < last_at || (moment->at == last_at && rank < last_rank) ||
 					moment->at < DatumGetTimestampTz(row[3]);
 
+		if (tie && !late)
+			late = !is_last_of_its_time(moment, snapshot);
 		if (!late && is_alone(moment->customer_id, snapshot) && find_said(moment, request, snapshot, said))
 			prompt = try_moment(policies, moment, said, snapshot);
-		if (prompt == PROMPT_MOVES && take != TAKE_ALL)
+		/* Who wrote at the same time has written before only where all moments are known. */
+		if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
 			prompt = PROMPT_LEFT;
 		if (prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known))
 			prompt = PROMPT_LEFT;

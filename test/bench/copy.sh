@@ -160,7 +160,7 @@ compare "backfill() of $BACKFILL_ROWS rows, by address: INSERT ... SELECT with a
 past "customer => '{sender}', kind => 'email', agent => '{agent}'" i.customer_id agent "JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
 compare "backfill() of $BACKFILL_ROWS rows, by address, with agents: the same, without relationships"
 
-# memory NAME ROWS AGENT: the backend's anonymous memory is read while it works; reports the peaks of the two statements.
+# memory NAME ROWS DIRECTION AGENT: the backend's anonymous memory is read while it works; reports the peaks of the two statements.
 memory() {
 	rm -f "$work/pid" "$work/first"
 	cat >"$work/memory.sql" <<SQL
@@ -169,9 +169,9 @@ SELECT pg_backend_pid() AS pid \\gset
 \\setenv BACKEND :pid
 \\! echo \$BACKEND >$work/pid
 BEGIN;
-INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', 'internal', $3, 'Good morning.' FROM generate_series(1, $2 / 10) AS i;
+INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', '$3', $4, 'Good morning.' FROM generate_series(1, $2 / 10) AS i;
 \\! touch $work/first
-INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', 'internal', $3, 'Good morning.' FROM generate_series(1, $2 - $2 / 10) AS i;
+INSERT INTO tracked $columns SELECT 'u' || 1 + i % 10000 || '@example.com', '$3', $4, 'Good morning.' FROM generate_series(1, $2 - $2 / 10) AS i;
 ROLLBACK;
 SQL
 	psql -X -q -v ON_ERROR_STOP=1 -f "$work/memory.sql" >"$work/out" &
@@ -192,6 +192,8 @@ SQL
 	wait $writer
 	echo "$second $first" | awk -v name="$1" '{printf "%s|%.1f MB|%.1f MB|%.2f|\n", name, $1 / 1024, $2 / 1024, $2 ? $1 / $2 : 0}'
 }
-memory "memory over $MEMORY_ROWS tracked rows in one transaction: over the first tenth (flat: 1)" "$MEMORY_ROWS" NULL
+memory "memory over $MEMORY_ROWS tracked rows in one transaction: over the first tenth (flat: 1)" "$MEMORY_ROWS" internal NULL
 memory "memory over $MEMORY_ROWS tracked rows with agents in one transaction: over the first tenth (flat: 1)" \
-	"$MEMORY_ROWS" '1 + i % 100'
+	"$MEMORY_ROWS" internal '1 + i % 100'
+memory "memory over $MEMORY_ROWS tracked e-mails with agents and requests in one transaction: over the first tenth (flat: 1)" \
+	"$MEMORY_ROWS" inbound '1 + i % 100'

@@ -1,7 +1,8 @@
--- Contacts logged in any order give the clocks that the order of time gives. Twenty sets of moments, each in order and in
--- eight other orders, with threads and without, also where the log opens requests, and with a sweep in between.
+-- Contacts logged in any order give the clocks that the order of time gives. Thirty sets of moments, each in order and in
+-- eight other orders, with threads and without, also where the log opens requests, and with a sweep in between; in the
+-- last ten of them several moments are at the same time.
 BEGIN;
-SELECT plan(3);
+SELECT plan(6);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target, calendar) VALUES
@@ -14,13 +15,14 @@ INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUE
 -- What set number `seed` says, the same each time: hashes stand for chance.
 CREATE FUNCTION pg_temp.moments(seed int) RETURNS TABLE (n int, at timestamptz, channel text, direction text, outcome text, thread text)
 LANGUAGE sql AS $$
-	SELECT n, timestamptz '2026-06-01 06:00Z' + make_interval(mins => n * 37 + abs(hashint4(seed * 100 + n)) % 37),
+	SELECT n, timestamptz '2026-06-01 06:00Z' + make_interval(mins => t.slot * 37 + abs(hashint4(seed * 100 + t.slot)) % 37),
 		c.channel, d.direction,
 		CASE WHEN c.channel = 'line' AND d.direction = 'inbound' THEN (ARRAY['missed', 'answered', 'voicemail'])[1 + abs(hashint4(seed * 7 + n)) % 3]
 			WHEN c.channel = 'line' THEN (ARRAY['answered', 'failed', 'missed'])[1 + abs(hashint4(seed * 11 + n)) % 3]
 			WHEN d.direction = 'inbound' THEN 'received' ELSE 'sent' END,
 		CASE WHEN c.channel = 'mail' THEN (ARRAY['a', 'b', NULL])[1 + abs(hashint4(seed * 13 + n)) % 3] END
 	FROM generate_series(1, 12) AS n
+	CROSS JOIN LATERAL (SELECT CASE WHEN seed > 20 THEN n - n % 4 ELSE n END) AS t (slot)
 	CROSS JOIN LATERAL (SELECT (ARRAY['mail', 'line', 'mail'])[1 + abs(hashint4(seed * 17 + n)) % 3]) AS c (channel)
 	CROSS JOIN LATERAL (SELECT (ARRAY['inbound', 'outbound'])[1 + abs(hashint4(seed * 19 + n)) % 2]) AS d (direction)
 $$;
@@ -52,7 +54,7 @@ END
 $$;
 
 CREATE TEMP TABLE ordered AS SELECT seed, sweep, pg_temp.clocks(seed, 0, sweep) AS clocks
-FROM generate_series(1, 20) AS seed, (VALUES (false), (true)) AS s (sweep);
+FROM generate_series(1, 30) AS seed, (VALUES (false), (true)) AS s (sweep);
 SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o, generate_series(1, 8) AS shuffle
 	WHERE NOT o.sweep AND pg_temp.clocks(o.seed, shuffle, false) IS DISTINCT FROM o.clocks), NULL, 'any order gives the same clocks');
 SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o, generate_series(1, 8) AS shuffle
@@ -62,5 +64,18 @@ SELECT is((SELECT count(*) FROM omnichannel.sla_clock AS c WHERE c.tell_at < now
 		(SELECT customer_id FROM omnichannel.identity WHERE value LIKE 'order-%-true') AND (c.outcome = 'breached') IS DISTINCT FROM
 		EXISTS (SELECT FROM omnichannel.sla_event AS e WHERE e.customer_id = c.customer_id AND e.clock_id = c.clock_id
 			AND e.event = 'breach' AND e.withdrawn_at IS NULL)), 0::bigint, 'every breach that stands was told, and no other');
+
+-- Of those at the same time, one that says the same or comes later by what it says is in order: nothing is reckoned anew.
+CREATE FUNCTION pg_temp.late(outcome text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := omnichannel.identify('account', 'same-time');
+BEGIN
+	PERFORM omnichannel.log_contact('email', customer, outcome => outcome, occurred_at => now());
+	RETURN (SELECT late FROM omnichannel.sla_customer WHERE customer_id = customer AND last_at = now());
+END
+$$;
+SELECT is(pg_temp.late('received'), false, 'the first of its time');
+SELECT is(ARRAY[pg_temp.late('received'), pg_temp.late('voicemail')], '{false,false}', 'others that come after it are in order');
+SELECT is(pg_temp.late('answered'), true, 'one that comes before them is not');
 SELECT * FROM finish();
 ROLLBACK;
