@@ -96,4 +96,34 @@ SELECT count(*) AS back FROM omnichannel.identity WHERE value = 'hanna@regress.e
 -- a row that is new is logged, of the same source
 INSERT INTO regress_box (file, who, body) VALUES ('4.hanna@regress.example', 'hanna@regress.example', 'Me again');
 SELECT body, source_key FROM omnichannel.contact WHERE source LIKE '%regress\_box' AND body IS NOT NULL ORDER BY contact_id;
+
+-- A row of an erased customer whose key changes stays the erased's: whether the key was masked, again and back, or named nobody.
+CREATE VIEW pg_temp.changed AS
+	SELECT (SELECT count(*) FROM omnichannel.contact WHERE source LIKE '%regress\_box') AS contacts,
+		(SELECT count(*) FROM omnichannel.contact WHERE source LIKE '%regress\_box' AND body IS NULL AND source_key IS NULL) AS blank,
+		(SELECT count(*) FROM omnichannel.identity WHERE value LIKE '%ewa@regress.example') AS identities,
+		(SELECT string_agg(source_key, ' ' ORDER BY source_key) FROM omnichannel.contact_key WHERE source LIKE '%regress\_box') AS keys;
+DELETE FROM omnichannel.erased_source;
+INSERT INTO regress_box (file, who, body) VALUES ('5.ewa@regress.example', 'ewa@regress.example', 'I am ill'), ('6', 'ewa@regress.example', 'I am ill'),
+	('7', 'adam@regress.example', 'I am well');
+SELECT omnichannel.erase_customer(omnichannel.identify('email', 'ewa@regress.example')) ->> 'contact_key' AS masked;
+SELECT * FROM pg_temp.changed;
+UPDATE regress_box SET file = 'ewa@regress.example 5', body = body || '!' WHERE file = '5.ewa@regress.example';
+UPDATE regress_box SET file = '5', at = at + interval '1 hour' WHERE file = 'ewa@regress.example 5';
+UPDATE regress_box SET file = 'ewa@regress.example 5', at = at - interval '1 hour' WHERE file = '5';
+DELETE FROM omnichannel.erased_source;
+UPDATE regress_box SET file = '<6.ewa@regress.example>', body = body || '!' WHERE file = '6';
+SELECT * FROM pg_temp.changed;
+UPDATE regress_box SET body = body || '!' WHERE who = 'ewa@regress.example';
+SELECT omnichannel.backfill('regress_box') AS box;
+SELECT * FROM pg_temp.changed;
+-- it takes no other row's key, nor another row its
+DELETE FROM regress_box WHERE file IN ('7', 'ewa@regress.example 5');
+SELECT pg_temp.raised($$UPDATE regress_box SET file = '7', at = '2026-01-02 00:00Z' WHERE file = '<6.ewa@regress.example>'$$);
+INSERT INTO regress_box (file, who, body) VALUES ('8', 'adam@regress.example', 'I am well');
+SELECT pg_temp.raised($$UPDATE regress_box SET file = 'ewa@regress.example 5', at = '2026-01-02 00:00Z' WHERE file = '8'$$) LIKE '23505 %' AS refused;
+SELECT * FROM pg_temp.changed;
+-- of others what a row says of its time may change with its key
+UPDATE regress_box SET file = '9', at = at + interval '1 hour', body = 'Better' WHERE file = '8';
+SELECT body, source_key FROM omnichannel.contact WHERE source LIKE '%regress\_box' AND source_key >= '5' ORDER BY contact_id;
 ROLLBACK;

@@ -73,6 +73,7 @@ extern int64 contact_find(const char *source, const char *source_key);
 #define MASKED_SOURCE "erased"
 
 extern void erased_keys_mask(ContactEntry *entries, int count);
+extern bool erased_key_follow(const ContactEntry *entry, const char *former);
 
 extern bool is_inbound(const ContactEntry *entry);
 

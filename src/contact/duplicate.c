@@ -14,6 +14,7 @@
 
 #include "omnichannel.h"
 #include "contact/mapping.h"
+#include "customer/customer.h"
 
 /*
  * Which keys are logged of another time, and which of another customer, whom merges and erasures since do not make.
@@ -43,13 +44,17 @@ static KeptPlan content_select = {
 	.indexed = true,
 };
 
-/* Gives a contact another key, if nothing is logged under that. */
+/* Gives a contact another key, if nothing is logged under that; those of erased customers are not for this. */
 static KeptPlan key_update = {
-	.sql = "UPDATE omnichannel.contact_key AS k SET source_key = $3 WHERE k.source = $1 AND k.source_key = $2"
+	.sql = "UPDATE omnichannel.contact_key AS k SET source_key = $3 FROM omnichannel.customer AS who"
+		   " WHERE k.source = $1 AND k.source_key = $2"
+		   " AND who.customer_id = k.customer_id AND who.erased_at IS NULL"
 		   " AND NOT EXISTS (SELECT FROM omnichannel.contact_key AS t WHERE t.source = $1 AND t.source_key = $3)"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.contact_key AS t"
+		   " WHERE t.source = '" MASKED_SOURCE "' AND t.source_key = $4)"
 		   " RETURNING k.customer_id, k.occurred_at, k.contact_id",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 	.indexed = true,
 };
 
@@ -147,20 +152,23 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 }
 
 /*
- * follow_key gives the contact that was logged under the row's former key the entry's: the row's key has changed. Does
- * nothing where that key is logged already. Needs an SPI scope.
+ * follow_key gives the contact that was logged under the row's former key the entry's: the row's key has changed. Of an
+ * erased customer only the digest of the key is kept. Returns whether there is such a contact; does nothing where the
+ * key is logged already. Needs an SPI scope of the log's owner.
  */
-void
+bool
 follow_key(const ContactEntry *entry, const char *former)
 {
 	Datum values[4] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(former),
-					   CStringGetTextDatum(entry->source_key)};
+					   CStringGetTextDatum(entry->source_key),
+					   CStringGetTextDatum(erasure_digest(entry->source, entry->source_key))};
 	bool isnull;
 
 	if (kept_plan_run(&key_update, values, NULL, false, 0) == 0)
-		return;
+		return erased_key_follow(entry, former);
 	for (int i = 0; i < 3; i++)
 		values[i] = spi_datum(0, i + 1, &isnull);
 	values[3] = CStringGetTextDatum(entry->source_key);
 	(void) kept_plan_run(&contact_key_update, values, NULL, false, 0);
+	return true;
 }

@@ -37,6 +37,28 @@ static KeptPlan masked_select = {
 	.indexed = true,
 };
 
+/* Gives a contact of an erased customer the digest of another key, if nothing is logged under that. */
+static KeptPlan masked_update = {
+	.sql =
+		"UPDATE omnichannel.contact_key AS k SET source = '" MASKED_SOURCE "', source_key = $5 "
+		"FROM (VALUES ($1, $2), ('" MASKED_SOURCE "', $4)) AS former (source, source_key), omnichannel.customer AS who "
+		"WHERE k.source = former.source AND k.source_key = former.source_key"
+		" AND who.customer_id = k.customer_id AND who.erased_at IS NOT NULL"
+		" AND NOT EXISTS (SELECT FROM omnichannel.contact_key AS t WHERE t.source = $1 AND t.source_key = $3)"
+		" AND NOT EXISTS (SELECT FROM omnichannel.contact_key AS t"
+		" WHERE t.source = '" MASKED_SOURCE "' AND t.source_key = $5)",
+	.nargs = 5,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
+static KeptPlan erased_source_insert = {
+	.sql = "INSERT INTO omnichannel.erased_source (source) VALUES ($1) ON CONFLICT (source) DO NOTHING",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.indexed = true,
+};
+
 /* Reads the digests of the sources into a hash table; returns NULL where there is none. */
 static void *
 erased_source_build(ConfigCache *cache, MemoryContext context)
@@ -121,4 +143,25 @@ erased_keys_mask(ContactEntry *entries, int count)
 		entries[place].settled = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * erased_key_follow gives the contact of an erased customer that was logged under the row's former key, or under the
+ * digest of that, the digest of the key that the row has now; returns whether there is one. The contact itself takes
+ * nothing of the row. Does nothing where the key is logged already. Needs an SPI scope of the log's owner.
+ */
+bool
+erased_key_follow(const ContactEntry *entry, const char *former)
+{
+	Datum values[5] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(former),
+					   CStringGetTextDatum(entry->source_key),
+					   CStringGetTextDatum(erasure_digest(entry->source, former)),
+					   CStringGetTextDatum(erasure_digest(entry->source, entry->source_key))};
+	Datum source[1];
+
+	if (kept_plan_run(&masked_update, values, NULL, false, 0) == 0)
+		return false;
+	source[0] = CStringGetTextDatum(erasure_digest(entry->source, ""));
+	(void) kept_plan_run(&erased_source_insert, source, NULL, false, 0);
+	return true;
 }

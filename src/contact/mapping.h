@@ -88,7 +88,7 @@ extern const char *mapping_field_name(MappingField field);
 extern void reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
 					   bool as_owner);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
-extern void follow_key(const ContactEntry *entry, const char *former);
+extern bool follow_key(const ContactEntry *entry, const char *former);
 extern void note_moved_row(HeapTuple row);
 extern bool take_moved_row(HeapTuple row);
 

@@ -160,8 +160,9 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		entries[i].fresh = write->live && !write->update;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
-	if (former_key != NULL)
-		follow_key(&entries[0], former_key);
+	/* What has followed the row is its own, whatever else of it has changed. */
+	if (former_key != NULL && follow_key(&entries[0], former_key))
+		former_key = NULL;
 	contact_write(entries, logged, write->live, write->sums);
 	for (int i = 0; i < logged; i++)
 		duplicates += entries[i].duplicate;
