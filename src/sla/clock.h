@@ -246,9 +246,9 @@ typedef struct SlaChanges
 	TimestampTz now;
 	void (*report)(void *context, const SlaClock *before, const SlaClock *after); /* NULL for nobody */
 	void *context;
-	bool terms_only; /* stored clocks keep their starts, pauses and stops */
 	SlaColumn made[SLA_CLOCK_NCOLUMNS];
 	SlaColumn changed[SLA_CLOCK_NCOLUMNS];
+	SlaColumn reset[SLA_CLOCK_NCOLUMNS]; /* changed, but for their starts, pauses and stops */
 	SlaColumn dropped[2];
 	SlaColumn withdrawn[3];
 } SlaChanges;

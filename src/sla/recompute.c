@@ -49,8 +49,12 @@ static KeptPlan stale_take = {
 		   " SELECT coalesce(bool_or(t.fits_more), true) FROM taken AS t",
 };
 
+/* Open requests but those that are as they were seen last, which are nearly all and have nothing new to tell. */
 static KeptPlan open_requests = {
-	.sql = "SELECT r.request_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL ORDER BY r.request_id",
+	.sql = "SELECT r.request_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL AND NOT EXISTS"
+		   " (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id AND m.version = r.version"
+		   " AND m.state = r.state AND m.kind = r.kind AND m.queue IS NOT DISTINCT FROM r.queue"
+		   " AND m.priority = r.priority) ORDER BY r.request_id",
 };
 
 /*
@@ -178,9 +182,7 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 		(void) sla_changes_put(changes, clock, before);
 	}
 	SPI_freetuptable(table);
-	changes->terms_only = true;
 	sla_changes_write(changes);
-	changes->terms_only = false;
 	sla_customers_reckon(roots, misfits, policies, changes);
 	return rows;
 }

@@ -103,10 +103,11 @@ sla_changes_begin(SlaChanges *changes, TimestampTz now)
 	changes->now = now;
 	memset(changes->made, 0, sizeof(changes->made));
 	memset(changes->changed, 0, sizeof(changes->changed));
+	memset(changes->reset, 0, sizeof(changes->reset));
 	memset(changes->dropped, 0, sizeof(changes->dropped));
 	memset(changes->withdrawn, 0, sizeof(changes->withdrawn));
 	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
-		changes->made[i].type = changes->changed[i].type = column_types[i];
+		changes->made[i].type = changes->changed[i].type = changes->reset[i].type = column_types[i];
 	changes->dropped[0].type = changes->dropped[1].type = INT8OID;
 	changes->withdrawn[0].type = changes->withdrawn[1].type = INT8OID;
 	changes->withdrawn[2].type = TEXTOID;
@@ -173,25 +174,31 @@ same_text(const char *left, const char *right)
 	return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
 }
 
-/* Returns whether two clocks are stored alike. */
+/* Returns whether two clocks are stored alike in what the moments say of them. */
 static bool
-same_clock(const SlaClock *left, const SlaClock *right)
+same_course(const SlaClock *left, const SlaClock *right)
 {
 	if (left->customer_id != right->customer_id || left->request_id != right->request_id ||
-		left->moment_id != right->moment_id || left->started_at != right->started_at || left->due_at != right->due_at ||
-		left->time_left != right->time_left || left->stopped_at != right->stopped_at ||
-		left->outcome != right->outcome || left->elapsed != right->elapsed || left->worked != right->worked ||
-		left->warn_at != right->warn_at || left->tell_at != right->tell_at || left->warned_at != right->warned_at ||
-		left->breached_at != right->breached_at || left->pause_count != right->pause_count)
-		return false;
-	if (left->target.time != right->target.time || left->target.day != right->target.day ||
-		!same_text(left->policy_code, right->policy_code) || !same_text(left->calendar, right->calendar) ||
-		!same_text(left->channel, right->channel) || !same_text(left->thread, right->thread))
+		left->moment_id != right->moment_id || left->started_at != right->started_at ||
+		left->stopped_at != right->stopped_at || left->elapsed != right->elapsed || left->worked != right->worked ||
+		left->pause_count != right->pause_count || !same_text(left->channel, right->channel) ||
+		!same_text(left->thread, right->thread))
 		return false;
 	for (int i = 0; i < left->pause_count; i++)
 		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
 			return false;
 	return true;
+}
+
+/* Returns whether two clocks are stored alike in what policies and calendars make of that; see term_columns. */
+static bool
+same_terms(const SlaClock *left, const SlaClock *right)
+{
+	return left->due_at == right->due_at && left->time_left == right->time_left && left->outcome == right->outcome &&
+		   left->warn_at == right->warn_at && left->tell_at == right->tell_at && left->warned_at == right->warned_at &&
+		   left->breached_at == right->breached_at && left->target.time == right->target.time &&
+		   left->target.day == right->target.day && same_text(left->policy_code, right->policy_code) &&
+		   same_text(left->calendar, right->calendar);
 }
 
 /* Notes that what was told of a clock is not true any more. */
@@ -221,7 +228,9 @@ sla_changes_drop(SlaChanges *changes, const SlaClock *before)
 bool
 sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 {
-	if (before != NULL && same_clock(clock, before))
+	bool course = before != NULL && same_course(clock, before);
+
+	if (course && same_terms(clock, before))
 		return false;
 	if (changes->report != NULL)
 	{
@@ -239,7 +248,7 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 		withdraw(changes, before, "warning");
 	if (before->breached_at != NO_TIME && clock->breached_at == NO_TIME)
 		withdraw(changes, before, "breach");
-	add_clock(changes->changed, clock);
+	add_clock(course ? changes->reset : changes->changed, clock);
 	return true;
 }
 
@@ -262,10 +271,8 @@ sla_changes_write(SlaChanges *changes)
 {
 	write_columns(&events_withdraw, changes->withdrawn, NULL);
 	write_columns(&clocks_delete, changes->dropped, NULL);
-	if (changes->terms_only)
-		write_columns(&terms_update, changes->changed, term_columns);
-	else
-		write_columns(&clocks_update, changes->changed, NULL);
+	write_columns(&terms_update, changes->reset, term_columns);
+	write_columns(&clocks_update, changes->changed, NULL);
 	write_columns(&clocks_insert, changes->made, NULL);
 	sla_changes_begin(changes, changes->now);
 }

@@ -30,7 +30,10 @@ INSERT INTO variant VALUES
 	(5, 'deadline() of 4,000 hours, 2,000 exceptions', 'omnichannel.deadline(at, ''4000 hours'', ''busy'')'),
 	(6, 'working_time() of years, by code', 'omnichannel.working_time(at, ''2020-01-01'', ''office'')'),
 	(7, 'is_working(), by code', 'omnichannel.is_working(at, ''office'')'),
-	(8, 'deadline() of 6 hours, by value', 'omnichannel.deadline(at, ''6 hours'', ''Mo-Fr 09:00-17:00'', ''Europe/Warsaw'')');
+	(8, 'working_time() of years, 2,000 exceptions', 'omnichannel.working_time(at, ''2020-01-01'', ''busy'')'),
+	(9, 'working_time() of hours, 2,000 exceptions', 'omnichannel.working_time(at, at + interval ''6 hours'', ''busy'')'),
+	(10, 'is_working(), 2,000 exceptions', 'omnichannel.is_working(at, ''busy'')'),
+	(11, 'deadline() of 6 hours, by value', 'omnichannel.deadline(at, ''6 hours'', ''Mo-Fr 09:00-17:00'', ''Europe/Warsaw'')');
 -- Once for the caches, then three runs of all variants in turns.
 SELECT count(pg_temp.nanoseconds(expression)) FROM variant \g /dev/null
 CREATE TEMP TABLE measured AS
