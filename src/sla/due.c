@@ -232,6 +232,6 @@ sla_reckon(SlaClock *clock, TimestampTz now, const SlaCollector *collector)
 		clock->breached_at = NO_TIME;
 	if (clock->breached_at != NO_TIME)
 		clock->outcome = SLA_BREACHED;
-	if (clock->warned_at != NO_TIME && !stopped && clock->due_at != NO_TIME && clock->warn_at > now)
+	if (clock->warned_at != NO_TIME && clock->due_at != NO_TIME && clock->warn_at > (stopped ? clock->stopped_at : now))
 		clock->warned_at = NO_TIME;
 }

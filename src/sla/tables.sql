@@ -242,7 +242,8 @@ SELECT c.clock_id, c.customer_id, c.request_id, c.metric, c.policy, c.channel, c
 		ELSE 'running' END AS state,
 	c.due_at,
 	CASE WHEN c.time_left IS NOT NULL THEN c.time_left
-		WHEN c.calendar IS NULL OR NOT pg_catalog.isfinite(c.due_at) THEN c.due_at OPERATOR(pg_catalog.-) pg_catalog.now()
+		WHEN NOT pg_catalog.isfinite(c.due_at) THEN NULL
+		WHEN c.calendar IS NULL THEN c.due_at OPERATOR(pg_catalog.-) pg_catalog.now()
 		ELSE omnichannel.working_time(pg_catalog.now(), c.due_at, c.calendar) END AS time_left
 FROM omnichannel.sla_clock AS c
 WHERE c.stopped_at IS NULL;
@@ -250,4 +251,4 @@ COMMENT ON VIEW omnichannel.sla_status IS
 'The clocks that run or stand still now.';
 COMMENT ON COLUMN omnichannel.sla_status.state IS 'running, warned, paused or breached.';
 COMMENT ON COLUMN omnichannel.sla_status.time_left IS
-'Working time until due_at where the policy has a calendar, else elapsed time; negative once it is breached.';
+'Working time until due_at where the policy has a calendar, else elapsed time; negative once it is breached; NULL where due_at is infinity.';
