@@ -50,6 +50,7 @@
 #if PG_VERSION_NUM < 180000
 #include "access/htup_details.h"
 #define minimal_tuple_from_heap_tuple(tuple, extra) minimal_tuple_from_heap_tuple(tuple)
+#define heap_copy_minimal_tuple(tuple, extra) heap_copy_minimal_tuple(tuple)
 #endif
 
 /*

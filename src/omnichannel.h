@@ -64,6 +64,16 @@ typedef struct OwnerSwitch
 extern void owner_switch_begin(OwnerSwitch *owner);
 extern void owner_switch_end(OwnerSwitch *owner);
 
+typedef struct RelationScope
+{
+	int guc_level;
+	Oid user;
+	int security;
+} RelationScope;
+
+extern void relation_scope_begin(RelationScope *scope, Oid relation);
+extern void relation_scope_end(RelationScope *scope);
+
 extern int pinned_output_begin(void);
 extern void pinned_output_end(int level);
 

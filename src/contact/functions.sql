@@ -366,7 +366,7 @@ CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boo
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_tracked_row';
 COMMENT ON FUNCTION omnichannel.log_tracked_row(text, record, boolean, boolean, text) IS
-'Logs one row of a tracked table as its trigger would, with the caller''s rights, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. updated: as the trigger for UPDATE would. source: whose key it is, by default that of the tracking. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
+'Logs one row of a tracked table as its trigger would, with the caller''s rights on the log and those of the table''s owner for reading the row, and returns whether it was not logged before, or revised its contact where the tracking has updates. live: with effects on requests. updated: as the trigger for UPDATE would. source: whose key it is, by default that of the tracking. Raises what the trigger raises, 42704 for a tracking that does not exist, 42P01 where its table is gone, 42804 for a record of another type.';
 
 CREATE FUNCTION omnichannel.backfill_tracking(tracking text) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -401,25 +401,79 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.backfill(regclass) IS
-'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. Rows of customers who were erased are left out. With the caller''s rights on the table and the log. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, and what the trigger raises for a row.';
+'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. Rows of customers who were erased are left out. For callers who may read all of the table''s rows, with their rights on the log; what comes with the table, as casts, domains and output functions, runs with the rights of its owner. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, 42501 for callers without the rights, also by row-level security, 42809 where the table has become a view, and what the trigger raises for a row.';
+
+CREATE FUNCTION omnichannel.reject_queries(
+	tracking text,
+	data jsonb,
+	as_text boolean,
+	source text,
+	OUT present text,
+	OUT key jsonb,
+	OUT kept text,
+	OUT missing text
+) RETURNS record
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	tracked record;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT t.* INTO tracked FROM omnichannel.tracking AS t
+	JOIN pg_class AS c ON c.oid = t.relation WHERE t.tracking = reject_queries.tracking;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'tracking "%" does not exist', left(reject_queries.tracking, 60)
+			USING ERRCODE = 'undefined_object', HINT = 'The view omnichannel.tracked_relations lists what is tracked.';
+	END IF;
+
+	-- The row as it was written, and the columns that the mapping reads and it has not.
+	SELECT CASE
+			WHEN as_text THEN format('SELECT ROW(%s)::%s', string_agg(format('CAST($1 ->> %L AS %s)',
+				a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum), tracked.relation)
+			ELSE format('SELECT ROW(r.*)::%1$s FROM jsonb_populate_record(NULL::%1$s, $1) AS r', tracked.relation)
+		END,
+		string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+			FILTER (WHERE NOT reject_queries.data ? a.attname AND strpos(concat_ws(' ', tracked.channel, tracked.customer,
+				tracked.recipient, tracked.kind, tracked.direction, tracked.outcome, tracked.occurred_at, tracked.agent,
+				tracked.request, tracked.thread, tracked.subject, tracked.body, tracked.payload, tracked.source_key),
+				'{' || a.attname || '}') > 0)
+	INTO kept, missing
+	FROM pg_attribute AS a WHERE a.attrelid = tracked.relation AND a.attnum > 0 AND NOT a.attisdropped;
+	IF missing IS NOT NULL THEN
+		kept := NULL;
+	END IF;
+
+	IF (tracked.updates OR missing IS NOT NULL) AND reject_queries.source IN ('', tracked.source) THEN
+		-- The row as it is now: it may have changed since, and what is older must not undo that.
+		SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $1) AS k WHERE (%2$s) = (%3$s)',
+				tracked.relation, string_agg(format('t.%I', a.attname), ', '), string_agg(format('k.%I', a.attname), ', ')),
+			jsonb_object_agg(a.attname, reject_queries.data -> a.attname)
+		INTO present, key
+		FROM pg_index AS i
+		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])
+		WHERE i.indrelid = tracked.relation AND i.indisprimary
+		HAVING bool_and(reject_queries.data ? a.attname);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.reject_queries(text, jsonb, boolean, text) IS
+'How log_reject() finds a row in contact_reject again: present, a query for the row as the table has it now, of its primary key as $1, NULL where it need not be read; key, that primary key; kept, a query for the row as it was written, of its data as $1, NULL where it has not all columns that the mapping reads; missing, those that it has not. Raises 42704 where the tracking or its table is gone, 55000 before setup().';
+
+CREATE FUNCTION omnichannel.log_reject(tracking text, data jsonb, as_text boolean, live boolean, updated boolean, source text, renewed boolean) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_log_reject';
+COMMENT ON FUNCTION omnichannel.log_reject(text, jsonb, boolean, boolean, boolean, text, boolean) IS
+'Logs one row of contact_reject, of whose columns these are, as retry_rejects() does, and returns what log_tracked_row() returns. renewed: under the source that the tracking has now. Casts, domains and output functions run with the rights of the table''s owner. Raises what log_tracked_row() raises, and 42703 for a row that lacks a column.';
 
 CREATE FUNCTION omnichannel.retry_rejects(tracking text DEFAULT NULL, max_rows integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
--- Texts are read as they were written.
 SET search_path = pg_catalog, pg_temp
-SET datestyle = 'ISO, YMD'
-SET intervalstyle = 'postgres'
-SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_column
 DECLARE
 	reject record;
-	tracked record;
-	missing text;
-	kept text;
-	present text;
-	key jsonb;
-	revised boolean;
 	error_state text;
 	error_message text;
 	logged bigint := 0;
@@ -430,50 +484,9 @@ BEGIN
 		ORDER BY r.reject_id LIMIT retry_rejects.max_rows FOR UPDATE SKIP LOCKED
 	LOOP
 		BEGIN
-			SELECT t.* INTO STRICT tracked FROM omnichannel.tracking AS t
-			JOIN pg_class AS c ON c.oid = t.relation WHERE t.tracking = reject.tracking;
-
-			-- The row as it was written, and the columns that the mapping reads and it has not.
-			SELECT CASE
-					WHEN reject.as_text THEN format('ROW(%s)::%s', string_agg(format('CAST($2 ->> %L AS %s)',
-						a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum), tracked.relation)
-					ELSE format('SELECT ROW(r.*)::%1$s FROM jsonb_populate_record(NULL::%1$s, $2) AS r', tracked.relation)
-				END,
-				string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-					FILTER (WHERE NOT reject.data ? a.attname AND strpos(concat_ws(' ', tracked.channel, tracked.customer,
-						tracked.recipient, tracked.kind, tracked.direction, tracked.outcome, tracked.occurred_at, tracked.agent,
-						tracked.request, tracked.thread, tracked.subject, tracked.body, tracked.payload, tracked.source_key),
-						'{' || a.attname || '}') > 0)
-			INTO kept, missing
-			FROM pg_attribute AS a WHERE a.attrelid = tracked.relation AND a.attnum > 0 AND NOT a.attisdropped;
-			IF missing IS NOT NULL THEN
-				kept := 'NULL';
-			ELSIF reject.as_text THEN
-				kept := 'SELECT ' || kept;
-			END IF;
-
-			present := 'NULL';
-			IF (tracked.updates OR missing IS NOT NULL) AND coalesce(reject.source, tracked.source) = tracked.source THEN
-				-- The row as it is now: it may have changed since, and what is older must not undo that.
-				SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $4) AS k WHERE (%2$s) = (%3$s)',
-						tracked.relation, string_agg(format('t.%I', a.attname), ', '), string_agg(format('k.%I', a.attname), ', ')),
-					jsonb_object_agg(a.attname, reject.data -> a.attname)
-				INTO present, key
-				FROM pg_index AS i
-				JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])
-				WHERE i.indrelid = tracked.relation AND i.indisprimary
-				HAVING bool_and(reject.data ? a.attname);
-			END IF;
-
 			-- Under the source that it was written under, unless its key is another row's there.
-			EXECUTE format('SELECT omnichannel.log_tracked_row($1, coalesce((%s), (%s))::%s, $3, $5, $6)',
-				coalesce(present, 'NULL'), kept, tracked.relation)
-			INTO revised USING reject.tracking, reject.data, reject.live, key, reject.updated,
-				CASE WHEN reject.sqlstate = '23505' THEN '' ELSE coalesce(reject.source, '') END;
-			IF revised IS NULL THEN
-				RAISE EXCEPTION 'the row as it was written has no column %', missing
-					USING ERRCODE = 'undefined_column';
-			END IF;
+			PERFORM omnichannel.log_reject(reject.tracking, reject.data, reject.as_text, reject.live, reject.updated,
+				coalesce(reject.source, ''), reject.sqlstate = '23505');
 			DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = reject.reject_id;
 			logged := logged + 1;
 		EXCEPTION WHEN OTHERS THEN
@@ -490,4 +503,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Casts, domains and output functions run with the rights of the table''s owner. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';

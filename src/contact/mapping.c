@@ -6,8 +6,8 @@
  * (each partition has its own) and are compared with the table's columns before each use, which costs a comparison of
  * names and no catalogue access: a column that was renamed, retyped or dropped is noticed by the next write.
  *
- * Values are read with the rights of whoever writes the row: the output functions of the application's types are not
- * run with the rights of the log's owner.
+ * Values are read with the rights of whoever writes the row, or of its table's owner where it was there before: the
+ * output functions of the application's types are not run with the rights of the log's owner or its administrators.
  */
 #include "postgres.h"
 

@@ -103,9 +103,9 @@ row_data(TupleTableSlot *slot, bool *as_text)
 /*
  * reject_row keeps the row in the slot for retry_rejects(), with the error that kept it from the log.
  *
- * updated: an UPDATE wrote it. Its texts are written with the rights of the writer: types may have output functions of
- * their own. as_owner: it is kept with those of the log's owner. Raises what those functions raise, and 54000 for a row
- * that no jsonb can hold.
+ * updated: an UPDATE wrote it. as_owner: the trigger keeps it, with the rights of the log's owner. Types may have output
+ * functions of their own: a row's texts are written with the rights of its writer, or, where it was there before, of its
+ * table's owner. Raises what those functions raise, and 54000 for a row that no jsonb can hold.
  */
 void
 reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
@@ -113,9 +113,14 @@ reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *erro
 {
 	SpiScope scope;
 	Datum values[8];
+	RelationScope reader;
 	bool as_text;
-	int settings = pinned_output_begin();
+	int settings = 0;
 
+	if (as_owner)
+		settings = pinned_output_begin();
+	else
+		relation_scope_begin(&reader, tracking->relation);
 	values[0] = CStringGetTextDatum(tracking->code);
 	values[1] = row_data(slot, &as_text);
 	values[2] = BoolGetDatum(as_text);
@@ -124,7 +129,10 @@ reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *erro
 	values[5] = BoolGetDatum(live);
 	values[6] = BoolGetDatum(updated);
 	values[7] = CStringGetTextDatum(tracking->source);
-	pinned_output_end(settings);
+	if (as_owner)
+		pinned_output_end(settings);
+	else
+		relation_scope_end(&reader);
 
 	spi_scope_begin(&scope, as_owner);
 	(void) kept_plan_run(&reject_insert, values, NULL, false, 0);

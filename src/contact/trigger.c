@@ -8,7 +8,9 @@
  * whole; so it is for updates, and where a replica applies rows, which fires no statement triggers at all.
  *
  * Rows are read with the rights of whoever writes them and logged with those of the log's owner. That must not become a
- * way round the rights: it serves the relation that a tracking names and no other.
+ * way round the rights: it serves the relation that a tracking names and no other. Rows that were there before are read
+ * with the rights of their table's owner and logged with those of whoever asks for it: the code that comes with a table
+ * must not run with the rights of an administrator of the log.
  */
 #include "postgres.h"
 
@@ -16,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "access/htup_details.h"
@@ -25,6 +28,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+#include "utils/rls.h"
 #include "utils/tuplestore.h"
 
 #include "omnichannel.h"
@@ -35,6 +39,7 @@
 SQL_FUNCTION(omnichannel_log_contact_trigger);
 SQL_FUNCTION(omnichannel_check_tracking);
 SQL_FUNCTION(omnichannel_log_tracked_row);
+SQL_FUNCTION(omnichannel_log_reject);
 SQL_FUNCTION(omnichannel_backfill);
 
 /*
@@ -125,9 +130,12 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	int duplicates = 0;
 	int logged = 0;
 	int settings = 0;
+	RelationScope reader;
 	SpiScope scope;
 
-	if (mapping_needs_pinned_output(fitted))
+	if (!write->owner)
+		relation_scope_begin(&reader, RelationGetRelid(write->relation));
+	else if (mapping_needs_pinned_output(fitted))
 		settings = pinned_output_begin();
 	for (int i = 0; i < count; i++)
 	{
@@ -147,7 +155,9 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			former_key = NULL;
 	}
 	ExecClearTuple(write->slot);
-	if (settings != 0)
+	if (!write->owner)
+		relation_scope_end(&reader);
+	else if (settings != 0)
 		pinned_output_end(settings);
 	if (logged == 0)
 		return;
@@ -447,22 +457,53 @@ omnichannel_check_tracking(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Returns the tracking of a relation that is still there, opened; raises 42704 and 42P01. */
+/*
+ * Returns the tracked relation, opened, for a caller who may log; raises 42704, 42P01, 42809 for what is no longer a
+ * table, and 42501.
+ */
 static Relation
 open_tracked(const char *code, TrackedWrite *write)
 {
 	const Tracking *tracking = tracking_find(code);
+	AclResult allowed;
 
 	if (tracking == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", excerpt(code)),
 						errhint("The view omnichannel.tracked_relations lists what is tracked.")));
+	allowed = pg_class_aclcheck(omni_table("contact"), GetUserId(), ACL_INSERT);
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_TABLE, "contact");
 	write->code = code;
 	write->relation = try_relation_open(tracking->relation, AccessShareLock);
 	if (write->relation == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the relation of tracking \"%s\" is gone", code),
 						errhint("Call untrack(), or track() for the relation that there is now.")));
+	/* Before 16 a rule can make a view of a table. */
+	if (write->relation->rd_rel->relkind != RELKIND_RELATION &&
+		write->relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is no longer a table", RelationGetRelationName(write->relation)),
+						errhint("Call untrack(): only ordinary and partitioned tables can be tracked.")));
 	write->slot = MakeSingleTupleTableSlot(RelationGetDescr(write->relation), &TTSOpsMinimalTuple);
 	return write->relation;
+}
+
+/* Raises 42501 for a caller who may not read every row of the relation, as its owner will do for him. */
+static void
+check_readable(Relation relation)
+{
+	Oid relid = RelationGetRelid(relation);
+	AclResult allowed = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+
+	if (allowed != ACLCHECK_OK)
+		allowed = pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ALL);
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_TABLE, RelationGetRelationName(relation));
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("row-level security keeps rows of table \"%s\" from you",
+							   RelationGetRelationName(relation)),
+						errhint("Call it as a role with BYPASSRLS, or the owner of the table.")));
 }
 
 /* Returns a row's record as the tracked relation has it; raises 42804 for a record of another type. */
@@ -498,6 +539,77 @@ omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(write.logged > 0);
 }
 
+/* Returns the row that a query about a reject finds, run with the rights of the relation's owner, or NULL. */
+static MinimalTuple
+query_row(const TrackedWrite *write, const char *query, Datum data)
+{
+	Oid type = JSONBOID;
+	RelationScope reader;
+	bool isnull = true;
+	Datum record = (Datum) 0;
+
+	relation_scope_begin(&reader, RelationGetRelid(write->relation));
+	if (SPI_execute_with_args(query, 1, &type, &data, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "a query about a reject is none");
+	if (SPI_processed > 0)
+		record = spi_datum(0, 1, &isnull);
+	relation_scope_end(&reader);
+	return isnull ? NULL : record_row(write, DatumGetHeapTupleHeader(record));
+}
+
+/*
+ * log_reject(tracking, data, as_text, live, updated, source, renewed): logs a row that was rejected under source, with
+ * the caller's rights; renewed: under the source that the tracking has now. Returns whether it was new, or revised its
+ * contact.
+ */
+Datum
+omnichannel_log_reject(PG_FUNCTION_ARGS)
+{
+	static const char *const queries =
+		"SELECT present, key, kept, missing FROM omnichannel.reject_queries($1, $2, $3, $4)";
+	Oid types[] = {TEXTOID, JSONBOID, BOOLOID, TEXTOID};
+	Datum values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(5)};
+	TrackedWrite write = {.live = PG_GETARG_BOOL(3), .update = PG_GETARG_BOOL(4)};
+	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
+	MemoryContext old = CurrentMemoryContext;
+	MinimalTuple row = NULL;
+	SpiScope scope;
+	const char *present;
+	const char *kept;
+	const char *missing;
+	Datum key;
+	bool isnull;
+
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(5)) > 0 && !PG_GETARG_BOOL(6))
+		write.source = text_to_cstring(PG_GETARG_TEXT_PP(5));
+	spi_scope_begin(&scope, false);
+	if (SPI_execute_with_args(queries, lengthof(types), types, values, NULL, false, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "a reject has no queries");
+	present = spi_text(0, 1, CurrentMemoryContext);
+	key = spi_datum(0, 2, &isnull);
+	kept = spi_text(0, 3, CurrentMemoryContext);
+	missing = spi_text(0, 4, CurrentMemoryContext);
+	if (present != NULL && !isnull)
+	{
+		check_readable(relation);
+		row = query_row(&write, present, key);
+	}
+	if (row == NULL && kept != NULL)
+		row = query_row(&write, kept, PG_GETARG_DATUM(1));
+	if (row == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("the row as it was written has no column %s", missing == NULL ? "at all" : missing)));
+	MemoryContextSwitchTo(old);
+	row = heap_copy_minimal_tuple(row, 0);
+	spi_scope_end(&scope);
+
+	write_rows(&write, &row, 1);
+	ExecDropSingleTupleTableSlot(write.slot);
+	relation_close(relation, AccessShareLock);
+	PG_RETURN_BOOL(write.logged > 0);
+}
+
 /* Returns a name that no column has: where one is called as the alias is, the alias no longer means the whole row. */
 static const char *
 free_name(Relation relation)
@@ -518,7 +630,8 @@ free_name(Relation relation)
 }
 
 /*
- * backfill(relation's tracking): logs the rows that a tracked relation has, with the caller's rights; returns how many.
+ * backfill(relation's tracking): logs the rows that a tracked relation has, for a caller who may read them, with the
+ * caller's rights on the log; returns how many.
  */
 Datum
 omnichannel_backfill(PG_FUNCTION_ARGS)
@@ -529,6 +642,7 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	MemoryContext old = CurrentMemoryContext;
 	int limit = batch_rows(&write);
 	MinimalTuple *rows = palloc(sizeof(MinimalTuple) * limit);
+	RelationScope reader;
 	SpiScope scope;
 	Portal portal;
 	SPIPlanPtr plan;
@@ -536,8 +650,10 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	bool first = true;
 	int count;
 
+	check_readable(relation);
 	spi_scope_begin(&scope, false);
 	row = free_name(relation);
+	relation_scope_begin(&reader, RelationGetRelid(relation));
 	plan = SPI_prepare(psprintf("SELECT %s FROM %s%s AS %s", row,
 								relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
@@ -547,12 +663,15 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare returned %s", SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	relation_scope_end(&reader);
 	do
 	{
 		MemoryContext spi = MemoryContextSwitchTo(batch);
 
 		CHECK_FOR_INTERRUPTS();
+		relation_scope_begin(&reader, RelationGetRelid(relation));
 		SPI_cursor_fetch(portal, true, limit);
+		relation_scope_end(&reader);
 		count = (int) SPI_processed;
 		for (int i = 0; i < count; i++)
 		{

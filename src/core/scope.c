@@ -18,17 +18,28 @@
 
 #define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
 
+/* Returns the owner of a relation, or InvalidOid where there is none. */
+static Oid
+relation_owner(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 /* Returns the role that owns the tables: the one that called setup(). */
 static Oid
 tables_owner(void)
 {
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(omni_table("company")));
-	Oid owner;
+	Oid owner = relation_owner(omni_table("company"));
 
-	if (!HeapTupleIsValid(tuple))
+	if (!OidIsValid(owner))
 		omni_not_set_up();
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
 	return owner;
 }
 
@@ -111,4 +122,31 @@ void
 pinned_output_end(int level)
 {
 	AtEOXact_GUC(false, level);
+}
+
+/*
+ * relation_scope_begin takes the rights of a relation's owner for reading its rows on behalf of another role, as VACUUM
+ * and REINDEX do, and pins the settings.
+ *
+ * Casts, domains, output functions and generated columns of an application are code of its owner, which must not get
+ * the rights of whoever happens to read the rows. The relation must be locked.
+ */
+void
+relation_scope_begin(RelationScope *scope, Oid relation)
+{
+	Oid owner = relation_owner(relation);
+
+	if (!OidIsValid(owner))
+		elog(ERROR, "relation %u is gone", relation);
+	GetUserIdAndSecContext(&scope->user, &scope->security);
+	SetUserIdAndSecContext(owner, scope->security | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+	scope->guc_level = pinned_output_begin();
+}
+
+/* Ends what relation_scope_begin() began; an error's abort does it too. */
+void
+relation_scope_end(RelationScope *scope)
+{
+	pinned_output_end(scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security);
 }
