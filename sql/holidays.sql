@@ -7,7 +7,7 @@ SET datestyle = iso;
 \set yearly 'BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:xmas@example\r\nDTSTART;VALUE=DATE:20201225\r\nRRULE:FREQ=YEARLY\r\nEXDATE;VALUE=DATE:20221225\r\nSUMMARY:Christmas\\, first\r\n  day\r\nTRANSP:TRANSPARENT\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nUID:thanks@example\r\nDTSTART;VALUE=DATE:20201126\r\nDTEND;VALUE=DATE:20201128\r\nRRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=4TH\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n'
 SELECT * FROM read_holidays(:'yearly', 'Europe/Warsaw', 2024);
 
--- Times: floating, in a zone, in UTC, with a duration; a moved occurrence, a further one, and one of another year.
+-- Times: floating, in a zone, in UTC, with a duration; a moved occurrence, a further one, and one long after the last year.
 SELECT * FROM read_holidays(E'BEGIN:VCALENDAR
 BEGIN:VEVENT
 UID:training
@@ -62,6 +62,72 @@ DTEND;TZID=Factory time:20260704T110000
 END:VEVENT
 END:VCALENDAR', 'UTC', 2026);
 
+-- What names an occurrence does so by its instant, in whatever form: in UTC, in another zone, on the event's clock, by its day.
+CREATE FUNCTION pg_temp.event(properties text, last_year integer DEFAULT 2026, zone text DEFAULT 'America/New_York')
+RETURNS TABLE (during tsrange, name text) LANGUAGE sql AS $$
+	SELECT read.during, read.name FROM omnichannel.read_holidays(E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:a\n' || properties ||
+		E'\nEND:VEVENT\nEND:VCALENDAR', zone, last_year) AS read ORDER BY read.during
+$$;
+-- Each takes out or moves the second of four, the 17th, at 10:00 in New York or 14:00 in UTC.
+SELECT start, other, string_agg(to_char(lower(event.during), 'DD HH24'), ', ') AS days
+FROM unnest(ARRAY[';TZID=America/New_York:20260310T100000', ':20260310T140000Z', ':20260310T100000', ';VALUE=DATE:20260310'])
+	WITH ORDINALITY AS starts (start, i),
+	unnest(ARRAY['EXDATE:20260317T140000Z', 'EXDATE;TZID=America/New_York:20260317T100000', 'EXDATE;TZID=Europe/Berlin:20260317T150000',
+		'EXDATE;TZID=UTC:20260317T140000', 'EXDATE;VALUE=DATE:20260317', 'EXDATE:20260324T150000Z,20260317T140000Z',
+		E'RDATE:20260319T140000Z\nEXDATE;TZID=America/New_York:20260317T100000,20260319T100000', 'EXDATE:20260317T100000Z',
+		E'STATUS:CONFIRMED\nEND:VEVENT\nBEGIN:VEVENT\nUID:a\nRECURRENCE-ID:20260317T140000Z\nDTSTART:20260318T140000Z\nDURATION:PT1H',
+		E'STATUS:CONFIRMED\nEND:VEVENT\nBEGIN:VEVENT\nUID:a\nRECURRENCE-ID;TZID=Asia/Tokyo:20260317T230000\nDTSTART:20260317T140000Z\nSTATUS:CANCELLED'])
+	WITH ORDINALITY AS others (other, j),
+	pg_temp.event('DTSTART' || start || E'\nDURATION:' || CASE WHEN start ~ 'DATE' THEN 'P1D' ELSE 'PT1H' END || E'\nRRULE:FREQ=WEEKLY;COUNT=4\n' || other) AS event
+GROUP BY i, start, j, other ORDER BY i, j;
+-- On the event's clock, in UTC in the last case.
+SELECT string_agg(to_char(lower(during), 'DD HH24'), ', ') AS days
+FROM pg_temp.event(E'DTSTART;TZID=Europe/Berlin:20260310T100000\nDURATION:PT1H\nRRULE:FREQ=WEEKLY;COUNT=4\nEXDATE:20260317T100000')
+UNION ALL
+SELECT string_agg(to_char(lower(during), 'DD HH24'), ', ')
+FROM pg_temp.event(E'DTSTART:20260310T100000Z\nDURATION:PT1H\nRRULE:FREQ=WEEKLY;COUNT=4\nEXDATE:20260317T100000');
+-- In a zone of the text: 10:00 there is 05:00 in UTC, and the end of a rule is an instant too.
+SELECT during FROM read_holidays(E'BEGIN:VCALENDAR
+BEGIN:VTIMEZONE
+TZID:Factory time
+BEGIN:STANDARD
+DTSTART:19700101T000000
+TZOFFSETFROM:+0500
+TZOFFSETTO:+0500
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+UID:shift
+DTSTART;TZID=Factory time:20260704T100000
+DURATION:P1DT2H
+RRULE:FREQ=WEEKLY;COUNT=3
+RDATE;TZID=Factory time:20260801T100000
+EXDATE:20260711T050000Z
+END:VEVENT
+END:VCALENDAR', 'UTC', 2026);
+SELECT during FROM pg_temp.event(E'DTSTART;TZID=Europe/Berlin:20260105T003000\nDURATION:PT1H\nRRULE:FREQ=DAILY;UNTIL=20260106T233000Z', 2026, 'Europe/Berlin');
+SELECT during FROM pg_temp.event(E'DTSTART;TZID=America/New_York:20260105T200000\nDURATION:PT1H\nRRULE:FREQ=DAILY;UNTIL=20260107T005959Z');
+
+-- Periods have their own length, by an end or a duration, also where the event takes place anyway.
+SELECT during FROM pg_temp.event(E'DTSTART:20260203T100000Z\nDURATION:PT1H\nRDATE;VALUE=PERIOD:20260205T100000Z/20260205T180000Z,20260206T100000Z/PT4H', 2026, 'UTC');
+SELECT during FROM pg_temp.event(E'DTSTART;TZID=America/New_York:20260203T100000\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=3\nEXDATE:20260207T150000Z
+RDATE;VALUE=PERIOD;TZID=America/New_York:20260204T100000/PT30M,20260206T100000/20260206T180000,20260207T100000/PT4H');
+
+-- Days are added on the clock, hours as time that passes: over a change of the clocks, and in a time without a zone.
+SELECT start, duration, during
+FROM unnest(ARRAY[';TZID=America/New_York:20260308T010000', ';TZID=America/New_York:20260307T090000', ':20260308T010000',
+	';TZID=America/New_York:20261031T210000', ';TZID=America/New_York:20261031T210000', ';VALUE=DATE:20260308'],
+	ARRAY['DURATION:PT3H', 'DURATION:P1DT2H', 'DURATION:PT3H', 'DURATION:PT6H', 'DTEND;TZID=America/New_York:20261101T030000', 'DURATION:P1D'])
+	AS given (start, duration), pg_temp.event('DTSTART' || start || E'\n' || duration);
+-- Occurrences last as long as the first one: a duration of a day by the clock, to an end exactly.
+SELECT during FROM pg_temp.event(E'DTSTART;TZID=America/New_York:20260307T000000\nDURATION:P1D\nRRULE:FREQ=DAILY;COUNT=2');
+SELECT during FROM pg_temp.event(E'DTSTART;TZID=America/New_York:20260307T000000\nDTEND;TZID=America/New_York:20260307T080000\nRRULE:FREQ=DAILY;COUNT=2');
+
+-- The last year cuts off what recurs, nothing else.
+SELECT during FROM pg_temp.event('DTSTART;VALUE=DATE:20330101');
+SELECT during FROM pg_temp.event(E'DTSTART;VALUE=DATE:20260101\nRDATE;VALUE=DATE:20270101');
+SELECT during FROM pg_temp.event(E'DTSTART;VALUE=DATE:20260101\nRRULE:FREQ=YEARLY');
+
 -- Imported, and imported again: an event is known by its UID, and what another UID closed stays.
 INSERT INTO calendar VALUES ('imports', 'Imports', 'Europe/Warsaw', 'Mo-Fr 09:00-17:00');
 SELECT add_holiday('imports', '2023-12-25', 'By hand');
@@ -86,11 +152,13 @@ BEGIN
 	FOREACH event IN ARRAY ARRAY[
 		'', 'hello', E'BEGIN:VCALENDAR\nEND:VCALENDAR\nEND:VCALENDAR', E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nEND:VCALENDAR',
 		repeat(E'BEGIN:VCALENDAR\n', 100000), E'BEGIN:VEVENT\nUID:a\nDTSTART:20260101\nEND:VEVENT',
-		'DTSTART;VALUE=DATE:20260101', 'UID:a', E'UID:a\nDTSTART;VALUE=DATE:20260231', E'UID:a\nDTSTART:tomorrow', E'UID:a\nDTSTART:',
+		'DTSTART;VALUE=DATE:20260101', E'DTSTART;VALUE=DATE:20260101\nSUMMARY:New Year', 'UID:a', E'UID:a\nDTSTART;VALUE=DATE:20260231', E'UID:a\nDTSTART:tomorrow', E'UID:a\nDTSTART:',
 		E'UID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=NEVER', E'UID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=YEARLY;BYMONTH=13',
 		E'UID:a\nDTSTART;TZID=Atlantis:20260101T090000\nDURATION:PT1H',
 		E'UID:a\nDTSTART:20260101T090000\nRRULE:FREQ=SECONDLY', E'UID:a\nDTSTART:20260101T090000\nRRULE:FREQ=DAILY;BYHOUR=9,10',
 		E'UID:a\nDTSTART;TZID=Europe/Berlin:20260101T090000\nDTEND;TZID=Asia/Tokyo:20260101T190000',
+		E'UID:a\nDTSTART:20260101T090000\nRECURRENCE-ID;RANGE=THISANDFUTURE:20260101T100000',
+		E'UID:a\nDTSTART:20260101T090000Z\nRRULE:FREQ=DAILY\nEXDATE;TZID=Atlantis:20260102T090000',
 		E'UID:a\nDTSTART;VALUE=DATE:00010101\nRRULE:FREQ=DAILY', repeat('X', 5000000)]
 	LOOP
 		BEGIN
@@ -121,6 +189,17 @@ BEGIN
 			RAISE NOTICE '% %', sqlstate, sqlerrm;
 		END;
 	END LOOP;
+END
+$$;
+-- The context of such an error does not repeat the whole import.
+DO $$
+DECLARE
+	context text;
+BEGIN
+	PERFORM omnichannel.import_holidays('office', 'hello');
+EXCEPTION WHEN invalid_text_representation THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+	RAISE NOTICE 'the context repeats the import: %', context ~ 'INSERT';
 END
 $$;
 -- A rule that never comes true ends.

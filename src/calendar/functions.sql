@@ -332,7 +332,7 @@ RETURNS TABLE (uid text, during tsrange, name text)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 100
 AS 'MODULE_PATHNAME', 'omnichannel_read_holidays';
 COMMENT ON FUNCTION omnichannel.read_holidays(text, text, integer) IS
-'The occurrences up to the end of a year of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE, EXDATE, moved occurrences; during is NULL for an event that was cancelled or has none. Times of a zone are converted, those without one are wall-clock time. Raises 22P02 for malformed text, 0A000 for an event that recurs within a day or ends in another zone, 54000 for a text over 4 MB or more than 50,000 occurrences, 22023 for an unknown zone or a year outside 1 to 9999.';
+'The occurrences of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE with periods, EXDATE, moved occurrences; during is NULL for an event that was cancelled or has none. Events that recur are followed up to the end of the last year. Times of a zone are converted, those without one are local time of the zone given; EXDATE and RECURRENCE-ID name an occurrence by its instant in whatever form, by its day, or without a zone by the clock of the event. A duration of days is by the clock, hours are time that passes, also over a change of the clocks, and occurrences up to a DTEND last exactly as long as the first. Raises 22P02 for malformed text, 0A000 for an event that recurs within a day, ends in another zone or moves all later occurrences (RANGE), 54000 for a text over 4 MB or more than 50,000 occurrences, 22023 for an unknown zone or a year outside 1 to 9999.';
 
 CREATE FUNCTION omnichannel.import_holidays(calendar text, icalendar text, last_year integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -340,6 +340,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	zone text;
+	uids text[];
+	times tsrange[];
+	names text[];
 	imported bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -354,9 +357,12 @@ BEGIN
 		RAISE EXCEPTION 'calendar "%" does not exist', calendar
 			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.calendar lists them.';
 	END IF;
+	-- On its own, so that the context of an error is short.
+	SELECT array_agg(read.uid), array_agg(read.during), array_agg(read.name) INTO uids, times, names
+	FROM omnichannel.read_holidays(icalendar, zone, coalesce(last_year, extract(year FROM now())::integer + 5)) AS read;
 	WITH event AS MATERIALIZED (
 		SELECT DISTINCT ON (read.uid, read.during) read.uid, read.during, read.name
-		FROM omnichannel.read_holidays(icalendar, zone, coalesce(last_year, extract(year FROM now())::integer + 5)) AS read
+		FROM unnest(uids, times, names) AS read (uid, during, name)
 		ORDER BY read.uid, read.during, read.name
 	), gone AS (
 		DELETE FROM omnichannel.calendar_exception AS held

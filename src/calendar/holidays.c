@@ -24,13 +24,19 @@ SQL_FUNCTION(omnichannel_read_holidays);
 #define FIRST_YEAR 1
 #define LAST_YEAR 9999
 
-/* Called by icalendar_read(); neither may raise. */
+/* These are called by icalendar_read() and must not raise. A known zone is read here, so that to_utc() cannot fail. */
 static bool
 zone_known(const char *name)
 {
 	pg_tz *tz = pg_tzset(name);
 
-	return tz != NULL && pg_tz_acceptable(tz);
+	return tz != NULL && pg_tz_acceptable(tz) && calendar_zone(name) != NULL;
+}
+
+static int64_t
+to_utc(const IcalReader *reader, const char *zone, int64_t wall)
+{
+	return zone_to_utc(zone == NULL ? reader->host : calendar_zone(zone), wall);
 }
 
 static bool
@@ -57,7 +63,8 @@ unreadable(IcalStatus status, const char *problem)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("iCalendar text is of no use for holidays: %s", problem),
-					 errhint("Holidays recur by the day or more seldom, and end in the zone that they start in.")));
+					 errhint("Holidays recur by the day or more seldom, end in the zone that they start in, "
+							"and move one by one.")));
 			break;
 		case ICAL_TOO_MUCH:
 			ereport(ERROR,
@@ -83,13 +90,6 @@ unreadable(IcalStatus status, const char *problem)
 	elog(ERROR, "iCalendar status %d is no failure", status);
 }
 
-/* Returns a wall-clock time of a span in the local time of the zone. */
-static int64
-local_time(int64 time, const char *span_zone, const Zone *zone)
-{
-	return span_zone == NULL ? time : zone_to_local(zone, zone_to_utc(calendar_zone(span_zone), time));
-}
-
 /* Returns text of the file as a value, or NULL where cutting and unfolding left no valid text. */
 static text *
 text_of(const char *string)
@@ -106,8 +106,8 @@ put_span(ReturnSetInfo *result, const IcalSpan *span, const Zone *zone)
 	TypeCacheEntry *type = lookup_type_cache(TSRANGEOID, TYPECACHE_RANGE_INFO);
 	text *uid = text_of(span->uid);
 	text *name = text_of(span->name);
-	int64 start = local_time(span->start, span->zone, zone);
-	int64 end = local_time(span->end, span->zone, zone);
+	int64 start = span->is_local ? span->start : zone_to_local(zone, span->start);
+	int64 end = span->is_local ? span->end : zone_to_local(zone, span->end);
 	RangeBound lower = {.val = TimestampGetDatum(start), .inclusive = true, .lower = true};
 	RangeBound upper = {.val = TimestampGetDatum(end)};
 	Datum values[3];
@@ -131,7 +131,8 @@ omnichannel_read_holidays(PG_FUNCTION_ARGS)
 	char *icalendar = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const Zone *zone = calendar_zone(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	int32 last_year = PG_GETARG_INT32(2);
-	IcalReader reader = {.zone_known = zone_known, .stop = stop_reading, .last_year = last_year};
+	IcalReader reader = {
+		.zone_known = zone_known, .to_utc = to_utc, .stop = stop_reading, .host = zone, .last_year = last_year};
 
 	if (last_year < FIRST_YEAR || last_year > LAST_YEAR)
 		ereport(ERROR,

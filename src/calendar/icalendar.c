@@ -3,7 +3,7 @@
  *	  Reads iCalendar text (RFC 5545) with libical: whole days and times, RRULE, RDATE, EXDATE, moved occurrences.
  *
  * libical takes its memory from malloc() and knows nothing of errors that leave by a long jump, so that nothing here
- * calls back into the server but for two questions that cannot fail: the result is collected first and freed as a
+ * calls back into the server but for questions that cannot fail: the result is collected first and freed as a
  * whole. It cannot be interrupted within one step of a rule either. So rules are cut off at the last year asked for,
  * and those that recur within a day, whose steps without a match would be as many as the seconds up to then, are
  * refused.
@@ -14,45 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libical/ical.h>
-
-#define SECOND INT64_C(1000000)
-#define DAY (86400 * SECOND)
+#include "calendar/icalendar_time.h"
 
 /* A calendar, its events and their alarms are 3. */
 #define MAX_DEPTH 16
 
-/* Returns the days from 2000-01-01 of a date of the Gregorian calendar. */
-static int64_t
-days_of(int year, int month, int day)
-{
-	int64_t y = year - (month <= 2);
-	int64_t era = (y >= 0 ? y : y - 399) / 400;
-	int64_t year_of_era = y - era * 400;
-	int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 730425;
-}
-
-/* Returns a time of libical as microseconds on the wall clock. */
-static int64_t
-wall_time(struct icaltimetype time)
-{
-	int64_t result = days_of(time.year, time.month, time.day) * DAY;
-
-	if (!time.is_date)
-		result += (time.hour * 3600 + time.minute * 60 + time.second) * SECOND;
-	return result;
-}
-
-static bool
-usable(struct icaltimetype time)
-{
-	return !icaltime_is_null_time(time) && icaltime_is_valid_time(time) && time.year >= 1 && time.year <= 9999 &&
-		   time.month >= 1 && time.month <= 12 && time.day >= 1 &&
-		   time.day <= icaltime_days_in_month(time.month, time.year);
-}
-
+/* Notes what is wrong with an event, and returns the status. */
 static IcalStatus
 problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
 {
@@ -80,51 +47,46 @@ add_span(IcalReader *reader, IcalSpan span)
 	return ICAL_READ;
 }
 
-/* Stands for the time of a whole day; it is less than any. */
-#define WHOLE_DAY (-1)
+/* How an occurrence that there is not, or not like that, is named. */
+typedef enum ExclusionForm
+{
+	BY_DAY,         /* a date: whatever starts on it */
+	BY_TIME_OF_DAY, /* the day of a time: events of whole days */
+	BY_WALL_TIME,   /* a time without a zone: on the clock of the event */
+	BY_INSTANT,
+	BY_PERIOD /* the instant from which RDATE gives another length */
+} ExclusionForm;
 
-/* An occurrence of the event with that UID that there is not. */
 typedef struct Exclusion
 {
 	const char *uid;
-	int64_t day;
-	int time; /* seconds after midnight */
+	ExclusionForm form;
+	int64_t at; /* a day, or microseconds */
 } Exclusion;
-
-typedef struct Exclusions
-{
-	size_t count;
-	size_t capacity;
-	Exclusion *items;
-} Exclusions;
 
 /* An event with what all its occurrences have in common. */
 typedef struct Event
 {
 	IcalReader *reader;
 	icalcomponent *component;
-	const Exclusions *exclusions;
 	const char *uid;
 	const char *name;
-	const char *zone;             /* as in IcalSpan */
-	const icaltimezone *own_zone; /* of the text, to be turned into UTC */
 	struct icaltimetype start;
-	int64_t length;
+	IcalZone zone;
+	IcalLength length;
+	bool recurs;
 } Event;
 
-/* Returns a time in UTC where the event's zone is one of the text's own. */
-static int64_t
-event_time(const Event *event, struct icaltimetype time)
+/* One occurrence of it. */
+typedef struct Occurrence
 {
-	if (event->own_zone != NULL && !time.is_date)
-	{
-		time.zone = event->own_zone;
-		time = icaltime_convert_to_zone(time, icaltimezone_get_utc_timezone());
-	}
-	return wall_time(time);
-}
+	struct icaltimetype time;
+	IcalZone zone;
+	IcalLength length;
+	bool is_period;
+} Occurrence;
 
-/* Orders by UID, day and time of day. */
+/* Orders by UID, form and time. */
 static int
 compare_exclusions(const void *a, const void *b)
 {
@@ -133,68 +95,56 @@ compare_exclusions(const void *a, const void *b)
 	int order = strcmp(left->uid, right->uid);
 
 	if (order == 0)
-		order = (left->day > right->day) - (left->day < right->day);
+		order = (left->form > right->form) - (left->form < right->form);
 	if (order == 0)
-		order = (left->time > right->time) - (left->time < right->time);
+		order = (left->at > right->at) - (left->at < right->at);
 	return order;
 }
 
-static Exclusion
-make_exclusion(const char *uid, struct icaltimetype time)
-{
-	Exclusion exclusion = {uid, days_of(time.year, time.month, time.day), WHOLE_DAY};
-
-	if (!time.is_date)
-		exclusion.time = time.hour * 3600 + time.minute * 60 + time.second;
-	return exclusion;
-}
-
-/* Returns the first exclusion that is not less, or NULL. */
-static const Exclusion *
-exclusion_from(const Exclusions *exclusions, const Exclusion *key)
-{
-	size_t low = 0;
-	size_t high = exclusions->count;
-
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (compare_exclusions(&exclusions->items[middle], key) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < exclusions->count ? &exclusions->items[low] : NULL;
-}
-
-/* Returns whether an occurrence is taken out by EXDATE, or moved by another event with the same UID. */
 static bool
-excluded(const Event *event, struct icaltimetype time)
+is_listed(const Event *event, ExclusionForm form, int64_t at)
 {
-	Exclusion key = make_exclusion(event->uid, time);
-	Exclusion day = {key.uid, key.day, WHOLE_DAY};
-	const Exclusion *found = exclusion_from(event->exclusions, &day);
+	Exclusion key = {event->uid, form, at};
 
-	if (found == NULL || strcmp(found->uid, key.uid) != 0 || found->day != key.day)
-		return false;
-	if (found->time == WHOLE_DAY || key.time == WHOLE_DAY)
-		return true;
-	found = exclusion_from(event->exclusions, &key);
-	return found != NULL && compare_exclusions(found, &key) == 0;
+	return bsearch(&key, event->reader->exclusions, event->reader->exclusion_count, sizeof(Exclusion),
+				   compare_exclusions) != NULL;
 }
 
-/* Adds one occurrence. */
-static IcalStatus
-add_occurrence(const Event *event, struct icaltimetype time)
+/* Returns whether an occurrence is taken out by EXDATE, moved by another event with its UID, or lasts otherwise. */
+static bool
+excluded(const Event *event, const Occurrence *occurrence, int64_t start)
 {
-	IcalSpan span = {event->uid, event->name, event->zone, 0, 0};
+	if (event->reader->exclusion_count == 0)
+		return false;
+	if (is_listed(event, BY_DAY, ical_day(occurrence->time)))
+		return true;
+	if (occurrence->time.is_date)
+		return is_listed(event, BY_TIME_OF_DAY, ical_day(occurrence->time));
+	return is_listed(event, BY_INSTANT, start) || is_listed(event, BY_WALL_TIME, ical_wall_time(occurrence->time)) ||
+		   (!occurrence->is_period && is_listed(event, BY_PERIOD, start));
+}
 
-	if (!usable(time) || time.year > event->reader->last_year || excluded(event, time))
+/* Adds one occurrence, if there is it; `moved`: whatever is taken out. */
+static IcalStatus
+add_occurrence(const Event *event, const Occurrence *occurrence, bool moved)
+{
+	IcalSpan span = {.uid = event->uid, .name = event->name, .is_local = occurrence->time.is_date};
+	int64_t wall;
+
+	if (!ical_usable(occurrence->time) || (event->recurs && occurrence->time.year > event->reader->last_year))
 		return ICAL_READ;
-	span.start = event_time(event, time);
-	span.end = span.start + event->length;
-	return span.start < span.end ? add_span(event->reader, span) : ICAL_READ;
+	wall = ical_wall_time(occurrence->time);
+	span.start = wall;
+	span.end = wall + occurrence->length.days * DAY;
+	if (!span.is_local)
+	{
+		span.start = ical_instant(event->reader, &occurrence->zone, wall);
+		span.end = occurrence->length.days == 0 ? span.start : ical_instant(event->reader, &occurrence->zone, span.end);
+	}
+	span.end += occurrence->length.exact;
+	if (span.start >= span.end || (!moved && excluded(event, occurrence, span.start)))
+		return ICAL_READ;
+	return add_span(event->reader, span);
 }
 
 /* Returns whether libical put a complaint about a property that matters here in place of it. */
@@ -221,26 +171,27 @@ is_broken(icalcomponent *component, const char **what)
 	return false;
 }
 
-/* Returns whether a rule comes true more than once a day. */
-static bool
-within_a_day(const struct icalrecurrencetype *rule)
-{
-	return rule->freq == ICAL_SECONDLY_RECURRENCE || rule->freq == ICAL_MINUTELY_RECURRENCE ||
-		   rule->freq == ICAL_HOURLY_RECURRENCE || rule->by_hour[0] != ICAL_RECURRENCE_ARRAY_MAX ||
-		   rule->by_minute[0] != ICAL_RECURRENCE_ARRAY_MAX || rule->by_second[0] != ICAL_RECURRENCE_ARRAY_MAX;
-}
-
-/* Adds the occurrences that a rule makes. */
+/*
+ * Adds the occurrences that a rule makes.
+ *
+ * libical compares the end of a rule in UTC with times on the wall clock, so that it gets a later one here.
+ */
 static IcalStatus
 add_rule(const Event *event, struct icalrecurrencetype rule)
 {
 	struct icaltimetype horizon = icaltime_null_date();
+	int64_t last = INT64_MAX;
 	IcalStatus status = ICAL_READ;
-	struct icaltimetype time;
+	Occurrence occurrence = {.zone = event->zone, .length = event->length};
 	icalrecur_iterator *iterator;
 
-	if (within_a_day(&rule))
+	if (ical_within_a_day(&rule))
 		return problem(event->reader, ICAL_UNSUPPORTED, event->uid, "recurs within a day");
+	if (ical_usable(rule.until) && icaltime_is_utc(rule.until) && !rule.until.is_date && !event->start.is_date)
+	{
+		last = ical_wall_time(rule.until);
+		icaltime_adjust(&rule.until, 2, 0, 0, 0);
+	}
 
 	/* A rule that never matches is followed to its end: without one, for seconds. */
 	horizon.year = event->reader->last_year + 1;
@@ -254,16 +205,50 @@ add_rule(const Event *event, struct icalrecurrencetype rule)
 		return problem(event->reader, ICAL_MALFORMED, event->uid, "has a rule that cannot be followed");
 	while (status == ICAL_READ)
 	{
-		time = icalrecur_iterator_next(iterator);
-		if (icaltime_is_null_time(time) || time.year > event->reader->last_year)
+		occurrence.time = icalrecur_iterator_next(iterator);
+		if (icaltime_is_null_time(occurrence.time) || occurrence.time.year > event->reader->last_year)
 			break;
-		if (event->reader->stop())
-			status = ICAL_STOPPED;
-		else
-			status = add_occurrence(event, time);
+		if (last != INT64_MAX && ical_usable(occurrence.time) &&
+			ical_instant(event->reader, &event->zone, ical_wall_time(occurrence.time)) > last)
+			break;
+		status = event->reader->stop() ? ICAL_STOPPED : add_occurrence(event, &occurrence, false);
 	}
 	icalrecur_iterator_free(iterator);
 	return status;
+}
+
+/* Notes that the zone of a time is not known. */
+static IcalStatus
+no_zone(IcalReader *reader, const char *uid)
+{
+	return problem(reader, ICAL_MALFORMED, uid, "is in a time zone neither known nor well defined in the text");
+}
+
+/* Adds the occurrence that an RDATE gives: a time, or a period with its own end or duration. */
+static IcalStatus
+add_further(const Event *event, icalproperty *property)
+{
+	struct icaldatetimeperiodtype further = icalproperty_get_rdate(property);
+	Occurrence occurrence = {.time = further.time, .length = event->length};
+	struct icaltimetype end = further.period.end;
+	IcalZone end_zone;
+
+	occurrence.is_period = icaltime_is_null_time(further.time);
+	if (occurrence.is_period)
+		occurrence.time = further.period.start;
+	if (!ical_find_zone(event->reader, property, occurrence.time, &occurrence.zone))
+		return no_zone(event->reader, event->uid);
+	if (occurrence.is_period && ical_usable(end) && ical_usable(occurrence.time))
+	{
+		if (!ical_find_zone(event->reader, property, end, &end_zone))
+			return no_zone(event->reader, event->uid);
+		occurrence.length.days = 0;
+		occurrence.length.exact = ical_instant(event->reader, &end_zone, ical_wall_time(end)) -
+								  ical_instant(event->reader, &occurrence.zone, ical_wall_time(occurrence.time));
+	}
+	else if (occurrence.is_period)
+		occurrence.length = ical_duration(further.period.duration);
+	return add_occurrence(event, &occurrence, false);
 }
 
 /* Adds an event's occurrences, or one span without length where it has none. */
@@ -271,6 +256,7 @@ static IcalStatus
 add_occurrences(const Event *event)
 {
 	IcalReader *reader = event->reader;
+	Occurrence first = {.time = event->start, .zone = event->zone, .length = event->length};
 	int before = reader->count;
 	IcalStatus status = ICAL_READ;
 	icalproperty *property;
@@ -278,14 +264,7 @@ add_occurrences(const Event *event)
 	bool cancelled = icalcomponent_get_status(event->component) == ICAL_STATUS_CANCELLED;
 
 	if (!cancelled && moved)
-	{
-		IcalSpan span = {event->uid, event->name, event->zone, 0, 0};
-
-		span.start = event_time(event, event->start);
-		span.end = span.start + event->length;
-		if (span.start < span.end && event->start.year <= reader->last_year)
-			status = add_span(reader, span);
-	}
+		status = add_occurrence(event, &first, true);
 	else if (!cancelled)
 	{
 		bool ruled = false;
@@ -298,197 +277,215 @@ add_occurrences(const Event *event)
 			ruled = true;
 		}
 		if (!ruled)
-			status = add_occurrence(event, event->start);
+			status = add_occurrence(event, &first, false);
 		for (property = icalcomponent_get_first_property(event->component, ICAL_RDATE_PROPERTY);
 			 status == ICAL_READ && property != NULL;
 			 property = icalcomponent_get_next_property(event->component, ICAL_RDATE_PROPERTY))
-		{
-			struct icaldatetimeperiodtype more = icalproperty_get_rdate(property);
-
-			status = add_occurrence(event, icaltime_is_null_time(more.time) ? more.period.start : more.time);
-		}
+			status = add_further(event, property);
 	}
 	if (status == ICAL_READ && reader->count == before)
 	{
-		IcalSpan none = {event->uid, event->name, NULL, 0, 0};
+		IcalSpan none = {.uid = event->uid, .name = event->name, .is_local = true};
 
 		status = add_span(reader, none);
 	}
 	return status;
 }
 
-/* Returns the name of the zone that a property names, or NULL. */
-static const char *
-property_zone(icalproperty *property)
-{
-	icalparameter *parameter = icalproperty_get_first_parameter(property, ICAL_TZID_PARAMETER);
-
-	return parameter == NULL ? NULL : icalparameter_get_tzid(parameter);
-}
-
-/* Returns whether all changes of a zone of the text are yearly: libical follows any rule of them at once. */
-static bool
-changes_yearly(icalcomponent *zone)
-{
-	for (icalcompiter i = icalcomponent_begin_component(zone, ICAL_ANY_COMPONENT); icalcompiter_deref(&i) != NULL;
-		 icalcompiter_next(&i))
-	{
-		icalcomponent *part = icalcompiter_deref(&i);
-
-		for (icalproperty *property = icalcomponent_get_first_property(part, ICAL_RRULE_PROPERTY); property != NULL;
-			 property = icalcomponent_get_next_property(part, ICAL_RRULE_PROPERTY))
-		{
-			struct icalrecurrencetype rule = icalproperty_get_rrule(property);
-
-			if (rule.freq != ICAL_YEARLY_RECURRENCE || within_a_day(&rule))
-				return false;
-		}
-	}
-	return true;
-}
-
-/* Finds the zone of the event's start; false where it is not known. */
-static bool
-find_zone(Event *event, icalproperty *start)
-{
-	const char *name = property_zone(start);
-
-	event->zone = NULL;
-	event->own_zone = NULL;
-	if (event->start.is_date)
-		return true;
-	if (icaltime_is_utc(event->start))
-		event->zone = "UTC";
-	else if (name != NULL && event->reader->zone_known(name))
-		event->zone = name;
-	else if (name != NULL)
-	{
-		event->own_zone = icalcomponent_get_timezone(event->reader->root, name);
-		event->zone = "UTC";
-		return event->own_zone != NULL && changes_yearly(icaltimezone_get_component((icaltimezone *) event->own_zone));
-	}
-	return true;
-}
-
-/* Returns the length of an event in microseconds: to its end, of its duration, or a whole day. */
-static int64_t
+/* Returns the length of an event: to its end, of its duration, or a whole day. */
+static IcalLength
 event_length(const Event *event)
 {
 	icalproperty *end = icalcomponent_get_first_property(event->component, ICAL_DTEND_PROPERTY);
 	icalproperty *duration = icalcomponent_get_first_property(event->component, ICAL_DURATION_PROPERTY);
 
-	if (end != NULL && usable(icalproperty_get_dtend(end)))
-		return event_time(event, icalproperty_get_dtend(end)) - event_time(event, event->start);
-	if (duration != NULL)
+	if (end != NULL && ical_usable(icalproperty_get_dtend(end)))
 	{
-		struct icaldurationtype length = icalproperty_get_duration(duration);
+		int64_t start_wall = ical_wall_time(event->start);
+		int64_t end_wall = ical_wall_time(icalproperty_get_dtend(end));
 
-		if (length.is_neg || length.days > 10000000 || length.weeks > 1000000 || length.hours > 100000000)
-			return 0;
-		return (length.days + INT64_C(7) * length.weeks) * DAY +
-			   (INT64_C(3600) * length.hours + INT64_C(60) * length.minutes + length.seconds) * SECOND;
+		if (event->start.is_date)
+			return (IcalLength){0, end_wall - start_wall};
+		return (IcalLength){0, ical_instant(event->reader, &event->zone, end_wall) -
+								   ical_instant(event->reader, &event->zone, start_wall)};
 	}
-	return event->start.is_date ? DAY : 0;
+	if (duration != NULL)
+		return ical_duration(icalproperty_get_duration(duration));
+	return (IcalLength){event->start.is_date, 0};
 }
 
 /* Returns whether the event ends in the zone in which it starts. */
 static bool
-ends_in_zone(const Event *event, icalproperty *start)
+ends_in_zone(const Event *event)
 {
-	icalproperty *end = icalcomponent_get_first_property(event->component, ICAL_DTEND_PROPERTY);
-	const char *start_zone = property_zone(start);
-	const char *end_zone = end == NULL ? start_zone : property_zone(end);
+	icalproperty *property = icalcomponent_get_first_property(event->component, ICAL_DTEND_PROPERTY);
+	IcalZone zone;
 
-	if (end == NULL || event->start.is_date || icalproperty_get_dtend(end).is_date)
+	if (property == NULL || event->start.is_date || icalproperty_get_dtend(property).is_date)
 		return true;
-	return icaltime_is_utc(event->start) == icaltime_is_utc(icalproperty_get_dtend(end)) &&
-		   strcmp(start_zone == NULL ? "" : start_zone, end_zone == NULL ? "" : end_zone) == 0;
+	return ical_find_zone(event->reader, property, icalproperty_get_dtend(property), &zone) &&
+		   zone.kind == event->zone.kind && zone.own == event->zone.own &&
+		   (zone.kind != ZONE_KNOWN || strcmp(zone.name, event->zone.name) == 0);
+}
+
+/* Returns whether an event stands for all later occurrences too. */
+static bool
+moves_all_later(icalcomponent *component)
+{
+	icalproperty *moved = icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY);
+
+	return moved != NULL && icalproperty_get_first_parameter(moved, ICAL_RANGE_PARAMETER) != NULL;
 }
 
 /* Reads one event. */
 static IcalStatus
-read_event(IcalReader *reader, icalcomponent *component, const Exclusions *exclusions)
+read_event(IcalReader *reader, icalcomponent *component)
 {
 	icalproperty *start = icalcomponent_get_first_property(component, ICAL_DTSTART_PROPERTY);
-	Event event = {.reader = reader, .component = component, .exclusions = exclusions};
+	Event event = {.reader = reader, .component = component};
 	const char *complaint;
 
 	event.uid = icalcomponent_get_uid(component);
 	event.name = icalcomponent_get_summary(component);
-	if (event.uid == NULL || *event.uid == '\0')
-		return problem(reader, ICAL_MALFORMED, event.name == NULL ? "" : event.name, "has no UID");
 	if (is_broken(component, &complaint))
 		return problem(reader, ICAL_MALFORMED, event.uid, complaint);
 	if (start == NULL)
 		return problem(reader, ICAL_MALFORMED, event.uid, "has no DTSTART");
 	event.start = icalproperty_get_dtstart(start);
-	if (!usable(event.start))
+	if (!ical_usable(event.start))
 		return problem(reader, ICAL_MALFORMED, event.uid, "has no DTSTART that is a time");
-	if (!find_zone(&event, start))
-		return problem(reader, ICAL_MALFORMED, event.uid,
-					   "is in a time zone neither known nor well defined in the text");
-	if (!ends_in_zone(&event, start))
+	if (!ical_find_zone(reader, start, event.start, &event.zone))
+		return no_zone(reader, event.uid);
+	if (!ends_in_zone(&event))
 		return problem(reader, ICAL_UNSUPPORTED, event.uid, "ends in another time zone than it starts in");
+	if (moves_all_later(component))
+		return problem(reader, ICAL_UNSUPPORTED, event.uid, "moves all later occurrences too (RANGE)");
 	event.length = event_length(&event);
+	event.recurs = icalcomponent_get_first_property(component, ICAL_RRULE_PROPERTY) != NULL ||
+				   icalcomponent_get_first_property(component, ICAL_RDATE_PROPERTY) != NULL ||
+				   icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY) != NULL;
 	return add_occurrences(&event);
 }
 
-/* Adds an exclusion; false without memory. */
-static bool
-add_exclusion(Exclusions *exclusions, const char *uid, struct icaltimetype time)
+/* Adds an exclusion. */
+static IcalStatus
+add_exclusion(IcalReader *reader, Exclusion exclusion)
 {
-	if (uid == NULL || !usable(time))
-		return true;
-	if (exclusions->count == exclusions->capacity)
-	{
-		size_t capacity = exclusions->capacity == 0 ? 64 : exclusions->capacity * 2;
-		Exclusion *items = realloc(exclusions->items, capacity * sizeof(Exclusion));
+	Exclusion *items = reader->exclusions;
 
+	if (reader->exclusion_count == reader->exclusion_capacity)
+	{
+		size_t capacity = reader->exclusion_capacity == 0 ? 64 : reader->exclusion_capacity * 2;
+
+		items = realloc(items, capacity * sizeof(Exclusion));
 		if (items == NULL)
-			return false;
-		exclusions->items = items;
-		exclusions->capacity = capacity;
+			return ICAL_NO_MEMORY;
+		reader->exclusions = items;
+		reader->exclusion_capacity = capacity;
 	}
-	exclusions->items[exclusions->count++] = make_exclusion(uid, time);
-	return true;
+	items[reader->exclusion_count++] = exclusion;
+	return ICAL_READ;
 }
 
-/* Collects what EXDATE takes out and what other events move; false without memory. */
-static bool
-collect_exclusions(icalcomponent *calendar, Exclusions *exclusions)
+/* Adds what EXDATE or RECURRENCE-ID names. */
+static IcalStatus
+exclude(IcalReader *reader, const char *uid, icalproperty *property, struct icaltimetype time)
 {
-	for (icalcompiter i = icalcomponent_begin_component(calendar, ICAL_VEVENT_COMPONENT);
-		 icalcompiter_deref(&i) != NULL; icalcompiter_next(&i))
-	{
-		icalcomponent *component = icalcompiter_deref(&i);
-		const char *uid = icalcomponent_get_uid(component);
-		icalproperty *moved = icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY);
+	Exclusion exclusion = {uid, BY_DAY, 0};
+	IcalZone zone;
+	IcalStatus status;
 
-		if (moved != NULL && !add_exclusion(exclusions, uid, icalproperty_get_recurrenceid(moved)))
-			return false;
-		for (icalproperty *property = icalcomponent_get_first_property(component, ICAL_EXDATE_PROPERTY);
-			 property != NULL; property = icalcomponent_get_next_property(component, ICAL_EXDATE_PROPERTY))
-		{
-			if (!add_exclusion(exclusions, uid, icalproperty_get_exdate(property)))
-				return false;
-		}
+	if (!ical_usable(time))
+		return ICAL_READ;
+	if (!ical_find_zone(reader, property, time, &zone))
+		return no_zone(reader, uid);
+	exclusion.at = ical_day(time);
+	if (time.is_date)
+		return add_exclusion(reader, exclusion);
+
+	exclusion.form = BY_TIME_OF_DAY;
+	status = add_exclusion(reader, exclusion);
+	if (status != ICAL_READ)
+		return status;
+	exclusion.at = ical_wall_time(time);
+	exclusion.form = BY_WALL_TIME;
+	if (zone.kind != ZONE_NONE)
+	{
+		exclusion.at = ical_instant(reader, &zone, exclusion.at);
+		exclusion.form = BY_INSTANT;
 	}
-	if (exclusions->count > 0)
-		qsort(exclusions->items, exclusions->count, sizeof(Exclusion), compare_exclusions);
-	return true;
+	return add_exclusion(reader, exclusion);
+}
+
+/* Adds the start of a period of RDATE: what the event itself has there does not last as long. */
+static IcalStatus
+exclude_period(IcalReader *reader, const char *uid, icalproperty *property)
+{
+	struct icaltimetype start = icalproperty_get_rdate(property).period.start;
+	Exclusion exclusion = {uid, BY_PERIOD, 0};
+	IcalZone zone;
+
+	if (!icaltime_is_null_time(icalproperty_get_rdate(property).time) || !ical_usable(start))
+		return ICAL_READ;
+	if (!ical_find_zone(reader, property, start, &zone))
+		return no_zone(reader, uid);
+	exclusion.at = ical_instant(reader, &zone, ical_wall_time(start));
+	return add_exclusion(reader, exclusion);
+}
+
+/* Collects what an event takes out of those with its UID, itself among them. */
+static IcalStatus
+collect_exclusions(IcalReader *reader, icalcomponent *component)
+{
+	const char *uid = icalcomponent_get_uid(component);
+	icalproperty *property = icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY);
+	IcalStatus status = ICAL_READ;
+
+	if (property != NULL)
+		status = exclude(reader, uid, property, icalproperty_get_recurrenceid(property));
+	for (property = icalcomponent_get_first_property(component, ICAL_EXDATE_PROPERTY);
+		 status == ICAL_READ && property != NULL;
+		 property = icalcomponent_get_next_property(component, ICAL_EXDATE_PROPERTY))
+		status = exclude(reader, uid, property, icalproperty_get_exdate(property));
+	for (property = icalcomponent_get_first_property(component, ICAL_RDATE_PROPERTY);
+		 status == ICAL_READ && property != NULL;
+		 property = icalcomponent_get_next_property(component, ICAL_RDATE_PROPERTY))
+		status = exclude_period(reader, uid, property);
+	return status;
+}
+
+/* Returns whether an event has a UID, or notes that it has none. */
+static bool
+has_uid(IcalReader *reader, icalcomponent *component)
+{
+	const char *uid = icalcomponent_get_uid(component);
+	const char *name = icalcomponent_get_summary(component);
+
+	if (uid != NULL && *uid != '\0')
+		return true;
+	if (name != NULL && *name != '\0')
+		(void) problem(reader, ICAL_MALFORMED, name, "has no UID");
+	else
+		snprintf(reader->problem, sizeof(reader->problem), "an event without a SUMMARY has no UID either");
+	return false;
 }
 
 /* Reads the events of a calendar. */
 static IcalStatus
 read_calendar(IcalReader *reader, icalcomponent *calendar)
 {
-	Exclusions exclusions = {0};
-	IcalStatus status = collect_exclusions(calendar, &exclusions) ? ICAL_READ : ICAL_NO_MEMORY;
+	IcalStatus status = ICAL_READ;
 
+	reader->exclusion_count = 0;
 	for (icalcompiter i = icalcomponent_begin_component(calendar, ICAL_VEVENT_COMPONENT);
 		 status == ICAL_READ && icalcompiter_deref(&i) != NULL; icalcompiter_next(&i))
-		status = reader->stop() ? ICAL_STOPPED : read_event(reader, icalcompiter_deref(&i), &exclusions);
-	free(exclusions.items);
+		status = has_uid(reader, icalcompiter_deref(&i)) ? collect_exclusions(reader, icalcompiter_deref(&i))
+														 : ICAL_MALFORMED;
+	if (status == ICAL_READ && reader->exclusion_count > 0)
+		qsort(reader->exclusions, reader->exclusion_count, sizeof(Exclusion), compare_exclusions);
+	for (icalcompiter i = icalcomponent_begin_component(calendar, ICAL_VEVENT_COMPONENT);
+		 status == ICAL_READ && icalcompiter_deref(&i) != NULL; icalcompiter_next(&i))
+		status = reader->stop() ? ICAL_STOPPED : read_event(reader, icalcompiter_deref(&i));
 	return status;
 }
 
@@ -589,8 +586,11 @@ icalendar_free(IcalReader *reader)
 	if (reader->root != NULL)
 		icalcomponent_free(reader->root);
 	free(reader->spans);
+	free(reader->exclusions);
 	icalmemory_free_ring();
 	reader->root = NULL;
 	reader->spans = NULL;
+	reader->exclusions = NULL;
+	reader->exclusion_count = reader->exclusion_capacity = 0;
 	reader->count = reader->capacity = 0;
 }

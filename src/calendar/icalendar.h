@@ -20,7 +20,7 @@ typedef struct IcalSpan
 {
 	const char *uid;
 	const char *name; /* NULL where it has none */
-	const char *zone; /* NULL: wall-clock time wherever one is; else the name of the zone of both times, or UTC */
+	bool is_local;    /* whole days on the wall clock; else both times are in UTC */
 	int64_t start;    /* microseconds since 2000-01-01 00:00 */
 	int64_t end;
 } IcalSpan;
@@ -29,7 +29,7 @@ typedef enum IcalStatus
 {
 	ICAL_READ = 0,
 	ICAL_MALFORMED,   /* it is no iCalendar text, or an event of it is broken */
-	ICAL_UNSUPPORTED, /* an event recurs within a day */
+	ICAL_UNSUPPORTED, /* an event recurs within a day, ends in another zone, or moves all later ones */
 	ICAL_TOO_MUCH,    /* too long a text, or too many occurrences */
 	ICAL_STOPPED,     /* stop() said so */
 	ICAL_NO_MEMORY
@@ -38,8 +38,11 @@ typedef enum IcalStatus
 typedef struct IcalReader
 {
 	bool (*zone_known)(const char *name); /* by the host; a zone that is not must be defined by the text */
+	/* The instant of a wall-clock time in a known zone; NULL: in that of times without one. */
+	int64_t (*to_utc)(const struct IcalReader *reader, const char *zone, int64_t wall);
 	bool (*stop)(void);
-	int last_year; /* of occurrences */
+	const void *host; /* for to_utc() */
+	int last_year;    /* of events that recur */
 
 	/* filled in by icalendar_read(), which see */
 	IcalSpan *spans;
@@ -47,6 +50,11 @@ typedef struct IcalReader
 	int capacity;
 	char problem[400]; /* for people, where the status is not ICAL_READ */
 	void *root;
+
+	/* while it reads */
+	struct Exclusion *exclusions;
+	size_t exclusion_count;
+	size_t exclusion_capacity;
 } IcalReader;
 
 extern IcalStatus icalendar_read(IcalReader *reader, const char *text);
