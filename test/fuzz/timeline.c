@@ -405,15 +405,19 @@ compare_days(Timeline *timeline, int64_t first)
 	int64_t day = floor_div(local, ZONE_DAY);
 	int64_t minute_of_day = (local - day * ZONE_DAY) / ZONE_MINUTE;
 	int64_t days = 1 + take(2);
+	int64_t step = take(2) == 0 ? 1 : -1;
 	int64_t answer;
 	int64_t expected;
 
 	for (int64_t found = 0; found < days;)
 	{
-		int64_t from = slow_to_utc(++day * 1440) - first;
-		int64_t to = slow_to_utc((day + 1) * 1440) - first;
+		int64_t from;
+		int64_t to;
 		bool open = false;
 
+		day += step;
+		from = slow_to_utc(day * 1440) - first;
+		to = slow_to_utc((day + 1) * 1440) - first;
 		if (from < 0 || to > WINDOW_MINUTES)
 			return;
 		for (int64_t i = from; i < to && !open; i++)
@@ -422,10 +426,17 @@ compare_days(Timeline *timeline, int64_t first)
 			found++;
 	}
 	expected = slow_to_utc(day * 1440 + minute_of_day) - first;
-	while (expected >= 0 && expected < WINDOW_MINUTES && !open_minutes[expected])
-		expected++;
-	if (expected >= 0 && expected < WINDOW_MINUTES)
-		REQUIRE(timeline_add_days(timeline, start, days, &answer) && answer == (first + expected) * ZONE_MINUTE);
+	if (expected < 0 || expected >= WINDOW_MINUTES)
+		return;
+	/* Closed then: the next opening, or backwards the last closing time. */
+	if (step > 0 || open_minutes[expected])
+		while (expected < WINDOW_MINUTES && !open_minutes[expected])
+			expected++;
+	else
+		while (expected > 0 && !open_minutes[expected - 1])
+			expected--;
+	if (expected > 0 && expected < WINDOW_MINUTES)
+		REQUIRE(timeline_add_days(timeline, start, step * days, &answer) && answer == (first + expected) * ZONE_MINUTE);
 }
 
 /* Checks what must hold between any instants, however far apart. */
