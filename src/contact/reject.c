@@ -106,7 +106,7 @@ row_data(TupleTableSlot *slot, bool *as_text)
  * updated: an UPDATE wrote it. as_owner: the trigger keeps it, with the rights of the log's owner.
  *
  * Types may have output functions of their own: a row's texts are written with the rights of its writer, or, where it
- * was there before, of its table's owner. Raises what those functions raise, and 54000 for a row that no jsonb can hold.
+ * was there before, of its table's owner. Raises what those functions raise, and 54000 for a row that no jsonb holds.
  */
 void
 reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
