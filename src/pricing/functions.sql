@@ -715,7 +715,7 @@ CREATE FUNCTION omnichannel.check_segment_rule(rule text) RETURNS void
 LANGUAGE c STABLE STRICT
 AS 'MODULE_PATHNAME', 'omnichannel_check_segment_rule';
 COMMENT ON FUNCTION omnichannel.check_segment_rule(text) IS
-'Returns nothing where the text can be a segment''s rule: one expression, true or false, over the columns of segment_input, of functions that PostgreSQL brings and that are not volatile. Raises 22023 otherwise, 42601 for a syntax error, 42703 for an unknown column, 55000 before setup().';
+'Returns nothing where the text can be a segment''s rule: one expression, true or false, over the columns of segment_input, of functions and types that PostgreSQL brings and that are not volatile. Raises 22023 otherwise, 42601 for a syntax error, 42703 for an unknown column, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_segment() RETURNS trigger
 LANGUAGE plpgsql

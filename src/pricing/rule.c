@@ -3,7 +3,8 @@
  *	  check_segment_rule(): whether a text is one SQL expression that may decide who is in a segment.
  *
  * A rule is run by whoever refreshes the segments, perhaps with more rights than its author has. So it must be an
- * expression and nothing else, of functions that PostgreSQL itself brings and that change nothing.
+ * expression and nothing else, of functions and types that PostgreSQL itself brings and that change nothing: a type of
+ * others brings the checks of its domain, its casts and its comparisons along, a view that is made XML its functions.
  */
 #include "postgres.h"
 
@@ -43,6 +44,55 @@ find_foreign_function(Node *node, void *context)
 	return expression_tree_walker(node, find_foreign_function, context);
 }
 
+/* Functions that PostgreSQL brings, and calls stable, that run whatever a table or view named to them holds. */
+static const char *const querying_functions[] = {
+	"table_to_xml",    "table_to_xml_and_xmlschema",    "schema_to_xml", "schema_to_xml_and_xmlschema",
+	"database_to_xml", "database_to_xml_and_xmlschema",
+};
+
+static bool
+querying_function(Oid function, void *context)
+{
+	const char *name = get_func_name(function);
+
+	for (int i = 0; i < (int) lengthof(querying_functions); i++)
+	{
+		if (name != NULL && strcmp(name, querying_functions[i]) == 0)
+		{
+			*(Oid *) context = function;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+find_querying_function(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, querying_function, context))
+		return true;
+	return expression_tree_walker(node, find_querying_function, context);
+}
+
+/* Finds a value of a type that is not PostgreSQL's own. */
+static bool
+find_foreign_type(Node *node, void *context)
+{
+	Oid type;
+
+	if (node == NULL)
+		return false;
+	type = IsA(node, List) || IsA(node, CaseWhen) ? InvalidOid : exprType(node);
+	if (type >= FirstNormalObjectId)
+	{
+		*(Oid *) context = type;
+		return true;
+	}
+	return expression_tree_walker(node, find_foreign_type, context);
+}
+
 static bool
 find_subquery(Node *node, void *context)
 {
@@ -73,6 +123,7 @@ omnichannel_check_segment_rule(PG_FUNCTION_ARGS)
 	Node *expression;
 	SpiScope scope;
 	Oid function = InvalidOid;
+	Oid type = InvalidOid;
 	char *statement;
 
 	/* Alone first: what follows a parenthesis in the statement below could otherwise end it. */
@@ -100,6 +151,10 @@ omnichannel_check_segment_rule(PG_FUNCTION_ARGS)
 		refuse(rule, "it calls a function that is volatile");
 	if (find_foreign_function(expression, &function))
 		refuse(rule, psprintf("it calls the function %s", get_func_name(function)));
+	if (find_querying_function(expression, &function))
+		refuse(rule, psprintf("the function %s reads tables", get_func_name(function)));
+	if (find_foreign_type(expression, &type))
+		refuse(rule, psprintf("it has a value of type %s", format_type_be(type)));
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }

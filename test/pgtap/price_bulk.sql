@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(37);
+SELECT plan(45);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -11,6 +11,14 @@ SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', rule)$$ , '4
 SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, 'no rule: ' || rule)
 FROM unnest(ARRAY['random() < 0.5', 'language', 'true, true', 'true AS a', 'true FROM omnichannel.price', 'true LIMIT 1', 'EXISTS (SELECT 1)',
 	'count(*) > 1', 'omnichannel.reserve_use(''a'', ''b'')', 'omnichannel.calling_code(language) = ''+48''', 'pg_sleep(1) IS NULL']) AS rule;
+-- What comes with the author's types and views would run with the rights of whoever refreshes.
+CREATE TYPE public.mood AS ENUM ('a', 'b');
+CREATE DOMAIN public.checked AS text CHECK (length(VALUE) > 0);
+CREATE TYPE public.moods AS RANGE (subtype = text);
+SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, 'no rule: ' || rule)
+FROM unnest(ARRAY['to_jsonb(''a''::public.mood) IS NOT NULL', 'language::public.checked IS NOT NULL', 'ARRAY[language]::public.checked[] IS NULL',
+	'language::public.mood IS NULL', 'isempty(''[a,b]''::public.moods)', 'jsonb_populate_record(NULL::omnichannel.segment, ''{}'') IS NULL',
+	'table_to_xml(''omnichannel.segment_input'', true, true, '''') IS NULL', 'database_to_xml(true, true, '''') IS NULL']) AS rule;
 INSERT INTO segment (segment, rule) VALUES ('polish', 'language = ''pl'' -- and nothing else'), ('gold', 'facts ->> ''tier'' = ''gold''');
 SELECT results_eq($$SELECT * FROM refresh_segments()$$, $$VALUES ('gold', 0::bigint, 0::bigint), ('polish', 2, 0)$$, 'who fits joins');
 SELECT results_eq($$SELECT * FROM refresh_segments('polish')$$, $$VALUES ('polish', 0::bigint, 0::bigint)$$, 'only once');
