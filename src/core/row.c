@@ -34,8 +34,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_language.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -51,7 +49,6 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "omnichannel.h"
 #include "core/row.h"
@@ -251,35 +248,6 @@ find_index(RowIndex *found, Relation index)
 	return true;
 }
 
-/* Returns whether a function may run in a check that is kept; for check_functions_in_node(). */
-static bool
-is_foreign_function(Oid function, void *context)
-{
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc form;
-	bool foreign;
-
-	if (!HeapTupleIsValid(tuple))
-		return true;
-	form = (Form_pg_proc) GETSTRUCT(tuple);
-	foreign =
-		form->prolang != INTERNALlanguageId && (form->prolang != ClanguageId || form->pronamespace != omni_schema());
-	ReleaseSysCache(tuple);
-	return foreign;
-}
-
-/* Returns whether an expression has a part that must not be kept. */
-static bool
-has_foreign_part(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, CoerceToDomain) || IsA(node, CoerceToDomainValue) || IsA(node, NextValueExpr) ||
-		check_functions_in_node(node, is_foreign_function, NULL))
-		return true;
-	return expression_tree_walker(node, has_foreign_part, context);
-}
-
 /* Compiles the checks; returns false where one of them is not to be kept. */
 static bool
 compile_checks(RowTarget *target, TupleDesc desc)
@@ -294,7 +262,7 @@ compile_checks(RowTarget *target, TupleDesc desc)
 		if (!check_is_enforced(&desc->constr->check[i]))
 			continue;
 		expression = stringToNode(desc->constr->check[i].ccbin);
-		if (has_foreign_part((Node *) expression, NULL))
+		if (!expression_is_safe((Node *) expression))
 			return false;
 		target->checks[target->nchecks++] = ExecInitExpr(expression_planner(expression), NULL);
 	}

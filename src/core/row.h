@@ -37,4 +37,7 @@ extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
 
 extern bool relation_is_plain(Relation relation);
 
+/* core/expression.c */
+extern bool expression_is_safe(Node *expression);
+
 #endif /* OMNICHANNEL_ROW_H */
