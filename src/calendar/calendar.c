@@ -139,7 +139,7 @@ calendar_zone(const char *name)
 	if (tz == NULL || !pg_tz_acceptable(tz))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" is not known", name),
+				 errmsg("time zone \"%s\" is not known", excerpt(name)),
 				 errhint("Use an IANA name, as in 'Europe/Berlin'; pg_timezone_names lists them.")));
 
 	for (entry = zones; entry != NULL; entry = entry->next)
