@@ -309,6 +309,16 @@ SELECT started, due, stopped, outcome FROM pg_temp.clocks();
 ROLLBACK TO merged;
 SELECT unmerge_customers(:merge) IS NOT NULL AS apart;
 SELECT started, due, stopped, outcome FROM pg_temp.clocks();
+ROLLBACK TO merged;
+-- So has who was called meanwhile, whose clock ended; what had ended under rules that are gone stays as it was.
+UPDATE sla_policy SET channel = 'forum' WHERE metric = 'first_response';
+SELECT pg_temp.mail('inbound', '2026-06-01 09:00', 'a', 'one@example.com'), pg_temp.mail('outbound', '2026-06-01 09:30', 'a', 'one@example.com');
+DELETE FROM sla_policy WHERE metric = 'first_response';
+INSERT INTO sla_policy (policy, metric, target) VALUES ('solve', 'resolution', '1 hour'), ('next', 'next_response', '1 hour');
+SELECT pg_temp.call('outbound', 'answered', '2026-06-01 10:50', 'one@example.com');
+SELECT metric, started, due, stopped, outcome FROM pg_temp.clocks();
+SELECT unmerge_customers(:merge) IS NOT NULL AS apart;
+SELECT metric, started, due, stopped, outcome, customer_root(customer_id) = identify('email', 'one@example.com') AS one FROM pg_temp.clocks() JOIN (SELECT customer_id, metric, to_char(started_at, 'Dy HH24:MI') AS started FROM sla_clock) AS c USING (metric, started);
 ROLLBACK;
 
 -- History has no effects.

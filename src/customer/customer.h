@@ -46,8 +46,11 @@ extern void customer_require(int64 customer_id);
 pg_noreturn extern void customer_missing(int64 customer_id);
 pg_noreturn extern void customer_gone(int64 customer_id);
 
-/* Told of the roots of groups that have changed, in an SPI scope; set by a later room that keeps something by group. */
-typedef void (*CustomerListener)(const int64 *roots, int count);
+/*
+ * Told of the roots of groups that have changed, in an SPI scope, and whether these were one group that was taken
+ * apart; set by a later room that keeps something by group.
+ */
+typedef void (*CustomerListener)(const int64 *roots, int count, bool parted);
 
 extern CustomerListener customer_listener;
 

@@ -200,7 +200,7 @@ CREATE FUNCTION omnichannel.customers_regrouped(roots bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_customers_regrouped';
 COMMENT ON FUNCTION omnichannel.customers_regrouped(bigint[]) IS
-'Called by merge_customers() and unmerge_customers() with the customers whose groups have changed: their open service levels are reckoned anew from what is known of all in the group. Raises 22023 for NULL among them, 55000 before setup().';
+'Called by merge_customers() and unmerge_customers() with the customers whose groups have changed: their open service levels are reckoned anew from what is known of all in the group. More than one: those who were one group and were taken apart, who then have the service levels that they would have had, also those that ended meanwhile. Raises 22023 for NULL among them, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql

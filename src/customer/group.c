@@ -211,7 +211,7 @@ customers_regroup(const int64 *ids, int count)
 
 		roots[row] = DatumGetInt64(spi_datum(row, 1, &isnull));
 	}
-	customer_listener(roots, (int) rows);
+	customer_listener(roots, (int) rows, false);
 }
 
 /*
@@ -254,7 +254,7 @@ omnichannel_customers_regrouped(PG_FUNCTION_ARGS)
 	omni_table("customer");
 	spi_scope_begin(&scope, false);
 	if (customer_listener != NULL)
-		customer_listener(roots, count);
+		customer_listener(roots, count, count > 1);
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }

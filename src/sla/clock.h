@@ -171,6 +171,8 @@ typedef struct SlaFamily
 	int said_count;
 	SlaMoment **said; /* what was said last of the requests that the new moments name; see sla_requests_read() */
 	SlaMemberships memberships; /* where sla_families_memberships() has read them */
+	int together_count;
+	SlaClock **together; /* of customers taken apart: what they would have as one, by start; NULL for others */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);

@@ -167,11 +167,11 @@ compare_starts(const void *a, const void *b)
 	return (int) left->metric - (int) right->metric;
 }
 
-/* Returns whether two clocks may be the same promise, of which a late contact moved the start. */
+/* Returns whether two clocks may be the same promise to one customer, of which a late contact moved the start. */
 static bool
 same_promise(const SlaClock *left, const SlaClock *right)
 {
-	if (left->metric != right->metric)
+	if (left->metric != right->metric || left->customer_id != right->customer_id)
 		return false;
 	if (left->metric == SLA_CALLBACK)
 		return true;
@@ -182,6 +182,28 @@ same_promise(const SlaClock *left, const SlaClock *right)
 	return strcmp(left->channel, right->channel) == 0;
 }
 
+/* Returns whether two clocks ran and stood still at the same times. */
+static bool
+same_times(const SlaClock *left, const SlaClock *right)
+{
+	if (left->started_at != right->started_at || left->stopped_at != right->stopped_at ||
+		left->pause_count != right->pause_count)
+		return false;
+	for (int i = 0; i < left->pause_count; i++)
+		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
+			return false;
+	return true;
+}
+
+/* Returns the clock with the same start that the customers taken apart would have as one, or NULL. */
+static SlaClock *
+find_together(const SlaFamily *family, SlaClock *clock)
+{
+	SlaClock **found = bsearch(&clock, family->together, family->together_count, sizeof(SlaClock *), compare_starts);
+
+	return found == NULL ? NULL : *found;
+}
+
 /* Returns whether what had ended before the family's earliest new moment leaves this clock open to change. */
 static bool
 is_open_to_change(const SlaFamily *family, const SlaClock *clock)
@@ -189,20 +211,33 @@ is_open_to_change(const SlaFamily *family, const SlaClock *clock)
 	return clock->stopped_at == NO_TIME || clock->stopped_at >= family->from;
 }
 
+/* The same of a clock that was reckoned anew: it is also where the customer's being taken apart changes it. */
+static bool
+is_to_be_made(const SlaFamily *family, SlaClock *clock)
+{
+	const SlaClock *together;
+
+	if (family->together == NULL || is_open_to_change(family, clock))
+		return is_open_to_change(family, clock);
+	together = find_together(family, clock);
+	return together == NULL || !same_times(clock, together);
+}
+
+/* The same of a stored clock that nothing starts any more: it is also where only the group had started it. */
+static bool
+is_to_be_dropped(const SlaFamily *family, SlaClock *clock)
+{
+	return is_open_to_change(family, clock) || (family->together != NULL && find_together(family, clock) != NULL);
+}
+
 /* Gives a clock that was reckoned anew what is stored of it. */
 static void
 take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
 {
-	bool same = clock->stopped_at == before->stopped_at && clock->started_at == before->started_at &&
-				clock->pause_count == before->pause_count;
-
-	for (int i = 0; same && i < clock->pause_count; i++)
-		same = clock->pauses[i].from == before->pauses[i].from && clock->pauses[i].to == before->pauses[i].to;
 	/* What has ended keeps the policy that it ended under. */
-	if (same && clock->stopped_at != NO_TIME)
+	if (clock->stopped_at != NO_TIME && same_times(clock, before))
 		return;
 	clock->clock_id = before->clock_id;
-	clock->customer_id = before->customer_id;
 	clock->warned_at = before->warned_at;
 	clock->breached_at = before->breached_at;
 	sla_reckon(clock, changes->now, NULL);
@@ -240,16 +275,16 @@ sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 		if (found == NULL)
 			continue;
 		matched[found - reckoned] = kept[i] = true;
-		if (is_open_to_change(family, *found) || is_open_to_change(family, family->clocks[i]))
+		if (is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
 			take_over(*found, family->clocks[i], changes);
 	}
 	/* Those whose start a late moment moved. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		if (kept[i] || family->clocks[i]->settled || !is_open_to_change(family, family->clocks[i]))
+		if (kept[i] || family->clocks[i]->settled || !is_to_be_dropped(family, family->clocks[i]))
 			continue;
 		for (int j = 0; j < count && !kept[i]; j++)
-			if (!matched[j] && is_open_to_change(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
+			if (!matched[j] && is_to_be_made(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
 			{
 				matched[j] = kept[i] = true;
 				take_over(reckoned[j], family->clocks[i], changes);
@@ -258,22 +293,65 @@ sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 			sla_changes_drop(changes, family->clocks[i]);
 	}
 	for (int j = 0; j < count; j++)
-		if (!matched[j] && is_open_to_change(family, reckoned[j]))
+		if (!matched[j] && is_to_be_made(family, reckoned[j]))
 		{
 			sla_reckon(reckoned[j], changes->now, NULL);
 			(void) sla_changes_put(changes, reckoned[j], NULL);
 		}
 }
 
-/* Reckons families anew, from all that is stored of them. They are sorted by root. Needs an SPI scope. */
-void
-sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+/* Reads and locks all that is stored of families, which are sorted by root. Needs an SPI scope. */
+static void
+read_families(SlaFamily *families, int count, const SlaPolicies *policies)
 {
-	if (count == 0)
-		return;
 	sla_moments_read(families, count);
 	sla_clocks_read(policies, families, count, SLA_HOLD_ALL);
 	sla_families_memberships(policies, families, count);
+}
+
+/*
+ * Gives families, which were one and are read, the clocks that they would have as one.
+ *
+ * Where these are the same, being one has changed nothing, and what has ended stays as it is stored: policies may have
+ * changed since.
+ */
+static void
+reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
+{
+	SlaFamily all = {0};
+	SlaMachine machine;
+	int room = 1;
+
+	sla_machine_begin(&machine, policies, families[0].root);
+	for (int i = 0; i < count; i++)
+		room += families[i].memberships.count;
+	machine.memberships.memberships = palloc(sizeof(SlaMembership) * room);
+	machine.memberships.known = true;
+	for (int i = 0; i < count; i++)
+	{
+		for (int j = 0; j < families[i].moment_count; j++)
+			sla_family_add(&all, families[i].moments[j]);
+		sla_machine_settle(&machine, &families[i]);
+		for (int j = 0; j < families[i].memberships.count; j++)
+			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
+	}
+	qsort(all.moments, all.moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	for (int i = 0; i < all.moment_count; i++)
+		sla_machine_apply(&machine, all.moments[i]);
+	if (machine.clock_count == 0)
+		machine.clocks = palloc(sizeof(SlaClock *));
+	qsort(machine.clocks, machine.clock_count, sizeof(SlaClock *), compare_starts);
+	for (int i = 0; i < count; i++)
+	{
+		families[i].together_count = machine.clock_count;
+		families[i].together = machine.clocks;
+	}
+}
+
+/* Reckons families anew that are read. */
+static void
+reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
 	for (int i = 0; i < count; i++)
 	{
 		SlaMachine machine;
@@ -282,6 +360,16 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 		machine.memberships = families[i].memberships;
 		sla_family_reckon(&families[i], &machine, changes);
 	}
+}
+
+/* Reckons families anew, from all that is stored of them. They are sorted by root. Needs an SPI scope. */
+void
+sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	if (count == 0)
+		return;
+	read_families(families, count, policies);
+	reckon_read(families, count, policies, changes);
 }
 
 /* A new moment, before it has found its family. */
@@ -823,6 +911,19 @@ sla_families_of(const int64 *roots, int count, SlaFamily **families)
 	return found;
 }
 
+/* Makes families of customers, sorted, of which only what is open may change, and takes their locks. */
+static int
+hold_customers(const int64 *roots, int count, SlaFamily **families)
+{
+	int family_count = sla_families_of(roots, count, families);
+
+	for (int i = 0; i < family_count; i++)
+		(*families)[i].from = DT_NOEND;
+	if (family_count > 0)
+		sla_families_hold(*families, family_count);
+	return family_count;
+}
+
 /*
  * sla_customers_reckon gathers what differs from the stored open clocks of customers when reckoned anew, and writes it.
  *
@@ -832,28 +933,42 @@ void
 sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
 	SlaFamily *families;
-	int family_count = sla_families_of(roots, count, &families);
+	int family_count = hold_customers(roots, count, &families);
 
 	if (family_count == 0)
 		return;
-	for (int k = 0; k < family_count; k++)
-		families[k].from = DT_NOEND;
-	sla_families_hold(families, family_count);
 	sla_families_reckon(families, family_count, policies, changes);
 	sla_changes_write(changes);
 }
 
 /*
  * sla_customers_changed makes the open clocks of customers what their moments say: of those that others were merged
- * into, and of those that were taken apart again, each of them. Needs an SPI scope that may write this room's tables.
+ * into, and, if parted, of those that were one and were taken apart, each of them.
+ *
+ * These then have the clocks that they would have had, also those that ended while they were one. Needs an SPI scope
+ * that may write this room's tables.
  */
 void
-sla_customers_changed(const int64 *roots, int count)
+sla_customers_changed(const int64 *roots, int count, bool parted)
 {
+	const SlaPolicies *policies = sla_policies();
 	SlaChanges changes = {0};
+	SlaFamily *families;
+	int family_count;
 
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_customers_reckon(roots, count, sla_policies(), &changes);
+	if (!parted)
+	{
+		sla_customers_reckon(roots, count, policies, &changes);
+		return;
+	}
+	family_count = hold_customers(roots, count, &families);
+	if (family_count == 0)
+		return;
+	read_families(families, family_count, policies);
+	reckon_together(families, family_count, policies);
+	reckon_read(families, family_count, policies, &changes);
+	sla_changes_write(&changes);
 }
 
 /* Returns when the first open clock of a request is due, infinity where none is. Needs an SPI scope. */

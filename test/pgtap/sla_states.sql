@@ -2,7 +2,7 @@
 -- clocks are those of a reference that takes them in the order of time, one plain statement a rule, and walks targets
 -- minute by minute. What is too old to be kept makes no difference.
 BEGIN;
-SELECT plan(9);
+SELECT plan(10);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM omnichannel.sla_policy;
@@ -178,7 +178,7 @@ CREATE TRIGGER aaa_keep_waiting BEFORE UPDATE ON omnichannel.request FOR EACH RO
 	EXECUTE FUNCTION pg_temp.keep_waiting();
 
 -- Makes a set happen in some order for three new customers, and returns their clocks as the reference writes them. groups:
--- merge before all (first), in between, with some undone and done again (between), or not (NULL).
+-- merge before all (first), in between, with some undone and done again (between), and at the end all undone (apart), or not (NULL).
 -- forget: moments are, up to shortly before what happens next.
 CREATE TEMP TABLE forgotten (moments bigint);
 CREATE FUNCTION pg_temp.happen(seed int, shuffle int, groups text, fast boolean, sweep boolean, forget boolean, out clocks text, out expected text)
@@ -231,7 +231,7 @@ BEGIN
 		IF random() < 0.1 AND cardinality(requests) > 0 THEN
 			UPDATE omnichannel.request SET agent_id = 1 + floor(random() * 2) WHERE request_id = ANY (requests);
 		END IF;
-		IF groups = 'between' AND random() < 0.15 THEN
+		IF groups IN ('between', 'apart') AND random() < 0.15 THEN
 			IF merged < 2 THEN
 				merges := merges || omnichannel.merge_customers(customers[1], customers[2 + merged]);
 				merged := merged + 1;
@@ -245,6 +245,12 @@ BEGIN
 			PERFORM omnichannel.tick_sla();
 		END IF;
 	END LOOP;
+	IF groups = 'apart' THEN
+		FOR logged IN SELECT merge FROM unnest(merges) WITH ORDINALITY AS m (merge, place) ORDER BY random() LOOP
+			PERFORM omnichannel.unmerge_customers(logged);
+		END LOOP;
+		merged := 0;
+	END IF;
 	IF fast THEN
 		UPDATE omnichannel.request SET queue = 'fast' WHERE request_id = requests[1 + seed % 2] AND closed_at IS NULL;
 		IF FOUND THEN
@@ -289,6 +295,7 @@ CREATE FUNCTION pg_temp.wrong(seeds int, shuffles int, groups text, fast boolean
 SELECT is(pg_temp.wrong(40, 4, NULL, false, false), NULL, 'contacts and states in any order');
 SELECT is(pg_temp.wrong(20, 3, 'first', false, false), NULL, 'of customers who were merged before');
 SELECT is(pg_temp.wrong(40, 3, 'between', false, false), NULL, 'open clocks of customers who are merged, taken apart and merged again meanwhile');
+SELECT is(pg_temp.wrong(40, 3, 'apart', false, false), NULL, 'all clocks of customers who were merged meanwhile and are taken apart');
 SELECT is(pg_temp.wrong(20, 2, NULL, true, false), NULL, 'with transfers at the end');
 SELECT is(pg_temp.wrong(20, 2, 'first', true, true), NULL, 'with sweeps in between');
 UPDATE omnichannel.sla_setting SET keep_moments = '1 day';
