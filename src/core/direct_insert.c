@@ -10,6 +10,8 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/catalog.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -279,7 +281,9 @@ insert_many(DirectWrite *write, DirectTarget *target, int count)
 static void
 claim_rows(DirectWrite *write, DirectTarget *target)
 {
-	int fresh = target->count > 1 ? move_known(write, target) : 0;
+	/* Logical decoding would see what is inserted and withdrawn, of a key that another row has. */
+	bool decoded = RelationIsLogicallyLogged(target->info->ri_RelationDesc);
+	int fresh = target->count > 1 && !decoded ? move_known(write, target) : 0;
 	int inserted = insert_many(write, target, fresh);
 
 	/* What others have is withdrawn, with all that was to follow, and tried again row by row. */

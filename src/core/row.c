@@ -43,6 +43,7 @@
 #include "optimizer/optimizer.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -522,15 +523,23 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
 
 	if (is_valid(target, slot))
 	{
-		table_tuple_insert(write.target, slot, GetCurrentCommandId(true), 0, NULL);
-		slot_getallattrs(slot);
-		done = enter_indexes(target, &write, slot, keyed);
-		if (!done)
+		if (keyed)
 		{
-			/* Whose key it is, and whether it stays theirs, is for the statement to find out. */
-			CommandCounterIncrement();
-			simple_heap_delete(write.target, &slot->tts_tid);
-			CommandCounterIncrement();
+			/* Whose key it is, and whether it stays theirs, is for the statement; logical decoding sees nothing. */
+			TransactionId self = GetCurrentTransactionId();
+			uint32 token = SpeculativeInsertionLockAcquire(self);
+
+			table_tuple_insert_speculative(write.target, slot, GetCurrentCommandId(true), 0, NULL, token);
+			slot_getallattrs(slot);
+			done = enter_indexes(target, &write, slot, true);
+			table_tuple_complete_speculative(write.target, slot, token, done);
+			SpeculativeInsertionLockRelease(self);
+		}
+		else
+		{
+			table_tuple_insert(write.target, slot, GetCurrentCommandId(true), 0, NULL);
+			slot_getallattrs(slot);
+			done = enter_indexes(target, &write, slot, false);
 		}
 	}
 	ExecDropSingleTupleTableSlot(slot);
