@@ -13,8 +13,7 @@
 
 /* A clock of an application's server may run ahead of the database's by this much. */
 #define CLOCK_SKEW (60 * USECS_PER_SEC)
-/* Keys of indexes must stay below a third of a page; a subject is what fits a line of RFC 5322. */
-#define KEY_MAX 1000
+/* A subject is what fits a line of RFC 5322. */
 #define SUBJECT_MAX 998
 #define DOCUMENT_MAX (1024 * 1024)
 

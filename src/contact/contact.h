@@ -69,6 +69,9 @@ extern void contact_write(ContactEntry *entries, int count, bool live, Relations
 extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);
 
+/* Bytes of a source, its key or the key of a conversation: those of indexes must stay below a third of a page. */
+#define KEY_MAX 1000
+
 /* contact_key.source of the keys that erasures have masked. */
 #define MASKED_SOURCE "erased"
 

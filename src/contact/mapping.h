@@ -85,8 +85,12 @@ extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
 
-extern void reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
-					   bool as_owner);
+extern bool is_about_row(int sqlstate);
+extern void reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, const ErrorData *error,
+					   bool live, bool updated, bool as_owner);
+extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
+extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,
+						  const ContactEntry *entries, int count, bool revises);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern bool follow_key(const ContactEntry *entry, const char *former);
 extern void note_moved_row(HeapTuple row);

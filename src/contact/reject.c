@@ -6,6 +6,9 @@
  * type json takes \u0000, numbers beyond numeric and characters that the database's encoding has not. Of such a row
  * the texts of its columns are kept, as their types write and read them. Either is written under pinned settings, so
  * that it means the same to whoever reads it back.
+ *
+ * Of a source's key one row is kept, the last one that was written, and none once that is logged. Rows whose key cannot
+ * be told are kept as they come.
  */
 #include "postgres.h"
 
@@ -20,13 +23,61 @@
 
 #include "omnichannel.h"
 #include "contact/mapping.h"
+#include "core/look.h"
 
+/* A row that comes again is as new as it was: what backfill() reads was written live where it was rejected live. */
 static KeptPlan reject_insert = {
-	.sql = "INSERT INTO omnichannel.contact_reject (tracking, data, as_text, sqlstate, message, live, updated, source)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-	.nargs = 8,
-	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID},
+	.sql = "INSERT INTO omnichannel.contact_reject AS r"
+		   " (tracking, data, as_text, sqlstate, message, live, updated, source, source_key)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		   " ON CONFLICT (tracking, source, source_key) DO UPDATE SET data = excluded.data, as_text = excluded.as_text,"
+		   " sqlstate = excluded.sqlstate, message = excluded.message, live = r.live OR excluded.live,"
+		   " updated = r.updated AND (excluded.updated OR NOT excluded.live), rejected_at = excluded.rejected_at,"
+		   " tries = r.tries + 1",
+	.nargs = 9,
+	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID},
 };
+
+/*
+ * Deletes the rows of keys; those under a key that is another row's only where the key is new. One that another session
+ * holds is left: it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
+ */
+static KeptPlan rejects_delete = {
+	.sql = "DELETE FROM omnichannel.contact_reject AS r USING ("
+		   "SELECT one.reject_id FROM unnest($2, $3, $4) AS u (source, source_key, new) "
+		   "JOIN omnichannel.contact_reject AS one ON one.tracking = $1 AND one.source = u.source"
+		   " AND one.source_key = u.source_key "
+		   "WHERE u.new OR one.sqlstate <> '23505' FOR UPDATE OF one SKIP LOCKED) AS logged "
+		   "WHERE r.reject_id = logged.reject_id",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan any_select = {
+	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 LIMIT 1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.indexed = true,
+};
+
+static LookUp any_look = {
+	.table = "contact_reject",
+	.index = "contact_reject_tracking",
+	.nkeys = 2,
+	.ncolumns = 2,
+	.columns = {{"tracking", TEXTOID}, {"reject_id", INT8OID}},
+};
+
+/* A row that is to be kept, and what is made of it. */
+typedef struct KeptRow
+{
+	const Tracking *tracking;
+	Relation relation;
+	TupleTableSlot *slot;
+	Datum data;
+	const char *key; /* or NULL */
+} KeptRow;
 
 /* Returns a row as the same row of texts. */
 static Datum
@@ -65,55 +116,70 @@ row_to_jsonb(Datum row)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 }
 
-/* Returns the slot's row as jsonb, in the current context: the JSON of its columns, or, as_text, their texts. */
-static Datum
-row_data(TupleTableSlot *slot, bool *as_text)
+/* Makes the JSON of the row's columns. */
+static void
+make_json(KeptRow *row)
+{
+	row->data = row_to_jsonb(ExecFetchSlotHeapTupleDatum(row->slot));
+}
+
+/* Makes the row's key, where it has one that the log would take. */
+static void
+make_key(KeptRow *row)
+{
+	const char *key = mapping_key(mapping_fit(row->tracking, row->relation), row->slot);
+
+	if (key != NULL && key[0] != '\0' && strlen(key) <= KEY_MAX)
+		row->key = key;
+}
+
+/* Makes something of a row in a subtransaction and the current context; returns whether the row allows that. */
+static bool
+try_to_make(void (*make)(KeptRow *), KeptRow *row)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	volatile Datum data = (Datum) 0;
-	volatile bool failed = false;
+	volatile bool made = true;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		data = row_to_jsonb(ExecFetchSlotHeapTupleDatum(slot));
+		make(row);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION &&
-			ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_FEATURE_NOT_SUPPORTED &&
-			ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		if (!is_about_row(geterrcode()))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		failed = true;
+		made = false;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-
-	*as_text = failed;
-	return failed ? row_to_jsonb(row_of_texts(slot)) : data;
+	return made;
 }
 
 /*
- * reject_row keeps the row in the slot for retry_rejects(), with the error that kept it from the log.
+ * reject_row keeps the row of the relation in the slot for retry_rejects(), with the error that kept it from the log,
+ * instead of what is kept of its key.
  *
- * updated: an UPDATE wrote it. as_owner: the trigger keeps it, with the rights of the log's owner.
+ * updated: an UPDATE wrote it. as_owner: the trigger keeps it, with the rights of the log's owner. Waits for who keeps
+ * a row of the same key.
  *
  * Types may have output functions of their own: a row's texts are written with the rights of its writer, or, where it
  * was there before, of its table's owner. Raises what those functions raise, and 54000 for a row that no jsonb holds.
  */
 void
-reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *error, bool live, bool updated,
-		   bool as_owner)
+reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, const ErrorData *error, bool live,
+		   bool updated, bool as_owner)
 {
+	KeptRow row = {.tracking = tracking, .relation = relation, .slot = slot};
 	SpiScope scope;
-	Datum values[8];
+	Datum values[9] = {0};
 	RelationScope reader;
 	bool as_text;
 	int settings = 0;
@@ -122,20 +188,102 @@ reject_row(const Tracking *tracking, TupleTableSlot *slot, const ErrorData *erro
 		settings = pinned_output_begin();
 	else
 		relation_scope_begin(&reader, tracking->relation);
+	as_text = !try_to_make(make_json, &row);
 	values[0] = CStringGetTextDatum(tracking->code);
-	values[1] = row_data(slot, &as_text);
+	values[1] = as_text ? row_to_jsonb(row_of_texts(slot)) : row.data;
 	values[2] = BoolGetDatum(as_text);
 	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
 	values[5] = BoolGetDatum(live);
 	values[6] = BoolGetDatum(updated);
 	values[7] = CStringGetTextDatum(tracking->source);
+	(void) try_to_make(make_key, &row);
+	if (row.key != NULL)
+		values[8] = CStringGetTextDatum(row.key);
 	if (as_owner)
 		pinned_output_end(settings);
 	else
 		relation_scope_end(&reader);
 
 	spi_scope_begin(&scope, as_owner);
-	(void) kept_plan_run(&reject_insert, values, NULL, false, 0);
+	(void) kept_plan_run(&reject_insert, values, row.key == NULL ? "        n" : NULL, false, 0);
 	spi_scope_end(&scope);
+}
+
+/* Returns whether any row of the tracking waits. Needs an SPI scope of the log's owner. */
+static bool
+any_waits(const Tracking *tracking)
+{
+	Datum keys[1] = {CStringGetTextDatum(tracking->code)};
+	LookScan scan;
+	Datum row[2];
+	bool nulls[2];
+	bool found;
+
+	if (!look_begin(&scan, &any_look, keys, 1, NULL))
+		return kept_plan_run(&any_select, keys, NULL, false, 1) > 0;
+	found = look_next(&scan, false, row, nulls);
+	look_end(&scan);
+	return found;
+}
+
+/*
+ * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
+ * where no row of the tracking waits. Needs an SPI scope.
+ */
+const ContactEntry *
+rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
+{
+	ContactEntry *copies = NULL;
+	OwnerSwitch owner;
+
+	owner_switch_begin(&owner);
+	if (any_waits(tracking))
+	{
+		copies = palloc(sizeof(ContactEntry) * count);
+		memcpy(copies, entries, sizeof(ContactEntry) * count);
+	}
+	owner_switch_end(&owner);
+	return copies;
+}
+
+/*
+ * rejects_clear deletes what waits under the keys of entries that are logged now, new or, with revises, revised, and
+ * under the key that a row had before, or NULL. Needs an SPI scope.
+ */
+void
+rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former, const ContactEntry *entries,
+			  int count, bool revises)
+{
+	Datum *sources = palloc(sizeof(Datum) * (count + 1));
+	Datum *keys = palloc(sizeof(Datum) * (count + 1));
+	Datum *fresh = palloc(sizeof(Datum) * (count + 1));
+	Datum values[4] = {CStringGetTextDatum(tracking->code)};
+	int cleared = 0;
+	OwnerSwitch owner;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (found[i].source_key == NULL || (entries[i].duplicate && !revises))
+			continue;
+		sources[cleared] = CStringGetTextDatum(found[i].source);
+		keys[cleared] = CStringGetTextDatum(found[i].source_key);
+		fresh[cleared++] = BoolGetDatum(!entries[i].duplicate);
+	}
+	if (former != NULL && cleared > 0)
+	{
+		sources[cleared] = sources[0];
+		keys[cleared] = CStringGetTextDatum(former);
+		fresh[cleared] = fresh[0];
+		cleared++;
+	}
+	if (cleared == 0)
+		return;
+	values[1] = contact_array(sources, NULL, cleared, TEXTOID);
+	values[2] = contact_array(keys, NULL, cleared, TEXTOID);
+	values[3] = contact_array(fresh, NULL, cleared, BOOLOID);
+	owner_switch_begin(&owner);
+	rejects_delete.runs += cleared - 1;
+	(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);
+	owner_switch_end(&owner);
 }

@@ -125,11 +125,13 @@ CREATE TABLE omnichannel.contact_reject (
 	live boolean NOT NULL DEFAULT true,
 	updated boolean NOT NULL DEFAULT false,
 	source text,
+	source_key text,
 	rejected_at timestamptz NOT NULL DEFAULT now(),
-	tries integer NOT NULL DEFAULT 1
+	tries integer NOT NULL DEFAULT 1,
+	UNIQUE (tracking, source, source_key)
 );
 COMMENT ON TABLE omnichannel.contact_reject IS
-'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed.';
+'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed. Of the rows of one source and key the last one that was written is kept, until one is logged.';
 COMMENT ON COLUMN omnichannel.contact_reject.tracking IS 'Code of the tracking.';
 COMMENT ON COLUMN omnichannel.contact_reject.data IS 'The row as it was written, by column; times in UTC.';
 COMMENT ON COLUMN omnichannel.contact_reject.as_text IS
@@ -138,6 +140,10 @@ COMMENT ON COLUMN omnichannel.contact_reject.sqlstate IS 'SQLSTATE of the last t
 COMMENT ON COLUMN omnichannel.contact_reject.message IS 'Message of the last try''s error.';
 COMMENT ON COLUMN omnichannel.contact_reject.live IS 'Whether it was just written, or imported by backfill().';
 COMMENT ON COLUMN omnichannel.contact_reject.source IS 'Source of the tracking when it was written; NULL for the one that it has now.';
+COMMENT ON COLUMN omnichannel.contact_reject.source_key IS
+'Key of the row in the source, by which it is replaced and cleared; NULL where it has none, or none that can be told.';
+COMMENT ON COLUMN omnichannel.contact_reject.rejected_at IS 'When it was written last.';
+COMMENT ON COLUMN omnichannel.contact_reject.tries IS 'How often a row of this key was tried in vain.';
 COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised.';
 CREATE INDEX contact_reject_tracking ON omnichannel.contact_reject (tracking, reject_id);
 

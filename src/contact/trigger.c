@@ -62,6 +62,7 @@ typedef struct TrackedWrite
 	bool update;               /* what was logged before is revised */
 	bool moved;                /* by an UPDATE, from another partition */
 	bool backfill;             /* rows that were there before */
+	bool retry;                /* by who clears what waits itself */
 	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
@@ -127,6 +128,8 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	bool *other = palloc0(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
 	const char *former_key = NULL;
+	const char *changed_key;
+	const ContactEntry *waiting = NULL;
 	int duplicates = 0;
 	int logged = 0;
 	int settings = 0;
@@ -170,6 +173,9 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		entries[i].fresh = write->live && !write->update;
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
+	if (!write->retry)
+		waiting = rejects_find(tracking, entries, logged);
+	changed_key = former_key;
 	/* What has followed the row is its own, whatever else of it has changed. */
 	if (former_key != NULL && follow_key(&entries[0], former_key))
 		former_key = NULL;
@@ -186,12 +192,14 @@ write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		if (revises && entries[i].duplicate && contact_revise(&entries[i]))
 			write->logged++;
 	}
+	if (waiting != NULL)
+		rejects_clear(tracking, waiting, changed_key, entries, logged, revises);
 	spi_scope_end(&scope);
 	write->entry = NULL;
 }
 
-/* Returns whether an error says that a row cannot be logged, and not that the server cannot go on. */
-static bool
+/* is_about_row returns whether an error says that a row cannot be logged, and not that the server cannot go on. */
+bool
 is_about_row(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
@@ -272,7 +280,7 @@ log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 				if (error != NULL)
 				{
 					ExecStoreMinimalTuple(rows[i], write->slot, false);
-					reject_row(tracking, write->slot, error, write->live, write->update, write->owner);
+					reject_row(tracking, write->relation, write->slot, error, write->live, write->update, write->owner);
 					ExecClearTuple(write->slot);
 				}
 			}
@@ -527,7 +535,7 @@ record_row(const TrackedWrite *write, HeapTupleHeader record)
 Datum
 omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 {
-	TrackedWrite write = {.live = PG_GETARG_BOOL(2), .update = PG_GETARG_BOOL(3)};
+	TrackedWrite write = {.live = PG_GETARG_BOOL(2), .update = PG_GETARG_BOOL(3), .retry = true};
 	Relation relation = open_tracked(text_to_cstring(PG_GETARG_TEXT_PP(0)), &write);
 	MinimalTuple row = record_row(&write, PG_GETARG_HEAPTUPLEHEADER(1));
 

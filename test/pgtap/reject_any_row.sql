@@ -1,6 +1,6 @@
 -- Any row that cannot be logged is kept, whatever its columns hold, and is the same row when it is tried again.
 BEGIN;
-SELECT plan(21);
+SELECT plan(37);
 
 -- A column of type json holds what no jsonb can; the writer's settings do not matter.
 CREATE TYPE public.pair AS (a int, b json);
@@ -84,5 +84,72 @@ SELECT is(omnichannel.retry_rejects(), 2::bigint, 'rows of before are logged');
 SELECT results_eq($$SELECT source, source_key, outcome, occurred_at FROM omnichannel.contact WHERE source LIKE 'restart%' ORDER BY 1, 2$$,
 	$$VALUES ('restart 1', '1', 'answered', '2026-03-01 10:00+00'::timestamptz), ('restart 1', '2', 'missed', '2026-03-01 10:00+00'),
 	('restart 2', '1', 'busy', '2026-03-03 10:00+00'), ('restart 2', '2', 'missed', '2026-03-02 10:00+00')$$, 'where they belong');
+-- Of a key one row waits, the last that was written, until it is logged.
+CREATE TABLE public.once (id int PRIMARY KEY, who text, res text, ref text, at timestamptz DEFAULT '2026-03-01 10:00+00');
+CREATE FUNCTION public.track_once(updates boolean, source text DEFAULT 'once', source_key text DEFAULT '{id}') RETURNS text LANGUAGE sql AS $$
+	SELECT omnichannel.track('public.once', channel => 'phone', customer => '{who}', kind => 'phone', outcome => '{res}', occurred_at => '{at}',
+		source => source, source_key => source_key, on_error => 'quarantine', updates => updates)
+$$;
+CREATE VIEW public.waiting AS SELECT source, source_key, data ->> 'who' AS who, live, updated, tries FROM omnichannel.contact_reject ORDER BY reject_id;
+SELECT public.track_once(false) \g /dev/null
+INSERT INTO public.once VALUES (1, 'nobody', 'missed');
+SELECT omnichannel.backfill('public.once'), omnichannel.backfill('public.once') \g /dev/null
+UPDATE public.once SET who = 'no one';
+SELECT omnichannel.backfill('public.once') \g /dev/null
+SELECT results_eq('TABLE public.waiting', $$VALUES ('once', '1', 'no one', true, false, 4)$$, 'a row that is read again waits once, as it is now');
+SELECT public.track_once(false, 'once more') \g /dev/null
+SELECT omnichannel.backfill('public.once') \g /dev/null
+SELECT results_eq('SELECT source, live FROM public.waiting', $$VALUES ('once', true), ('once more', false)$$, 'for each source');
+SELECT public.track_once(false) \g /dev/null
+UPDATE public.once SET who = '601234001';
+SELECT is(omnichannel.backfill('public.once'), 1::bigint, 'backfill() logs it');
+SELECT results_eq('SELECT source FROM public.waiting', $$VALUES ('once more')$$, 'and clears what waited');
+SELECT public.track_once(true) \g /dev/null
+DELETE FROM omnichannel.contact_reject;
+INSERT INTO public.once VALUES (2, 'nobody', 'missed');
+UPDATE public.once SET who = 'no one' WHERE id = 2;
+SELECT results_eq('SELECT who, updated FROM public.waiting', $$VALUES ('no one', false)$$, 'a row that changes waits once');
+UPDATE public.once SET who = '601234001' WHERE id = 2;
+SELECT is_empty('TABLE public.waiting', 'until it is right');
+UPDATE public.once SET res = 'BOGUS' WHERE id = 2;
+SELECT omnichannel.backfill('public.once') \g /dev/null
+SELECT results_eq('SELECT source_key, updated FROM public.waiting', $$VALUES ('2', true)$$, 'so does what would revise a contact');
+UPDATE public.once SET res = 'busy' WHERE id = 2;
+SELECT is_empty('TABLE public.waiting', 'until it does');
+INSERT INTO public.once VALUES (3, 'nobody', 'missed');
+UPDATE public.once SET id = 4, who = '601234001' WHERE id = 3;
+SELECT is_empty('TABLE public.waiting', 'or has another key');
+-- a row under another's key is not logged when that one is written again
+UPDATE public.once SET at = '2026-03-02 10:00+00' WHERE id = 4;
+DELETE FROM public.once WHERE id = 2;
+INSERT INTO public.once VALUES (2, '601234002', 'missed');
+UPDATE public.once SET res = 'answered' WHERE id = 2;
+SET LOCAL client_min_messages = error;
+SELECT omnichannel.backfill('public.once') \g /dev/null
+RESET client_min_messages;
+SELECT results_eq('SELECT source_key, who FROM public.waiting', $$VALUES ('2', '601234002')$$, 'a row under another''s key waits on');
+DELETE FROM omnichannel.contact_reject;
+-- many at once
+INSERT INTO public.once SELECT n, 'nobody', 'missed' FROM generate_series(10, 14) AS n;
+DELETE FROM public.once WHERE id >= 10;
+INSERT INTO public.once SELECT n, CASE WHEN n <> 12 THEN '601234001' ELSE 'no one' END, 'missed' FROM generate_series(10, 16) AS n;
+SELECT results_eq('SELECT source_key, who, tries FROM public.waiting', $$VALUES ('12', 'no one', 2)$$, 'the rows of a statement are cleared');
+UPDATE omnichannel.contact_reject SET data = jsonb_set(data, '{who}', '"601234001"');
+SELECT public.track_once(false) \g /dev/null
+SELECT is(omnichannel.retry_rejects(), 1::bigint, 'or tried again');
+SELECT is_empty('TABLE public.waiting', 'and nothing waits');
+-- keys that nobody can tell
+SELECT public.track_once(false, source_key => '{ref}') \g /dev/null
+INSERT INTO public.once VALUES (20, 'nobody', 'missed', NULL), (21, 'nobody', 'missed', NULL), (22, 'nobody', 'missed', repeat('x', 1001)), (23, 'nobody', 'missed', '');
+ALTER TABLE public.once RENAME ref TO reference;
+INSERT INTO public.once VALUES (24, '601234001', 'missed', 'r'), (25, '601234001', 'missed', 'r');
+SELECT results_eq('SELECT source_key, count(*) FROM public.waiting GROUP BY 1', 'VALUES (NULL, 6::bigint)', 'rows without a key all wait');
+ALTER TABLE public.once RENAME reference TO ref;
+DELETE FROM omnichannel.contact_reject;
+-- the largest that fits
+SELECT public.track_once(false, repeat('s', 1000), '{ref}') \g /dev/null
+INSERT INTO public.once SELECT 30, 'nobody', 'missed', string_agg(chr(33 + (n * n) % 90), '') FROM generate_series(1, 1000) AS n;
+SELECT is((SELECT length(source_key) FROM public.waiting), 1000, 'a long key is one');
+SELECT ok(omnichannel.export_customer(omnichannel.identify('phone', '601234002')) -> 'data' -> 'contact_reject' = '[]', 'which is nobody''s');
 SELECT * FROM finish();
 ROLLBACK;
