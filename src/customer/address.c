@@ -124,7 +124,7 @@ phone_normalise(const char *text, size_t length, const NumberingPlan *home, char
 /*
  * domain_problem returns what is wrong with the part of an address behind its at sign, or NULL.
  *
- * It is names joined by dots, none of them empty, nor with a hyphen at an end, in any script; or an address in brackets.
+ * It is names joined by dots, in any script, none of them empty or with a hyphen at an end; or an address in brackets.
  */
 static const char *
 domain_problem(const char *domain, size_t length)
