@@ -478,7 +478,10 @@ open_tracked(const char *code, TrackedWrite *write)
 	if (tracking == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tracking \"%s\" does not exist", excerpt(code)),
 						errhint("The view omnichannel.tracked_relations lists what is tracked.")));
+	/* Which columns of the log may be written is checked by the write. */
 	allowed = pg_class_aclcheck(omni_table("contact"), GetUserId(), ACL_INSERT);
+	if (allowed != ACLCHECK_OK)
+		allowed = pg_attribute_aclcheck_all(omni_table("contact"), GetUserId(), ACL_INSERT, ACLMASK_ANY);
 	if (allowed != ACLCHECK_OK)
 		aclcheck_error(allowed, OBJECT_TABLE, "contact");
 	write->code = code;
