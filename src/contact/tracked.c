@@ -1,0 +1,292 @@
+/*
+ * tracked.c
+ *	  Makes contacts of rows of tracked tables, whoever has them: the trigger, backfill() or retry_rejects().
+ *
+ * Rows are logged many at a time. Where a tracking says that what cannot be logged is kept, they are tried in a
+ * subtransaction, together and, if that fails, one by one.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/resowner.h"
+
+#include "omnichannel.h"
+#include "contact/tracked.h"
+
+/*
+ * Rows that are logged at once. Many, because in the order of their keys they are looked up and entered faster; fewer
+ * where one that cannot be logged makes all of them be tried one by one.
+ */
+#define BATCH_ROWS 4000
+#define QUARANTINED_BATCH_ROWS 1000
+
+/* Says in an error's context which row it was. */
+static void
+tracked_write_context(void *arg)
+{
+	TrackedWrite *write = arg;
+
+	if (write->entry != NULL && write->entry->source_key != NULL)
+		errcontext("row \"%s\" of tracked relation \"%s\"", write->entry->source_key,
+				   RelationGetRelationName(write->relation));
+	else
+		errcontext("tracked relation \"%s\"", RelationGetRelationName(write->relation));
+}
+
+/*
+ * Returns the tracking; raises 42501 where there is none, or 40001 where the transaction's snapshot may be too old to
+ * see it.
+ */
+static const Tracking *
+tracking_get(const char *code, Relation relation)
+{
+	const Tracking *tracking = tracking_find(code);
+
+	if (tracking != NULL)
+		return tracking;
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("tracking \"%s\" is not seen by this transaction", excerpt(code)),
+						errhint("It was registered after the transaction began, or not at all: try again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("relation \"%s\" has a trigger of tracking \"%s\", which there is not",
+					RelationGetRelationName(relation), excerpt(code)),
+			 errhint("Drop the trigger; SELECT omnichannel.track('%s', channel => 'email', ...) makes the right one.",
+					 RelationGetRelationName(relation))));
+	return NULL;
+}
+
+/* Raises 23505 for a row under another's key. */
+static void
+refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
+{
+	write->entry = entry;
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("source \"%s\" has logged another row under key \"%s\"", entry->source, entry->source_key),
+					errhint("Where the keys of a table start again, as after TRUNCATE ... RESTART IDENTITY, call"
+							" track() with another source.")));
+}
+
+/* tracked_write_rows logs rows, all or none, in the current context. */
+void
+tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+{
+	const Tracking *tracking = tracking_get(write->code, write->relation);
+	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
+	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
+	bool *other = palloc0(sizeof(bool) * count);
+	bool revises = tracking->updates && !write->backfill;
+	const char *former_key = NULL;
+	const char *changed_key;
+	const ContactEntry *waiting = NULL;
+	int duplicates = 0;
+	int logged = 0;
+	int settings = 0;
+	RelationScope reader;
+	SpiScope scope;
+
+	if (!write->owner)
+		relation_scope_begin(&reader, RelationGetRelid(write->relation));
+	else if (mapping_needs_pinned_output(fitted))
+		settings = pinned_output_begin();
+	for (int i = 0; i < count; i++)
+	{
+		write->entry = NULL;
+		ExecStoreMinimalTuple(rows[i], write->slot, false);
+		if (!mapping_evaluate(fitted, write->slot, &entries[logged]))
+			continue;
+		if (write->source != NULL)
+			entries[logged].source = write->source;
+		logged++;
+	}
+	if (write->former != NULL && revises && logged == 1 && entries[0].source_key != NULL)
+	{
+		ExecStoreMinimalTuple(write->former, write->slot, false);
+		former_key = mapping_key(fitted, write->slot);
+		if (former_key != NULL && strcmp(former_key, entries[0].source_key) == 0)
+			former_key = NULL;
+	}
+	ExecClearTuple(write->slot);
+	if (!write->owner)
+		relation_scope_end(&reader);
+	else if (settings != 0)
+		pinned_output_end(settings);
+	if (logged == 0)
+		return;
+
+	spi_scope_begin(&scope, write->owner);
+	for (int i = 0; i < logged; i++)
+	{
+		write->entry = &entries[i];
+		contact_check(&entries[i]);
+		entries[i].fresh = write->live && !write->update;
+	}
+	write->entry = logged == 1 ? &entries[0] : NULL;
+	if (!write->retry)
+		waiting = rejects_find(tracking, entries, logged);
+	changed_key = former_key;
+	/* What has followed the row is its own, whatever else of it has changed. */
+	if (former_key != NULL && follow_key(&entries[0], former_key))
+		former_key = NULL;
+	contact_write(entries, logged, write->live, write->sums);
+	for (int i = 0; i < logged; i++)
+		duplicates += entries[i].duplicate;
+	write->logged += logged - duplicates;
+	if (duplicates > 0 && (!write->update || former_key != NULL) && mapping_names_rows(fitted, write->relation))
+		write->strange += find_other_rows(entries, logged, other);
+	for (int i = 0; i < logged && duplicates > 0; i++)
+	{
+		if (other[i] && !write->backfill)
+			refuse_another_row(write, &entries[i]);
+		if (revises && entries[i].duplicate && contact_revise(&entries[i]))
+			write->logged++;
+	}
+	if (waiting != NULL)
+		rejects_clear(tracking, waiting, changed_key, entries, logged, revises);
+	spi_scope_end(&scope);
+	write->entry = NULL;
+}
+
+/* is_about_row returns whether an error says that a row cannot be logged, and not that the server cannot go on. */
+bool
+is_about_row(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_RAISE_EXCEPTION & 0xFFF:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Logs rows in a subtransaction; returns NULL, or the error in the current context. Others than of rows are raised. */
+static ErrorData *
+try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback *callbacks = error_context_stack;
+	uint64 logged = write->logged;
+	uint64 strange = write->strange;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		tracked_write_rows(write, rows, count);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		write->logged = logged;
+		write->strange = strange;
+		write->entry = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	error_context_stack = callbacks;
+	if (error != NULL && !is_about_row(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+/* tracked_log_rows logs rows; where the tracking says so, it keeps those that cannot be logged instead of raising. */
+void
+tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+{
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = tracked_write_context, .arg = write};
+	const Tracking *tracking;
+
+	error_context_stack = &context;
+	tracking = tracking_get(write->code, write->relation);
+	write->update = write->update || write->moved;
+	if (write->moved && !tracking->updates)
+		mapping_check_registered(tracking, write->relation);
+	else if (!tracking->quarantine)
+		tracked_write_rows(write, rows, count);
+	else
+	{
+		mapping_check_registered(tracking, write->relation);
+		if (count == 1 || try_rows(write, rows, count) != NULL)
+		{
+			for (int i = 0; i < count; i++)
+			{
+				ErrorData *error = try_rows(write, &rows[i], 1);
+
+				CHECK_FOR_INTERRUPTS();
+				if (error != NULL)
+				{
+					ExecStoreMinimalTuple(rows[i], write->slot, false);
+					reject_row(tracking, write->relation, write->slot, error, write->live, write->update, write->owner);
+					ExecClearTuple(write->slot);
+				}
+			}
+		}
+	}
+	error_context_stack = context.previous;
+}
+
+/* tracked_batch_rows returns how many rows are logged at once. */
+int
+tracked_batch_rows(const TrackedWrite *write)
+{
+	return tracking_get(write->code, write->relation)->quarantine ? QUARANTINED_BATCH_ROWS : BATCH_ROWS;
+}
+
+/*
+ * tracked_begin_sums counts relationships until the end of the statement from now on, in the current context, where that makes no
+ * difference: no row is tried in a subtransaction, and none is revised.
+ */
+void
+tracked_begin_sums(TrackedWrite *write)
+{
+	const Tracking *tracking = tracking_get(write->code, write->relation);
+
+	if (write->sums == NULL && !tracking->quarantine && (write->backfill || !tracking->updates))
+		write->sums = relationship_sums_begin();
+}
+
+/* tracked_end_sums writes the relationships that were counted. */
+void
+tracked_end_sums(TrackedWrite *write)
+{
+	SpiScope scope;
+
+	if (write->sums == NULL)
+		return;
+	spi_scope_begin(&scope, write->owner);
+	relationship_sums_write(write->sums);
+	spi_scope_end(&scope);
+}
+
+/*
+ * tracked_lock_batches waits until no other statement of several batches is at work, and keeps them out until the
+ * transaction ends.
+ *
+ * Each batch takes its locks in one order, but the next one begins anew: two statements that meet the same customers in
+ * another order would lock up. Taken before the first batch.
+ */
+void
+tracked_lock_batches(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table("contact"), 0, 2);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}

@@ -1,0 +1,38 @@
+/*
+ * tracked.h
+ *	  Logging rows of tracked tables: what triggers, imports and retries share.
+ */
+#ifndef OMNICHANNEL_TRACKED_H
+#define OMNICHANNEL_TRACKED_H
+
+#include "contact/mapping.h"
+#include "routing/routing.h"
+
+/* Rows of one tracked table that are logged together, and how. */
+typedef struct TrackedWrite
+{
+	const char *code;
+	Relation relation;
+	TupleTableSlot *slot;
+	const ContactEntry *entry; /* being logged, or NULL */
+	bool owner;                /* with the rights of the log's owner */
+	bool live;                 /* with effects on requests */
+	bool update;               /* what was logged before is revised */
+	bool moved;                /* by an UPDATE, from another partition */
+	bool backfill;             /* rows that were there before */
+	bool retry;                /* by who clears what waits itself */
+	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
+	const char *source;        /* that the key is of, or NULL for the tracking's */
+	uint64 logged;             /* so far */
+	uint64 strange;            /* rows whose key is another's; only counted by backfill */
+	RelationshipSums *sums;    /* counted until the end, or NULL */
+} TrackedWrite;
+
+extern void tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count);
+extern void tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count);
+extern int tracked_batch_rows(const TrackedWrite *write);
+extern void tracked_begin_sums(TrackedWrite *write);
+extern void tracked_end_sums(TrackedWrite *write);
+extern void tracked_lock_batches(void);
+
+#endif /* OMNICHANNEL_TRACKED_H */
