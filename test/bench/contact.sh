@@ -2,10 +2,11 @@
 # contact.sh: a tracked table beside an application that writes its row and the contact itself in one statement, and
 # beside a trigger in PL/pgSQL that does the same work.
 #
-# usage: by run.sh. Ours over the peer's throughput, more is better; the spread is (highest - lowest) / median of ours.
+# usage: by run.sh. Ours over the peer's throughput, more is better.
 # Each is measured twice: durable, with the server's own defaults (fsync and full_page_writes on), which is what
 # throughput means to who uses it, and without waiting for any disk, which compares nothing but the work.
 set -eu
+. test/bench/lib.sh
 
 SECONDS_EACH=${SECONDS_EACH:-4}
 work=$(mktemp -d)
@@ -138,14 +139,6 @@ scripts mixed_ "CASE WHEN random() < 0.5 THEN 'inbound' ELSE 'outbound' END"
 tps() {
 	pgbench -n -M prepared -c "$2" -j 2 -T "$SECONDS_EACH" -f "$work/$1.sql" 2>"$work/errors" | awk '/^tps/ {print $3}'
 }
-# report NAME OURS PEER: of three runs each, one a line
-report() {
-	awk -v name="$1" 'function middle(a, b, c) {return a + b + c - (a > b ? (a > c ? a : c) : (b > c ? b : c)) - (a < b ? (a < c ? a : c) : (b < c ? b : c))}
-		FNR == NR {o[FNR] = $1; next} {p[FNR] = $1}
-		END {m = middle(o[1], o[2], o[3]); q = middle(p[1], p[2], p[3]); hi = lo = o[1]
-			for (i = 2; i <= 3; i++) {if (o[i] > hi) hi = o[i]; if (o[i] < lo) lo = o[i]}
-			printf "%s|%.0f/s|%.0f/s|%.2f|%.0f%%\n", name, m, q, m / q, 100 * (hi - lo) / m}' "$2" "$3"
-}
 
 # setting NAME VALUE
 setting() {
@@ -162,8 +155,8 @@ compare() {
 			tps "$1$variant" "$2" >>"$work/$variant.tps"
 		done
 	done
-	report "$3: application writes both (goal 0.70)" "$work/ours.tps" "$work/peer.tps"
-	report "$3: trigger in PL/pgSQL (goal 1.30)" "$work/ours.tps" "$work/plpgsql.tps"
+	paste "$work/ours.tps" "$work/peer.tps" | report "$3: application writes both (goal 0.70)" '%.0f/s'
+	paste "$work/ours.tps" "$work/plpgsql.tps" | report "$3: trigger in PL/pgSQL (goal 1.30)" '%.0f/s'
 }
 
 for state in on off; do

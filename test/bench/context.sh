@@ -3,8 +3,9 @@
 #
 # The first peer is what applications do: a prepared statement for each part. The second is one prepared statement that
 # builds the same JSON; it knows of no merges. The third row is ours beside ours, of customers with 10 contacts. One
-# client over the socket; the mean latency in ms, the ratio is peer / ours, and the spread that of ours.
+# client over the socket; the mean latency in ms, and the ratio is peer / ours.
 set -eu
+. test/bench/lib.sh
 
 SECONDS_EACH=${SECONDS_EACH:-3}
 work=$(mktemp -d)
@@ -63,20 +64,12 @@ SQL
 latency() {
 	pgbench -n -M prepared -c 1 -T "$SECONDS_EACH" -f "$work/$1.sql" 2>"$work/errors" | awk '/^latency average/ {print $4}'
 }
-# report NAME OURS PEER: of three runs each, one a line
-report() {
-	awk -v name="$1" 'function middle(a, b, c) {return a + b + c - (a > b ? (a > c ? a : c) : (b > c ? b : c)) - (a < b ? (a < c ? a : c) : (b < c ? b : c))}
-		FNR == NR {o[FNR] = $1; next} {p[FNR] = $1}
-		END {m = middle(o[1], o[2], o[3]); q = middle(p[1], p[2], p[3]); hi = lo = o[1]
-			for (i = 2; i <= 3; i++) {if (o[i] > hi) hi = o[i]; if (o[i] < lo) lo = o[i]}
-			printf "%s|%.3f ms|%.3f ms|%.2f|%.0f%%\n", name, m, q, q / m, 100 * (hi - lo) / m}' "$work/$2.ms" "$work/$3.ms"
-}
 
 for _ in 1 2 3; do
 	for variant in ours parts one few; do
 		latency $variant >>"$work/$variant.ms"
 	done
 done
-report "customer_context(), 1,000 contacts (goal 1 ms): nine statements by hand" ours parts
-report "customer_context(), 1,000 contacts (goal 1 ms): one statement by hand" ours one
-report "customer_context(), 1,000 contacts: 10 contacts" ours few
+paste "$work/ours.ms" "$work/parts.ms" | report "customer_context(), 1,000 contacts (goal 1 ms): nine statements by hand" '%.3f ms' inverse
+paste "$work/ours.ms" "$work/one.ms" | report "customer_context(), 1,000 contacts (goal 1 ms): one statement by hand" '%.3f ms' inverse
+paste "$work/ours.ms" "$work/few.ms" | report "customer_context(), 1,000 contacts: 10 contacts" '%.3f ms' inverse

@@ -1,13 +1,14 @@
 #!/bin/sh
 # copy.sh: many tracked rows at once: COPY, backfill(), and the memory of a transaction that writes millions.
 #
-# usage: by run.sh. Times, less is better; the ratio is ours over the peer's, the spread (highest - lowest) / median of ours.
+# usage: by run.sh. Times, less is better; the ratio is ours over the peer's.
 # The peers write contacts and nothing else, where ours also match customers, log once by key, count relationships,
 # and, for inbound e-mail, continue requests and keep clocks; one row says what a peer needs that also does the first two,
 # and one what a peer needs that does all by hand in SQL, but does not look after late contacts, replies and new clocks.
 # BACKFILL_ROWS (200,000) and MEMORY_ROWS (500,000) are the sizes of the latter two. Memory is the backend's own, without
 # shared buffers: the highest of a first statement of a tenth of the rows, and of a second of the rest, in one transaction.
 set -eu
+. test/bench/lib.sh
 
 COPY_ROWS=${COPY_ROWS:-100000}
 BACKFILL_ROWS=${BACKFILL_ROWS:-200000}
@@ -46,15 +47,6 @@ timed() {
 	awk '/^Time: / {sum += $2} END {print sum}' "$work/out"
 }
 
-# report NAME: of the runs in ours.ms and peer.ms, one a line
-report() {
-	awk -v name="$1" 'function middle(a, b, c) {return a + b + c - (a > b ? (a > c ? a : c) : (b > c ? b : c)) - (a < b ? (a < c ? a : c) : (b < c ? b : c))}
-		FNR == NR {o[FNR] = $1; next} {p[FNR] = $1}
-		END {m = middle(o[1], o[2], o[3]); q = middle(p[1], p[2], p[3]); hi = lo = o[1]
-			for (i = 2; i <= 3; i++) {if (o[i] > hi) hi = o[i]; if (o[i] < lo) lo = o[i]}
-			printf "%s|%.0f ms|%.0f ms|%.2f|%.0f%%\n", name, m, q, m / q, 100 * (hi - lo) / m}' "$work/ours.ms" "$work/peer.ms"
-}
-
 # compare NAME: runs the scripts ours.sql and peer.sql in turns, three times, each on vacuumed tables, and reports.
 compare() {
 	: >"$work/ours.ms"
@@ -65,7 +57,7 @@ compare() {
 			timed "$work/$variant.sql" >>"$work/$variant.ms"
 		done
 	done
-	report "$1"
+	paste "$work/ours.ms" "$work/peer.ms" | report "$1" '%.0f ms'
 }
 
 # rows DIRECTION AGENT: prints the rows to copy.

@@ -5,6 +5,7 @@
 # one narrow row, and the contacts are counted already; it knows neither owners nor ageing, rings or refusals. Each
 # number is the mean latency in ms of one client with prepared statements over the socket; the ratio is peer / ours.
 set -eu
+. test/bench/lib.sh
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 SET search_path = omnichannel, pg_catalog;
@@ -70,8 +71,4 @@ SELECT CASE WHEN EXISTS (
 SQL
 for _ in 1 2 3; do
 	echo "$(latency ours.sql) $(latency peer.sql)"
-done | awk '
-	{ours[NR] = $1; peer[NR] = $2; sum_ours += $1; sum_peer += $2; ratio = $2 / $1
-		if (NR == 1 || ratio < low) low = ratio
-		if (NR == 1 || ratio > high) high = ratio}
-	END {printf "match_agents(), 10,000 agents|%.3f ms|%.3f ms|%.1f|%.1f-%.1f\n", sum_ours / NR, sum_peer / NR, sum_peer / sum_ours, low, high}'
+done | report 'match_agents(), 10,000 agents' '%.3f ms' inverse

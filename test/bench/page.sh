@@ -3,8 +3,9 @@
 # quote() of hot products inside a query, without round trips, beside an addition of numerics.
 #
 # 100,000 products with three prices each, 1,000 lists, 100 promotions; pages are 200 consecutive ones that stay the same.
-# Ratios are peer's throughput / ours for the page (the goal is 1.5 at most), and ours - peer in microseconds for the hot ones.
+# Ratios are peer's throughput / ours for the page (the goal is 1.5 at most), and the times of ours / peer's for the hot ones.
 set -eu
+. test/bench/lib.sh
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 SET search_path = omnichannel, pg_catalog;
@@ -41,11 +42,6 @@ microseconds() {
 }
 for _ in 1 2 3; do
 	echo "$(tps ours.sql) $(tps peer.sql) $(microseconds "omnichannel.quote(7, 'p' || g % 100 + 1, 1, NULL, now())") $(microseconds "numeric_add(length('p' || g % 100 + 1), 1)")"
-done | awk '
-	{ours += $1; peer += $2; hot += $3; empty += $4; r = $2 / $1; d = $3 - $4
-		if (NR == 1 || r < low_r) low_r = r
-		if (NR == 1 || r > high_r) high_r = r
-		if (NR == 1 || d < low_d) low_d = d
-		if (NR == 1 || d > high_d) high_d = d}
-	END {printf "quotes() of 50 products, their rows by primary key (goal 1.5)|%.0f /s|%.0f /s|%.2f|%.2f-%.2f\n", ours / NR, peer / NR, peer / ours, low_r, high_r
-		printf "quote() of hot products in a query, an addition (goal 2 us more)|%.2f us|%.2f us|%.2f us|%.2f-%.2f\n", hot / NR, empty / NR, (hot - empty) / NR, low_d, high_d}'
+done >rounds
+cut -d ' ' -f 1,2 rounds | report 'quotes() of 50 products, their rows by primary key (goal 1.5)' '%.0f /s' inverse
+cut -d ' ' -f 3,4 rounds | report 'quote() of hot products in a query, an addition (goal 2 us more)' '%.2f us'

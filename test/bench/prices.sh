@@ -5,6 +5,7 @@
 # 10,000 segments and 2,000 promotions: see prices.sql. One client with prepared statements over the socket, three rounds
 # in turns of SECONDS_EACH (2) seconds; ratios above 1 are ours being faster, except where a row says "times".
 set -eu
+. test/bench/lib.sh
 case ${SCALE:-tenth} in
 full) products=1000000 ;;
 *) products=100000 ;;
@@ -169,14 +170,6 @@ microseconds() {
 	milliseconds "SELECT count($1) FROM generate_series(1, 200000) AS g" | awk '{print $1 / 200}'
 }
 
-# row WHAT UNIT: reads "ours peer" a line, of which the greater is the better for /s and the smaller for the rest
-row() {
-	awk -v what="$1" -v unit="$2" '
-		{ours += $1; peer += $2; r = $1 / $2; if (NR == 1 || r < low) low = r; if (NR == 1 || r > high) high = r}
-		END {digits = unit == "/s" ? 0 : 2
-			printf "%s|%.*f %s|%.*f %s|%.2f|%.2f-%.2f\n", what, digits, ours / NR, unit, digits, peer / NR, unit, ours / peer, low, high}'
-}
-
 # zipf.sql: customers and products as they come, few often and many seldom
 for script in ours lookup; do
 	sed 's/random(1, \([0-9]*\))/random_zipfian(1, \1, 1.1)/' "$folder/$script.sql" >"$folder/zipf_$script.sql"
@@ -217,16 +210,16 @@ for _ in 1 2 3; do
 	run -c "SELECT count(omnichannel.quote(g, 'p' || 1 + g::bigint * 7919 % $products, 12)) FROM generate_series(1, $customers) AS g" \
 		-c "SELECT sum(bytes) / 1048576.0, 64 FROM omnichannel.cache_status()" | sed -n '2s/|/ /p' >>"$folder/memory"
 done
-paste "$folder/ours.tps" "$folder/lookup.tps" | row "quote() of a random product, a look-up by primary key (goal 0.7)" /s
-paste "$folder/ours.tps" "$folder/resolver.tps" | row "quote() of a random product, a resolver in SQL without promotions" /s
-paste "$folder/ours.tps" "$folder/engine.tps" | row "quote() of a random product, the SQL of a commerce engine" /s
-paste "$folder/hot.tps" "$folder/lookup.tps" | row "quote() of a thousand products, a look-up by primary key" /s
-paste "$folder/rows.tps" "$folder/page.tps" | row "times the look-up of its rows: quotes() of a random page of 50 (goal 1.5)" /s
-paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | row "times the look-up of its rows: quotes() of one of 200 pages of 50 (goal 1.5)" /s
-paste "$folder/zipf_ours.tps" "$folder/zipf_lookup.tps" | row "quote() of products and customers by Zipf's law, a look-up by primary key" /s
-row "times an empty function of C: quote() of hot products in a query (goal: 2 us more)" us <"$folder/empty"
-row "times a hash join with the base price: the whole catalogue for a customer (goal 2)" ms <"$folder/catalogue"
-row "times as with 1 segment: quote() for new customers with 50 segments" ms <"$folder/cold_members"
-row "times as with 1 segment: quote() for known customers with 50 segments" ms <"$folder/hot_members"
-row "times 50 ms: the first quote() of a session" ms <"$folder/first"
-row "times omnichannel.price_cache: what a session keeps after a quote for each customer" MB <"$folder/memory"
+paste "$folder/ours.tps" "$folder/lookup.tps" | report "quote() of a random product, a look-up by primary key (goal 0.7)" '%.0f /s'
+paste "$folder/ours.tps" "$folder/resolver.tps" | report "quote() of a random product, a resolver in SQL without promotions" '%.0f /s'
+paste "$folder/ours.tps" "$folder/engine.tps" | report "quote() of a random product, the SQL of a commerce engine" '%.0f /s'
+paste "$folder/hot.tps" "$folder/lookup.tps" | report "quote() of a thousand products, a look-up by primary key" '%.0f /s'
+paste "$folder/rows.tps" "$folder/page.tps" | report "times the look-up of its rows: quotes() of a random page of 50 (goal 1.5)" '%.0f /s'
+paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | report "times the look-up of its rows: quotes() of one of 200 pages of 50 (goal 1.5)" '%.0f /s'
+paste "$folder/zipf_ours.tps" "$folder/zipf_lookup.tps" | report "quote() of products and customers by Zipf's law, a look-up by primary key" '%.0f /s'
+report "times an empty function of C: quote() of hot products in a query (goal: 2 us more)" '%.2f us' <"$folder/empty"
+report "times a hash join with the base price: the whole catalogue for a customer (goal 2)" '%.2f ms' <"$folder/catalogue"
+report "times as with 1 segment: quote() for new customers with 50 segments" '%.2f ms' <"$folder/cold_members"
+report "times as with 1 segment: quote() for known customers with 50 segments" '%.2f ms' <"$folder/hot_members"
+report "times 50 ms: the first quote() of a session" '%.2f ms' <"$folder/first"
+report "times omnichannel.price_cache: what a session keeps after a quote for each customer" '%.2f MB' <"$folder/memory"

@@ -5,6 +5,7 @@
 # 100,000 products, 20 lists, 260,000 prices, 50 segments, 20,000 customers in 3 segments each. Throughput of one client
 # with prepared statements over the socket; the ratio is ours / peer.
 set -eu
+. test/bench/lib.sh
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 SET search_path = omnichannel, pg_catalog;
@@ -70,14 +71,6 @@ SQL
 tps ours.sql >/dev/null
 for _ in 1 2 3; do
 	echo "$(tps ours.sql) $(tps lookup.sql) $(tps resolver.sql)"
-done | awk '
-	function row(what, peer, sum_peer, low, high) {
-		printf "%s|%.0f /s|%.0f /s|%.2f|%.2f-%.2f\n", what, ours / NR, sum_peer / NR, ours / sum_peer, low, high
-	}
-	{ours += $1; lookup += $2; resolver += $3; l = $1 / $2; r = $1 / $3
-		if (NR == 1 || l < low_l) low_l = l
-		if (NR == 1 || l > high_l) high_l = l
-		if (NR == 1 || r < low_r) low_r = r
-		if (NR == 1 || r > high_r) high_r = r}
-	END {row("quote(), a look-up by primary key", $2, lookup, low_l, high_l)
-		row("quote(), a resolver in SQL", $3, resolver, low_r, high_r)}'
+done >rounds
+cut -d ' ' -f 1,2 rounds | report 'quote(), a look-up by primary key' '%.0f /s'
+cut -d ' ' -f 1,3 rounds | report 'quote(), a resolver in SQL' '%.0f /s'

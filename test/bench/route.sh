@@ -7,10 +7,11 @@
 # load, fluency and skills in one narrow row an agent, who serves one queue only, and do what ours do: one lock a queue,
 # merged customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity,
 # the score, the order of those who wait, and the assignment, written down with the state and the version of the
-# request. That both choose the same agents and requests is checked first. Transactions a second, the mean of three
+# request. That both choose the same agents and requests is checked first. Transactions a second, of three
 # interleaved runs, without fsync and with the server's own durability; the last rows in ms. SECONDS_EACH is the length
 # of a run, SNAPSHOT_SECONDS for how long the old snapshot is held.
 set -eu
+. test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
 snapshot_seconds=${SNAPSHOT_SECONDS:-60}
 
@@ -223,14 +224,9 @@ for durable in off on; do
 			if [ $what = route ]; then fill 250000 0; else fill 0 250000; fi
 			for _ in 1 2 3; do
 				echo "$(throughput $what $clients) $(throughput peer_$what $clients) $(throughput bare $clients)"
-			done | awk -v what="$what(), $clients clients, fsync $durable" '
-				{for (i = 1; i <= 3; i++) sum[i] += $i
-					for (i = 2; i <= 3; i++) {r = $1 / $i
-						if (NR == 1 || r < low[i]) low[i] = r
-						if (NR == 1 || r > high[i]) high[i] = r}}
-				END {
-					printf "%s, and PL/pgSQL|%d tps|%d tps|%.2f|%.2f-%.2f\n", what, sum[1] / NR, sum[2] / NR, sum[1] / sum[2], low[2], high[2]
-					printf "%s, and a bare queue|%d tps|%d tps|%.2f|%.2f-%.2f\n", what, sum[1] / NR, sum[3] / NR, sum[1] / sum[3], low[3], high[3]}'
+			done >rounds
+			cut -d ' ' -f 1,2 rounds | report "$what(), $clients clients, fsync $durable, and PL/pgSQL" '%.0f tps'
+			cut -d ' ' -f 1,3 rounds | report "$what(), $clients clients, fsync $durable, and a bare queue" '%.0f tps'
 		done
 	done
 done
@@ -251,8 +247,7 @@ for waits in 1000 1000000; do
 		percentile "$waits" -t 200 -R 1000
 	done | sort -n | sed -n 3p >"percentile.$waits"
 done
-echo "$(cat percentile.1000000) $(cat percentile.1000)" |
-	awk '{printf "claim(), p95, 1,000,000 and 1,000 waiting|%.3f ms|%.3f ms|%.2f|-\n", $1, $2, $1 / $2}'
+echo "$(cat percentile.1000000) $(cat percentile.1000)" | report 'claim(), p95, 1,000,000 and 1,000 waiting' '%.3f ms'
 
 # The sweep runs each second, as it should; the snapshot is that of a backup or a report.
 (while sleep 1; do psql -X -q -c 'SELECT FROM omnichannel.tick_queues()'; done >/dev/null 2>&1) &
@@ -266,5 +261,4 @@ percentile meanwhile -T "$snapshot_seconds" -R 2000 >/dev/null
 held=$(percentile held -T 5 -R 2000)
 kill $holder $ticker 2>/dev/null || true
 psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()" >/dev/null
-echo "$held $before" | awk -v s="$snapshot_seconds" '{
-	printf "claim(), p95 at 2,000 a second, %d s into an old snapshot|%.3f ms|%.3f ms|%.2f|-\n", s, $1, $2, $1 / $2}'
+echo "$held $before" | report "claim(), p95 at 2,000 a second, $snapshot_seconds s into an old snapshot" '%.3f ms'

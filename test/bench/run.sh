@@ -3,7 +3,8 @@
 #
 # usage: test/bench/run.sh [ROW]...
 # Each other script here is a row, or a few: it finds an empty database in PGDATABASE with the extension set up, measures
-# ours and the peer's in turns, three times, and prints lines "what|ours|peer|ratio|spread". All rows where none is named.
+# ours and the peer's in turns, three times, and prints lines "what|ours|peer|ratio|spread"; see lib.sh. All rows where none
+# is named.
 set -eu
 cd "$(dirname "$0")/../.."
 . test/lib.sh
@@ -32,7 +33,8 @@ echo
 
 if [ $# -eq 0 ]; then
 	for script in test/bench/*.sh; do
-		[ "$script" = test/bench/run.sh ] || set -- "$@" "$(basename "$script" .sh)"
+		case $script in */run.sh | */lib.sh) continue ;; esac
+		set -- "$@" "$(basename "$script" .sh)"
 	done
 fi
 [ $# -gt 0 ] || fail "there is nothing to measure"

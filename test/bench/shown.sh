@@ -5,6 +5,7 @@
 # One client with prepared statements over the socket, three rounds in turns of SECONDS_EACH (2) seconds; throughput, and
 # ours / peer.
 set -eu
+. test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -28,15 +29,10 @@ SQL
 tps() {
 	pgbench -n -M prepared -c 1 -T "$seconds" -f "$folder/$1.sql" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\) .*/\1/p'
 }
-row() {
-	awk -v what="$1" '
-		{ours += $1; peer += $2; r = $1 / $2; if (NR == 1 || r < low) low = r; if (NR == 1 || r > high) high = r}
-		END {printf "%s|%.0f /s|%.0f /s|%.2f|%.2f-%.2f\n", what, ours / NR, peer / NR, ours / peer, low, high}'
-}
 for _ in 1 2 3; do
 	for script in all insert sample nothing; do
 		tps $script >>"$folder/$script.tps"
 	done
 done
-paste "$folder/all.tps" "$folder/insert.tps" | row "shown_price() of every price, a plain INSERT"
-paste "$folder/sample.tps" "$folder/nothing.tps" | row "shown_price() of one in a hundred, a statement that does nothing"
+paste "$folder/all.tps" "$folder/insert.tps" | report "shown_price() of every price, a plain INSERT" '%.0f /s'
+paste "$folder/sample.tps" "$folder/nothing.tps" | report "shown_price() of one in a hundred, a statement that does nothing" '%.0f /s'

@@ -5,8 +5,11 @@
 # if it costs what is due and not what is open. Recompute: 100,000 open clocks over a plain UPDATE of the same rows, where a
 # target has changed, and, of requests, where a policy comes that wins, so that all is reckoned from the moments.
 set -eu
+. test/bench/lib.sh
 
 OPEN=${OPEN:-1000000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 psql -X -q -v ON_ERROR_STOP=1 >/dev/null <<'SQL'
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, target, calendar) VALUES ('bench', 1, 'resolution', '6 hours', 'office');
 DELETE FROM omnichannel.sla_stale;
@@ -33,66 +36,35 @@ sweeps() {
 	done
 }
 
-# median and spread of numbers, one a line.
-median() {
-	sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'
-}
-
-spread() {
-	sort -n | awk '{v[NR] = $1} END {printf "%.0f %%", 100 * (v[NR] - v[1]) / v[int((NR + 1) / 2)]}'
-}
-
-# line WHAT PEER: prints a row of the medians of $ours and $peer.
-line() {
-	ratio=$(echo "$(echo "$ours" | median) $(echo "$peer" | median)" | awk '{printf "%.2f", $1 / $2}')
-	echo "$1|$(echo "$ours" | median) ms|$2 $(echo "$peer" | median) ms|$ratio|$(echo "$ours" | spread)"
-}
-
 clocks 1 10000 "now() + interval '100 days'"
 psql -X -q -c 'VACUUM ANALYZE omnichannel.sla_clock'
 sweeps 0 >/dev/null
-few=$(sweeps 1)
+sweeps 1 >"$work/few"
 clocks 10001 100000 "now() + interval '100 days'"
 psql -X -q -c "DELETE FROM omnichannel.sla_clock WHERE customer_id >= 50000000" -c 'VACUUM ANALYZE omnichannel.sla_clock'
 
-ours=
-peer=
 for run in 1 2 3; do
-	peer="$peer$(timed "UPDATE omnichannel.sla_clock SET due_at = due_at + interval '1 minute', tell_at = tell_at + interval '1 minute'")
-"
+	peer=$(timed "UPDATE omnichannel.sla_clock SET due_at = due_at + interval '1 minute', tell_at = tell_at + interval '1 minute'")
 	psql -X -q -c 'VACUUM omnichannel.sla_clock' -c "UPDATE omnichannel.sla_policy SET target = '$((run + 1)) hours' WHERE policy = 'bench'"
-	ours="$ours$(timed 'SELECT count(*) FROM omnichannel.recompute_sla()')
-"
+	echo "$(timed 'SELECT count(*) FROM omnichannel.recompute_sla()') $peer"
 	psql -X -q -c 'VACUUM omnichannel.sla_clock'
-done
-ours=$(printf '%s' "$ours")
-peer=$(printf '%s' "$peer")
-line "recompute_sla(), 100,000 open clocks" UPDATE
+done | report 'recompute_sla(), 100,000 open clocks: UPDATE' '%.0f ms'
 
 psql -X -q -c "UPDATE omnichannel.sla_clock SET due_at = now() + interval '100 days', tell_at = now() + interval '100 days', breached_at = NULL, outcome = NULL"
 clocks 100001 "$OPEN" "now() + interval '100 days'"
 psql -X -q -c 'VACUUM ANALYZE omnichannel.sla_clock'
-many=$(sweeps 2)
-ours=$many
-peer=$few
-line "tick_sla(), 1,000 of $OPEN open clocks due" 'of 10,000'
+sweeps 2 >"$work/many"
+paste "$work/many" "$work/few" | report "tick_sla(), 1,000 of $OPEN open clocks due: 1,000 of 10,000" '%.0f ms'
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 TRUNCATE omnichannel.sla_clock;
 INSERT INTO omnichannel.request (customer_id, kind, channel) SELECT g, 'complaint', 'branch' FROM generate_series(1, 100000) AS g;
 VACUUM ANALYZE;
 SQL
-ours=
-peer=
 for run in 1 2 3; do
-	peer="$peer$(timed "UPDATE omnichannel.sla_clock SET due_at = due_at + interval '1 minute', tell_at = tell_at + interval '1 minute'")
-"
+	peer=$(timed "UPDATE omnichannel.sla_clock SET due_at = due_at + interval '1 minute', tell_at = tell_at + interval '1 minute'")
 	psql -X -q -c 'VACUUM omnichannel.sla_clock' -c "INSERT INTO omnichannel.sla_policy (policy, rank, metric, target, calendar)
 		VALUES ('better$run', -$run, 'resolution', '$((run + 1)) hours', 'office')"
-	ours="$ours$(timed 'SELECT count(*) FROM omnichannel.recompute_sla()')
-"
+	echo "$(timed 'SELECT count(*) FROM omnichannel.recompute_sla()') $peer"
 	psql -X -q -c 'VACUUM omnichannel.sla_clock, omnichannel.sla_customer'
-done
-ours=$(printf '%s' "$ours")
-peer=$(printf '%s' "$peer")
-line 'recompute_sla(), a better policy for 100,000' UPDATE
+done | report 'recompute_sla(), a better policy for 100,000: UPDATE' '%.0f ms'
