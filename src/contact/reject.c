@@ -66,7 +66,7 @@ static LookUp any_look = {
 	.index = "contact_reject_tracking",
 	.nkeys = 2,
 	.ncolumns = 2,
-	.columns = {{"tracking", TEXTOID}, {"reject_id", INT8OID}},
+	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"reject_id", INT8OID}},
 };
 
 /* A row that is to be kept, and what is made of it. */

@@ -31,29 +31,25 @@
 #define CONTACT_NCOLUMNS 14
 #define KEY_NCOLUMNS 5
 
-/* The columns' types, and the array types that the statements over many rows take. */
-static const Oid column_types[CONTACT_NCOLUMNS] = {INT8OID, INT8OID,  TIMESTAMPTZOID, TEXTOID, TEXTOID,
-												   TEXTOID, INT8OID,  INT8OID,        TEXTOID, TEXTOID,
-												   TEXTOID, JSONBOID, TEXTOID,        TEXTOID};
+/* In the order of CONTACT_COLUMNS. */
+static const TableColumn contact_columns[CONTACT_NCOLUMNS] = {
+	{"customer_id", INT8OID}, {"contact_id", INT8OID}, {"occurred_at", TIMESTAMPTZOID},
+	{"channel", TEXTOID},     {"direction", TEXTOID},  {"outcome", TEXTOID},
+	{"agent_id", INT8OID},    {"request_id", INT8OID}, {"thread", TEXTOID},
+	{"subject", TEXTOID},     {"body", TEXTOID},       {"payload", JSONBOID},
+	{"source", TEXTOID},      {"source_key", TEXTOID},
+};
 
 static const DirectTable contact_table = {
 	.name = "contact",
 	.purpose = DIRECT_INSERT,
 	.ncolumns = CONTACT_NCOLUMNS,
-	.columns = {{"customer_id", INT8OID},
-				{"contact_id", INT8OID},
-				{"occurred_at", TIMESTAMPTZOID},
-				{"channel", TEXTOID},
-				{"direction", TEXTOID},
-				{"outcome", TEXTOID},
-				{"agent_id", INT8OID},
-				{"request_id", INT8OID},
-				{"thread", TEXTOID},
-				{"subject", TEXTOID},
-				{"body", TEXTOID},
-				{"payload", JSONBOID},
-				{"source", TEXTOID},
-				{"source_key", TEXTOID}},
+	.columns = contact_columns,
+};
+
+static const TableColumn key_columns[KEY_NCOLUMNS] = {
+	{"source", TEXTOID},     {"source_key", TEXTOID},         {"customer_id", INT8OID},
+	{"contact_id", INT8OID}, {"occurred_at", TIMESTAMPTZOID},
 };
 
 static const DirectTable key_table = {
@@ -61,15 +57,11 @@ static const DirectTable key_table = {
 	.purpose = DIRECT_INSERT_NEW,
 	.nkeys = 2,
 	.ncolumns = KEY_NCOLUMNS,
-	.columns = {{"source", TEXTOID},
-				{"source_key", TEXTOID},
-				{"customer_id", INT8OID},
-				{"contact_id", INT8OID},
-				{"occurred_at", TIMESTAMPTZOID}},
+	.columns = key_columns,
 };
 
-/* The columns of key_table among those of the contact. */
-static const int key_columns[KEY_NCOLUMNS] = {12, 13, 0, 1, 2};
+/* The same among those of the contact. */
+static const int key_places[KEY_NCOLUMNS] = {12, 13, 0, 1, 2};
 
 static KeptPlan key_insert = {
 	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
@@ -130,38 +122,21 @@ static KeptPlan contacts_insert = {
 static LookUp key_look = {
 	.table = "contact_key",
 	.nkeys = 2,
-	.ncolumns = 3,
-	.columns = {{"source", TEXTOID}, {"source_key", TEXTOID}, {"contact_id", INT8OID}},
+	.ncolumns = 4,
+	.columns = key_columns,
 };
 
 static RowTable key_row = {
 	.name = "contact_key",
-	.ncolumns = 5,
-	.columns = {{"source", TEXTOID},
-				{"source_key", TEXTOID},
-				{"customer_id", INT8OID},
-				{"contact_id", INT8OID},
-				{"occurred_at", TIMESTAMPTZOID}},
+	.ncolumns = KEY_NCOLUMNS,
+	.columns = key_columns,
 };
 
 static RowTable contact_row = {
 	.name = "contact",
 	.now = "logged_at",
 	.ncolumns = CONTACT_NCOLUMNS,
-	.columns = {{"customer_id", INT8OID},
-				{"contact_id", INT8OID},
-				{"occurred_at", TIMESTAMPTZOID},
-				{"channel", TEXTOID},
-				{"direction", TEXTOID},
-				{"outcome", TEXTOID},
-				{"agent_id", INT8OID},
-				{"request_id", INT8OID},
-				{"thread", TEXTOID},
-				{"subject", TEXTOID},
-				{"body", TEXTOID},
-				{"payload", JSONBOID},
-				{"source", TEXTOID},
-				{"source_key", TEXTOID}},
+	.columns = contact_columns,
 };
 
 /* Returns a text as a datum; marks in nulls what is not there. */
@@ -253,11 +228,11 @@ find_key(Datum *keys)
 
 	if (look_begin(&scan, &key_look, keys, 2, NULL))
 	{
-		Datum row[3];
-		bool nulls[3];
+		Datum row[4];
+		bool nulls[4];
 
 		if (look_next(&scan, false, row, nulls))
-			contact_id = DatumGetInt64(row[2]);
+			contact_id = DatumGetInt64(row[3]);
 		look_end(&scan);
 	}
 	else if (kept_plan_run(&key_select, keys, NULL, false, 1) > 0)
@@ -269,15 +244,14 @@ find_key(Datum *keys)
 static void
 claim_and_insert(ContactEntry *entry)
 {
-	static const int key_columns[5] = {12, 13, 0, 1, 2};
 	Datum values[CONTACT_NCOLUMNS];
 	bool nulls[CONTACT_NCOLUMNS];
-	Datum key[5];
+	Datum key[KEY_NCOLUMNS];
 
 	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		values[column] = contact_datum(entry, column, &nulls[column]);
-	for (int i = 0; i < 5; i++)
-		key[i] = values[key_columns[i]];
+	for (int i = 0; i < KEY_NCOLUMNS; i++)
+		key[i] = values[key_places[i]];
 
 	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
 	entry->duplicate = !entry->fresh && find_key(key) != 0;
@@ -293,7 +267,7 @@ claim_and_insert(ContactEntry *entry)
 static Datum
 column_array(const ContactEntry *entries, int count, int column)
 {
-	Oid type = column_types[column];
+	Oid type = contact_columns[column].type;
 	Datum *elements = palloc(sizeof(Datum) * count);
 	bool *nulls = palloc(sizeof(bool) * count);
 	int dims[1] = {0};
@@ -411,7 +385,7 @@ claim_directly(ContactEntry **entries, int count)
 		bool isnull;
 
 		for (int j = 0; j < KEY_NCOLUMNS; j++)
-			values[j] = contact_datum(entries[i], key_columns[j], &isnull);
+			values[j] = contact_datum(entries[i], key_places[j], &isnull);
 		(void) direct_add(write, values, NULL);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(scratch);
@@ -437,8 +411,8 @@ claim_by_statement(ContactEntry **entries, int count)
 	for (int i = 0; i < KEY_NCOLUMNS; i++)
 	{
 		for (int j = 0; j < count; j++)
-			elements[j] = contact_datum(entries[j], key_columns[i], &isnull);
-		values[i] = contact_array(elements, NULL, count, column_types[key_columns[i]]);
+			elements[j] = contact_datum(entries[j], key_places[i], &isnull);
+		values[i] = contact_array(elements, NULL, count, key_columns[i].type);
 	}
 	claimed = kept_plan_run(&keys_insert, values, NULL, false, 0);
 	for (int i = 0; i < count; i++)

@@ -322,7 +322,7 @@ direct_open(const DirectTable *table)
 {
 	Oid relid = omni_table(table->name);
 	bool reading = table->purpose == DIRECT_READ;
-	AttrNumber attributes[DIRECT_COLUMNS];
+	AttrNumber attributes[TABLE_COLUMNS];
 	MemoryContext old;
 	Relation relation;
 	List *permissions;
@@ -330,6 +330,7 @@ direct_open(const DirectTable *table)
 	DirectWrite *write;
 	EState *estate;
 
+	Assert(table->ncolumns <= TABLE_COLUMNS);
 	if (!reading && (XactReadOnly || RecoveryInProgress() || IsInParallelMode()))
 		return NULL;
 	relation = try_relation_open(relid, reading ? AccessShareLock : RowExclusiveLock);

@@ -7,7 +7,7 @@
 
 #include "nodes/execnodes.h"
 
-#define DIRECT_COLUMNS 24
+#include "core/table.h"
 
 /* What is to be done with a table; each asks for other rights. */
 typedef enum DirectPurpose
@@ -26,11 +26,7 @@ typedef struct DirectTable
 	DirectPurpose purpose;
 	int nkeys; /* of the columns, the first so many are the primary key, in its order; of no matter for DIRECT_INSERT */
 	int ncolumns; /* the table's others take their defaults, or stay */
-	struct
-	{
-		const char *name;
-		Oid type;
-	} columns[DIRECT_COLUMNS];
+	const TableColumn *columns;
 } DirectTable;
 
 typedef struct DirectWrite DirectWrite;

@@ -90,8 +90,8 @@ edit_row(DirectWrite *write, DirectEdit edit, void *arg)
 	TupleTableSlot *changed = write->changed;
 	const TupleConstr *constraints = RelationGetDescr(write->info->ri_RelationDesc)->constr;
 	int natts = found->tts_tupleDescriptor->natts;
-	Datum values[DIRECT_COLUMNS];
-	bool nulls[DIRECT_COLUMNS];
+	Datum values[TABLE_COLUMNS];
+	bool nulls[TABLE_COLUMNS];
 
 	slot_getallattrs(found);
 	ExecClearTuple(changed);

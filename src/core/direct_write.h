@@ -41,7 +41,7 @@ struct DirectWrite
 	int inserted_room;
 
 	TupleTableSlot *row; /* the row at hand, as the opened table has it */
-	AttrNumber attributes[DIRECT_COLUMNS];
+	AttrNumber attributes[TABLE_COLUMNS];
 	ExprState **defaults;  /* by attribute; NULL for those that are given or have none */
 	Datum *default_values; /* of defaults that are the same for all rows */
 	bool *default_nulls;

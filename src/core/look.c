@@ -42,6 +42,7 @@
 static bool
 find_columns(LookUp *look, TupleDesc desc)
 {
+	Assert(look->ncolumns <= TABLE_COLUMNS);
 	for (int i = 0; i < look->ncolumns; i++)
 	{
 		int found;

@@ -11,7 +11,8 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-#define LOOK_COLUMNS 24
+#include "core/table.h"
+
 #define LOOK_KEYS 3
 
 /* Which rows of the table an index may hold, but for those without the first of the keys. */
@@ -31,11 +32,7 @@ typedef struct LookUp
 	LookWhere where;
 	const char *where_column;
 	int ncolumns;
-	struct
-	{
-		const char *name;
-		Oid type;
-	} columns[LOOK_COLUMNS];
+	const TableColumn *columns;
 
 	/* private to look.c */
 	uint64 generation; /* of what follows, or 0 */
@@ -43,7 +40,7 @@ typedef struct LookUp
 	bool refused;
 	Oid table_oid;
 	Oid index_oid;
-	AttrNumber attributes[LOOK_COLUMNS];
+	AttrNumber attributes[TABLE_COLUMNS];
 	ScanKeyData keys[LOOK_KEYS];
 } LookUp;
 

@@ -72,7 +72,7 @@ struct RowTarget
 {
 	Oid oid;
 	MemoryContext context;
-	AttrNumber attributes[ROW_COLUMNS];
+	AttrNumber attributes[TABLE_COLUMNS];
 	AttrNumber now;
 	int nindexes;
 	RowIndex indexes[ROW_INDEXES];
@@ -183,6 +183,7 @@ find_columns(RowTarget *target, const RowTable *row, TupleDesc desc)
 {
 	int found = 0;
 
+	Assert(row->ncolumns <= TABLE_COLUMNS);
 	target->now = InvalidAttrNumber;
 	for (int i = 0; i < desc->natts; i++)
 	{

@@ -7,8 +7,6 @@
 
 #include "core/look.h"
 
-#define ROW_COLUMNS 16
-
 typedef struct RowTarget RowTarget;
 
 /* A table that single rows are written to, as a static of the caller. */
@@ -18,11 +16,7 @@ typedef struct RowTable
 	bool change;     /* rows are changed in these columns, which are in no key; otherwise inserted with them */
 	const char *now; /* a column that defaults to now() and is not given, or NULL; others that are not given are NULL */
 	int ncolumns;
-	struct
-	{
-		const char *name;
-		Oid type;
-	} columns[ROW_COLUMNS];
+	const TableColumn *columns;
 
 	/* private to row.c */
 	uint64 generation; /* of what follows, or 0 */

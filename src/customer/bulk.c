@@ -22,7 +22,7 @@ static const DirectTable identity_table = {
 	.purpose = DIRECT_READ,
 	.nkeys = 2,
 	.ncolumns = 3,
-	.columns = {{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
+	.columns = (const TableColumn[]){{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
 };
 
 static const DirectTable customer_table = {
@@ -30,7 +30,7 @@ static const DirectTable customer_table = {
 	.purpose = DIRECT_READ,
 	.nkeys = 1,
 	.ncolumns = 2,
-	.columns = {{"customer_id", INT8OID}, {"erased_at", TIMESTAMPTZOID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"erased_at", TIMESTAMPTZOID}},
 };
 
 static KeptPlan identities_select = {

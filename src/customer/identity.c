@@ -65,7 +65,7 @@ static LookUp identity_look = {
 	.table = "identity",
 	.nkeys = 2,
 	.ncolumns = 3,
-	.columns = {{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
+	.columns = (const TableColumn[]){{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
 };
 
 static KeptPlan identity_insert = {
@@ -98,7 +98,7 @@ static LookUp customer_look = {
 	.table = "customer",
 	.nkeys = 1,
 	.ncolumns = 2,
-	.columns = {{"customer_id", INT8OID}, {"merged_into", INT8OID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
 static const char *const normal_names[] = {"exact", "lower", "email", "phone"};

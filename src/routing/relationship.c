@@ -79,28 +79,23 @@ static KeptPlan relationship_end = {
 	.indexed = true,
 };
 
+const TableColumn relationship_columns[RELATIONSHIP_COLUMNS] = {
+	{"customer_id", INT8OID},    {"agent_id", INT8OID},        {"contacts", INT8OID},       {"strength", FLOAT8OID},
+	{"aged_at", TIMESTAMPTZOID}, {"first_at", TIMESTAMPTZOID}, {"last_at", TIMESTAMPTZOID},
+};
+
 static LookUp relationship_look = {
 	.table = "relationship",
 	.nkeys = 2,
-	.ncolumns = 7,
-	.columns = {{"customer_id", INT8OID},
-				{"agent_id", INT8OID},
-				{"contacts", INT8OID},
-				{"strength", FLOAT8OID},
-				{"aged_at", TIMESTAMPTZOID},
-				{"first_at", TIMESTAMPTZOID},
-				{"last_at", TIMESTAMPTZOID}},
+	.ncolumns = RELATIONSHIP_COLUMNS,
+	.columns = relationship_columns,
 };
 
 static RowTable relationship_row = {
 	.name = "relationship",
 	.change = true,
-	.ncolumns = 5,
-	.columns = {{"contacts", INT8OID},
-				{"strength", FLOAT8OID},
-				{"aged_at", TIMESTAMPTZOID},
-				{"first_at", TIMESTAMPTZOID},
-				{"last_at", TIMESTAMPTZOID}},
+	.ncolumns = RELATIONSHIP_COLUMNS - 2,
+	.columns = relationship_columns + 2,
 };
 
 static KeptPlan agent_select = {

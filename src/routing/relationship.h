@@ -8,8 +8,12 @@
 #include "datatype/timestamp.h"
 
 #include "compat.h"
+#include "core/table.h"
+
+#define RELATIONSHIP_COLUMNS 7
 
 /* relationship.c */
+extern const TableColumn relationship_columns[RELATIONSHIP_COLUMNS]; /* the first two are the key */
 extern double relationship_half_life(void);
 extern double relationship_aged(TimestampTz from, TimestampTz to, double half_life);
 extern void relationship_check_time(TimestampTz at);

@@ -52,14 +52,8 @@ static const DirectTable relationship_table = {
 	.name = "relationship",
 	.purpose = DIRECT_PUT,
 	.nkeys = 2,
-	.ncolumns = 7,
-	.columns = {{"customer_id", INT8OID},
-				{"agent_id", INT8OID},
-				{"contacts", INT8OID},
-				{"strength", FLOAT8OID},
-				{"aged_at", TIMESTAMPTZOID},
-				{"first_at", TIMESTAMPTZOID},
-				{"last_at", TIMESTAMPTZOID}},
+	.ncolumns = RELATIONSHIP_COLUMNS,
+	.columns = relationship_columns,
 };
 
 /* The sums of many contacts; what is kept and what comes are both aged to the later of their moments. */

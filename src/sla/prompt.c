@@ -23,17 +23,17 @@ static LookUp known_look = {
 	.table = "sla_customer",
 	.nkeys = 1,
 	.ncolumns = 4,
-	.columns = {{"customer_id", INT8OID},
-				{"last_at", TIMESTAMPTZOID},
-				{"last_rank", INT2OID},
-				{"oldest_at", TIMESTAMPTZOID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID},
+									 {"last_at", TIMESTAMPTZOID},
+									 {"last_rank", INT2OID},
+									 {"oldest_at", TIMESTAMPTZOID}},
 };
 
 static LookUp customer_look = {
 	.table = "customer",
 	.nkeys = 1,
 	.ncolumns = 2,
-	.columns = {{"customer_id", INT8OID}, {"merged_into", INT8OID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
 static LookUp merged_look = {
@@ -41,19 +41,19 @@ static LookUp merged_look = {
 	.index = "customer_merged_into",
 	.nkeys = 1,
 	.ncolumns = 1,
-	.columns = {{"merged_into", INT8OID}},
+	.columns = (const TableColumn[]){{"merged_into", INT8OID}},
 };
 
 static LookUp request_look = {
 	.table = "request",
 	.nkeys = 2,
 	.ncolumns = 6,
-	.columns = {{"request_id", INT8OID},
-				{"customer_id", INT8OID},
-				{"state", TEXTOID},
-				{"kind", TEXTOID},
-				{"queue", TEXTOID},
-				{"priority", INT4OID}},
+	.columns = (const TableColumn[]){{"request_id", INT8OID},
+									 {"customer_id", INT8OID},
+									 {"state", TEXTOID},
+									 {"kind", TEXTOID},
+									 {"queue", TEXTOID},
+									 {"priority", INT4OID}},
 };
 
 static LookUp clocks_look = {
@@ -63,52 +63,52 @@ static LookUp clocks_look = {
 	.where = LOOK_NULL,
 	.where_column = "stopped_at",
 	.ncolumns = 7,
-	.columns = {{"customer_id", INT8OID},
-				{"metric", TEXTOID},
-				{"request_id", INT8OID},
-				{"channel", TEXTOID},
-				{"thread", TEXTOID},
-				{"started_at", TIMESTAMPTZOID},
-				{"pauses", TSTZMULTIRANGEOID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID},
+									 {"metric", TEXTOID},
+									 {"request_id", INT8OID},
+									 {"channel", TEXTOID},
+									 {"thread", TEXTOID},
+									 {"started_at", TIMESTAMPTZOID},
+									 {"pauses", TSTZMULTIRANGEOID}},
 };
 
 static LookUp moments_look = {
 	.table = "sla_moment",
 	.nkeys = 3,
 	.ncolumns = 8,
-	.columns = {{"customer_id", INT8OID},
-				{"at", TIMESTAMPTZOID},
-				{"moment_id", INT8OID},
-				{"what", TEXTOID},
-				{"request_id", INT8OID},
-				{"channel", TEXTOID},
-				{"thread", TEXTOID},
-				{"outcome", TEXTOID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID},
+									 {"at", TIMESTAMPTZOID},
+									 {"moment_id", INT8OID},
+									 {"what", TEXTOID},
+									 {"request_id", INT8OID},
+									 {"channel", TEXTOID},
+									 {"thread", TEXTOID},
+									 {"outcome", TEXTOID}},
 };
 
 static RowTable known_row = {
 	.name = "sla_customer",
 	.change = true,
 	.ncolumns = 5,
-	.columns = {{"last_at", TIMESTAMPTZOID},
-				{"last_rank", INT2OID},
-				{"next_at", TIMESTAMPTZOID},
-				{"next_rank", INT2OID},
-				{"late", BOOLOID}},
+	.columns = (const TableColumn[]){{"last_at", TIMESTAMPTZOID},
+									 {"last_rank", INT2OID},
+									 {"next_at", TIMESTAMPTZOID},
+									 {"next_rank", INT2OID},
+									 {"late", BOOLOID}},
 };
 
 static RowTable moment_row = {
 	.name = "sla_moment",
 	.ncolumns = 9,
-	.columns = {{"customer_id", INT8OID},
-				{"at", TIMESTAMPTZOID},
-				{"moment_id", INT8OID},
-				{"what", TEXTOID},
-				{"request_id", INT8OID},
-				{"contact_id", INT8OID},
-				{"channel", TEXTOID},
-				{"thread", TEXTOID},
-				{"outcome", TEXTOID}},
+	.columns = (const TableColumn[]){{"customer_id", INT8OID},
+									 {"at", TIMESTAMPTZOID},
+									 {"moment_id", INT8OID},
+									 {"what", TEXTOID},
+									 {"request_id", INT8OID},
+									 {"contact_id", INT8OID},
+									 {"channel", TEXTOID},
+									 {"thread", TEXTOID},
+									 {"outcome", TEXTOID}},
 };
 
 /* Returns a text of a row, NULL for NULL. */
