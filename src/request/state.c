@@ -200,30 +200,30 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_newtuple, desc, changed, columns, values, nulls));
 }
 
-/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
-Datum
-omnichannel_note_request(PG_FUNCTION_ARGS)
+/* Tells a later room of the request whose id is the argument; raises 55000 before setup(). */
+static Datum
+tell_of_request(FunctionCallInfo fcinfo, RequestListener tell)
 {
 	int64 request_id = PG_GETARG_INT64(0);
 	SpiScope scope;
 
 	omni_table("request");
 	spi_scope_begin(&scope, false);
-	requests_changed(&request_id, 1);
+	tell(&request_id, 1);
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
+}
+
+/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
+Datum
+omnichannel_note_request(PG_FUNCTION_ARGS)
+{
+	return tell_of_request(fcinfo, requests_changed);
 }
 
 /* prepare_close(request_id): returns nothing; lets the later room end what it does with a request. */
 Datum
 omnichannel_prepare_close(PG_FUNCTION_ARGS)
 {
-	int64 request_id = PG_GETARG_INT64(0);
-	SpiScope scope;
-
-	omni_table("request");
-	spi_scope_begin(&scope, false);
-	requests_closing(&request_id, 1);
-	spi_scope_end(&scope);
-	PG_RETURN_VOID();
+	return tell_of_request(fcinfo, requests_closing);
 }
