@@ -17,18 +17,7 @@
 #include <strings.h>
 
 #include "customer/address.h"
-
-#define CHECK(condition)                                                                                               \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-		{                                                                                                              \
-			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                    \
-			abort();                                                                                                   \
-		}                                                                                                              \
-	} while (0)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+#include "fuzz.h"
 
 /* Normalises a C string, copied to where a read past its end is seen. */
 static const char *

@@ -17,6 +17,8 @@
 
 #include <sanitizer/common_interface_defs.h>
 
+#include "fuzz.h"
+
 #define MAX_INPUT 65536
 #define MAX_SHOWN 4096
 #define HANG_SECONDS 10
@@ -26,8 +28,6 @@ typedef struct Input
 	uint8_t *bytes;
 	size_t size;
 } Input;
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static const uint8_t *current;
 static size_t current_size;

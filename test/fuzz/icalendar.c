@@ -6,13 +6,12 @@
  * libical takes most of the time: of the inputs, those whose hash is a multiple of TRIED are tried.
  */
 #include "calendar/icalendar.h"
+#include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define TRIED 32
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static bool
 zone_known(const char *name)

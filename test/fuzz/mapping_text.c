@@ -9,21 +9,10 @@
 #include <string.h>
 
 #include "contact/mapping_text.h"
-
-#define CHECK(condition)                                                                                               \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-		{                                                                                                              \
-			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                    \
-			abort();                                                                                                   \
-		}                                                                                                              \
-	} while (0)
+#include "fuzz.h"
 
 /* What the driver tries; a longer text has nothing new. */
 #define MAX_TEXT 300
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 /* Returns the length of the column's name that stands in braces at the start of text, or 0. */
 static size_t

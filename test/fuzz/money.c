@@ -11,15 +11,7 @@
 #include "fmgr.h"
 
 #include "pricing/money.h"
-
-#define CHECK(condition)                                                                                               \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-			abort();                                                                                                   \
-	} while (0)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 /* NaN: a header that says special, and no digits. */
 static struct

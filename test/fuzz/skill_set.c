@@ -11,15 +11,7 @@
 #include <string.h>
 
 #include "../../src/routing/skills.h"
-
-#define CHECK(condition)                                                                                               \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-			abort();                                                                                                   \
-	} while (0)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 /* Formats a valid stored form, reads the text back and compares. */
 static void

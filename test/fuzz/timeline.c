@@ -8,6 +8,7 @@
  * those whose hash is a multiple of WALKED are walked.
  */
 #include "calendar/timeline.h"
+#include "fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,18 +22,6 @@
 #define MAX_CHANGES 4
 #define DAY_SECONDS INT64_C(86400)
 #define CYCLE_SECONDS (ZONE_CYCLE_DAYS * DAY_SECONDS)
-
-#define REQUIRE(condition)                                                                                             \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-		{                                                                                                              \
-			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                    \
-			abort();                                                                                                   \
-		}                                                                                                              \
-	} while (0)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 typedef struct Block
 {
@@ -325,7 +314,7 @@ compare_from(Timeline *timeline, int64_t first, int at)
 	int64_t sum = 0;
 	int64_t answer;
 
-	REQUIRE(timeline_is_open(timeline, start) == open_minutes[at]);
+	CHECK(timeline_is_open(timeline, start) == open_minutes[at]);
 
 	/* Forwards: used up, at the latest, at the end of a minute. */
 	for (int i = at; i < WINDOW_MINUTES && expected == INT64_MAX; i++)
@@ -340,11 +329,11 @@ compare_from(Timeline *timeline, int64_t first, int at)
 	}
 	if (expected != INT64_MAX)
 	{
-		REQUIRE(timeline_add(timeline, start, target, &answer) && answer == expected);
-		REQUIRE(timeline_between(timeline, start, answer, &sum) && sum == target);
+		CHECK(timeline_add(timeline, start, target, &answer) && answer == expected);
+		CHECK(timeline_between(timeline, start, answer, &sum) && sum == target);
 	}
 	else
-		REQUIRE(!timeline_add(timeline, start, target, &answer) || answer >= (first + WINDOW_MINUTES) * ZONE_MINUTE);
+		CHECK(!timeline_add(timeline, start, target, &answer) || answer >= (first + WINDOW_MINUTES) * ZONE_MINUTE);
 
 	/* Backwards. */
 	if (target > 0)
@@ -362,9 +351,9 @@ compare_from(Timeline *timeline, int64_t first, int at)
 			left -= to;
 		}
 		if (expected != INT64_MAX)
-			REQUIRE(timeline_add(timeline, start, -target, &answer) && answer == expected);
+			CHECK(timeline_add(timeline, start, -target, &answer) && answer == expected);
 		else
-			REQUIRE(!timeline_add(timeline, start, -target, &answer) || answer < first * ZONE_MINUTE);
+			CHECK(!timeline_add(timeline, start, -target, &answer) || answer < first * ZONE_MINUTE);
 	}
 }
 
@@ -383,17 +372,17 @@ compare_spells(Timeline *timeline, int64_t first)
 	{
 		while (i < WINDOW_MINUTES && !open_minutes[i])
 			i++;
-		REQUIRE(spell.start == (first + i) * ZONE_MINUTE);
+		CHECK(spell.start == (first + i) * ZONE_MINUTE);
 		while (i < WINDOW_MINUTES && open_minutes[i])
 			i++;
-		REQUIRE(spell.end == (first + i) * ZONE_MINUTE);
+		CHECK(spell.end == (first + i) * ZONE_MINUTE);
 		walked += spell.end - spell.start;
 		at = spell.end;
 	}
 	while (i < WINDOW_MINUTES && !open_minutes[i])
 		i++;
-	REQUIRE(i == WINDOW_MINUTES);
-	REQUIRE(timeline_between(timeline, first * ZONE_MINUTE, end, &sum) && sum == walked);
+	CHECK(i == WINDOW_MINUTES);
+	CHECK(timeline_between(timeline, first * ZONE_MINUTE, end, &sum) && sum == walked);
 }
 
 /* Compares working days: a day counts where one of its minutes is open. */
@@ -436,7 +425,7 @@ compare_days(Timeline *timeline, int64_t first)
 		while (expected > 0 && !open_minutes[expected - 1])
 			expected--;
 	if (expected > 0 && expected < WINDOW_MINUTES)
-		REQUIRE(timeline_add_days(timeline, start, step * days, &answer) && answer == (first + expected) * ZONE_MINUTE);
+		CHECK(timeline_add_days(timeline, start, step * days, &answer) && answer == (first + expected) * ZONE_MINUTE);
 }
 
 /* Checks what must hold between any instants, however far apart. */
@@ -474,25 +463,25 @@ check_far(Timeline *timeline)
 	if (!timeline_between(timeline, at[0], at[1], &ab) || !timeline_between(timeline, at[1], at[2], &bc) ||
 		!timeline_between(timeline, at[0], at[2], &ac))
 		return;
-	REQUIRE(ab >= 0 && bc >= 0 && (uint64_t) ab <= (uint64_t) at[1] - (uint64_t) at[0] && ac == ab + bc);
+	CHECK(ab >= 0 && bc >= 0 && (uint64_t) ab <= (uint64_t) at[1] - (uint64_t) at[0] && ac == ab + bc);
 	if (ab < at[1] / 2 - at[0] / 2)
 	{
 		TimeSpan spell;
 
 		if (timeline_next_spell(timeline, at[0], at[2], &spell))
 		{
-			REQUIRE(at[0] <= spell.start && spell.start < spell.end && spell.end <= at[2]);
-			REQUIRE(timeline_between(timeline, spell.start, spell.end, &bc) && bc == spell.end - spell.start);
-			REQUIRE(spell.end == at[2] || !timeline_is_open(timeline, spell.end));
+			CHECK(at[0] <= spell.start && spell.start < spell.end && spell.end <= at[2]);
+			CHECK(timeline_between(timeline, spell.start, spell.end, &bc) && bc == spell.end - spell.start);
+			CHECK(spell.end == at[2] || !timeline_is_open(timeline, spell.end));
 		}
 	}
 	if (ab > 0)
 	{
 		/* The moment when that much is used up is at most the other end, with nothing open between. */
-		REQUIRE(timeline_add(timeline, at[0], ab, &answer) && answer <= at[1] && answer > at[0]);
-		REQUIRE(timeline_between(timeline, answer, at[1], &bc) && bc == 0);
-		REQUIRE(timeline_add(timeline, at[1], -ab, &answer) && answer >= at[0] && answer < at[1]);
-		REQUIRE(timeline_between(timeline, at[0], answer, &bc) && bc == 0);
+		CHECK(timeline_add(timeline, at[0], ab, &answer) && answer <= at[1] && answer > at[0]);
+		CHECK(timeline_between(timeline, answer, at[1], &bc) && bc == 0);
+		CHECK(timeline_add(timeline, at[1], -ab, &answer) && answer >= at[0] && answer < at[1]);
+		CHECK(timeline_between(timeline, at[0], answer, &bc) && bc == 0);
 	}
 }
 

@@ -4,11 +4,10 @@
  *	  Reads any bytes as a week, in its text form and in its binary form, and takes each that is one there and back.
  */
 #include "calendar/week.h"
+#include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 /* Ends the program unless the spells are canonical and their text reads back to the same. */
 static void
