@@ -8,14 +8,7 @@ EXCEPT SELECT relation FROM omnichannel.access_rule() ORDER BY 1;
 SELECT relation AS not_a_table FROM omnichannel.access_rule() WHERE to_regclass('omnichannel.' || relation) IS NULL ORDER BY 1;
 SELECT relation AS twice FROM omnichannel.access_rule() GROUP BY 1 HAVING count(*) > 1;
 
-CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE;
-END
-$$;
+CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text LANGUAGE sql AS $$ SELECT coalesce(code, 'nothing') FROM public.raises(statement) $$;
 CREATE ROLE regress_app;
 CREATE ROLE regress_agent;
 CREATE ROLE regress_supervisor;

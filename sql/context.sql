@@ -3,16 +3,6 @@
 BEGIN;
 SET LOCAL TIME ZONE 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
-CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
-END
-$$;
 -- Of somebody of whom nothing is known.
 INSERT INTO omnichannel.customer (customer_id, created_at) VALUES (9301, '2026-01-01 00:00+00'), (9302, '2026-01-02 00:00+00'), (9303, '2026-01-03 00:00+00');
 SELECT jsonb_pretty(omnichannel.customer_context(9301) - 'as_of');
@@ -69,7 +59,7 @@ SELECT jsonb_path_query_array(new, '$.contacts[*].contact_id') AS contacts, json
 FROM unnest(ARRAY['-infinity', '2026-03-03 10:00+00', 'infinity']::timestamptz[]) AS since, omnichannel.context_since(9302, since) AS new;
 SELECT jsonb_path_query_array(omnichannel.context_since(9302, '-infinity', 2), '$.contacts[*].contact_id') AS newest_two;
 
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.customer_context(9399)$$),
 	($$SELECT omnichannel.customer_context(NULL)$$),
 	($$SELECT omnichannel.customer_context(9301, -1)$$),
@@ -96,7 +86,7 @@ SELECT omnichannel.customer_context(9301) ->> 'name' AS name;
 SELECT omnichannel.remember(9301, 'visits', '3') > 0 AS remembered, omnichannel.give_consent(9301, 'profiling', proof => '{"form": 1}') > 0 AS given,
 	omnichannel.has_consent(9301, 'profiling') AS has, omnichannel.link_identity(9301, 'device', 'd-1') AS linked;
 SET LOCAL ROLE regress_context_nobody;
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.customer_context(9301)$$),
 	($$SELECT omnichannel.remember(9301, 'a', '1')$$),
 	($$SELECT omnichannel.merge_customers(9301, 9303)$$)

@@ -3,13 +3,9 @@
 \set ON_ERROR_ROLLBACK on
 BEGIN;
 CREATE FUNCTION pg_temp.who(address text) RETURNS bigint LANGUAGE sql AS $$ SELECT omnichannel.identify('email', address || '@talk.test') $$;
-CREATE FUNCTION pg_temp.refused(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	RETURN 'not refused';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, '\d+', 'N', 'g');
-END $$;
+CREATE FUNCTION pg_temp.refused(statement text) RETURNS text LANGUAGE sql AS $$
+	SELECT coalesce(code || ' ' || regexp_replace(message, '\d+', 'N', 'g'), 'not refused') FROM public.raises(statement)
+$$;
 CREATE TABLE talk (id int PRIMARY KEY, who text, thread text, request bigint, direction text DEFAULT 'inbound', at timestamptz DEFAULT '2026-03-01 10:00+00', channel text DEFAULT 'email');
 SELECT omnichannel.track('talk', channel => '{channel}', customer => '{who}', kind => 'email', thread => '{thread}', request => '{request}', direction => '{direction}', occurred_at => '{at}') > '' AS tracked;
 CREATE TEMP VIEW talked AS

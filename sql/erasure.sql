@@ -3,16 +3,6 @@
 BEGIN;
 SET LOCAL TIME ZONE 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
-CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
-END
-$$;
 INSERT INTO omnichannel.agent (agent_id, name) VALUES (9301, 'Ewa');
 INSERT INTO omnichannel.customer (customer_id, name) VALUES (9301, 'Zofia'), (9302, 'Another');
 SELECT omnichannel.link_identity(9301, 'email', 'zofia@regress.example'), omnichannel.link_identity(9302, 'email', 'another@regress.example');
@@ -46,7 +36,7 @@ SELECT * FROM pg_temp.known;
 SELECT customer_id, agent_id, contacts FROM omnichannel.relationship WHERE agent_id = 9301;
 
 -- By the id nothing is taken, not even by the quarantine; what was logged already is answered as ever.
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, body => 'x')$$),
 	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, source => 'regress_desk', source_key => '1', body => 'x')$$),
 	($$INSERT INTO regress_visit (id, customer, body) VALUES (3, 9301, 'x')$$),
@@ -119,9 +109,9 @@ SELECT omnichannel.backfill('regress_box') AS box;
 SELECT * FROM pg_temp.changed;
 -- it takes no other row's key, nor another row its
 DELETE FROM regress_box WHERE file IN ('7', 'ewa@regress.example 5');
-SELECT pg_temp.raised($$UPDATE regress_box SET file = '7', at = '2026-01-02 00:00Z' WHERE file = '<6.ewa@regress.example>'$$);
+SELECT raised($$UPDATE regress_box SET file = '7', at = '2026-01-02 00:00Z' WHERE file = '<6.ewa@regress.example>'$$);
 INSERT INTO regress_box (file, who, body) VALUES ('8', 'adam@regress.example', 'I am well');
-SELECT pg_temp.raised($$UPDATE regress_box SET file = 'ewa@regress.example 5', at = '2026-01-02 00:00Z' WHERE file = '8'$$) LIKE '23505 %' AS refused;
+SELECT raised($$UPDATE regress_box SET file = 'ewa@regress.example 5', at = '2026-01-02 00:00Z' WHERE file = '8'$$) LIKE '23505 %' AS refused;
 SELECT * FROM pg_temp.changed;
 -- of others what a row says of its time may change with its key
 UPDATE regress_box SET file = '9', at = at + interval '1 hour', body = 'Better' WHERE file = '8';

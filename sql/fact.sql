@@ -3,16 +3,6 @@
 BEGIN;
 SET LOCAL TIME ZONE 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
-CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
-END
-$$;
 INSERT INTO omnichannel.customer (customer_id, erased_at) VALUES (9101, NULL), (9102, NULL), (9150, '2026-01-01 00:00+00');
 ALTER TABLE omnichannel.fact ALTER fact_id RESTART WITH 901;
 ALTER TABLE omnichannel.consent ALTER consent_id RESTART WITH 901;
@@ -53,7 +43,7 @@ SELECT omnichannel.unmerge_customers(:merge_id);
 SELECT value, recorded_as FROM omnichannel.facts(9101) WHERE key = 'loyalty.tier';
 SELECT value, recorded_as FROM omnichannel.facts(9102);
 
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.remember(9199, 'a', '1')$$),
 	($$SELECT omnichannel.remember(NULL, 'a', '1')$$),
 	($$SELECT omnichannel.remember(9150, 'a', '1')$$),
@@ -94,7 +84,7 @@ SELECT omnichannel.has_consent(9101, 'marketing', 'email') AS merged;
 SELECT omnichannel.unmerge_customers(:merge_id);
 SELECT omnichannel.has_consent(9101, 'marketing', 'email') AS apart;
 
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.give_consent(9101, 'marketing')$$),
 	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => '{}')$$),
 	($$SELECT omnichannel.give_consent(9101, 'marketing', proof => 'null')$$),

@@ -1,17 +1,6 @@
 -- Several identities of one customer, and two customers who are one person.
 \set SHOW_CONTEXT never
 BEGIN;
--- What a statement raises: its SQLSTATE, message and hint.
-CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
-END
-$$;
 -- Who is whom: each customer with the one that it was merged into.
 CREATE FUNCTION pg_temp.groups() RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(concat(customer_id - 9000, '>' || merged_into - 9000), ' ' ORDER BY customer_id)
@@ -37,7 +26,7 @@ SELECT verified_at FROM omnichannel.identity WHERE kind = 'email' AND value = 'm
 -- an earlier proof does not undo a later one
 SELECT omnichannel.verify_identity('email', 'merge.one@example.com', '2026-01-01 10:00+00');
 SELECT verified_at FROM omnichannel.identity WHERE kind = 'email' AND value = 'merge.one@example.com';
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.link_identity(9002, 'email', 'merge.one@example.com')$$),
 	($$SELECT omnichannel.link_identity(9001, 'regress_card', '87654321', verified => true)$$),
 	($$SELECT omnichannel.link_identity(9001, 'regress_card', '1234')$$),
@@ -53,7 +42,7 @@ SELECT pg_temp.raised(statement) FROM (VALUES
 ) AS bad (statement);
 -- a second card may be on record, but not be verified as well
 SELECT omnichannel.link_identity(9001, 'regress_card', '87654321');
-SELECT pg_temp.raised($$SELECT omnichannel.verify_identity('regress_card', '87654321')$$);
+SELECT raised($$SELECT omnichannel.verify_identity('regress_card', '87654321')$$);
 SELECT omnichannel.unlink_identity('regress_card', '87654321') AS was, omnichannel.unlink_identity('regress_card', '87654321') AS gone;
 -- a number that changed hands
 SELECT omnichannel.unlink_identity('phone', '601900001');
@@ -63,7 +52,7 @@ SELECT omnichannel.identify('phone', '601900001');
 -- Names, language and channel.
 SELECT omnichannel.set_customer(9001, language => 'pl', preferred_channel => 'email', birth_date => '1990-05-01');
 SELECT name, birth_date, language, preferred_channel FROM omnichannel.customer WHERE customer_id = 9001;
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.set_customer(9001, name => '')$$),
 	($$SELECT omnichannel.set_customer(9001, language => 'polish!')$$),
 	($$SELECT omnichannel.set_customer(9001, preferred_channel => 'pigeon')$$),
@@ -86,7 +75,7 @@ SELECT customer_id, name FROM omnichannel.customer WHERE customer_id IN (9001, 9
 SELECT merge_id, kept_id, duplicate_id, reason, forced, merged_by = session_user AS by_me, unmerged_at FROM omnichannel.customer_merge WHERE kept_id = 9001;
 
 -- What cannot be merged.
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.merge_customers(9003, 9003)$$),
 	($$SELECT omnichannel.merge_customers(9003, NULL)$$),
 	($$SELECT omnichannel.merge_customers(NULL, 9003)$$),
@@ -106,9 +95,9 @@ SELECT pg_temp.groups();
 
 -- Different persons, unless one insists: also through those merged before.
 SELECT omnichannel.link_identity(9003, 'regress_card', '33333333', verified => true);
-SELECT pg_temp.raised($$SELECT omnichannel.merge_customers(9001, 9003)$$);
+SELECT raised($$SELECT omnichannel.merge_customers(9001, 9003)$$);
 SELECT omnichannel.merge_customers(9004, 9003) AS merge_id;
-SELECT pg_temp.raised($$SELECT omnichannel.merge_customers(9004, 9001)$$);
+SELECT raised($$SELECT omnichannel.merge_customers(9004, 9001)$$);
 SELECT omnichannel.merge_customers(9004, 9001, 'sisters? no: she lost her card', force => true) AS merge_id;
 SELECT pg_temp.groups();
 SELECT merge_id, forced FROM omnichannel.customer_merge WHERE merge_id > 901 ORDER BY 1;
@@ -121,9 +110,9 @@ SELECT omnichannel.unmerge_customers(902) AS alone, pg_temp.groups();
 ROLLBACK TO a;
 SELECT omnichannel.unmerge_customers(901) AS alone, pg_temp.groups();
 SELECT omnichannel.unmerge_customers(902) AS alone, pg_temp.groups();
-SELECT pg_temp.raised($$SELECT omnichannel.merge_customers(9004, 9001)$$);
+SELECT raised($$SELECT omnichannel.merge_customers(9004, 9001)$$);
 SELECT omnichannel.unmerge_customers(903) AS alone, pg_temp.groups();
-SELECT pg_temp.raised($$SELECT omnichannel.unmerge_customers(903)$$);
+SELECT raised($$SELECT omnichannel.unmerge_customers(903)$$);
 ROLLBACK TO a;
 -- 5 into 2 cannot be, 2 is merged; but 4 into 5 takes all along, and 901 still parts 2 from the rest.
 SELECT omnichannel.merge_customers(9005, 9004) AS merge_id, pg_temp.groups();
@@ -175,7 +164,7 @@ SELECT omnichannel.merge_customers(9061, 9063) AS merge_id \gset
 SELECT kept_id, duplicate_id, score FROM omnichannel.merge_candidates(9063);
 SELECT omnichannel.unmerge_customers(:merge_id);
 SELECT kept_id, duplicate_id, score FROM omnichannel.merge_candidates(9063);
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.merge_candidates(9099)$$),
 	($$SELECT omnichannel.merge_candidates(max_rows => -1)$$),
 	($$SELECT omnichannel.merge_candidates(min_score => 1.5)$$),

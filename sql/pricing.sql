@@ -1,13 +1,7 @@
 -- Prices: the surface, and what is refused with which SQLSTATE. Precedence is tried in test/pgtap.
 \set SHOW_CONTEXT never
 BEGIN;
-CREATE FUNCTION pg_temp.refused(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'accepted';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
+CREATE FUNCTION pg_temp.refused(command text) RETURNS text LANGUAGE sql AS $$ SELECT coalesce(code || ' ' || message, 'accepted') FROM public.raises(command) $$;
 
 -- No function that answers about prices, promotions or products takes a channel; shown_price() answers nothing, it records.
 SELECT proc.oid::regprocedure AS takes_a_channel

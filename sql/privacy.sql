@@ -27,16 +27,6 @@ ORDER BY 1, 2;
 BEGIN;
 SET LOCAL TIME ZONE 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
-CREATE FUNCTION pg_temp.raised(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN format('%s %s. %s', SQLSTATE, SQLERRM, hint);
-END
-$$;
 -- Where a text is found: every column of every table, view and partition of the schema.
 CREATE FUNCTION pg_temp.traces(VARIADIC texts text[]) RETURNS TABLE (place text, rows bigint) LANGUAGE plpgsql AS $$
 DECLARE searched record; hits bigint;
@@ -96,7 +86,7 @@ SELECT jsonb_path_query_array(omnichannel.export_customer(9201), '$.data.identit
 	omnichannel.export_customer(9201)::text LIKE '%bystander%' AS of_others;
 
 -- Not while somebody still waits for an answer.
-SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9203)$$);
+SELECT raised($$SELECT omnichannel.erase_customer(9203)$$);
 UPDATE omnichannel.request SET state = 'done' WHERE customer_id IN (9201, 9202, 9203) AND closed_at IS NULL;
 CREATE TEMP TABLE before ON COMMIT DROP AS
 SELECT (SELECT count(*) FROM omnichannel.contact) AS contacts, (SELECT count(*) FROM omnichannel.request) AS requests,
@@ -123,7 +113,7 @@ FROM (VALUES ('zq@quill.example:19'), ('n-601920201')) AS again (key) JOIN omnic
 SELECT omnichannel.erase_customer(9201), omnichannel.tick_erasure();
 -- whoever comes back is new, and nothing can be recorded of the one who is gone
 SELECT omnichannel.identify('email', 'zq@quill.example') NOT BETWEEN 9201 AND 9204 AS new_customer;
-SELECT pg_temp.raised(statement) FROM (VALUES
+SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.remember(9202, 'pet', '"a dog"')$$),
 	($$SELECT omnichannel.merge_customers(9204, 9201)$$),
 	($$SELECT omnichannel.unmerge_customers(merge_id) FROM omnichannel.customer_merge WHERE duplicate_id = 9202$$),
@@ -136,7 +126,7 @@ SELECT pg_temp.raised(statement) FROM (VALUES
 ALTER TABLE omnichannel.customer ADD COLUMN stubborn text NOT NULL DEFAULT '';
 ALTER TABLE omnichannel.customer ALTER stubborn DROP DEFAULT;
 UPDATE omnichannel.request SET state = 'done' WHERE customer_id = 9204 AND closed_at IS NULL;
-SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9204)$$);
+SELECT raised($$SELECT omnichannel.erase_customer(9204)$$);
 SELECT * FROM pg_temp.traces('bystander') WHERE split_part(place, '.', 1) IN (SELECT relation FROM omnichannel.personal_data() WHERE relation NOT LIKE 'sla\_%');
 ALTER TABLE omnichannel.customer DROP COLUMN stubborn;
 
@@ -145,7 +135,7 @@ CREATE ROLE regress_privacy_supervisor;
 CREATE ROLE regress_privacy_agent;
 SELECT omnichannel.grant_access('regress_privacy_supervisor', 'supervisor'), omnichannel.grant_access('regress_privacy_agent', 'agent');
 SET LOCAL ROLE regress_privacy_agent;
-SELECT pg_temp.raised($$SELECT omnichannel.erase_customer(9204)$$);
+SELECT raised($$SELECT omnichannel.erase_customer(9204)$$);
 SET LOCAL ROLE regress_privacy_supervisor;
 SELECT omnichannel.export_customer(9204) -> 'data' -> 'identity' -> 0 ->> 'value' AS identity;
 SELECT jsonb_object_agg(key, value) AS erased FROM jsonb_each(omnichannel.erase_customer(9204)) WHERE key NOT LIKE 'sla\_%';

@@ -8,18 +8,10 @@ SET timezone = UTC;
 BEGIN;
 
 -- The SQLSTATE and message of a statement's error, with its detail.
-CREATE FUNCTION pg_temp.error(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE || ' ' || SQLERRM, CASE WHEN SQLSTATE NOT LIKE '23%' THEN nullif(detail, '') END,
-		CASE WHEN hint = '' AND SQLSTATE NOT LIKE '23%' THEN 'no hint' END);
-END
+CREATE FUNCTION pg_temp.error(statement text) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN code IS NULL THEN 'no error' ELSE concat_ws(' | ', code || ' ' || message,
+		CASE WHEN code NOT LIKE '23%' THEN nullif(detail, '') END, CASE WHEN hint = '' AND code NOT LIKE '23%' THEN 'no hint' END) END
+	FROM public.raises(statement)
 $$;
 
 -- A request that began to wait so long ago.

@@ -3,17 +3,9 @@ SET search_path = omnichannel, pg_catalog;
 \set SHOW_CONTEXT never
 
 -- The SQLSTATE, message, detail and hint of a statement's error.
-CREATE FUNCTION pg_temp.error(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, ''));
-END
+CREATE FUNCTION pg_temp.error(statement text) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN code IS NULL THEN 'no error' ELSE concat_ws(E'\n', code || ' ' || message, nullif(detail, ''), nullif(hint, '')) END
+	FROM public.raises(statement)
 $$;
 
 -- canonical text

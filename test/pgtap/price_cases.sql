@@ -155,23 +155,7 @@ BEGIN
 	RAISE EXCEPTION USING ERRCODE = 'P0999', MESSAGE = answer::text;
 END $$;
 
-CREATE FUNCTION pg_temp.undone(body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-BEGIN
-	RETURN pg_temp.answer(body);
-EXCEPTION
-	WHEN SQLSTATE 'P0999' THEN RETURN SQLERRM::jsonb;
-	WHEN OTHERS THEN RETURN to_jsonb(SQLSTATE || ' ' || SQLERRM);
-END $$;
-
--- Amounts are compared as numbers.
-CREATE FUNCTION pg_temp.plain(value jsonb) RETURNS jsonb LANGUAGE sql AS $$
-	SELECT CASE jsonb_typeof(value)
-		WHEN 'object' THEN (SELECT jsonb_object_agg(key, pg_temp.plain(part)) FROM jsonb_each(value) AS each (key, part))
-		WHEN 'array' THEN coalesce((SELECT jsonb_agg(pg_temp.plain(part) ORDER BY place) FROM jsonb_array_elements(value) WITH ORDINALITY AS each (part, place)), '[]')
-		WHEN 'string' THEN CASE WHEN value #>> '{}' ~ '^[0-9.]+$' THEN to_jsonb(trim_scale((value #>> '{}')::numeric)) ELSE value END
-		WHEN 'number' THEN to_jsonb(trim_scale((value #>> '{}')::numeric))
-		ELSE value END
-$$;
+\ir cases.psql
 
 SELECT plan(count(*)::int) FROM price_case;
 SELECT is(pg_temp.plain(pg_temp.undone(body)), pg_temp.plain(body -> 'expected'), id) FROM price_case ORDER BY id;

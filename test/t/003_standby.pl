@@ -11,11 +11,7 @@ use Test::More;
 my $primary = omni_node('primary', allows_streaming => 1);
 
 omni_setup($primary);
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
-$primary->wait_for_catchup($standby);
+my $standby = omni_standby($primary, 'standby');
 
 my $session = $standby->background_psql('postgres');
 my $answer = 'SELECT omnichannel.default_currency()';

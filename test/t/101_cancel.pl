@@ -59,11 +59,7 @@ foreach my $long (
 }
 is($primary->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.recompute_sla()'), '20000', 'the next call does all of it');
 
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('cancel_standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
-$primary->wait_for_catchup($standby);
+my $standby = omni_standby($primary, 'cancel_standby');
 
 my $session = $standby->background_psql('postgres');
 my $answer = "SELECT omnichannel.deadline('2026-11-20 16:00+01', '2 hours', 'office') AT TIME ZONE 'Europe/Warsaw'";

@@ -20,12 +20,7 @@ INSERT INTO omnichannel.customer (customer_id) VALUES (1);
 INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, requires) VALUES (1, 1, 'question', 'waiting_agent', 'chat', 'help', 'a');
 SELECT omnichannel.set_presence(1, 'available'), omnichannel.set_presence(2, 'available');
 SQL
-$primary->backup('base');
-
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
-$primary->wait_for_catchup($standby);
+my $standby = omni_standby($primary, 'standby');
 
 my $session = $standby->background_psql('postgres');
 my $agents = 'SELECT array_agg(agent_id) FROM omnichannel.match_agents(1)';

@@ -8,7 +8,7 @@ use Exporter 'import';
 use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 
-our @EXPORT = qw(omni_node omni_setup value error_of);
+our @EXPORT = qw(omni_node omni_setup omni_standby value error_of);
 
 # omni_node NAME, OPTION => VALUE ...: a started node; the options are those of init(), conf => TEXT is added to
 # postgresql.conf.
@@ -32,6 +32,19 @@ sub omni_setup
 	$node->safe_psql($database // 'postgres',
 		"CREATE EXTENSION omnichannel CASCADE; CALL omnichannel.setup('PLN', 'PL', 'Europe/Warsaw')");
 	return;
+}
+
+# omni_standby PRIMARY, NAME: a started hot standby that has caught up.
+sub omni_standby
+{
+	my ($primary, $name) = @_;
+	my $standby = PostgreSQL::Test::Cluster->new($name);
+
+	$primary->backup('base');
+	$standby->init_from_backup($primary, 'base', has_streaming => 1);
+	$standby->start;
+	$primary->wait_for_catchup($standby);
+	return $standby;
 }
 
 # value SESSION, QUERY: what a query answers in a session that stays open.
