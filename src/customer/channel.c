@@ -5,10 +5,13 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 
 #include "omnichannel.h"
 #include "customer/customer.h"
+
+SQL_FUNCTION(omnichannel_require_channel);
 
 static void *channel_build(ConfigCache *cache, MemoryContext context);
 
@@ -54,14 +57,23 @@ channel_find(const char *code)
 	return hash_search(channels, code, HASH_FIND, NULL);
 }
 
-/* Returns the channel; raises 23503 where there is none of this code. */
+/* Returns the channel; raises 23503 where there is none of this code, as there is for NULL. */
 const Channel *
 channel_get(const char *code)
 {
-	const Channel *channel = channel_find(code);
+	const Channel *channel = code == NULL ? NULL : channel_find(code);
 
 	if (channel == NULL)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("channel \"%s\" does not exist", code),
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("channel %s does not exist", code == NULL ? "NULL" : psprintf("\"%s\"", code)),
 						errhint("The table omnichannel.channel lists the channels; insert a row for a new one.")));
 	return channel;
+}
+
+/* require_channel(channel): returns nothing; raises 23503 where there is none, for NULL too. */
+Datum
+omnichannel_require_channel(PG_FUNCTION_ARGS)
+{
+	(void) channel_get(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
 }

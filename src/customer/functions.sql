@@ -28,6 +28,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_customer_group';
 COMMENT ON FUNCTION omnichannel.customer_group(bigint) IS
 'The ids under which this customer is on record: first the one that the others were merged into, then those by id. What is recorded keeps its id; so read WHERE customer_id = ANY (customer_group(7)). Raises 23503 for an unknown customer, 22023 for NULL, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.require_channel(channel text) RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_require_channel';
+COMMENT ON FUNCTION omnichannel.require_channel(text) IS
+'Returns nothing, or raises 23503 for a channel that does not exist and for NULL. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.require_customer(customer_id bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -657,11 +663,8 @@ BEGIN
 			USING ERRCODE = 'foreign_key_violation',
 				HINT = 'The table omnichannel.consent_purpose lists the purposes; insert a row for a new one.';
 	END IF;
-	IF check_consent_codes.channel IS NOT NULL
-		AND NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel.channel = check_consent_codes.channel)
-	THEN
-		RAISE EXCEPTION 'channel "%" does not exist', check_consent_codes.channel
-			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
+	IF check_consent_codes.channel IS NOT NULL THEN
+		PERFORM omnichannel.require_channel(check_consent_codes.channel);
 	END IF;
 END
 $$;

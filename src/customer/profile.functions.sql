@@ -113,11 +113,8 @@ BEGIN
 		RAISE EXCEPTION '"%" is no language', set_customer.language
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use a tag of BCP 47, as in pl or pt-BR.';
 	END IF;
-	IF set_customer.preferred_channel IS NOT NULL
-		AND NOT EXISTS (SELECT FROM omnichannel.channel WHERE channel.channel = set_customer.preferred_channel)
-	THEN
-		RAISE EXCEPTION 'channel "%" does not exist', set_customer.preferred_channel
-			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
+	IF set_customer.preferred_channel IS NOT NULL THEN
+		PERFORM omnichannel.require_channel(set_customer.preferred_channel);
 	END IF;
 
 	-- Also of whom this one was merged into, noting whose it is: who is parted again takes it along.

@@ -96,12 +96,7 @@ DECLARE
 	new_version bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	IF continue_request.channel IS NULL OR NOT EXISTS
-		(SELECT FROM omnichannel.channel AS c WHERE c.channel = continue_request.channel)
-	THEN
-		RAISE EXCEPTION 'channel % does not exist', coalesce('"' || continue_request.channel || '"', 'NULL')
-			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.channel lists the channels; insert a row for a new one.';
-	END IF;
+	PERFORM omnichannel.require_channel(continue_request.channel);
 	IF jsonb_typeof(continue_request.data) <> 'object' THEN
 		RAISE EXCEPTION 'the data of a request are no JSON object'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
