@@ -686,15 +686,6 @@ take_contacts(NewMoment **contacts, int count, const SlaPolicies *policies)
 	take_moments(moments, taken, policies, true, &changes);
 }
 
-/* Orders new moments of contacts by customer and time. For qsort of pointers. */
-static int
-compare_contacts(const void *a, const void *b)
-{
-	int order = compare_customers(a, b);
-
-	return order != 0 ? order : compare_new(a, b);
-}
-
 /* How often the moments that change clocks are taken in apart from those that do not, before the rest is together. */
 #define MAX_PARTS 32
 
@@ -773,14 +764,16 @@ take_many(NewMoment **moments, int count, const SlaPolicies *policies)
 	NewMoment **next = palloc(sizeof(NewMoment *) * Max(count, 1));
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES);
 
-	qsort(moments, count, sizeof(NewMoment *), compare_contacts);
+	/* Whoever was merged is locked as whom they were merged into. */
+	find_roots(moments, count);
+	qsort(moments, count, sizeof(NewMoment *), compare_new);
 	while (count > 1)
 	{
 		int different = 0;
 		int left = 0;
 
 		for (int i = 0; i < count; i++)
-			if (different == 0 || next[different - 1]->moment.customer_id != moments[i]->moment.customer_id)
+			if (different == 0 || next[different - 1]->root != moments[i]->root)
 				next[different++] = moments[i];
 			else
 				moments[left++] = moments[i];
@@ -795,7 +788,7 @@ take_many(NewMoment **moments, int count, const SlaPolicies *policies)
 	}
 	if (count > 0)
 	{
-		qsort(moments, count, sizeof(NewMoment *), compare_contacts);
+		qsort(moments, count, sizeof(NewMoment *), compare_new);
 		take_together(moments, count, policies, scratch);
 	}
 	MemoryContextDelete(scratch);

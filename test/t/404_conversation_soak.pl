@@ -59,8 +59,6 @@ foreach my $name (sort keys %scripts)
 	PostgreSQL::Test::Utils::append_to_file($file, $scripts{$name});
 	push @files, '-f', "$file\@$weights{$name}";
 }
-# Everybody is known: statements of several rows can still lock up over customers who are new to both.
-$node->safe_psql('postgres', q{INSERT INTO mail (who, thread, agent) SELECT 'p' || i, 'known' || i, 1 FROM generate_series(0, 39) AS i});
 $node->command_ok([ 'pgbench', '-n', '-c', '8', '-j', '2', '-T', $seconds, @files, 'postgres' ], 'no client failed');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/deadlock detected/, 'nobody locked up');
 $node->safe_psql('postgres', q{SELECT omnichannel.backfill('mail')});
