@@ -197,7 +197,6 @@ extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_memberships_read(SlaMachine *machine);
 extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int count);
-extern int sla_families_of(const int64 *roots, int count, SlaFamily **families);
 
 #define SLA_MOMENT_COLUMNS                                                                                             \
 	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
@@ -209,6 +208,7 @@ extern int sla_families_of(const int64 *roots, int count, SlaFamily **families);
 
 extern SlaFamily *sla_family_find(SlaFamily *families, int count, int64 root);
 extern SlaMoment *sla_moment_from_row(uint64 row, int column);
+extern TimestampTz sla_row_time(uint64 row, int column);
 
 /* ask.c */
 extern void sla_requests_read(SlaFamily *families, int count);
@@ -260,16 +260,31 @@ extern bool sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock
 extern void sla_changes_drop(SlaChanges *changes, const SlaClock *before);
 extern void sla_changes_write(SlaChanges *changes);
 
-/* effect.c */
-extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
+/* effect.c: a new moment, before it has found its family */
+typedef struct SlaNewMoment
+{
+	int64 root;
+	bool anew; /* it does more than move open clocks on */
+	SlaMoment moment;
+} SlaNewMoment;
+
+extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait,
+							 SlaChanges *changes);
+
+/* request.c */
 extern const char *sla_state_class(const char *state);
+extern int sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing);
+extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
+
+/* reckon.c */
+extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
 extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
-extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
+extern int sla_families_of(const int64 *roots, int count, SlaFamily **families);
 
 #endif /* OMNICHANNEL_SLA_CLOCK_H */

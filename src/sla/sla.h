@@ -30,12 +30,12 @@ typedef struct SlaContact
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
 } SlaContact;
 
-/* effect.c: all need an SPI scope */
+/* effect.c, request.c and reckon.c: all need an SPI scope */
 extern void sla_contacts_logged(const SlaContact *contacts, int count);
 extern void sla_contact_revised(const SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);
-extern void sla_customers_changed(const int64 *roots, int count, bool parted);
 extern TimestampTz sla_request_due(int64 request_id);
+extern void sla_customers_changed(const int64 *roots, int count, bool parted);
 
 extern void sla_init(void);
 

@@ -366,8 +366,8 @@ row_id(uint64 row, int column)
 }
 
 /* Returns a time of a row, NO_TIME for NULL. */
-static TimestampTz
-row_time(uint64 row, int column)
+TimestampTz
+sla_row_time(uint64 row, int column)
 {
 	bool isnull;
 	Datum value = spi_datum(row, column, &isnull);
@@ -395,7 +395,7 @@ sla_moment_from_row(uint64 row, int column)
 	Datum priority;
 
 	moment->customer_id = row_id(row, column);
-	moment->at = row_time(row, column + 1);
+	moment->at = sla_row_time(row, column + 1);
 	moment->moment_id = row_id(row, column + 2);
 	moment->what = what[0] == 'r' ? MOMENT_REQUEST : what[0] == 'i' ? MOMENT_INBOUND : MOMENT_OUTBOUND;
 	moment->request_id = row_id(row, column + 4);
@@ -475,13 +475,13 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	clock->channel = spi_text(row, column + 5, CurrentMemoryContext);
 	clock->thread = spi_text(row, column + 6, CurrentMemoryContext);
 	clock->moment_id = row_id(row, column + 7);
-	clock->started_at = row_time(row, column + 8);
+	clock->started_at = sla_row_time(row, column + 8);
 	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
 	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
 	sla_pauses_read(clock, spi_datum(row, column + 11, &isnull));
-	clock->due_at = row_time(row, column + 12);
+	clock->due_at = sla_row_time(row, column + 12);
 	clock->time_left = Max(row_microseconds(row, column + 13), 0);
-	clock->stopped_at = row_time(row, column + 14);
+	clock->stopped_at = sla_row_time(row, column + 14);
 	outcome = spi_text(row, column + 15, CurrentMemoryContext);
 	for (int i = SLA_MET; outcome != NULL && i <= SLA_CANCELLED; i++)
 		if (strcmp(outcome, outcome_names[i]) == 0)
@@ -489,10 +489,10 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	clock->cancelled = clock->outcome == SLA_CANCELLED;
 	clock->elapsed = Max(row_microseconds(row, column + 16), 0);
 	clock->worked = row_microseconds(row, column + 17);
-	clock->warn_at = row_time(row, column + 18);
-	clock->tell_at = row_time(row, column + 19);
-	clock->warned_at = row_time(row, column + 20);
-	clock->breached_at = row_time(row, column + 21);
+	clock->warn_at = sla_row_time(row, column + 18);
+	clock->tell_at = sla_row_time(row, column + 19);
+	clock->warned_at = sla_row_time(row, column + 20);
+	clock->breached_at = sla_row_time(row, column + 21);
 	clock->policy = sla_policy_find(policies, clock->policy_code, clock->metric);
 	return clock;
 }
@@ -550,7 +550,7 @@ sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int c
 			found->memberships = found->memberships == NULL ? palloc(size) : repalloc(found->memberships, size);
 		}
 		found->memberships[found->count++] =
-			(SlaMembership){spi_text(i, 2, CurrentMemoryContext), row_time(i, 3), row_time(i, 4)};
+			(SlaMembership){spi_text(i, 2, CurrentMemoryContext), sla_row_time(i, 3), sla_row_time(i, 4)};
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

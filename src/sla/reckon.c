@@ -1,0 +1,393 @@
+/*
+ * reckon.c
+ *	  Clocks from moments: moved on by new ones, or reckoned anew from all.
+ *
+ * Where all new moments of a customer come after those that are known, they move the open clocks on. Where one came
+ * late, where a request went elsewhere or was opened again, or where customers were merged, the clocks are reckoned anew
+ * from all moments, and what differs from the stored ones is written. What had ended before the earliest new moment
+ * stays: policies may have changed since.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+#include "sla/sla.h"
+
+/* Makes a machine that reads what it lacks. */
+void
+sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root)
+{
+	sla_machine_init(machine, policies, root);
+	machine->find_memberships = sla_memberships_read;
+	machine->wrote_before = sla_wrote_before;
+}
+
+/* Returns a copy of a clock with pauses of its own. */
+SlaClock *
+sla_clock_copy(const SlaClock *clock)
+{
+	SlaClock *copy = palloc(sizeof(SlaClock));
+
+	*copy = *clock;
+	if (clock->pause_count > 0)
+	{
+		copy->pauses = palloc(sizeof(SlaSpan) * clock->pause_count);
+		memcpy(copy->pauses, clock->pauses, sizeof(SlaSpan) * clock->pause_count);
+	}
+	else
+		copy->pauses = NULL;
+	return copy;
+}
+
+/* Returns whether moments have moved a clock that was stored as before. */
+bool
+sla_clock_moved(const SlaClock *clock, const SlaClock *before)
+{
+	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
+		   (clock->pause_count > 0 &&
+			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
+}
+
+/* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
+void
+sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
+{
+	for (int i = 0; i < family->clock_count; i++)
+		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
+			sla_machine_add(machine, sla_clock_copy(family->clocks[i]));
+}
+
+/* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
+void
+sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
+{
+	SlaMachine machine;
+
+	sla_machine_begin(&machine, policies, family->root);
+	machine.partial = true;
+	for (int i = 0; i < family->clock_count; i++)
+		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
+	for (int i = 0; i < family->said_count; i++)
+		sla_machine_request(&machine, family->said[i]->request_id)->last = family->said[i];
+
+	for (int i = 0; i < family->moment_count; i++)
+		sla_machine_apply(&machine, family->moments[i]);
+	for (int i = 0; i < machine.clock_count; i++)
+	{
+		SlaClock *clock = machine.clocks[i];
+		const SlaClock *before = i < family->clock_count ? family->clocks[i] : NULL;
+
+		/* Most clocks are not concerned. */
+		if (before != NULL && !sla_clock_moved(clock, before))
+			continue;
+		sla_reckon(clock, changes->now, NULL);
+		(void) sla_changes_put(changes, clock, before);
+	}
+}
+
+/* Orders clocks by the moment that started them, and metric. For qsort of pointers. */
+static int
+compare_starts(const void *a, const void *b)
+{
+	const SlaClock *left = *(SlaClock *const *) a;
+	const SlaClock *right = *(SlaClock *const *) b;
+
+	if (left->moment_id != right->moment_id)
+		return left->moment_id < right->moment_id ? -1 : 1;
+	return (int) left->metric - (int) right->metric;
+}
+
+/* Returns whether two clocks may be the same promise to one customer, of which a late contact moved the start. */
+static bool
+same_promise(const SlaClock *left, const SlaClock *right)
+{
+	if (left->metric != right->metric || left->customer_id != right->customer_id)
+		return false;
+	if (left->metric == SLA_CALLBACK)
+		return true;
+	if (left->request_id != 0 || right->request_id != 0)
+		return left->request_id == right->request_id;
+	if (left->thread != NULL || right->thread != NULL)
+		return left->thread != NULL && right->thread != NULL && strcmp(left->thread, right->thread) == 0;
+	return strcmp(left->channel, right->channel) == 0;
+}
+
+/* Returns whether two clocks ran and stood still at the same times. */
+static bool
+same_times(const SlaClock *left, const SlaClock *right)
+{
+	if (left->started_at != right->started_at || left->stopped_at != right->stopped_at ||
+		left->pause_count != right->pause_count)
+		return false;
+	for (int i = 0; i < left->pause_count; i++)
+		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
+			return false;
+	return true;
+}
+
+/* Returns the clock with the same start that the customers taken apart would have as one, or NULL. */
+static SlaClock *
+find_together(const SlaFamily *family, SlaClock *clock)
+{
+	SlaClock **found = bsearch(&clock, family->together, family->together_count, sizeof(SlaClock *), compare_starts);
+
+	return found == NULL ? NULL : *found;
+}
+
+/* Returns whether what had ended before the family's earliest new moment leaves this clock open to change. */
+static bool
+is_open_to_change(const SlaFamily *family, const SlaClock *clock)
+{
+	return clock->stopped_at == NO_TIME || clock->stopped_at >= family->from;
+}
+
+/* The same of a clock that was reckoned anew: it is also where the customer's being taken apart changes it. */
+static bool
+is_to_be_made(const SlaFamily *family, SlaClock *clock)
+{
+	const SlaClock *together;
+
+	if (family->together == NULL || is_open_to_change(family, clock))
+		return is_open_to_change(family, clock);
+	together = find_together(family, clock);
+	return together == NULL || !same_times(clock, together);
+}
+
+/* The same of a stored clock that nothing starts any more: it is also where only the group had started it. */
+static bool
+is_to_be_dropped(const SlaFamily *family, SlaClock *clock)
+{
+	return is_open_to_change(family, clock) || (family->together != NULL && find_together(family, clock) != NULL);
+}
+
+/* Gives a clock that was reckoned anew what is stored of it. */
+static void
+take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
+{
+	/* What has ended keeps the policy that it ended under. */
+	if (clock->stopped_at != NO_TIME && same_times(clock, before))
+		return;
+	clock->clock_id = before->clock_id;
+	clock->warned_at = before->warned_at;
+	clock->breached_at = before->breached_at;
+	sla_reckon(clock, changes->now, NULL);
+	(void) sla_changes_put(changes, clock, before);
+}
+
+/*
+ * sla_family_reckon feeds a machine, new to the family, with all of its moments, and gathers what differs from the
+ * stored clocks.
+ */
+void
+sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
+{
+	SlaClock **reckoned;
+	bool *matched;
+	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
+	int count;
+
+	sla_machine_settle(machine, family);
+	for (int i = 0; i < family->moment_count; i++)
+		sla_machine_apply(machine, family->moments[i]);
+
+	count = machine->clock_count;
+	reckoned = palloc(sizeof(SlaClock *) * Max(count, 1));
+	matched = palloc0(sizeof(bool) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		reckoned[i] = machine->clocks[i];
+	qsort(reckoned, count, sizeof(SlaClock *), compare_starts);
+
+	/* Those that the same moment started. */
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		SlaClock **found = bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), compare_starts);
+
+		if (found == NULL)
+			continue;
+		matched[found - reckoned] = kept[i] = true;
+		if (is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
+			take_over(*found, family->clocks[i], changes);
+	}
+	/* Those whose start a late moment moved. */
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		if (kept[i] || family->clocks[i]->settled || !is_to_be_dropped(family, family->clocks[i]))
+			continue;
+		for (int j = 0; j < count && !kept[i]; j++)
+			if (!matched[j] && is_to_be_made(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
+			{
+				matched[j] = kept[i] = true;
+				take_over(reckoned[j], family->clocks[i], changes);
+			}
+		if (!kept[i])
+			sla_changes_drop(changes, family->clocks[i]);
+	}
+	for (int j = 0; j < count; j++)
+		if (!matched[j] && is_to_be_made(family, reckoned[j]))
+		{
+			sla_reckon(reckoned[j], changes->now, NULL);
+			(void) sla_changes_put(changes, reckoned[j], NULL);
+		}
+}
+
+/* Reads and locks all that is stored of families, which are sorted by root. Needs an SPI scope. */
+static void
+read_families(SlaFamily *families, int count, const SlaPolicies *policies)
+{
+	sla_moments_read(families, count);
+	sla_clocks_read(policies, families, count, SLA_HOLD_ALL);
+	sla_families_memberships(policies, families, count);
+}
+
+/*
+ * Gives families, which were one and are read, the clocks that they would have as one.
+ *
+ * Where these are the same, being one has changed nothing, and what has ended stays as it is stored: policies may have
+ * changed since.
+ */
+static void
+reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
+{
+	SlaFamily all = {0};
+	SlaMachine machine;
+	int room = 1;
+
+	sla_machine_begin(&machine, policies, families[0].root);
+	for (int i = 0; i < count; i++)
+		room += families[i].memberships.count;
+	machine.memberships.memberships = palloc(sizeof(SlaMembership) * room);
+	machine.memberships.known = true;
+	for (int i = 0; i < count; i++)
+	{
+		for (int j = 0; j < families[i].moment_count; j++)
+			sla_family_add(&all, families[i].moments[j]);
+		sla_machine_settle(&machine, &families[i]);
+		for (int j = 0; j < families[i].memberships.count; j++)
+			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
+	}
+	qsort(all.moments, all.moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	for (int i = 0; i < all.moment_count; i++)
+		sla_machine_apply(&machine, all.moments[i]);
+	if (machine.clock_count == 0)
+		machine.clocks = palloc(sizeof(SlaClock *));
+	qsort(machine.clocks, machine.clock_count, sizeof(SlaClock *), compare_starts);
+	for (int i = 0; i < count; i++)
+	{
+		families[i].together_count = machine.clock_count;
+		families[i].together = machine.clocks;
+	}
+}
+
+/* Reckons families anew that are read. */
+static void
+reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	for (int i = 0; i < count; i++)
+	{
+		SlaMachine machine;
+
+		sla_machine_begin(&machine, policies, families[i].root);
+		machine.memberships = families[i].memberships;
+		sla_family_reckon(&families[i], &machine, changes);
+	}
+}
+
+/* Reckons families anew, from all that is stored of them. They are sorted by root. Needs an SPI scope. */
+void
+sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	if (count == 0)
+		return;
+	read_families(families, count, policies);
+	reckon_read(families, count, policies, changes);
+}
+
+/* Orders ids. For qsort. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Makes families of roots, each once and sorted; returns how many. */
+int
+sla_families_of(const int64 *roots, int count, SlaFamily **families)
+{
+	int64 *sorted = palloc(sizeof(int64) * Max(count, 1));
+	int found = 0;
+
+	*families = palloc0(sizeof(SlaFamily) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		sorted[i] = roots[i];
+	qsort(sorted, count, sizeof(int64), compare_ids);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || sorted[i] != sorted[i - 1])
+			(*families)[found++].root = sorted[i];
+	pfree(sorted);
+	return found;
+}
+
+/* Makes families of customers, sorted, of which only what is open may change, and takes their locks. */
+static int
+hold_customers(const int64 *roots, int count, SlaFamily **families)
+{
+	int family_count = sla_families_of(roots, count, families);
+
+	for (int i = 0; i < family_count; i++)
+		(*families)[i].from = DT_NOEND;
+	if (family_count > 0)
+		sla_families_hold(*families, family_count);
+	return family_count;
+}
+
+/*
+ * sla_customers_reckon gathers what differs from the stored open clocks of customers when reckoned anew, and writes it.
+ *
+ * Takes the customers' locks. Needs an SPI scope that may write the tables of this room.
+ */
+void
+sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	SlaFamily *families;
+	int family_count = hold_customers(roots, count, &families);
+
+	if (family_count == 0)
+		return;
+	sla_families_reckon(families, family_count, policies, changes);
+	sla_changes_write(changes);
+}
+
+/*
+ * sla_customers_changed makes the open clocks of customers what their moments say: of those that others were merged
+ * into, and, if parted, of those that were one and were taken apart, each of them.
+ *
+ * These then have the clocks that they would have had, also those that ended while they were one. Needs an SPI scope
+ * that may write this room's tables.
+ */
+void
+sla_customers_changed(const int64 *roots, int count, bool parted)
+{
+	const SlaPolicies *policies = sla_policies();
+	SlaChanges changes = {0};
+	SlaFamily *families;
+	int family_count;
+
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	if (!parted)
+	{
+		sla_customers_reckon(roots, count, policies, &changes);
+		return;
+	}
+	family_count = hold_customers(roots, count, &families);
+	if (family_count == 0)
+		return;
+	read_families(families, family_count, policies);
+	reckon_together(families, family_count, policies);
+	reckon_read(families, family_count, policies, &changes);
+	sla_changes_write(&changes);
+}

@@ -1,0 +1,225 @@
+/*
+ * request.c
+ *	  What is new in requests, told as moments.
+ *
+ * A request is compared with what was said of it last, so that whoever changes one, by a function or by plain SQL, has
+ * only to name it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "sla/clock.h"
+#include "sla/sla.h"
+
+static KeptPlan requests_select = {
+	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
+		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
+		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id),"
+		   " coalesce(h.settled_until, '-infinity')"
+		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
+		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = r.customer_id"
+		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
+		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
+		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Of requests that are no more: what was said of them, and whose they were. */
+static KeptPlan gone_delete = {
+	.sql = "WITH gone AS (DELETE FROM omnichannel.sla_moment AS m WHERE m.request_id = ANY ($1) AND m.what = 'request'"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = m.request_id)"
+		   " RETURNING m.customer_id) SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM gone AS g"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = g.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan due_select = {
+	.sql = "SELECT coalesce(min(due_at), 'infinity') FROM omnichannel.sla_clock"
+		   " WHERE request_id = $1 AND stopped_at IS NULL",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
+/* Returns what a state means for clocks. */
+const char *
+sla_state_class(const char *state)
+{
+	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
+}
+
+static bool
+differ(const char *left, const char *right)
+{
+	return left == NULL || right == NULL ? left != right : strcmp(left, right) != 0;
+}
+
+/* Turns a row of requests_select into the moments that tell what is new in it; returns how many, up to two. */
+static int
+request_moments(uint64 row, SlaNewMoment *moments)
+{
+	SlaMoment *moment = &moments[0].moment;
+	char *known_state = spi_text(row, 12, CurrentMemoryContext);
+	TimestampTz since = sla_row_time(row, 11);
+	bool isnull;
+	bool changed;
+	bool moved;
+
+	memset(moments, 0, sizeof(SlaNewMoment) * 2);
+	moments[0].root = DatumGetInt64(spi_datum(row, 3, &isnull));
+	moment->what = MOMENT_REQUEST;
+	moment->request_id = DatumGetInt64(spi_datum(row, 1, &isnull));
+	moment->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+	moment->state = spi_text(row, 4, CurrentMemoryContext);
+	moment->kind = spi_text(row, 5, CurrentMemoryContext);
+	moment->queue = spi_text(row, 6, CurrentMemoryContext);
+	moment->channel = spi_text(row, 7, CurrentMemoryContext);
+	moment->priority = DatumGetInt32(spi_datum(row, 8, &isnull));
+	moment->version = DatumGetInt64(spi_datum(row, 9, &isnull));
+
+	/* A state without a time of its own began just now, after all that this transaction has logged before. */
+	if (since == GetCurrentTransactionStartTimestamp())
+		since = GetCurrentTimestamp();
+
+	if (known_state == NULL)
+	{
+		TimestampTz opened_at = sla_row_time(row, 10);
+		TimestampTz settled_until = sla_row_time(row, 18);
+
+		/* What was closed before anybody looked is history. */
+		if (sla_state_ends(moment->state) && since < GetCurrentTransactionStartTimestamp())
+			return 0;
+		/* Its moments are deleted, and now it is opened again. */
+		if (opened_at < settled_until)
+		{
+			moment->at = Max(since, settled_until);
+			moments[0].anew = true;
+			return 1;
+		}
+		moment->at = opened_at;
+		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
+		if (strcmp(sla_state_class(moment->state), "new") == 0)
+			return 1;
+		moments[1] = moments[0];
+		moments[0].moment.state = "new";
+		moments[0].moment.version = 0;
+		moments[1].moment.at = Max(since, opened_at);
+		moments[1].anew = true;
+		return 2;
+	}
+
+	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0;
+	moved = differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
+			differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
+			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
+	if (!changed && !moved)
+		return 0;
+	moment->at = Max(changed ? since : GetCurrentTimestamp(), sla_row_time(row, 16));
+	moments[0].anew = moved || sla_state_ends(known_state);
+	return 1;
+}
+
+/* Returns an array of ids. */
+static Datum
+ids_array(const int64 *ids, int count)
+{
+	SlaColumn column = {.type = INT8OID};
+
+	for (int i = 0; i < count; i++)
+		sla_column_add_id(&column, ids[i]);
+	return sla_column_array(&column);
+}
+
+/*
+ * Adds to moments those that tell what is new in requests; returns how many, and in *missing how many of the ids belong
+ * to no request. Needs an SPI scope.
+ */
+int
+sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing)
+{
+	Datum values[1] = {ids_array(request_ids, count)};
+	SlaNewMoment *rows;
+	uint64 found;
+	int made = 0;
+
+	found = kept_plan_run(&requests_select, values, NULL, false, 0);
+	*missing = count - (int) found;
+	rows = palloc(sizeof(SlaNewMoment) * 2 * Max(found, 1));
+	for (uint64 i = 0; i < found; i++)
+		made += request_moments(i, &rows[made]);
+	SPI_freetuptable(SPI_tuptable);
+
+	*moments = *moments == NULL ? palloc(sizeof(SlaNewMoment *) * Max(made, 1))
+								: repalloc(*moments, sizeof(SlaNewMoment *) * Max(taken + made, 1));
+	for (int i = 0; i < made; i++)
+	{
+		rows[i].moment.moment_id = sla_next_moment_id();
+		(*moments)[taken + i] = &rows[i];
+	}
+	return made;
+}
+
+/* Ends the open clocks of requests that are no more. Needs an SPI scope. */
+static void
+forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	Datum values[1] = {ids_array(request_ids, count)};
+	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
+	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
+	bool isnull;
+
+	for (int i = 0; i < roots_count; i++)
+		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	sla_customers_reckon(roots, roots_count, policies, changes);
+}
+
+/*
+ * sla_requests_follow starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
+ *
+ * It compares them with what it saw last, so that a call too many does nothing. It never waits: routing calls it with
+ * locks of queues, agents and requests in its hands; only for requests that were deleted does it wait. Needs an SPI
+ * scope that may write the tables of this room.
+ */
+void
+sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	SlaNewMoment **moments = NULL;
+	int missing;
+	int taken;
+
+	if (policies->count == 0 || count == 0)
+		return;
+	taken = sla_request_moments(request_ids, count, &moments, 0, &missing);
+	sla_moments_take(moments, taken, policies, false, changes);
+	if (missing > 0)
+		forget_requests(request_ids, count, policies, changes);
+}
+
+/* Makes clocks follow requests that were opened or changed; see sla_requests_follow(). */
+void
+sla_requests_changed(const int64 *request_ids, int count)
+{
+	SlaChanges changes = {0};
+
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_requests_follow(request_ids, count, sla_policies(), &changes);
+}
+
+/* Returns when the first open clock of a request is due, infinity where none is. Needs an SPI scope. */
+TimestampTz
+sla_request_due(int64 request_id)
+{
+	Datum values[1] = {Int64GetDatum(request_id)};
+
+	(void) kept_plan_run(&due_select, values, NULL, false, 1);
+	return sla_row_time(0, 1);
+}
