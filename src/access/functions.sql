@@ -184,6 +184,7 @@ BEGIN ATOMIC
 		('sla_customer', 'raw', 'raw', 'raw'),
 		('sla_event', 'rw', 'rw', 'raw'),
 		('sla_moment', 'ra', 'ra', 'rawd'),
+		('sla_overlap', '', '', 'rawd'),
 		('sla_stale', '', '', 'rawd'),
 		('sla_status', 'r', 'r', 'r'),
 		('waiting', 'rawd', 'rawd', 'rawd');

@@ -160,8 +160,9 @@ extern bool sla_state_ends(const char *state);
 typedef struct SlaFamily
 {
 	int64 root;
-	bool late;        /* some of the new moments came before others that are known: reckon with all */
-	TimestampTz from; /* what had ended before stays as it is */
+	bool late;           /* some of the new moments came before others that are known: reckon with all */
+	TimestampTz from;    /* what had ended before stays as it is */
+	bool held_by_others; /* it cannot be had without waiting */
 	int moment_count;
 	int moment_room;
 	SlaMoment **moments; /* new ones, or all of them */
@@ -178,17 +179,16 @@ typedef struct SlaFamily
 extern int64 sla_next_moment_id(void);
 extern void sla_family_add(SlaFamily *family, SlaMoment *moment);
 extern const char *sla_moment_name(MomentKind what);
-extern void sla_moment_write(const SlaMoment *moment);
+extern Datum sla_roots_array(const SlaFamily *families, int count);
+extern void sla_moments_add(const SlaFamily *families, int count);
 extern void sla_moments_write(SlaFamily *families, int count);
-extern int sla_families_try(SlaFamily *families, int count);
-extern int sla_behind_take(SlaFamily **families);
-extern void sla_families_hold(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
 /* Which clocks to read, and whether to lock them for a change. */
 typedef enum SlaRead
 {
 	SLA_HOLD_OPEN,
 	SLA_HOLD_ALL,
+	SLA_TRY_ALL,
 	SLA_LOOK_AT_ALL
 } SlaRead;
 
@@ -209,6 +209,12 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 extern SlaFamily *sla_family_find(SlaFamily *families, int count, int64 root);
 extern SlaMoment *sla_moment_from_row(uint64 row, int column);
 extern TimestampTz sla_row_time(uint64 row, int column);
+
+/* hold.c */
+extern void sla_families_hold(SlaFamily *families, int count);
+extern int sla_families_try(SlaFamily *families, int count);
+extern void sla_families_doubt(SlaFamily *families, int count);
+extern int sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies);
 
 /* ask.c */
 extern void sla_requests_read(SlaFamily *families, int count);
@@ -282,9 +288,9 @@ extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
 extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
+extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes);
-extern void sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes);
 extern int sla_families_of(const int64 *roots, int count, SlaFamily **families);
 
 #endif /* OMNICHANNEL_SLA_CLOCK_H */

@@ -151,6 +151,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		sla_family_advance(&prompt[i], policies, changes);
 	sla_families_reckon(anew, anew_count, policies, changes);
 	sla_changes_write(changes);
+	sla_families_doubt(families, family_count);
 }
 
 /* Takes in the moments of contacts, with what is new in the requests that they name. Needs an SPI scope. */
@@ -295,7 +296,7 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 void
 sla_contacts_logged(const SlaContact *contacts, int count)
 {
-	const SlaPolicies *policies = sla_policies();
+	const SlaPolicies *policies = sla_policies_to_write();
 	SlaNewMoment *rows;
 	SlaNewMoment **moments;
 	int64 *request_ids;
@@ -347,7 +348,7 @@ sla_contacts_logged(const SlaContact *contacts, int count)
 void
 sla_contact_revised(const SlaContact *contact)
 {
-	const SlaPolicies *policies = sla_policies();
+	const SlaPolicies *policies = sla_policies_to_write();
 	SlaFamily family = {.root = contact->customer_id};
 	SlaChanges changes = {0};
 	SlaNewMoment row = {.moment = {.customer_id = contact->customer_id}};

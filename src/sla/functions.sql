@@ -44,7 +44,7 @@ CREATE FUNCTION omnichannel.recompute_sla(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
 COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
-'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new, because a policy now fits an open request or a contact that is not answered yet, policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. A policy fits clocks that start within sla_policy.valid: one that is to hold for what comes from now on says so there. Of contacts that were logged before any policy could concern their channel nothing is known. request_id: only the clocks of that request''s customer; NULL: all, whose customers then wait until the end of the transaction with what they log. Raises 23503 for an unknown request, 55000 before setup().';
+'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new, because a policy now fits an open request or a contact that is not answered yet, policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. A policy fits clocks that start within sla_policy.valid: one that is to hold for what comes from now on says so there. Of contacts that were logged before any policy could concern their channel nothing is known. request_id: only the clocks of that request''s customer; NULL: all. It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction. Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED.';
 
 CREATE FUNCTION omnichannel.explain_sla(
 	request_id bigint,
@@ -67,7 +67,7 @@ CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_follow_requests';
 COMMENT ON FUNCTION omnichannel.follow_requests() IS
-'Makes the clocks of the customers in sla_behind follow their moments, and returns how many customers these were. Part of tick_sla(). Raises 55000 before setup().';
+'Makes the clocks of the customers in sla_behind follow, but for those that another transaction holds, and returns of how many customers it did; warns where some have been behind for more than a minute. Part of tick_sla(). Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.forget_moments(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -166,6 +166,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	moment timestamptz := coalesce(tick_sla.at, now());
+	age_of_writers integer;
+	recomputed xid[];
 	lock_timeout text;
 	notify_channel text;
 	notice text;
@@ -174,8 +176,26 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 
-	-- Both wait for those who log contacts, who may wait for locks that tick() holds: before that becomes a deadlock they
-	-- give up, and the next tick() tries again.
+	-- Who wrote while others were recomputed may have gone by what was before.
+	WITH ended AS (
+		DELETE FROM omnichannel.sla_overlap AS overlap
+		USING (
+			SELECT other.writer, other.recomputed_by FROM omnichannel.sla_overlap AS other
+			WHERE NOT EXISTS (SELECT FROM pg_locks AS held WHERE held.virtualtransaction = other.writer)
+			FOR UPDATE SKIP LOCKED
+		) AS gone
+		WHERE overlap.writer = gone.writer AND overlap.recomputed_by = gone.recomputed_by
+		RETURNING overlap.since, overlap.recomputed_by
+	)
+	SELECT max(age(ended.since::xid)), array_agg(ended.recomputed_by::xid) INTO age_of_writers, recomputed FROM ended;
+	IF age_of_writers IS NOT NULL THEN
+		INSERT INTO omnichannel.sla_behind (customer_id, since)
+		SELECT written.customer_id, 'infinity' FROM omnichannel.sla_customer AS written
+		WHERE age(written.xmin) <= age_of_writers AND written.xmin <> ALL (recomputed);
+	END IF;
+
+	-- Neither waits for who holds customers; should one have to wait for anything else, who it waits for may wait for locks
+	-- that tick() holds: before that becomes a deadlock it gives up, and the next tick() tries again.
 	lock_timeout := current_setting('lock_timeout');
 	BEGIN
 		PERFORM set_config('lock_timeout', '500ms', true);
@@ -183,7 +203,7 @@ BEGIN
 		PERFORM set_config('lock_timeout', lock_timeout, true);
 	EXCEPTION
 		WHEN lock_not_available OR deadlock_detected THEN
-			done := 0;
+			RAISE WARNING 'clocks do not follow requests yet: %', SQLERRM USING HINT = 'The next tick() tries again.';
 	END;
 
 	-- Whoever holds a row makes the clocks follow for it; recompute_sla() deletes it.
@@ -195,7 +215,7 @@ BEGIN
 			PERFORM set_config('lock_timeout', lock_timeout, true);
 		EXCEPTION
 			WHEN lock_not_available OR deadlock_detected THEN
-				NULL;
+				RAISE WARNING 'clocks do not follow changed rules yet: %', SQLERRM USING HINT = 'The next tick() tries again.';
 		END;
 	END IF;
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
@@ -115,6 +116,18 @@ const SlaPolicies *
 sla_policies(void)
 {
 	return config_cache_get(&sla_cache);
+}
+
+/*
+ * sla_policies_to_write returns the policies for who is to write clocks by them; see sla_overlap.
+ *
+ * Takes the lock of a writer before it looks, so that who recomputes knows of all who may not have seen a change.
+ */
+const SlaPolicies *
+sla_policies_to_write(void)
+{
+	LockRelationOid(omni_table("sla_customer"), RowExclusiveLock);
+	return sla_policies();
 }
 
 /* Returns whether calls come by this channel. */

@@ -79,6 +79,7 @@ typedef struct SlaQuestion
 typedef void (*SlaVerdict)(void *context, const SlaPolicy *policy, const char *reason);
 
 extern const SlaPolicies *sla_policies(void);
+extern const SlaPolicies *sla_policies_to_write(void);
 extern const SlaPolicy *sla_policy_fit(const SlaPolicies *policies, const SlaQuestion *question, SlaVerdict verdict,
 									   void *context);
 extern const SlaPolicy *sla_policy_find(const SlaPolicies *policies, const char *code, SlaMetric metric);

@@ -363,12 +363,16 @@ move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 	sla_clocks_read(policies, &family, 1, SLA_HOLD_OPEN);
 	sla_family_advance(&family, policies, &changes);
 	sla_changes_write(&changes);
+	sla_families_doubt(&family, 1);
 }
 
 /* Writes the moment, whose customer's lock was taken. */
 static void
 write_moment(const SlaMoment *moment)
 {
+	SlaMoment written = *moment;
+	SlaMoment *moments[1] = {&written};
+	SlaFamily family = {.root = moment->customer_id, .moment_count = 1, .moments = moments};
 	Datum values[9] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
 					   Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
 					   Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
@@ -384,7 +388,7 @@ write_moment(const SlaMoment *moment)
 	if (moment->outcome != NULL)
 		values[8] = CStringGetTextDatum(moment->outcome);
 	if (!row_insert(&moment_row, values, nulls, false))
-		sla_moment_write(moment);
+		sla_moments_add(&family, 1);
 }
 
 /*

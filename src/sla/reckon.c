@@ -177,11 +177,11 @@ take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
 }
 
 /*
- * sla_family_reckon feeds a machine, new to the family, with all of its moments, and gathers what differs from the
+ * Feeds a machine, new to the family, with all of its moments, and gathers what differs from the
  * stored clocks.
  */
-void
-sla_family_reckon(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
+static void
+reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 {
 	SlaClock **reckoned;
 	bool *matched;
@@ -280,9 +280,9 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 	}
 }
 
-/* Reckons families anew that are read. */
-static void
-reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+/* Reckons families anew that are read. Needs an SPI scope. */
+void
+sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -290,7 +290,7 @@ reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChan
 
 		sla_machine_begin(&machine, policies, families[i].root);
 		machine.memberships = families[i].memberships;
-		sla_family_reckon(&families[i], &machine, changes);
+		reckon_family(&families[i], &machine, changes);
 	}
 }
 
@@ -301,7 +301,7 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 	if (count == 0)
 		return;
 	read_families(families, count, policies);
-	reckon_read(families, count, policies, changes);
+	sla_families_reckon_read(families, count, policies, changes);
 }
 
 /* Orders ids. For qsort. */
@@ -372,7 +372,7 @@ sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies,
 void
 sla_customers_changed(const int64 *roots, int count, bool parted)
 {
-	const SlaPolicies *policies = sla_policies();
+	const SlaPolicies *policies = sla_policies_to_write();
 	SlaChanges changes = {0};
 	SlaFamily *families;
 	int family_count;
@@ -388,6 +388,6 @@ sla_customers_changed(const int64 *roots, int count, bool parted)
 		return;
 	read_families(families, family_count, policies);
 	reckon_together(families, family_count, policies);
-	reckon_read(families, family_count, policies, &changes);
+	sla_families_reckon_read(families, family_count, policies, &changes);
 	sla_changes_write(&changes);
 }

@@ -2,20 +2,26 @@
  * recompute.c
  *	  recompute_sla(): open clocks follow changed policies and calendars.
  *
- * Where targets and calendars have changed, clocks are read and locked in batches, each is asked which policy holds
- * now, and those that moved are written together. A clock that no policy fits as its request is now may still be
- * promised by what the request was before: that is asked of the customer's moments.
+ * Clocks are read and locked in batches, each is asked which policy holds now, and those that moved are written
+ * together. A clock that no policy fits as its request is now may still be promised by what the request was before:
+ * that is asked of the customer's moments. Where policies fit more than before, there may be promises without a clock:
+ * the customers of open requests and of contacts that wait for an answer, where there is no clock for that, are
+ * reckoned anew.
  *
- * Where policies fit more than before, there may be promises without a clock. Then all customers are reckoned anew to
- * whom something may be promised: those with an open clock, an open request, or a contact that nobody has answered.
+ * Nothing here waits: customers whose clocks others hold are noted in sla_behind. Nor does it see what others write
+ * meanwhile, perhaps by the policies as they were: their transactions are noted in sla_overlap, and tick() reckons anew
+ * whom they have written of once they have ended.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 #include "omnichannel.h"
 #include "sla/clock.h"
@@ -33,20 +39,59 @@ static KeptPlan open_clocks = {
 		   " LEFT JOIN omnichannel.customer AS k ON k.customer_id = c.customer_id"
 		   " LEFT JOIN omnichannel.request AS r ON r.request_id = c.request_id"
 		   " WHERE c.stopped_at IS NULL AND (c.customer_id, c.clock_id) > ($1, $2)"
-		   " ORDER BY c.customer_id, c.clock_id LIMIT " CppAsString2(BATCH_ROWS) " FOR NO KEY UPDATE OF c",
+		   " ORDER BY c.customer_id, c.clock_id LIMIT " CppAsString2(BATCH_ROWS) " FOR NO KEY UPDATE OF c SKIP LOCKED",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 	.indexed = true,
 };
 
-/*
- * Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. Returns whether
- * policies may fit more than before: nobody says that they do not, where nothing has changed.
- */
+/* How many there are that a batch should have read: from one clock, which is not among them, to another. */
+static KeptPlan clocks_count = {
+	.sql = "SELECT count(*) FROM omnichannel.sla_clock AS c WHERE c.stopped_at IS NULL"
+		   " AND (c.customer_id, c.clock_id) > ($1, $2) AND (c.customer_id, c.clock_id) <= ($3, $4)",
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID},
+	.indexed = true,
+};
+
+/* Whose clocks these are but for those that it has read. */
+static KeptPlan others_select = {
+	.sql = "SELECT DISTINCT coalesce(k.merged_into, c.customer_id) AS root FROM omnichannel.sla_clock AS c"
+		   " LEFT JOIN omnichannel.customer AS k ON k.customer_id = c.customer_id WHERE c.stopped_at IS NULL"
+		   " AND (c.customer_id, c.clock_id) > ($1, $2) AND (c.customer_id, c.clock_id) <= ($3, $4)"
+		   " AND c.clock_id <> ALL ($5) ORDER BY root",
+	.nargs = 5,
+	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. */
 static KeptPlan stale_take = {
-	.sql = "WITH taken AS (DELETE FROM omnichannel.sla_stale AS s USING (SELECT stale_id FROM omnichannel.sla_stale"
-		   " ORDER BY stale_id FOR UPDATE SKIP LOCKED) AS held WHERE s.stale_id = held.stale_id RETURNING s.fits_more)"
-		   " SELECT coalesce(bool_or(t.fits_more), true) FROM taken AS t",
+	.sql = "DELETE FROM omnichannel.sla_stale AS s USING (SELECT stale_id FROM omnichannel.sla_stale"
+		   " ORDER BY stale_id FOR UPDATE SKIP LOCKED) AS held WHERE s.stale_id = held.stale_id"
+		   " RETURNING s.fits_more, s.xmin",
+};
+
+static KeptPlan overlap_write = {
+	.sql = "INSERT INTO omnichannel.sla_overlap (writer, recomputed_by, since)"
+		   " SELECT DISTINCT l.virtualtransaction, $1, pg_snapshot_xmin(pg_current_snapshot()) FROM pg_locks AS l"
+		   " WHERE l.locktype = 'relation' AND l.relation = $2 AND l.mode = 'RowExclusiveLock' AND l.granted"
+		   " AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())"
+		   " AND l.pid IS DISTINCT FROM pg_backend_pid()",
+	.nargs = 2,
+	.argtypes = {XID8OID, OIDOID},
+};
+
+/* Customers whose clocks do not follow for so long. */
+static KeptPlan behind_count = {
+	.sql = "SELECT count(DISTINCT b.customer_id) FROM omnichannel.sla_behind AS b WHERE b.noted_at <= now() - $1",
+	.nargs = 1,
+	.argtypes = {INTERVALOID},
+};
+
+static KeptPlan behind_select = {
+	.sql = "SELECT DISTINCT coalesce(k.merged_into, b.customer_id) AS root FROM omnichannel.sla_behind AS b"
+		   " LEFT JOIN omnichannel.customer AS k ON k.customer_id = b.customer_id ORDER BY root",
 };
 
 /* Open requests but those that are as they were seen last, which are nearly all and have nothing new to tell. */
@@ -58,22 +103,40 @@ static KeptPlan open_requests = {
 };
 
 /*
- * Customers to whom something may be promised; one too many does no harm. A contact is answered by what concerns it, as
- * in machine.c; a missed call only by a call.
+ * Customers to whom something may be promised for which there is no clock; one too many does no harm. As in machine.c,
+ * a contact is answered by what concerns it, a missed call only by a call, and waits with an earlier one that a clock
+ * is for.
  */
 static KeptPlan customers_select = {
-	.sql = "SELECT DISTINCT coalesce(k.merged_into, k.customer_id) AS root FROM"
-		   " (SELECT c.customer_id FROM omnichannel.sla_clock AS c WHERE c.stopped_at IS NULL"
-		   " UNION SELECT r.customer_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL"
-		   " UNION SELECT m.customer_id FROM omnichannel.sla_moment AS m WHERE m.what = 'inbound'"
-		   " AND m.outcome NOT IN ('answered', 'failed') AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
-		   " WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
-		   " AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
-		   " AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
-		   " AND CASE WHEN m.request_id IS NOT NULL AND o.request_id IS NOT NULL THEN o.request_id = m.request_id"
-		   " WHEN m.thread IS NOT NULL AND o.thread IS NOT NULL THEN o.thread = m.thread"
-		   " ELSE o.channel = m.channel END)) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
-		   " ORDER BY root",
+	.sql =
+		"SELECT DISTINCT coalesce(k.merged_into, k.customer_id) AS root FROM"
+		" (SELECT r.customer_id FROM omnichannel.request AS r WHERE r.closed_at IS NULL"
+		" AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'resolution'"
+		" AND (p.channel IS NULL OR p.channel = r.channel))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.request_id = r.request_id"
+		" AND c.metric = 'resolution')"
+		" UNION SELECT m.customer_id FROM omnichannel.sla_moment AS m WHERE m.what = 'inbound'"
+		" AND m.outcome NOT IN ('answered', 'failed')"
+		" AND ((EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric IN ('first_response', 'next_response')"
+		" AND (p.channel IS NULL OR p.channel = m.channel))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
+		" AND c.stopped_at IS NULL AND c.metric IN ('first_response', 'next_response') AND c.started_at <= m.at"
+		" AND CASE WHEN m.request_id IS NOT NULL AND c.request_id IS NOT NULL THEN c.request_id = m.request_id"
+		" WHEN m.thread IS NOT NULL AND c.thread IS NOT NULL THEN c.thread = m.thread"
+		" ELSE c.channel = m.channel END))"
+		" OR (m.outcome IN ('missed', 'abandoned', 'voicemail')"
+		" AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'callback'"
+		" AND (p.channel IS NULL OR p.channel = m.channel))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
+		" AND c.stopped_at IS NULL AND c.metric = 'callback' AND c.started_at <= m.at)))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
+		" WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
+		" AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
+		" AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
+		" AND CASE WHEN m.request_id IS NOT NULL AND o.request_id IS NOT NULL THEN o.request_id = m.request_id"
+		" WHEN m.thread IS NOT NULL AND o.thread IS NOT NULL THEN o.thread = m.thread"
+		" ELSE o.channel = m.channel END)) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
+		" ORDER BY root",
 };
 
 static KeptPlan request_root = {
@@ -130,15 +193,78 @@ refit(SlaMachine *machine, SlaClock *clock, uint64 row)
 	return policy != NULL;
 }
 
-/* Makes one batch of clocks follow, after (*customer_id, *clock_id); returns how many it read. */
-static uint64
-recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *customer_id, int64 *clock_id)
+/* What is done, and by what. */
+typedef struct Recomputation
 {
-	Datum values[2] = {Int64GetDatum(*customer_id), Int64GetDatum(*clock_id)};
+	const SlaPolicies *policies;
+	SlaChanges changes;
+	int64 followed; /* customers that were reckoned anew */
+} Recomputation;
+
+/* Makes the open clocks of the customers follow that nobody else holds; the others are behind. Needs an SPI scope. */
+static void
+reckon_free(Recomputation *work, const int64 *roots, int count)
+{
+	SlaFamily *families;
+	int family_count = sla_families_of(roots, count, &families);
+
+	if (family_count == 0)
+		return;
+	for (int i = 0; i < family_count; i++)
+		families[i].from = DT_NOEND;
+	family_count = sla_families_take(families, family_count, work->policies);
+	sla_families_reckon_read(families, family_count, work->policies, &work->changes);
+	sla_changes_write(&work->changes);
+	work->followed += family_count;
+}
+
+/* Makes clocks follow requests of which nobody has told yet. Needs an SPI scope. */
+static void
+follow_requests(Recomputation *work, const int64 *request_ids, int count)
+{
+	sla_requests_follow(request_ids, count, work->policies, &work->changes);
+}
+
+/* Where a batch of clocks begins, or ends. */
+typedef struct ClockKey
+{
+	int64 customer_id;
+	int64 clock_id;
+} ClockKey;
+
+/* Sees that the clocks between two follow later that others hold: all but those with these ids. */
+static void
+leave_others(Recomputation *work, const ClockKey *after, const ClockKey *last, SlaColumn *ids)
+{
+	Datum values[5] = {Int64GetDatum(after->customer_id), Int64GetDatum(after->clock_id),
+					   Int64GetDatum(last->customer_id), Int64GetDatum(last->clock_id)};
+	int64 *roots;
+	uint64 count;
+	bool isnull;
+
+	(void) kept_plan_run(&clocks_count, values, NULL, false, 0);
+	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == ids->count)
+		return;
+	values[4] = sla_column_array(ids);
+	count = kept_plan_run(&others_select, values, NULL, false, 0);
+	roots = palloc(sizeof(int64) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	reckon_free(work, roots, (int) count);
+}
+
+/* Makes one batch of clocks follow, after *key, which is moved on; returns how many it read. */
+static uint64
+recompute_batch(Recomputation *work, ClockKey *key)
+{
+	ClockKey after = *key;
+	Datum values[2] = {Int64GetDatum(after.customer_id), Int64GetDatum(after.clock_id)};
 	uint64 rows = kept_plan_run(&open_clocks, values, NULL, false, 0);
 	SPITupleTable *table = SPI_tuptable;
 	SlaMachine machine = {0};
 	int64 *roots = palloc(sizeof(int64) * Max(rows, 1));
+	SlaColumn ids = {.type = INT8OID};
 	SlaFamily *families;
 	int family_count;
 	int misfits = 0;
@@ -150,7 +276,7 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 		roots[i] = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
 	}
 	family_count = sla_families_of(roots, (int) rows, &families);
-	sla_families_memberships(policies, families, family_count);
+	sla_families_memberships(work->policies, families, family_count);
 
 	for (uint64 i = 0; i < rows; i++)
 	{
@@ -162,46 +288,46 @@ recompute_batch(const SlaPolicies *policies, SlaChanges *changes, int64 *custome
 		CHECK_FOR_INTERRUPTS();
 		/* What a customer's segments were asked for has its own result. */
 		SPI_tuptable = table;
-		before = sla_clock_from_row(policies, i, 1);
+		before = sla_clock_from_row(work->policies, i, 1);
 		root = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
 		if (i == 0 || machine.root != root)
 		{
-			sla_machine_begin(&machine, policies, root);
+			sla_machine_begin(&machine, work->policies, root);
 			machine.memberships = sla_family_find(families, family_count, root)->memberships;
 		}
 		clock = sla_clock_copy(before);
-		*customer_id = before->customer_id;
-		*clock_id = before->clock_id;
+		*key = (ClockKey){before->customer_id, before->clock_id};
+		sla_column_add_id(&ids, before->clock_id);
 		if (!refit(&machine, clock, i))
 		{
 			if (misfits == 0 || roots[misfits - 1] != root)
 				roots[misfits++] = root;
 			continue;
 		}
-		sla_reckon(clock, changes->now, NULL);
-		(void) sla_changes_put(changes, clock, before);
+		sla_reckon(clock, work->changes.now, NULL);
+		(void) sla_changes_put(&work->changes, clock, before);
 	}
 	SPI_freetuptable(table);
-	sla_changes_write(changes);
-	sla_customers_reckon(roots, misfits, policies, changes);
+	sla_changes_write(&work->changes);
+	reckon_free(work, roots, misfits);
+	leave_others(work, &after, rows == BATCH_ROWS ? key : &(ClockKey){PG_INT64_MAX, PG_INT64_MAX}, &ids);
 	return rows;
 }
 
 /* Makes the terms of all open clocks follow. Needs an SPI scope. */
 static void
-recompute_terms(const SlaPolicies *policies, SlaChanges *changes)
+recompute_terms(Recomputation *work)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
-	int64 customer_id = PG_INT64_MIN;
-	int64 clock_id = PG_INT64_MIN;
+	ClockKey key = {PG_INT64_MIN, PG_INT64_MIN};
 	uint64 rows;
 
 	do
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch);
 
-		sla_changes_begin(changes, changes->now);
-		rows = recompute_batch(policies, changes, &customer_id, &clock_id);
+		sla_changes_begin(&work->changes, work->changes.now);
+		rows = recompute_batch(work, &key);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	} while (rows == BATCH_ROWS);
@@ -222,12 +348,12 @@ read_ids(KeptPlan *plan, int64 **ids)
 	return count;
 }
 
-/* What is done with a batch of ids; see sla_requests_follow() and sla_customers_reckon(). */
-typedef void (*BatchWork)(const int64 *ids, int count, const SlaPolicies *policies, SlaChanges *changes);
+/* What is done with a batch of ids. */
+typedef void (*BatchWork)(Recomputation *work, const int64 *ids, int count);
 
-/* Does a work with all ids that a statement returns, some at a time. Needs an SPI scope. */
+/* Does something with all ids that a statement returns, some at a time. Needs an SPI scope. */
 static void
-work_through(KeptPlan *plan, BatchWork work, const SlaPolicies *policies, SlaChanges *changes)
+work_through(Recomputation *work, KeptPlan *plan, BatchWork step)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel batch", ALLOCSET_DEFAULT_SIZES);
 	int64 *ids;
@@ -238,8 +364,8 @@ work_through(KeptPlan *plan, BatchWork work, const SlaPolicies *policies, SlaCha
 		MemoryContext old = MemoryContextSwitchTo(batch);
 
 		CHECK_FOR_INTERRUPTS();
-		sla_changes_begin(changes, changes->now);
-		work(&ids[done], (int) Min(count - done, BATCH_CUSTOMERS), policies, changes);
+		sla_changes_begin(&work->changes, work->changes.now);
+		step(work, &ids[done], (int) Min(count - done, BATCH_CUSTOMERS));
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	}
@@ -247,25 +373,80 @@ work_through(KeptPlan *plan, BatchWork work, const SlaPolicies *policies, SlaCha
 	MemoryContextDelete(batch);
 }
 
+/* Warns of customers whose clocks do not follow for so long, in microseconds. Needs an SPI scope. */
+static void
+warn_behind(int64 age)
+{
+	Interval interval = {.time = age};
+	Datum values[1] = {IntervalPGetDatum(&interval)};
+	bool isnull;
+	int64 count;
+
+	(void) kept_plan_run(&behind_count, values, NULL, false, 0);
+	count = DatumGetInt64(spi_datum(0, 1, &isnull));
+	if (count > 0)
+		ereport(WARNING,
+				(errmsg_plural("clocks of " INT64_FORMAT " customer do not follow yet",
+							   "clocks of " INT64_FORMAT " customers do not follow yet", (unsigned long) count, count),
+				 errdetail("Other transactions hold them; sla_behind says whom."),
+				 errhint("tick() makes them follow once those transactions have ended; pg_stat_activity shows them.")));
+}
+
+/*
+ * Takes the notes of what has changed; returns whether policies may fit more than before: nobody says that they do not,
+ * where nothing has changed. Needs an SPI scope.
+ *
+ * What is visible of a transaction is told of to the caches a moment later, before it lets go of its locks.
+ */
+static bool
+take_changes(void)
+{
+	uint64 rows = kept_plan_run(&stale_take, NULL, NULL, false, 0);
+	bool fits_more = rows == 0;
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool isnull;
+		TransactionId writer = DatumGetTransactionId(spi_datum(i, 2, &isnull));
+
+		fits_more = fits_more || DatumGetBool(spi_datum(i, 1, &isnull));
+		if (TransactionIdIsNormal(writer) && !TransactionIdIsCurrentTransactionId(writer))
+			XactLockTableWait(writer, NULL, NULL, XLTW_None);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return fits_more;
+}
+
+/* Notes who is writing clocks now, perhaps by what was before. Needs an SPI scope. */
+static void
+note_writers(void)
+{
+	Datum values[2] = {FullTransactionIdGetDatum(GetCurrentFullTransactionId()),
+					   ObjectIdGetDatum(omni_table("sla_customer"))};
+
+	(void) kept_plan_run(&overlap_write, values, NULL, false, 0);
+}
+
 /* Makes all open clocks follow. Needs an SPI scope. */
 static void
-recompute_all(const SlaPolicies *policies, SlaChanges *changes)
+recompute_all(Recomputation *work)
 {
-	bool isnull;
+	bool fits_more = take_changes();
 
-	(void) kept_plan_run(&stale_take, NULL, NULL, false, 0);
-	if (!DatumGetBool(spi_datum(0, 1, &isnull)))
+	note_writers();
+	work->policies = sla_policies();
+	recompute_terms(work);
+	if (fits_more)
 	{
-		recompute_terms(policies, changes);
-		return;
+		work_through(work, &open_requests, follow_requests);
+		work_through(work, &customers_select, reckon_free);
 	}
-	work_through(&open_requests, sla_requests_follow, policies, changes);
-	work_through(&customers_select, sla_customers_reckon, policies, changes);
+	warn_behind(0);
 }
 
 /* Makes the clocks of one request's customer follow. Needs an SPI scope. */
 static void
-recompute_one(int64 request_id, const SlaPolicies *policies, SlaChanges *changes)
+recompute_one(Recomputation *work, int64 request_id)
 {
 	Datum values[1] = {Int64GetDatum(request_id)};
 	bool isnull;
@@ -276,9 +457,10 @@ recompute_one(int64 request_id, const SlaPolicies *policies, SlaChanges *changes
 						errmsg("request " INT64_FORMAT " does not exist", request_id),
 						errhint("Pass the id of a request, or NULL for all open clocks.")));
 	root = DatumGetInt64(spi_datum(0, 1, &isnull));
-	sla_changes_begin(changes, changes->now);
-	sla_requests_follow(&request_id, 1, policies, changes);
-	sla_customers_reckon(&root, 1, policies, changes);
+	work->policies = sla_policies_to_write();
+	sla_changes_begin(&work->changes, work->changes.now);
+	sla_requests_follow(&request_id, 1, work->policies, &work->changes);
+	sla_customers_reckon(&root, 1, work->policies, &work->changes);
 }
 
 /* recompute_sla(request_id): returns a row for each clock that moved. */
@@ -286,19 +468,21 @@ Datum
 omnichannel_recompute_sla(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	const SlaPolicies *policies;
-	SlaChanges changes = {.report = report_change, .context = result};
+	Recomputation work = {.changes = {.report = report_change, .context = result}};
 	SpiScope scope;
 
 	omni_table("sla_clock");
+	if (PG_ARGISNULL(0) && IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("recompute_sla() needs isolation level READ COMMITTED"),
+						errhint("Call it in a transaction of that level: it must see what others have committed.")));
 	init_materialized_srf(fcinfo);
 	spi_scope_begin(&scope, false);
-	policies = sla_policies();
-	changes.now = GetCurrentTimestamp();
+	work.changes.now = GetCurrentTimestamp();
 	if (PG_ARGISNULL(0))
-		recompute_all(policies, &changes);
+		recompute_all(&work);
 	else
-		recompute_one(PG_GETARG_INT64(0), policies, &changes);
+		recompute_one(&work, PG_GETARG_INT64(0));
 	spi_scope_end(&scope);
 	return (Datum) 0;
 }
@@ -307,21 +491,15 @@ omnichannel_recompute_sla(PG_FUNCTION_ARGS)
 Datum
 omnichannel_follow_requests(PG_FUNCTION_ARGS)
 {
-	SlaChanges changes = {0};
-	SlaFamily *families;
+	Recomputation work = {0};
 	SpiScope scope;
-	int count;
 
 	omni_table("sla_behind");
 	spi_scope_begin(&scope, false);
-	count = sla_behind_take(&families);
-	if (count > 0)
-	{
-		sla_families_hold(families, count);
-		sla_changes_begin(&changes, GetCurrentTimestamp());
-		sla_families_reckon(families, count, sla_policies(), &changes);
-		sla_changes_write(&changes);
-	}
+	work.policies = sla_policies_to_write();
+	work.changes.now = GetCurrentTimestamp();
+	work_through(&work, &behind_select, reckon_free);
+	warn_behind(USECS_PER_MINUTE);
 	spi_scope_end(&scope);
-	PG_RETURN_INT64(count);
+	PG_RETURN_INT64(work.followed);
 }

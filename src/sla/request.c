@@ -211,7 +211,7 @@ sla_requests_changed(const int64 *request_ids, int count)
 	SlaChanges changes = {0};
 
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_requests_follow(request_ids, count, sla_policies(), &changes);
+	sla_requests_follow(request_ids, count, sla_policies_to_write(), &changes);
 }
 
 /* Returns when the first open clock of a request is due, infinity where none is. Needs an SPI scope. */

@@ -44,17 +44,6 @@ static KeptPlan moments_write = {
 	.indexed = true,
 };
 
-/* Takes the locks that are free, and returns whose are not. */
-static KeptPlan families_try = {
-	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
-		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
-		   " SELECT k.customer_id FROM omnichannel.sla_customer AS k WHERE k.customer_id = ANY ($1)"
-		   " EXCEPT SELECT held.customer_id FROM held ORDER BY customer_id",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
 static KeptPlan moments_only = {
 	.sql = "INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
 		   " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -62,34 +51,6 @@ static KeptPlan moments_only = {
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 				 INT8ARRAYOID},
-};
-
-static KeptPlan behind_write = {
-	.sql = "INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT * FROM unnest($1, $2)",
-	.nargs = 2,
-	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID},
-};
-
-static KeptPlan behind_take = {
-	.sql = "WITH held AS MATERIALIZED (SELECT b.behind_id FROM omnichannel.sla_behind AS b ORDER BY b.behind_id"
-		   " FOR UPDATE SKIP LOCKED), taken AS (DELETE FROM omnichannel.sla_behind AS b USING held"
-		   " WHERE b.behind_id = held.behind_id RETURNING b.customer_id, b.since)"
-		   " SELECT coalesce(k.merged_into, k.customer_id), min(t.since) FROM taken AS t"
-		   " JOIN omnichannel.customer AS k ON k.customer_id = t.customer_id GROUP BY 1 ORDER BY 1",
-};
-
-/* Who was taken apart knows of the moments that others wrote for the group by those themselves. */
-static KeptPlan families_hold = {
-	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		   " SELECT f.root, coalesce(max(k.last_at), '-infinity'), 0, coalesce(max(k.last_at), '-infinity'), 9, false"
-		   " FROM " SLA_FAMILY " AS f LEFT JOIN LATERAL (SELECT m.last_at FROM omnichannel.sla_customer AS m"
-		   " WHERE m.customer_id = f.customer_id UNION ALL (SELECT m.at FROM omnichannel.sla_moment AS m"
-		   " WHERE m.customer_id = f.customer_id ORDER BY m.at DESC LIMIT 1)) AS k ON true"
-		   " GROUP BY f.root ORDER BY f.root"
-		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
 };
 
 static KeptPlan moments_read = {
@@ -128,6 +89,20 @@ static KeptPlan clocks_read = {
 		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Of clocks that others hold there is nothing but the family. */
+static KeptPlan clocks_try = {
+	.sql =
+		"SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+		" AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
+		" (SELECT customer_id, clock_id FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
+		" AS s LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = s.customer_id"
+		" AND o.clock_id = s.clock_id FOR NO KEY UPDATE OF o SKIP LOCKED) AS c ON true"
+		" ORDER BY f.root, c.customer_id, c.clock_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -194,8 +169,8 @@ sla_family_find(SlaFamily *families, int count, int64 root)
 }
 
 /* Returns an array of the families' roots. */
-static Datum
-roots_array(const SlaFamily *families, int count)
+Datum
+sla_roots_array(const SlaFamily *families, int count)
 {
 	SlaColumn roots = {.type = INT8OID};
 
@@ -226,16 +201,18 @@ add_moment(SlaColumn *columns, const SlaMoment *moment)
 	sla_column_add(&columns[13], Int64GetDatum(moment->version), contact);
 }
 
-/* Writes one moment, whose family's lock is taken. Needs an SPI scope. */
+/* Writes the families' new moments and nothing else; their locks are taken, or they are behind. Needs an SPI scope. */
 void
-sla_moment_write(const SlaMoment *moment)
+sla_moments_add(const SlaFamily *families, int count)
 {
 	SlaColumn columns[MOMENT_NCOLUMNS] = {0};
 	Datum values[MOMENT_NCOLUMNS];
 
 	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
 		columns[i].type = get_element_type(moments_only.argtypes[i]);
-	add_moment(columns, moment);
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < families[i].moment_count; j++)
+			add_moment(columns, families[i].moments[j]);
 	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
 		values[i] = sla_column_array(&columns[i]);
 	(void) kept_plan_run(&moments_only, values, NULL, false, 0);
@@ -280,79 +257,6 @@ sla_moments_write(SlaFamily *families, int count)
 			sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
-}
-
-/*
- * sla_families_try takes the families' locks without waiting, and returns how many it has, moved to the front in order.
- *
- * Of the others it writes the moments, and notes that their clocks are behind. Needs an SPI scope.
- */
-int
-sla_families_try(SlaFamily *families, int count)
-{
-	Datum values[MOMENT_NCOLUMNS] = {roots_array(families, count)};
-	SlaColumn columns[MOMENT_NCOLUMNS] = {0};
-	SlaColumn behind[2] = {{.type = INT8OID}, {.type = TIMESTAMPTZOID}};
-	uint64 rows = kept_plan_run(&families_try, values, NULL, false, 0);
-	uint64 row = 0;
-	int held = 0;
-
-	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
-		columns[i].type = get_element_type(moments_only.argtypes[i]);
-	/* The rows are those that are held by others, by root. */
-	for (int i = 0; i < count; i++)
-	{
-		bool isnull;
-
-		while (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) < families[i].root)
-			row++;
-		if (row == rows || DatumGetInt64(spi_datum(row, 1, &isnull)) != families[i].root)
-		{
-			families[held++] = families[i];
-			continue;
-		}
-		sla_column_add_id(&behind[0], families[i].root);
-		sla_column_add_time(&behind[1], families[i].moments[0]->at);
-		for (int j = 0; j < families[i].moment_count; j++)
-			add_moment(columns, families[i].moments[j]);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	if (behind[0].count > 0)
-	{
-		for (int i = 0; i < MOMENT_NCOLUMNS; i++)
-			values[i] = sla_column_array(&columns[i]);
-		(void) kept_plan_run(&moments_only, values, NULL, false, 0);
-		values[0] = sla_column_array(&behind[0]);
-		values[1] = sla_column_array(&behind[1]);
-		(void) kept_plan_run(&behind_write, values, NULL, false, 0);
-	}
-	return held;
-}
-
-/* Takes the notes of families whose clocks are behind; returns how many, by root. Needs an SPI scope. */
-int
-sla_behind_take(SlaFamily **families)
-{
-	uint64 rows = kept_plan_run(&behind_take, NULL, NULL, false, 0);
-	bool isnull;
-
-	*families = palloc0(sizeof(SlaFamily) * Max(rows, 1));
-	for (uint64 i = 0; i < rows; i++)
-	{
-		(*families)[i].root = DatumGetInt64(spi_datum(i, 1, &isnull));
-		(*families)[i].from = DatumGetTimestampTz(spi_datum(i, 2, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return (int) rows;
-}
-
-/* Takes the families' locks, and makes sure that moments of merged customers count as known. Needs an SPI scope. */
-void
-sla_families_hold(SlaFamily *families, int count)
-{
-	Datum values[1] = {roots_array(families, count)};
-
-	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
 }
 
 /* Returns an id of a row, 0 for NULL. */
@@ -416,7 +320,7 @@ sla_moment_from_row(uint64 row, int column)
 void
 sla_moments_read(SlaFamily *families, int count)
 {
-	Datum values[1] = {roots_array(families, count)};
+	Datum values[1] = {sla_roots_array(families, count)};
 	uint64 rows = kept_plan_run(&moments_read, values, NULL, false, 0);
 
 	for (int i = 0; i < count; i++)
@@ -497,20 +401,30 @@ sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
 	return clock;
 }
 
-/* Reads the families' stored clocks into them, and locks them in the order in which all do. Needs an SPI scope. */
+/*
+ * sla_clocks_read reads the families' stored clocks into them, and locks them in the order in which all do; sets
+ * held_by_others of families of which SLA_TRY_ALL cannot have all. Needs an SPI scope.
+ */
 void
 sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read)
 {
-	Datum values[1] = {roots_array(families, count)};
-	KeptPlan *plan = read == SLA_HOLD_OPEN ? &open_clocks_hold : read == SLA_HOLD_ALL ? &clocks_hold : &clocks_read;
-	uint64 rows = kept_plan_run(plan, values, NULL, false, 0);
+	Datum values[1] = {sla_roots_array(families, count)};
+	KeptPlan *const plans[] = {&open_clocks_hold, &clocks_hold, &clocks_try, &clocks_read};
+	uint64 rows = kept_plan_run(plans[read], values, NULL, false, 0);
 
 	for (uint64 i = 0; i < rows; i++)
 	{
 		SlaFamily *family = sla_family_find(families, count, row_id(i, 1));
-		SlaClock *clock = sla_clock_from_row(policies, i, 2);
+		SlaClock *clock;
 		bool isnull;
 
+		(void) spi_datum(i, 2, &isnull);
+		if (isnull)
+		{
+			family->held_by_others = true;
+			continue;
+		}
+		clock = sla_clock_from_row(policies, i, 2);
 		if (read != SLA_HOLD_OPEN)
 			clock->settled = DatumGetBool(spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull));
 		if (family->clock_count == family->clock_room)
@@ -535,7 +449,7 @@ sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int c
 		return;
 	for (int i = 0; i < count; i++)
 		families[i].memberships = (SlaMemberships){.known = true};
-	values[0] = roots_array(families, count);
+	values[0] = sla_roots_array(families, count);
 	memberships_read.runs += count - 1;
 	rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)

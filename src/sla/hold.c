@@ -1,0 +1,233 @@
+/*
+ * hold.c
+ *	  Who holds a customer's row of sla_customer until the end of its transaction: nobody else writes the customer's
+ *	  moments and clocks.
+ *
+ * Who logs a contact waits for the row. Who must not wait, because it has other locks in its hands or many customers
+ * to see to, takes the rows that are free, and notes in sla_behind whose clocks do not follow: tick() sees to these as
+ * soon as they are free. Clocks themselves are held without that row by who tells of them; a clock that cannot be had
+ * counts as its customer does.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "omnichannel.h"
+#include "core/look.h"
+#include "sla/clock.h"
+
+/* Takes the rows that are free, and returns whose are not, and whether there is a row. */
+static KeptPlan families_free = {
+	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
+		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
+		   " SELECT u.root, EXISTS (SELECT FROM omnichannel.sla_customer AS k WHERE k.customer_id = u.root)"
+		   " FROM unnest($1) AS u (root) WHERE NOT EXISTS (SELECT FROM held WHERE held.customer_id = u.root)"
+		   " ORDER BY u.root",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static LookUp customer_look = {
+	.table = "sla_customer",
+	.nkeys = 1,
+	.ncolumns = 1,
+	.columns = (const TableColumn[]){{"customer_id", INT8OID}},
+};
+
+static KeptPlan behind_write = {
+	.sql = "INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT u.* FROM unnest($1, $2)"
+		   " AS u (customer_id, since) WHERE $3 OR NOT EXISTS (SELECT FROM omnichannel.sla_behind AS b"
+		   " WHERE b.customer_id = u.customer_id AND b.since <= u.since)",
+	.nargs = 3,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, BOOLOID},
+	.indexed = true,
+};
+
+static KeptPlan behind_take = {
+	.sql = "WITH taken AS (DELETE FROM omnichannel.sla_behind AS b USING " SLA_FAMILY " AS f"
+		   " WHERE b.customer_id = f.customer_id RETURNING f.root, b.since)"
+		   " SELECT t.root, min(t.since) FROM taken AS t GROUP BY t.root",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Who was taken apart knows of the moments that others wrote for the group by those themselves. */
+static KeptPlan families_hold = {
+	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		   " SELECT f.root, coalesce(max(k.last_at), '-infinity'), 0, coalesce(max(k.last_at), '-infinity'), 9, false"
+		   " FROM " SLA_FAMILY " AS f LEFT JOIN LATERAL (SELECT m.last_at FROM omnichannel.sla_customer AS m"
+		   " WHERE m.customer_id = f.customer_id UNION ALL (SELECT m.at FROM omnichannel.sla_moment AS m"
+		   " WHERE m.customer_id = f.customer_id ORDER BY m.at DESC LIMIT 1)) AS k ON true"
+		   " GROUP BY f.root ORDER BY f.root"
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Takes the families' rows, and makes sure that moments of merged customers count as known. Needs an SPI scope. */
+void
+sla_families_hold(SlaFamily *families, int count)
+{
+	Datum values[1] = {sla_roots_array(families, count)};
+
+	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
+}
+
+/* Returns whether another transaction is inserting the customer's row: nothing but waiting tells how that ends. */
+static bool
+is_being_made(int64 root)
+{
+	Datum keys[1] = {Int64GetDatum(root)};
+	SnapshotData dirty;
+	LookScan scan;
+	Datum row[1];
+	bool nulls[1];
+	bool found = false;
+
+	InitDirtySnapshot(dirty);
+	if (!look_begin(&scan, &customer_look, keys, 1, &dirty))
+		return false;
+	while (!found && look_next(&scan, false, row, nulls))
+		found = TransactionIdIsValid(dirty.xmin);
+	look_end(&scan);
+	return found;
+}
+
+/* Moves the families that are not held by others to the front, both parts in order; returns how many these are. */
+static int
+part(SlaFamily *families, int count)
+{
+	SlaFamily *others = palloc(sizeof(SlaFamily) * Max(count, 1));
+	int other_count = 0;
+	int held = 0;
+
+	for (int i = 0; i < count; i++)
+		if (families[i].held_by_others)
+			others[other_count++] = families[i];
+		else
+			families[held++] = families[i];
+	memcpy(&families[held], others, sizeof(SlaFamily) * other_count);
+	pfree(others);
+	return held;
+}
+
+/* Takes the families' rows that can be had without waiting; returns how many, moved to the front in order. */
+static int
+hold_free(SlaFamily *families, int count)
+{
+	Datum values[1] = {sla_roots_array(families, count)};
+	uint64 rows = kept_plan_run(&families_free, values, NULL, false, 0);
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool isnull;
+		int64 root = DatumGetInt64(spi_datum(i, 1, &isnull));
+		bool exists = DatumGetBool(spi_datum(i, 2, &isnull));
+
+		sla_family_find(families, count, root)->held_by_others = exists || is_being_made(root);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return part(families, count);
+}
+
+/*
+ * Notes that the families' clocks do not follow what is as of their `from` or later. Needs an SPI scope.
+ *
+ * Where moments are new it is noted again: who has taken an earlier note may have read the moments before.
+ */
+static void
+note_behind(const SlaFamily *families, int count, bool again)
+{
+	SlaColumn behind[2] = {{.type = INT8OID}, {.type = TIMESTAMPTZOID}};
+	Datum values[3];
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		sla_column_add_id(&behind[0], families[i].root);
+		sla_column_add_time(&behind[1], families[i].from);
+	}
+	values[0] = sla_column_array(&behind[0]);
+	values[1] = sla_column_array(&behind[1]);
+	values[2] = BoolGetDatum(again);
+	(void) kept_plan_run(&behind_write, values, NULL, false, 0);
+}
+
+/*
+ * sla_families_try takes the families' rows without waiting, and returns how many it has, moved to the front in order.
+ *
+ * Of the others it writes the moments, and notes that their clocks are behind. Needs an SPI scope.
+ */
+int
+sla_families_try(SlaFamily *families, int count)
+{
+	int held = hold_free(families, count);
+
+	if (held < count)
+	{
+		for (int i = held; i < count; i++)
+			families[i].from = families[i].moments[0]->at;
+		sla_moments_add(&families[held], count - held);
+		note_behind(&families[held], count - held, true);
+	}
+	return held;
+}
+
+/*
+ * sla_families_doubt notes that the families' open clocks may not follow, where this transaction went by the rules of its
+ * own snapshot: nobody who changes them can know of it. Needs an SPI scope.
+ */
+void
+sla_families_doubt(SlaFamily *families, int count)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	for (int i = 0; i < count; i++)
+		families[i].from = DT_NOEND;
+	note_behind(families, count, true);
+}
+
+/*
+ * sla_families_take takes the families' rows without waiting and reads all that is stored of them; returns how many it
+ * has, moved to the front in order. `from` says what may change.
+ *
+ * The others are behind then. What was noted to be behind of those that it has is not behind any more, and `from` is as
+ * early as that was. Needs an SPI scope that may write this room's tables.
+ */
+int
+sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies)
+{
+	int held = hold_free(families, count);
+	Datum values[1] = {sla_roots_array(families, held)};
+	uint64 rows;
+	int ready;
+
+	if (held > 0)
+	{
+		/* Noted before the moments are read, so that what those who had the row before have left is among them. */
+		rows = kept_plan_run(&behind_take, values, NULL, false, 0);
+		for (uint64 i = 0; i < rows; i++)
+		{
+			bool isnull;
+			SlaFamily *family = sla_family_find(families, held, DatumGetInt64(spi_datum(i, 1, &isnull)));
+
+			family->from = Min(family->from, DatumGetTimestampTz(spi_datum(i, 2, &isnull)));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		sla_families_hold(families, held);
+		sla_moments_read(families, held);
+		sla_clocks_read(policies, families, held, SLA_TRY_ALL);
+	}
+	ready = part(families, held);
+	note_behind(&families[ready], count - ready, false);
+	if (ready > 0)
+		sla_families_memberships(policies, families, ready);
+	return ready;
+}
