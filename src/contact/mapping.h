@@ -93,7 +93,5 @@ extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, c
 						  const ContactEntry *entries, int count, bool revises);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern bool follow_key(const ContactEntry *entry, const char *former);
-extern void note_moved_row(HeapTuple row);
-extern bool take_moved_row(HeapTuple row);
 
 #endif /* OMNICHANNEL_MAPPING_H */

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -71,6 +72,39 @@ refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
 							" track() with another source.")));
 }
 
+/* Returns whether two entries without a certain key are of one row: their keys, or their times and customers, say so. */
+static bool
+same_row(const ContactEntry *a, const ContactEntry *b)
+{
+	if (a->source_key != NULL || b->source_key != NULL)
+		return a->source_key != NULL && b->source_key != NULL && strcmp(a->source_key, b->source_key) == 0;
+	return a->customer_id == b->customer_id && (a->value == NULL) == (b->value == NULL) &&
+		   (a->value == NULL || strcmp(a->value, b->value) == 0) && a->timed == b->timed &&
+		   (!a->timed || a->occurred_at == b->occurred_at);
+}
+
+/*
+ * Makes of the row that has left another partition just before what same_row() wants to know, in the current context;
+ * of one that has a key nothing else.
+ */
+static void
+evaluate_left(const TrackedWrite *write, const Tracking *tracking, bool keyed, ContactEntry *entry)
+{
+	/* Its statement holds a lock on it. */
+	Relation relation = relation_open(write->left->relation, NoLock);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsMinimalTuple);
+	const FittedMapping *fitted = mapping_fit(tracking, relation);
+
+	memset(entry, 0, sizeof(*entry));
+	ExecStoreMinimalTuple(write->left->row, slot, false);
+	if (keyed)
+		entry->source_key = mapping_key(fitted, slot);
+	else
+		(void) mapping_evaluate(fitted, slot, entry);
+	ExecDropSingleTupleTableSlot(slot);
+	relation_close(relation, NoLock);
+}
+
 /* tracked_write_rows logs rows, all or none, in the current context. */
 void
 tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
@@ -103,13 +137,24 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			entries[logged].source = write->source;
 		logged++;
 	}
-	if (write->former != NULL && revises && logged == 1 && entries[0].source_key != NULL)
+	if (write->left != NULL && logged == 1)
+	{
+		ContactEntry left;
+
+		evaluate_left(write, tracking, entries[0].source_key != NULL, &left);
+		write->update = moved_rows_arrive(tracking->relation) || same_row(&left, &entries[0]);
+		if (write->update)
+			former_key = left.source_key;
+		if (write->update && !tracking->updates)
+			logged = 0;
+	}
+	else if (write->former != NULL && revises && logged == 1 && entries[0].source_key != NULL)
 	{
 		ExecStoreMinimalTuple(write->former, write->slot, false);
 		former_key = mapping_key(fitted, write->slot);
-		if (former_key != NULL && strcmp(former_key, entries[0].source_key) == 0)
-			former_key = NULL;
 	}
+	if (former_key != NULL && (entries[0].source_key == NULL || strcmp(former_key, entries[0].source_key) == 0))
+		former_key = NULL;
 	ExecClearTuple(write->slot);
 	if (!write->owner)
 		relation_scope_end(&reader);
@@ -215,8 +260,9 @@ tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 
 	error_context_stack = &context;
 	tracking = tracking_get(write->code, write->relation);
-	write->update = write->update || write->moved;
-	if (write->moved && !tracking->updates)
+	if (write->left != NULL && moved_rows_arrive(tracking->relation))
+		write->update = true;
+	if (write->left != NULL && write->update && !tracking->updates)
 		mapping_check_registered(tracking, write->relation);
 	else if (!tracking->quarantine)
 		tracked_write_rows(write, rows, count);

@@ -8,6 +8,16 @@
 #include "contact/mapping.h"
 #include "routing/routing.h"
 
+/* What track() calls the trigger for inserted rows. */
+#define TRACKING_TRIGGER "omnichannel_log_contact"
+
+/* A row that an UPDATE has moved out of a partition, as it was there. */
+typedef struct MovedRow
+{
+	Oid relation;
+	MinimalTuple row;
+} MovedRow;
+
 /* Rows of one tracked table that are logged together, and how. */
 typedef struct TrackedWrite
 {
@@ -18,10 +28,10 @@ typedef struct TrackedWrite
 	bool owner;                /* with the rights of the log's owner */
 	bool live;                 /* with effects on requests */
 	bool update;               /* what was logged before is revised */
-	bool moved;                /* by an UPDATE, from another partition */
 	bool backfill;             /* rows that were there before */
 	bool retry;                /* by who clears what waits itself */
 	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
+	const MovedRow *left;      /* another partition just before, or NULL: perhaps the row */
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
@@ -34,5 +44,9 @@ extern int tracked_batch_rows(const TrackedWrite *write);
 extern void tracked_begin_sums(TrackedWrite *write);
 extern void tracked_end_sums(TrackedWrite *write);
 extern void tracked_lock_batches(void);
+
+extern void note_moved_row(Relation relation, HeapTuple tuple, TupleTableSlot *slot);
+extern const MovedRow *take_moved_row(HeapTuple tuple);
+extern bool moved_rows_arrive(Oid tracked);
 
 #endif /* OMNICHANNEL_TRACKED_H */

@@ -94,7 +94,7 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
 		trigger->tg_relation->rd_rel->relispartition)
 	{
-		note_moved_row(trigger->tg_trigtuple);
+		note_moved_row(trigger->tg_relation, trigger->tg_trigtuple, trigger->tg_trigslot);
 		return PointerGetDatum(NULL);
 	}
 	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
@@ -124,8 +124,8 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 
 		if (write.update)
 			write.former = ExecCopySlotMinimalTuple(trigger->tg_trigslot);
-		write.moved =
-			!write.update && trigger->tg_relation->rd_rel->relispartition && take_moved_row(trigger->tg_trigtuple);
+		else if (trigger->tg_relation->rd_rel->relispartition)
+			write.left = take_moved_row(trigger->tg_trigtuple);
 		tracked_log_rows(&write, &row, 1);
 	}
 	ExecDropSingleTupleTableSlot(write.slot);
