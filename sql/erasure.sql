@@ -35,13 +35,21 @@ SELECT * FROM pg_temp.logged;
 SELECT * FROM pg_temp.known;
 SELECT customer_id, agent_id, contacts FROM omnichannel.relationship WHERE agent_id = 9301;
 
+INSERT INTO omnichannel.product (product, tax_rate) VALUES ('regress-mug', 23);
+INSERT INTO omnichannel.price_list (price_list, kind) VALUES ('regress', 'base');
+INSERT INTO omnichannel.price (price_list, product, amount) VALUES ('regress', 'regress-mug', 9.99);
+INSERT INTO omnichannel.promotion (promotion, kind, value) VALUES ('regress_tenth', 'percent', 10);
 -- By the id nothing is taken, not even by the quarantine; what was logged already is answered as ever.
 SELECT raised(statement) FROM (VALUES
 	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, body => 'x')$$),
 	($$SELECT omnichannel.log_contact('branch', customer_id => 9301, source => 'regress_desk', source_key => '1', body => 'x')$$),
 	($$INSERT INTO regress_visit (id, customer, body) VALUES (3, 9301, 'x')$$),
 	($$INSERT INTO regress_visit (id, customer, body) VALUES (3, 9302, 'x'), (4, 9301, 'x'), (5, 9302, 'x')$$),
-	($$SELECT omnichannel.open_request(9301, 'complaint', 'email')$$)
+	($$SELECT omnichannel.open_request(9301, 'complaint', 'email')$$),
+	($$SELECT omnichannel.lock_quote(9301, 'regress-mug', key => 'basket of Zofia')$$),
+	($$SELECT omnichannel.shown_price('app', 'regress-mug', 9.99, customer_id => 9301, place => 'page of Zofia')$$),
+	($$SELECT omnichannel.reserve_use('regress_tenth', key => 'order of Zofia', customer_id => 9301)$$),
+	($$SELECT omnichannel.reserve_use('regress_tenth', key => 'order of nobody', customer_id => -1)$$)
 ) AS refused (statement);
 SELECT omnichannel.log_contact('branch', customer_id => 9301, source => source, source_key => '1', body => 'x') = contact_id AS same
 FROM omnichannel.contact WHERE source LIKE '%regress\_visit' AND customer_id = 9301;

@@ -507,6 +507,9 @@ BEGIN
 		RAISE EXCEPTION 'promotion "%" needs a coupon', promotion
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the code that the customer gave.';
 	END IF;
+	IF customer_id IS NOT NULL THEN
+		PERFORM omnichannel.require_customer(customer_id);
+	END IF;
 
 	-- Held by all who reserve; whoever sets a limit takes it alone. See keep_promotion_total().
 	PERFORM pg_advisory_xact_lock_shared('omnichannel.promotion_use'::regclass::oid::integer, hashtext(promotion));
@@ -565,7 +568,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
-'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount or a missing coupon.';
+'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount or a missing coupon, 55000 for a customer who was erased.';
 
 CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
 LANGUAGE plpgsql

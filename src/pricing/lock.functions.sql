@@ -83,6 +83,9 @@ BEGIN
 		RAISE EXCEPTION 'the key of a quote must not be empty'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a key of the application''s own, or NULL.';
 	END IF;
+	IF customer_id IS NOT NULL THEN
+		PERFORM omnichannel.require_customer(customer_id);
+	END IF;
 	IF key IS NOT NULL THEN
 		SELECT found.* INTO made FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key;
 		found_one := FOUND;
@@ -127,7 +130,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
-'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
+'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price or the customer was erased, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
 
 CREATE FUNCTION omnichannel.locked_quote(quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
 LANGUAGE plpgsql STABLE

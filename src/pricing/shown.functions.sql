@@ -25,13 +25,19 @@ BEGIN
 		RAISE EXCEPTION 'channel % is not known', coalesce(quote_literal(channel), 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.channel.';
 	END IF;
+	-- Without a lock: what is taken while the customer is being erased, the sweep finds.
+	IF customer_id IS NOT NULL AND EXISTS (
+		SELECT FROM omnichannel.customer AS person WHERE person.customer_id = shown_price.customer_id AND person.erased_at IS NOT NULL
+	) THEN
+		PERFORM omnichannel.require_customer(customer_id);
+	END IF;
 	INSERT INTO omnichannel.shown_price (shown_at, channel, place, customer_id, product, quantity, currency, coupons, quote_id, price)
 	VALUES (at, channel, place, customer_id, product, quantity, coalesce(currency, omnichannel.default_currency()), coalesce(coupons, '{}'), quote_id, price);
 	RETURN true;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.shown_price(text, text, numeric, bigint, numeric, text, text[], bigint, text, timestamptz, double precision) IS
-'Takes what a channel displayed: the price of one unit, to whom (NULL: a visitor who is not known), for which quantity, currency (the company''s by default), coupons and locked quote, where (a page, a shop) and when. sample: the share that is taken, 0.001 for one in a thousand; what is left out costs no table access and returns false. A product or customer that the engine does not know is taken too, and reported. Raises 23503 for an unknown channel, 22023 for a sample outside 0 to 1 or a price, quantity or moment that cannot be, 55000 before setup(), 42501 without INSERT on shown_price.';
+'Takes what a channel displayed: the price of one unit, to whom (NULL: a visitor who is not known), for which quantity, currency (the company''s by default), coupons and locked quote, where (a page, a shop) and when. sample: the share that is taken, 0.001 for one in a thousand; what is left out costs no table access and returns false. A product or customer that the engine does not know is taken too, and reported. Raises 23503 for an unknown channel, 22023 for a sample outside 0 to 1 or a price, quantity or moment that cannot be, 55000 for a customer who was erased and before setup(), 42501 without INSERT on shown_price and SELECT on customer.';
 
 CREATE FUNCTION omnichannel.price_moments(product text, after timestamptz, before timestamptz, max_rows integer) RETURNS timestamptz[]
 LANGUAGE plpgsql STABLE
