@@ -148,9 +148,7 @@ SELECT omnichannel.track('contact_mail', 'email', value_maps => '{"direction": {
 SELECT omnichannel.track('contact_mail', 'email', direction => '{flag}', value_maps => '{"direction": "inbound"}');
 SELECT omnichannel.track('contact_mail', 'email', direction => '{flag}', value_maps => '{"direction": {"I": ["inbound"]}}');
 SELECT omnichannel.track('contact_mail', 'email', direction => '{flag}', value_maps => '{"direction": {"I": "inwards"}}');
-\set VERBOSITY terse
 SELECT omnichannel.track('contact_mail', 'email', value_maps => '[]');
-\set VERBOSITY default
 SELECT omnichannel.track('contact_mail', 'email', time_zone => 'Mars/Base');
 SELECT omnichannel.track('contact_mail', 'email', on_error => 'ignore');
 SELECT omnichannel.track('pg_catalog.pg_views', 'email');

@@ -102,7 +102,8 @@ ALTER TABLE form_entry RENAME address TO mail;
 SELECT omnichannel.retry_rejects('public.form_entry', max_rows => 2);
 -- A form that names no kind of address logs them all.
 SELECT omnichannel.track('form_entry', channel => 'web_form', customer => '', kind => 'email', body => '{note}', on_error => 'quarantine');
-SELECT omnichannel.retry_rejects('public.other'), omnichannel.retry_rejects('public.form_entry');
+SELECT omnichannel.retry_rejects('public.other');
+SELECT omnichannel.retry_rejects('public.form_entry');
 SELECT count(*) FROM omnichannel.contact_reject;
 SELECT count(*) FROM omnichannel.contact WHERE source = 'public.form_entry';
 ALTER TABLE form_entry DISABLE TRIGGER omnichannel_log_contact;

@@ -102,6 +102,28 @@ document_check(struct varlena *document, const char *what)
 }
 
 /*
+ * contact_check_texts checks what a contact says and is known by; raises 22023 for an empty key, 22001 and 54000 for
+ * what is too long.
+ */
+void
+contact_check_texts(const ContactEntry *entry)
+{
+	key_check(entry->thread, "thread");
+	key_check(entry->source, "source");
+	key_check(entry->source_key, "source key");
+	if (entry->source_key != NULL && entry->source == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the source key \"%s\" has no source", excerpt(entry->source_key)),
+						errhint("Name the application or the table that the key is of.")));
+	if (entry->subject != NULL && toast_raw_datum_size(PointerGetDatum(entry->subject)) - VARHDRSZ > SUBJECT_MAX)
+		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+						errmsg("the subject of a contact is longer than %d bytes", SUBJECT_MAX),
+						errhint("What the contact says belongs in the body.")));
+	document_check((struct varlena *) entry->body, "body");
+	document_check(entry->payload, "payload");
+}
+
+/*
  * contact_check fills in what an entry leaves to defaults and brings its identity into the normal form.
  *
  * Raises 23503 for an unknown channel or kind of identity, 22023 for a bad identity, direction, outcome or key, 22008
@@ -126,19 +148,7 @@ contact_check(ContactEntry *entry)
 						errmsg("a contact cannot have occurred at %s", timestamptz_to_str(entry->occurred_at)),
 						errhint("The log takes what has happened, up to a minute ahead of the server's clock.")));
 
-	key_check(entry->thread, "thread");
-	key_check(entry->source, "source");
-	key_check(entry->source_key, "source key");
-	if (entry->source_key != NULL && entry->source == NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the source key \"%s\" has no source", excerpt(entry->source_key)),
-						errhint("Name the application or the table that the key is of.")));
-	if (entry->subject != NULL && toast_raw_datum_size(PointerGetDatum(entry->subject)) - VARHDRSZ > SUBJECT_MAX)
-		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-						errmsg("the subject of a contact is longer than %d bytes", SUBJECT_MAX),
-						errhint("What the contact says belongs in the body.")));
-	document_check((struct varlena *) entry->body, "body");
-	document_check(entry->payload, "payload");
+	contact_check_texts(entry);
 
 	if (entry->customer_id != 0)
 		entry->kind = entry->value = NULL;

@@ -65,6 +65,7 @@ typedef struct ContactEntry
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
+extern void contact_check_texts(const ContactEntry *entry);
 extern void contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sums);
 extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);

@@ -102,7 +102,7 @@ CREATE FUNCTION omnichannel.check_tracking(tracking text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_check_tracking';
 COMMENT ON FUNCTION omnichannel.check_tracking(text) IS
-'Returns nothing, or raises what is wrong with a mapping: 42703 for a column that is not there, 42804 for one whose type does not suit, 23503 for an unknown channel or kind of identity, 22023 and 22P02 for another bad constant, 42704 for a tracking that does not exist, 42P01 where its relation is gone.';
+'Returns nothing, or raises what is wrong with a mapping: 42703 for a column that is not there, 42804 for one whose type does not suit, 23503 for a constant that is no channel, kind of identity, agent, request or customer, 22023, 22P02, 22001 and 54000 for another one that no contact can have, 22023 for a source_key without any column, 42704 for a tracking that does not exist, 42P01 where its relation is gone.';
 
 CREATE FUNCTION omnichannel.note_partitions(tracking text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -195,6 +195,7 @@ DECLARE
 	decides boolean;
 	used text;
 	renamed regclass;
+	overlapping record;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	SELECT * INTO class FROM pg_class WHERE oid = track.relation;
@@ -213,13 +214,33 @@ BEGIN
 				HINT = 'A contact names its channel: a code, as in channel => ''email'', or a column, as in channel => ''{channel}''.';
 	END IF;
 	IF track.on_error IS NULL OR track.on_error NOT IN ('error', 'quarantine') THEN
-		RAISE EXCEPTION 'on_error cannot be %', coalesce(quote_literal(track.on_error), 'NULL')
+		RAISE EXCEPTION 'on_error cannot be %', coalesce(quote_literal(left(track.on_error, 60)), 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is error or quarantine.';
 	END IF;
 	IF track.time_zone IS NOT NULL AND NOT EXISTS (SELECT FROM pg_timezone_names AS zone WHERE zone.name = track.time_zone) THEN
-		RAISE EXCEPTION 'time zone "%" is not known', track.time_zone
+		RAISE EXCEPTION 'time zone "%" is not known', left(track.time_zone, 60)
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Use an IANA name, as in ''Europe/Berlin''; pg_timezone_names lists them.';
+	END IF;
+	IF jsonb_typeof(track.value_maps) <> 'object' THEN
+		RAISE EXCEPTION 'value_maps cannot be %', left(track.value_maps::text, 60)
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'It is an object by argument, as in ''{"direction": {"I": "inbound", "note": null}}''.';
+	END IF;
+	IF track.source = '' OR octet_length(track.source) > 1000 THEN
+		RAISE EXCEPTION 'source "%" is %', left(track.source, 60), CASE track.source WHEN '' THEN 'empty' ELSE 'longer than 1000 bytes' END
+			USING ERRCODE = CASE track.source WHEN '' THEN 'invalid_parameter_value' ELSE 'string_data_right_truncation' END,
+				HINT = 'It names the application or the table; left out, it is the name of the table.';
+	END IF;
+	-- A row is logged by one tracking.
+	SELECT other.relation, other.relation IN (SELECT relid FROM pg_partition_ancestors(track.relation)) AS whole INTO overlapping
+	FROM omnichannel.tracking AS other
+	WHERE other.relation <> track.relation AND (other.relation IN (SELECT relid FROM pg_partition_ancestors(track.relation))
+		OR track.relation IN (SELECT relid FROM pg_partition_ancestors(other.relation)));
+	IF FOUND THEN
+		RAISE EXCEPTION 'table "%" is a partition of "%": both cannot be tracked', CASE WHEN overlapping.whole THEN track.relation ELSE overlapping.relation END,
+			CASE WHEN overlapping.whole THEN overlapping.relation ELSE track.relation END
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('A row is logged once: untrack(%L) first.', overlapping.relation);
 	END IF;
 	IF key IS NULL THEN
 		-- The columns of the primary key, joined by slashes; without those that decide the partition, which change when
@@ -282,7 +303,7 @@ BEGIN
 		occurred_at, agent, request, thread, subject, body, payload, source_key, value_maps, time_zone, on_error, updates)
 	VALUES (code, track.relation, used, track.channel, track.customer, track.recipient, track.kind,
 		track.direction, track.outcome, track.occurred_at, track.agent, track.request, track.thread, track.subject,
-		track.body, track.payload, key, track.value_maps, coalesce(track.time_zone, omnichannel.default_time_zone()),
+		track.body, track.payload, nullif(key, ''), track.value_maps, coalesce(track.time_zone, omnichannel.default_time_zone()),
 		track.on_error, coalesce(track.updates, false));
 	PERFORM omnichannel.check_tracking(code);
 	INSERT INTO omnichannel.tracked_table AS m (source, relation, tracking) VALUES (used, track.relation, code)
@@ -326,7 +347,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.track(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, jsonb, text, text, boolean, boolean) IS
-'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL or blank ones, as of withheld numbers, become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, by default the one that the table was tracked under last, else its name; source_key: by default the primary key, of a partitioned table without the columns that decide the partition, where the others hold an identity, a serial or a uuid. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others, and {"customer": {"anonymous": ""}} says that nobody is known by that. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact; where the contact is of a customer nobody knows by an identity or a name, and the row names one now, the nameless customer is merged into that one with all that was logged of it, reversibly; a customer who is known stays. on_replica: also where session_replication_role is replica. A key is logged once for ever: where the source_key names the row (the primary key, or the default), a row under a key that is logged of another time or customer, or, where the row has no time, whose contact would say anything else, is refused with 23505, as after TRUNCATE ... RESTART IDENTITY, and wants track() with another source; the same row again is silent. A row that an UPDATE moves to another partition is an updated one; with updates a row whose key changes keeps its contact, also where it moves at the same time, unless the key is another row''s; where a BEFORE INSERT trigger of a partition may keep rows from arriving, one that moves is known by its key, or, without one, by its time and customer. A table that inherits from another is tracked by itself. A tracked table cannot be attached as a partition: untrack() it and track the whole; a detached partition is no longer tracked, which tracked_relations shows. For owners of the table with INSERT and DELETE on tracking and tracked_table. Raises 42809 for what is no table of an application, 22023 for a bad argument, 55000 where the source has the keys of another table, which was dropped or renamed, or another table that was renamed has the code of this one, and what check_tracking() raises.';
+'From now on logs every row that is written to a table as a contact, in the same statement, and returns the code of the tracking; called again, it replaces the mapping. Each mapping is a text in which {column} stands for the column''s value and anything else for itself. customer: a customer_id, or an identity where kind says of which kind; NULL or blank ones, as of withheld numbers, become new customers, or the conversation''s where thread names one. recipient: the same for outbound rows, where they hold their customer elsewhere; empty for rows whose customer only the thread tells. direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them. payload: a json or jsonb column, or {*} for the whole row. source: contact.source, by default the one that the table was tracked under last, else its name; source_key: what tells rows apart, empty for rows that have no key; by default the primary key, of a partitioned table without the columns that decide the partition, where the others hold an identity, a serial or a uuid. value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others, and {"customer": {"anonymous": ""}} says that nobody is known by that. time_zone: of columns without one, by default the company''s. on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject. updates: also logs updated rows, or revises direction, outcome, agent, subject, body and payload of their contact; where the contact is of a customer nobody knows by an identity or a name, and the row names one now, the nameless customer is merged into that one with all that was logged of it, reversibly; a customer who is known stays. on_replica: also where session_replication_role is replica. A key is logged once for ever: where the source_key names the row (the primary key, or the default), a row under a key that is logged of another time or customer, or, where the row has no time, whose contact would say anything else, is refused with 23505, as after TRUNCATE ... RESTART IDENTITY, and wants track() with another source; the same row again is silent. A row that an UPDATE moves to another partition is an updated one; with updates a row whose key changes keeps its contact, also where it moves at the same time, unless the key is another row''s; where a BEFORE INSERT trigger of a partition may keep rows from arriving, one that moves is known by its key, or, without one, by its time and customer. A table that inherits from another is tracked by itself. A tracked table cannot be attached as a partition: untrack() it and track the whole; a detached partition is no longer tracked, which tracked_relations shows. For owners of the table with INSERT and DELETE on tracking and tracked_table. Raises 42809 for what is no table of an application, 22023 for a bad argument, 22001 for a source over 1000 bytes, 55000 where the source has the keys of another table, which was dropped or renamed, or another table that was renamed has the code of this one, or a partition of the table or what it is a partition of is tracked, and what check_tracking() raises.';
 
 CREATE FUNCTION omnichannel.drop_tracking_triggers(relation regclass) RETURNS void
 LANGUAGE plpgsql
@@ -353,6 +374,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF untrack.relation IS NULL THEN
+		RAISE EXCEPTION 'the relation must not be NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a tracked table, as in untrack(''calls'').';
+	END IF;
 	PERFORM omnichannel.drop_tracking_triggers(untrack.relation);
 	DELETE FROM omnichannel.tracked_table AS noticed WHERE noticed.relation = untrack.relation AND noticed.partition;
 	DELETE FROM omnichannel.tracking AS tracking WHERE tracking.relation = untrack.relation;
@@ -360,7 +385,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.untrack(regclass) IS
-'No longer logs the rows of a table; what is logged stays, and so does the memory of its source. A detached partition is no longer listed as such. Returns whether the table was tracked. For owners of the table with DELETE on tracking and tracked_table. Raises 55000 before setup().';
+'No longer logs the rows of a table; what is logged stays, and so does the memory of its source. A detached partition is no longer listed as such. Returns whether the table was tracked. For owners of the table with DELETE on tracking and tracked_table. Raises 22023 for NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.log_tracked_row(tracking text, data record, live boolean DEFAULT true, updated boolean DEFAULT false, source text DEFAULT '') RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -382,6 +407,10 @@ DECLARE
 	found_tracking record;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF backfill.relation IS NULL THEN
+		RAISE EXCEPTION 'the relation must not be NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a tracked table, as in backfill(''calls'').';
+	END IF;
 	SELECT * INTO found_tracking FROM omnichannel.tracking AS tracking WHERE tracking.relation = backfill.relation;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'table "%" is not tracked', backfill.relation
@@ -401,7 +430,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.backfill(regclass) IS
-'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. Rows of customers who were erased are left out. For callers who may read all of the table''s rows, with their rights on the log; what comes with the table, as casts, domains and output functions, runs with the rights of its owner. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, 42501 for callers without the rights, also by row-level security, 42809 where the table has become a view, and what the trigger raises for a row.';
+'Logs the rows that a tracked table had before, and returns how many were not logged yet: history, with no effect on requests and clocks. Can be repeated, and run while the table is written to. Rows of customers who were erased are left out. For callers who may read all of the table''s rows, with their rights on the log; what comes with the table, as casts, domains and output functions, runs with the rights of its owner. Raises 55000 for a table that is not tracked, or tracked without source_key or occurred_at, 22023 for NULL, 42501 for callers without the rights, also by row-level security, 42809 where the table has become a view, and what the trigger raises for a row.';
 
 CREATE FUNCTION omnichannel.reject_queries(
 	tracking text,
@@ -479,6 +508,17 @@ DECLARE
 	logged bigint := 0;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF retry_rejects.max_rows < 0 THEN
+		RAISE EXCEPTION 'max_rows cannot be %', retry_rejects.max_rows
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of rows from 0 on, or NULL for all.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM omnichannel.contact_reject AS r WHERE r.tracking = retry_rejects.tracking)
+		AND NOT EXISTS (SELECT FROM omnichannel.tracking AS t WHERE t.tracking = retry_rejects.tracking)
+		AND retry_rejects.tracking IS NOT NULL
+	THEN
+		RAISE EXCEPTION 'tracking "%" does not exist', left(retry_rejects.tracking, 60)
+			USING ERRCODE = 'undefined_object', HINT = 'The view omnichannel.tracked_relations lists what is tracked.';
+	END IF;
 	FOR reject IN
 		SELECT * FROM omnichannel.contact_reject AS r WHERE retry_rejects.tracking IS NULL OR r.tracking = retry_rejects.tracking
 		ORDER BY r.reject_id LIMIT retry_rejects.max_rows FOR UPDATE SKIP LOCKED
@@ -503,4 +543,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Casts, domains and output functions run with the rights of the table''s owner. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Casts, domains and output functions run with the rights of the table''s owner. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 42704 for a tracking that there is not and of which no row waits, 22023 for a negative max_rows, 55000 before setup().';

@@ -2,8 +2,8 @@
  * import.c
  *	  Logs rows that a tracked table has, and rows that were kept when they could not be logged.
  *
- * Rows are read with the rights of their table's owner and logged with those of whoever asks for it: the code that comes
- * with a table must not run with the rights of an administrator of the log.
+ * Rows are read with the rights of their table's owner and logged with those of whoever asks for it: the code that
+ * comes with a table must not run with the rights of an administrator of the log.
  */
 #include "postgres.h"
 

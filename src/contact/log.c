@@ -57,7 +57,7 @@ omnichannel_log_contact(PG_FUNCTION_ARGS)
 
 	if (entry.value != NULL && entry.kind == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the identity \"%s\" has no kind", entry.value),
+						errmsg("the identity \"%s\" has no kind", excerpt(entry.value)),
 						errhint("Name its kind, as in kind => 'email'.")));
 	if (entry.customer_id != 0 && entry.value != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -133,6 +133,33 @@ refuse_type(const Tracking *tracking, MappingField field, const char *column, Oi
 			 errhint("Call track() again with a column that suits, or add a generated one to the table.")));
 }
 
+/*
+ * Returns whether values of a type can be codes, names or, unless named, whole numbers: texts, numbers, enums, and what
+ * types of others are.
+ */
+static bool
+can_name(Oid type, bool named)
+{
+	char category;
+	bool preferred;
+
+	type = getBaseType(type);
+	get_type_category_preferred(type, &category, &preferred);
+	switch (category)
+	{
+		case TYPCATEGORY_STRING:
+		case TYPCATEGORY_NUMERIC:
+		case TYPCATEGORY_ENUM:
+			return true;
+		case TYPCATEGORY_NETWORK:
+			return named;
+		case TYPCATEGORY_USER:
+			return type >= FirstNormalObjectId || (named && type == UUIDOID);
+		default:
+			return false;
+	}
+}
+
 /* Raises 42804 where the parts of a field cannot become what the field is. */
 static void
 check_types(const Tracking *tracking, MappingField field, const FittedPart *parts)
@@ -154,6 +181,18 @@ check_types(const Tracking *tracking, MappingField field, const FittedPart *part
 	{
 		if (one_column && first->type != COLUMN_JSONB && first->type_oid != JSONOID)
 			refuse_type(tracking, field, first->text, first->type_oid, "json or jsonb");
+	}
+	else if (one_column && item->nvalues == 0)
+	{
+		bool who = field == FIELD_CUSTOMER || field == FIELD_RECIPIENT;
+		bool named = who && tracking->items[FIELD_KIND].given;
+
+		if ((field <= FIELD_OUTCOME || field == FIELD_AGENT || field == FIELD_REQUEST) &&
+			!can_name(first->type_oid, named))
+			refuse_type(tracking, field, first->text, first->type_oid,
+						named                                                   ? "an identity"
+						: who || field == FIELD_AGENT || field == FIELD_REQUEST ? "an id"
+																				: "a code");
 	}
 }
 
@@ -196,7 +235,7 @@ fit_item(const Tracking *tracking, MappingField field, Relation relation)
 								   mapping_field_name(field)),
 							errhint("Call track() again with the columns that the table has now.")));
 	}
-	if (item->nparts > 0)
+	if (item->given)
 		check_types(tracking, field, parts);
 	return parts;
 }
@@ -408,6 +447,26 @@ item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot,
 	return text != NULL && names && is_blank(text) ? NULL : text;
 }
 
+/* mapping_id returns the id that a text is, 0 for an empty one; raises 22P02 for what is none. */
+int64
+mapping_id(const Tracking *tracking, MappingField field, const char *text)
+{
+	bool who = field == FIELD_CUSTOMER || field == FIELD_RECIPIENT;
+	char *end;
+	int64 id;
+
+	errno = 0;
+	id = strtoi64(text, &end, 10);
+	if (errno == 0 && end[strspn(end, " \t\r\n\v\f")] == '\0' && (end != text || text[0] == '\0'))
+		return id;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					errmsg("%s of tracking \"%s\" is no id: \"%s\"", mapping_field_name(field), tracking->code,
+						   excerpt(text)),
+					who ? errhint("It is a customer_id, unless track() says of which kind of identity it is.")
+						: errhint("It is a whole number: the %s_id.", mapping_field_name(field))));
+	return 0;
+}
+
 /* Returns a field's value as an id, 0 where there is none; raises 22P02 for what is none. */
 static int64
 item_id(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot, bool *logged)
@@ -429,9 +488,7 @@ item_id(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot, b
 										   : DatumGetInt16(value);
 	}
 	text = item_text(fitted, field, slot, logged);
-	if (text == NULL || text[0] == '\0')
-		return 0;
-	return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(text)));
+	return text == NULL ? 0 : mapping_id(fitted->tracking, field, text);
 }
 
 /* Returns a field's value as a document in the current context, NULL where there is none. */
@@ -622,67 +679,4 @@ mapping_names_rows(const FittedMapping *fitted, Relation relation)
 			fixed = bms_del_member(fixed, column - FirstLowInvalidHeapAttributeNumber);
 	}
 	return any && bms_is_empty(fixed);
-}
-
-/* Checks one thing that a field can become. */
-static void
-check_value(MappingField field, const char *value)
-{
-	switch (field)
-	{
-		case FIELD_CHANNEL:
-			(void) channel_get(value);
-			break;
-		case FIELD_KIND:
-			identity_kind_check(value);
-			break;
-		case FIELD_DIRECTION:
-			(void) direction_check(value);
-			break;
-		case FIELD_OUTCOME:
-			(void) outcome_check(value);
-			break;
-		case FIELD_AGENT:
-		case FIELD_REQUEST:
-			(void) DirectFunctionCall1(int8in, CStringGetDatum(value));
-			break;
-		default:
-			break;
-	}
-}
-
-/* Raises 22023 for a brace that begins no column: it is taken for itself, but hardly meant so. */
-static void
-check_braces(const Tracking *tracking, MappingField field)
-{
-	const MappingItem *item = &tracking->items[field];
-
-	for (int i = 0; i < item->nparts; i++)
-	{
-		const char *text = item->parts[i].text;
-
-		if (!item->parts[i].column && !item->whole_row && text[0] == '{' &&
-			(field != FIELD_PAYLOAD || strchr(text, '}') == NULL))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("%s of tracking \"%s\" has a brace that names no column: \"%s\"",
-								   mapping_field_name(field), tracking->code, text),
-							errhint("A column is written as in '{sender}'.")));
-	}
-}
-
-/* Checks the constants and the value maps; raises 23503, 22023 or 22P02 for what no contact can have. */
-void
-mapping_check_constants(const Tracking *tracking)
-{
-	for (int field = 0; field < MAPPING_FIELDS; field++)
-	{
-		const MappingItem *item = &tracking->items[field];
-
-		check_braces(tracking, (MappingField) field);
-		if (item->nparts == 1 && !item->parts[0].column && item->nvalues == 0)
-			check_value((MappingField) field, item->parts[0].text);
-		for (int i = 0; i < item->nvalues; i++)
-			if (item->values[i].to != NULL)
-				check_value((MappingField) field, item->values[i].to);
-	}
 }

@@ -55,8 +55,8 @@ typedef struct MappingItem
 	bool whole_row;
 } MappingItem;
 
-/* A row of tracking; its code is the hash key. */
-#define TRACKING_SIZE 256
+/* A row of tracking; its code, which fits the longest name of a table with its schema, is the hash key. */
+#define TRACKING_SIZE 260
 
 typedef struct Tracking
 {
@@ -84,6 +84,7 @@ extern const char *mapping_key(const FittedMapping *fitted, TupleTableSlot *slot
 extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
+extern int64 mapping_id(const Tracking *tracking, MappingField field, const char *text);
 
 extern bool is_about_row(int sqlstate);
 extern void reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, const ErrorData *error,

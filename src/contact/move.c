@@ -4,9 +4,9 @@
  *
  * Such a row fires DELETE triggers where it was and INSERT triggers where it comes to, one right after the other, and
  * nothing tells the latter from those of a new row. But the row that was deleted knows that it has moved, both bear the
- * number of the command that moved them, and whatever comes next of that command is the row that moved, unless a trigger
- * kept that from arriving. So of each command the last row that left is remembered until the next row arrives. Commands
- * can nest, by triggers of the application.
+ * number of the command that moved them, and whatever comes next of that command is the row that moved, unless a
+ * trigger kept that from arriving. So of each command the last row that left is remembered until the next row arrives.
+ * Commands can nest, by triggers of the application.
  */
 #include "postgres.h"
 
@@ -112,7 +112,7 @@ take_moved_row(HeapTuple tuple)
 	return left;
 }
 
-/* Returns whether what is inserted into a table is kept from it by none of its triggers, and fires that of the tracking. */
+/* Returns whether no trigger of a table can keep rows from it, and that of the tracking sees them. */
 static bool
 rows_arrive(Relation triggers, Oid relation, bool partitioned)
 {
@@ -140,8 +140,8 @@ rows_arrive(Relation triggers, Oid relation, bool partitioned)
 }
 
 /*
- * moved_rows_arrive returns whether each row that an UPDATE moves out of a partition of a tracked table comes to another
- * one and is seen there: it is no part of a larger table, and no trigger can keep the row.
+ * moved_rows_arrive returns whether each row that an UPDATE moves out of a partition of a tracked table comes to
+ * another one and is seen there: it is no part of a larger table, and no trigger can keep the row.
  */
 bool
 moved_rows_arrive(Oid tracked)

@@ -64,7 +64,7 @@ COMMENT ON COLUMN omnichannel.thread.request_id IS 'The last request that it was
 CREATE INDEX thread_customer_id ON omnichannel.thread (customer_id);
 
 CREATE TABLE omnichannel.tracking (
-	tracking text PRIMARY KEY CHECK (tracking <> '' AND octet_length(tracking) < 256),
+	tracking text PRIMARY KEY CHECK (tracking <> '' AND octet_length(tracking) < 260),
 	relation regclass NOT NULL UNIQUE,
 	source text NOT NULL CHECK (source <> '' AND octet_length(source) <= 1000),
 	channel text NOT NULL,

@@ -72,7 +72,7 @@ refuse_another_row(TrackedWrite *write, const ContactEntry *entry)
 							" track() with another source.")));
 }
 
-/* Returns whether two entries without a certain key are of one row: their keys, or their times and customers, say so. */
+/* Returns whether two entries are of one row, as their keys, or without those their times and customers, say. */
 static bool
 same_row(const ContactEntry *a, const ContactEntry *b)
 {
@@ -251,7 +251,7 @@ try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	return error;
 }
 
-/* tracked_log_rows logs rows; where the tracking says so, it keeps those that cannot be logged instead of raising. */
+/* tracked_log_rows logs rows; where the tracking says so it keeps those that cannot be logged instead of raising. */
 void
 tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 {
@@ -296,8 +296,8 @@ tracked_batch_rows(const TrackedWrite *write)
 }
 
 /*
- * tracked_begin_sums counts relationships until the end of the statement from now on, in the current context, where that makes no
- * difference: no row is tried in a subtransaction, and none is revised.
+ * tracked_begin_sums counts relationships until the end of the statement from now on, in the current context, where
+ * that makes no difference: no row is tried in a subtransaction, and none is revised.
  */
 void
 tracked_begin_sums(TrackedWrite *write)

@@ -125,13 +125,14 @@ parse_value_maps(Tracking *tracking, Jsonb *maps)
 					item = &tracking->items[field];
 			if (item == NULL || item->nparts == 0)
 				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("the value map of \"%s\" belongs to nothing that is mapped", name),
+								errmsg("the value map of \"%s\" belongs to nothing that is mapped", excerpt(name)),
 								errhint("Its name is that of an argument of track() that is given.")));
 		}
 		else if (token == WJB_VALUE)
 		{
 			if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a value map is no JSON object"),
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("the value map of %s is no JSON object", field_names[item - tracking->items]),
 								errhint("Write it as in '{\"direction\": {\"I\": \"inbound\", \"note\": null}}'.")));
 			parse_values(item, value.val.binary.data);
 		}

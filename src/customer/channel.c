@@ -65,7 +65,7 @@ channel_get(const char *code)
 
 	if (channel == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("channel %s does not exist", code == NULL ? "NULL" : psprintf("\"%s\"", code)),
+						errmsg("channel %s does not exist", code == NULL ? "NULL" : psprintf("\"%s\"", excerpt(code))),
 						errhint("The table omnichannel.channel lists the channels; insert a row for a new one.")));
 	return channel;
 }

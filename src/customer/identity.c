@@ -153,7 +153,8 @@ identity_kind_get(const char *code)
 
 	if (kind == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("identity kind \"%s\" does not exist", code),
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("identity kind \"%s\" does not exist", excerpt(code)),
 				 errhint("The table omnichannel.identity_kind lists the kinds; insert a row for a new one.")));
 	return kind;
 }
