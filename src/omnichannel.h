@@ -14,6 +14,9 @@
 
 #define OMNI_SCHEMA "omnichannel"
 
+/* The class of the library's advisory locks: pg_advisory_lock() takes 1 and 2, so that nobody can hold ours by it. */
+#define OMNI_LOCK_CLASS 3
+
 /*
  * core/schema.c: where the tables are, and whether setup() has made them.
  */

@@ -333,6 +333,6 @@ tracked_lock_batches(void)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table("contact"), 0, 2);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table("contact"), 0, OMNI_LOCK_CLASS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }

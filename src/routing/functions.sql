@@ -316,7 +316,7 @@ CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'omnichannel_tick_queues';
 COMMENT ON FUNCTION omnichannel.tick_queues() IS
-'Does what only time makes due, and returns how many requests it moved: routes requests that were put into a queue by a plain statement, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'Does what only time makes due, and returns how many requests it moved: routes requests that were put into a queue by a plain statement, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE or deleted. Up to 250 of each kind a call; what somebody else holds, a queue, a request or an agent, is left to the next one. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.note_arrival() RETURNS trigger
 LANGUAGE c

@@ -9,6 +9,8 @@
  *
  * The lock must stand before the first read: hence READ COMMITTED only, where the next statement sees what was
  * committed while this one waited.
+ *
+ * They are advisory locks of a class that pg_advisory_lock() does not reach: who has no rights here cannot hold them.
  */
 #include "postgres.h"
 
@@ -16,7 +18,10 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "routing/route.h"
 
@@ -42,7 +47,7 @@ take(const char *table, uint32 key, LOCKMODE mode, bool wait)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table(table), key, 2);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table(table), key, OMNI_LOCK_CLASS);
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -69,6 +74,13 @@ request_lock(int64 request_id)
 	(void) take("assignment", (uint32) request_id, ExclusiveLock, true);
 }
 
+/* Does that if it can be done at once, and returns whether. */
+bool
+request_lock_try(int64 request_id)
+{
+	return take("assignment", (uint32) request_id, ExclusiveLock, false);
+}
+
 /* Returns an empty set of locks. */
 QueueLocks *
 queue_locks(const RoutingConfig *config)
@@ -76,6 +88,7 @@ queue_locks(const RoutingConfig *config)
 	QueueLocks *locks = palloc(sizeof(QueueLocks));
 
 	locks->modes = palloc0(sizeof(LOCKMODE) * (config->queue_count + 1));
+	locks->stuck = palloc0(sizeof(bool) * (config->queue_count + 1));
 	return locks;
 }
 
@@ -104,6 +117,7 @@ typedef struct KeyedLock
 {
 	uint32 key;
 	LOCKMODE mode;
+	int queue;
 } KeyedLock;
 
 static int
@@ -115,35 +129,116 @@ compare_keys(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/*
- * queue_locks_take takes the locks, in one order for everybody, and returns the configuration as it is then.
- *
- * Raises 40001 where queues came or went meanwhile, because the locks are those of other queues then.
- */
-RoutingConfig *
-queue_locks_take(RoutingConfig *config, QueueLocks *locks)
+/* Returns the locks that are asked for, in one order for everybody. */
+static KeyedLock *
+in_order(const RoutingConfig *config, const QueueLocks *locks, int *count)
 {
 	KeyedLock *keyed = palloc(sizeof(KeyedLock) * (config->queue_count + 1));
-	uint64 generation = config->generation;
-	int queue_count = config->queue_count;
-	int count = 0;
 
+	*count = 0;
 	for (int queue = 0; queue < config->queue_count; queue++)
 	{
 		if (locks->modes[queue] == 0)
 			continue;
-		keyed[count].key = queue_key(config, queue);
-		keyed[count++].mode = locks->modes[queue];
+		keyed[*count].key = queue_key(config, queue);
+		keyed[*count].mode = locks->modes[queue];
+		keyed[(*count)++].queue = queue;
 	}
-	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
-	for (int i = 0; i < count; i++)
-		(void) take("waiting", keyed[i].key, keyed[i].mode, true);
+	qsort(keyed, *count, sizeof(KeyedLock), compare_keys);
+	return keyed;
+}
 
-	config = routing_config();
+/* Returns the configuration under the locks; raises 40001 where they are those of other queues by now. */
+static RoutingConfig *
+config_under_locks(uint64 generation, int queue_count)
+{
+	RoutingConfig *config = routing_config();
+
 	if (config->generation != generation && config->queue_count != queue_count)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("the queues were changed meanwhile"),
 						errhint("Try again.")));
 	return config;
+}
+
+/*
+ * queue_locks_take takes the locks and returns the configuration as it is then.
+ *
+ * Raises 40001 where queues came or went meanwhile.
+ */
+RoutingConfig *
+queue_locks_take(RoutingConfig *config, QueueLocks *locks)
+{
+	int count;
+	KeyedLock *keyed = in_order(config, locks, &count);
+	uint64 generation = config->generation;
+	int queue_count = config->queue_count;
+
+	for (int i = 0; i < count; i++)
+		(void) take("waiting", keyed[i].key, keyed[i].mode, true);
+	return config_under_locks(generation, queue_count);
+}
+
+/* Takes a queue's lock, waiting until that time at most; returns whether it was to be had. */
+static bool
+take_until(uint32 key, LOCKMODE mode, TimestampTz end)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int setting = LockTimeout;
+	long msecs;
+	volatile bool taken = true;
+
+	if (take("waiting", key, mode, false))
+		return true;
+	msecs = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	if (msecs <= 0)
+		return false;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		LockTimeout = setting > 0 ? Min(setting, (int) msecs) : (int) msecs;
+		(void) take("waiting", key, mode, true);
+		LockTimeout = setting;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int code = geterrcode();
+
+		LockTimeout = setting;
+		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		taken = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return taken;
+}
+
+/*
+ * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
+ * longer are taken out of the set and marked as stuck.
+ */
+RoutingConfig *
+queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
+{
+	int count;
+	KeyedLock *keyed = in_order(config, locks, &count);
+	uint64 generation = config->generation;
+	int queue_count = config->queue_count;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (take_until(keyed[i].key, keyed[i].mode, end))
+			continue;
+		locks->modes[keyed[i].queue] = 0;
+		locks->stuck[keyed[i].queue] = true;
+	}
+	return config_under_locks(generation, queue_count);
 }
 
 /* Returns the index of an agent; raises 23503 for an unknown one. */

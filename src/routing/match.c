@@ -167,8 +167,8 @@ family_by_rows(Rows *rows, int64 customer_id)
 	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Reads a request as match_load() does, where rows are open. */
-static void
+/* Reads a request as match_look() does, where rows are open. */
+static bool
 load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *request)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
@@ -182,7 +182,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	TimestampTz since;
 
 	if (!rows_find(rows, ROWS_REQUEST, request_id))
-		request_is_missing(request_id);
+		return false;
 	slot_getsomeattrs(slot, REQUEST_STATE_SINCE);
 	memset(request, 0, sizeof(*request));
 	request->request_id = request_id;
@@ -230,16 +230,16 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	request->entered_at = since;
 	request->family = family_by_rows(rows, request->customer_id);
 	set_codes(config, request, queue, channel);
+	return true;
 }
 
 /*
- * match_load reads a request and where it stands; its queue is -1 where it is in none.
+ * match_look reads a request and where it stands, its queue -1 where it is in none; returns false where there is none.
  *
- * Reads by config->rows if they are open, otherwise needs an SPI scope. Raises 23503 for an unknown request, queue or
- * channel.
+ * Reads by config->rows if they are open, otherwise needs an SPI scope. Raises 23503 for an unknown queue or channel.
  */
-void
-match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
+bool
+match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Datum values[2] = {Int64GetDatum(request_id), TimestampTzGetDatum(now)};
@@ -248,12 +248,9 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	bool isnull;
 
 	if (config->rows != NULL)
-	{
-		load_by_rows(config, request_id, request);
-		return;
-	}
+		return load_by_rows(config, request_id, request);
 	if (kept_plan_run(&request_select, values, NULL, read_only, 1) == 0)
-		request_is_missing(request_id);
+		return false;
 
 	memset(request, 0, sizeof(*request));
 	request->request_id = request_id;
@@ -293,6 +290,15 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	}
 
 	set_codes(config, request, queue, channel);
+	return true;
+}
+
+/* match_load does what match_look() does; raises 23503 for an unknown request. */
+void
+match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
+{
+	if (!match_look(config, request_id, read_only, request))
+		request_is_missing(request_id);
 }
 
 /* match_read reads a request that needs an agent; raises 55000 for one that is closed or in no queue. */

@@ -54,6 +54,7 @@ typedef struct MatchResult
 	TimestampTz held_until; /* until when it is held for the owner, or 0 */
 } MatchResult;
 
+extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,

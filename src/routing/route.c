@@ -236,10 +236,11 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 /*
  * route_request offers a request to the best agent and returns his id, or lets it wait and returns 0.
  *
- * The holder has the queue's lock and the request's, and has read the request under them.
+ * The holder has the queue's lock and the request's, and has read the request under them. With patient, agents are
+ * waited for whom somebody is changing, where there is nobody else.
  */
 int64
-route_request(RoutingConfig *config, MatchRequest *request)
+route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	MatchResult result;
@@ -250,7 +251,7 @@ route_request(RoutingConfig *config, MatchRequest *request)
 		match_find(config, request, now, false, max, NULL, NULL, &result);
 
 		/* First whoever is not being changed at this moment, so that arrivals do not queue up for the same agent. */
-		for (int pass = 0; pass < 2; pass++)
+		for (int pass = 0; pass < (patient ? 2 : 1); pass++)
 		{
 			for (int i = 0; i < result.count; i++)
 			{
@@ -364,7 +365,7 @@ route_locked(RoutingConfig **at, int64 request_id)
 	if (strcmp(request.state, "assigned") == 0)
 		return request.agent_id;
 	queue_check_members(config, queue);
-	return route_request(config, &request);
+	return route_request(config, &request, true);
 }
 
 /* route(request_id): the agent to whom the request is offered, or NULL where it waits. */

@@ -24,6 +24,7 @@ typedef enum QueueLock
 typedef struct QueueLocks
 {
 	LOCKMODE *modes;
+	bool *stuck; /* not to be had; see queue_locks_try() */
 } QueueLocks;
 
 /* lock.c */
@@ -32,12 +33,14 @@ extern QueueLocks *queue_locks(const RoutingConfig *config);
 extern void queue_locks_add(QueueLocks *locks, int queue, QueueLock mode);
 extern void queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent);
 extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks);
+extern RoutingConfig *queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end);
 extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
 extern void request_lock(int64 request_id);
+extern bool request_lock_try(int64 request_id);
 
 /* route.c */
 extern void route_rows_end(RoutingConfig *config);
-extern int64 route_request(RoutingConfig *config, MatchRequest *request);
+extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient);
 extern bool route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 						TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 owner_id);
@@ -67,11 +70,14 @@ typedef struct LaneList
 } LaneList;
 
 /* take.c */
-extern int64 serve_by_rows(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now);
+extern int64 serve_by_rows(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
+						   TimestampTz now);
 
 /* serve.c */
-extern void lanes_of_agent(const RoutingConfig *config, int agent, int64 room, TimestampTz now, LaneList *list);
-extern int64 serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now);
+extern void lanes_of_agent(const RoutingConfig *config, int agent, const QueueLocks *locks, int64 room, TimestampTz now,
+						   LaneList *list);
+extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
+						 TimestampTz now);
 
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);

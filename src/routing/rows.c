@@ -680,6 +680,15 @@ is_to_be_had(Rows *rows, RowsTable table, ItemPointer place, LockTupleMode mode,
 	return *result == TM_Ok;
 }
 
+/* Locks the row in the table's slot, whose key will not change, if nobody else has it; returns whether. */
+bool
+rows_hold(Rows *rows, RowsTable table)
+{
+	TM_Result result;
+
+	return is_to_be_had(rows, table, &rows->slots[table]->tts_tid, LockTupleNoKeyExclusive, &result);
+}
+
 /*
  * rows_update puts a new version in the place of a row; changed then says where that is.
  *

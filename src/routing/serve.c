@@ -30,6 +30,7 @@ SQL_FUNCTION(omnichannel_next_offer);
 
 static KeptPlan agent_select = {.sql = AGENT_SQL, .nargs = 1, .argtypes = {INT8OID}};
 static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argtypes = {INT8OID}};
+static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs = 1, .argtypes = {INT8OID}};
 
 /*
  * What may be taken from a lane: what has waited long enough for this agent, is not held for somebody else who is
@@ -105,9 +106,10 @@ static KeptPlan offer_select = {
 	.argtypes = {INT8OID},
 };
 
-/* Finds the lanes that suit an agent with that much room. */
+/* Finds the lanes that suit an agent with that much room, in queues that are locked for it; all for no locks. */
 void
-lanes_of_agent(const RoutingConfig *config, int agent, int64 room, TimestampTz now, LaneList *list)
+lanes_of_agent(const RoutingConfig *config, int agent, const QueueLocks *locks, int64 room, TimestampTz now,
+			   LaneList *list)
 {
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
@@ -126,6 +128,8 @@ lanes_of_agent(const RoutingConfig *config, int agent, int64 room, TimestampTz n
 		int64 wait;
 
 		if (lane->queue < 0 || lane->channel < 0 || config->channels[lane->channel].cost > room)
+			continue;
+		if (locks != NULL && locks->modes[lane->queue] != QUEUE_FREE && locks->modes[lane->queue] != QUEUE_BOTH)
 			continue;
 		if (config_judge(config, lane->queue, lane->channel, lane->requires, lane->prefers, agent, &member) !=
 			VERDICT_CANDIDATE)
@@ -253,14 +257,15 @@ agent_used(void)
 
 /* Does what serve_agent() does by the statements above, in an SPI scope. */
 static int64
-serve_by_plan(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
+serve_by_plan(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
 {
 	int64 agent_id = config->agents[agent].agent_id;
 	Datum id = Int64GetDatum(agent_id);
 	int64 first = 0;
 	int64 used;
 
-	if (kept_plan_run(&agent_lock, &id, NULL, false, 0) == 0 || !may_take(config, accepted, now))
+	if (kept_plan_run(locks == NULL ? &agent_lock : &agent_try, &id, NULL, false, 0) == 0 ||
+		!may_take(config, accepted, now))
 		return 0;
 	used = agent_used();
 
@@ -270,7 +275,7 @@ serve_by_plan(RoutingConfig *config, int agent, bool accepted, bool all, Timesta
 		LaneList list;
 
 		CHECK_FOR_INTERRUPTS();
-		lanes_of_agent(config, agent, config->agents[agent].capacity - used, now, &list);
+		lanes_of_agent(config, agent, locks, config->agents[agent].capacity - used, now, &list);
 		if (!take_next(config, &list, agent_id, now, &request))
 			break;
 		if (!route_offer(config, &request, agent, accepted, true, now))
@@ -301,10 +306,12 @@ serve_by_plan(RoutingConfig *config, int agent, bool accepted, bool all, Timesta
  * serve_agent gives an agent, as of now, the request that comes first, and, with all, further ones while they fit;
  * returns the id of the first one, or 0.
  *
- * The holder has the locks of the agent's queues. With accepted they are assigned to him at once. Needs no SPI scope.
+ * The holder has the locks of the agent's queues, or of those of these locks, if they are given: then what waits in
+ * others is left, and what somebody else is changing. With accepted they are assigned to him at once. Needs no SPI
+ * scope.
  */
 int64
-serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
+serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
 {
 	SpiScope scope;
 	int64 first;
@@ -314,12 +321,12 @@ serve_agent(RoutingConfig *config, int agent, bool accepted, bool all, Timestamp
 	config->rows = rows_open(SERVE_ROWS);
 	if (config->rows != NULL)
 	{
-		first = serve_by_rows(config, agent, accepted, all, now);
+		first = serve_by_rows(config, agent, locks, accepted, all, now);
 		route_rows_end(config);
 		return first;
 	}
 	routing_scope_begin(&scope);
-	first = serve_by_plan(config, agent, accepted, all, now);
+	first = serve_by_plan(config, agent, locks, accepted, all, now);
 	spi_scope_end(&scope);
 	return first;
 }
@@ -369,7 +376,7 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
 	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
 	if (available)
-		request_id = serve_agent(config, agent, false, true, now);
+		request_id = serve_agent(config, agent, NULL, false, true, now);
 	spi_scope_end(&scope);
 
 	if (request_id == 0)
@@ -394,7 +401,7 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
 	request_id =
-		serve_agent(config, agent_argument(config, agent_id), true, false, GetCurrentTransactionStartTimestamp());
+		serve_agent(config, agent_argument(config, agent_id), NULL, true, false, GetCurrentTransactionStartTimestamp());
 
 	if (request_id == 0)
 		PG_RETURN_NULL();
@@ -427,7 +434,7 @@ could_be_served(RoutingConfig *config, int agent, TimestampTz now)
 	if (!config->agents[agent].active || kept_plan_run(&agent_select, &id, NULL, false, 0) == 0 ||
 		!may_take(config, false, now))
 		return false;
-	lanes_of_agent(config, agent, config->agents[agent].capacity - agent_used(), now, &list);
+	lanes_of_agent(config, agent, NULL, config->agents[agent].capacity - agent_used(), now, &list);
 	return best_lane(config, &list, config->agents[agent].agent_id, now) >= 0;
 }
 
@@ -461,7 +468,7 @@ serve_now(int64 agent_id)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
 	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), false, true, now);
+	request_id = serve_agent(config, agent_argument(config, agent_id), NULL, false, true, now);
 	spi_scope_end(&scope);
 	if (request_id != 0)
 		ReleaseCurrentSubTransaction();

@@ -3,8 +3,11 @@
  *	  The net below the matching: what only time changes, found by tick_queues().
  *
  * Offers expire, holds for owners and preferences end, further helpers join, wrap-ups end, requests overflow, and
- * requests are opened and closed without a word to the queue. What is due is looked for first, then all locks are taken
- * in their order, then each is looked at again under them.
+ * requests are opened, closed and deleted without a word to the queue. What is due is looked for first, then all locks
+ * are taken in their order, then each is looked at again under them.
+ *
+ * The sweep holds the locks of many queues, so it waits for nobody for long: what somebody else holds, a queue, a
+ * request or an agent, is left to the next one.
  */
 #include "postgres.h"
 
@@ -20,15 +23,14 @@
 
 SQL_FUNCTION(omnichannel_tick_queues);
 
-/* One call does not hold the locks for more than this much work of each kind. */
-#define BATCH_SQL "1000"
+/*
+ * One call does so much of each kind and no more: each takes a lock, and the locks of all kinds must fit beside others'
+ * into the server's table of locks, which has room for 6,400 as it comes.
+ */
+#define BATCH_SQL "250"
 
-static KeptPlan expired_select = {
-	.sql = "SELECT request_id FROM omnichannel.assignment WHERE accepted_at IS NULL AND expires_at <= $1"
-		   " ORDER BY expires_at, request_id LIMIT " BATCH_SQL,
-	.nargs = 1,
-	.argtypes = {TIMESTAMPTZOID},
-};
+/* For so long the sweep waits for queues in all, with others of them in its hands. */
+#define WAIT_MSECS 100
 
 /* Of what statements put into queues: what was routed since, or went elsewhere. */
 static KeptPlan arrivals_clear = {
@@ -39,21 +41,57 @@ static KeptPlan arrivals_clear = {
 };
 
 static KeptPlan arrivals_select = {
-	.sql = "SELECT request_id FROM omnichannel.arrival ORDER BY request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT a.request_id FROM omnichannel.arrival AS a JOIN omnichannel.request AS q USING (request_id)"
+		   " WHERE q.queue <> ALL ($1) ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
 };
 
-/* Whose request was closed by a plain UPDATE. */
-static KeptPlan closed_select = {
-	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a JOIN omnichannel.request AS q"
-		   " ON q.request_id = a.request_id AND q.customer_id = a.customer_id WHERE q.closed_at IS NOT NULL"
-		   " ORDER BY a.request_id LIMIT " BATCH_SQL,
-};
-
-static KeptPlan overflow_select = {
-	.sql = "SELECT w.request_id FROM omnichannel.lane AS l JOIN omnichannel.waiting AS w USING (lane_id)"
-		   " WHERE l.queue = $1 AND w.entered_at <= $2 ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
+static KeptPlan expired_select = {
+	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
+		   " WHERE a.accepted_at IS NULL AND a.expires_at <= $2 AND coalesce(l.queue <> ALL ($1), true)"
+		   " ORDER BY a.expires_at, a.request_id LIMIT " BATCH_SQL,
 	.nargs = 2,
-	.argtypes = {TEXTOID, TIMESTAMPTZOID},
+	.argtypes = {TEXTARRAYOID, TIMESTAMPTZOID},
+};
+
+/* Whose request was closed by a plain UPDATE, or deleted. */
+static KeptPlan closed_select = {
+	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
+		   " LEFT JOIN omnichannel.request AS q ON q.request_id = a.request_id AND q.customer_id = a.customer_id"
+		   " WHERE (q.request_id IS NULL OR q.closed_at IS NOT NULL) AND coalesce(l.queue <> ALL ($1), true)"
+		   " ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+};
+
+/* What began to wait at these times in these queues, or before. */
+static KeptPlan overflow_select = {
+	.sql = "SELECT w.request_id FROM unnest($1, $2) AS o (queue, entered_before)"
+		   " JOIN omnichannel.lane AS l ON l.queue = o.queue"
+		   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.entered_at <= o.entered_before"
+		   " ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+};
+
+/* Locks the row of a request, if nobody else has it. */
+static KeptPlan row_hold = {
+	.sql = "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+};
+
+static KeptPlan agent_hold = {
+	.sql = "SELECT FROM omnichannel.agent_state WHERE agent_id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan agent_select = {
+	.sql = "SELECT agent_id FROM omnichannel.assignment WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
 };
 
 static KeptPlan overflow_move = {
@@ -150,6 +188,16 @@ append_ids(IdList *list, uint64 count)
 		list->ids[list->count++] = DatumGetInt64(spi_datum(row, 1, &isnull));
 }
 
+/* Returns the agent who has a request, or 0. */
+static int64
+agent_of(int64 request_id)
+{
+	Datum id = Int64GetDatum(request_id);
+	bool isnull;
+
+	return kept_plan_run(&agent_select, &id, NULL, false, 1) == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
+}
+
 /* Adds the locks for ending an assignment or moving a request. */
 static void
 add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *list, QueueLock mode, bool overflow)
@@ -160,7 +208,11 @@ add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *
 		int agent;
 
 		CHECK_FOR_INTERRUPTS();
-		match_load(config, list->ids[i], false, &request);
+		if (!match_look(config, list->ids[i], false, &request))
+		{
+			request.queue = -1;
+			request.assigned_to = agent_of(list->ids[i]);
+		}
 		if (request.queue >= 0)
 			queue_locks_add(locks, request.queue, mode);
 		if (request.queue >= 0 && overflow && config->queues[request.queue].overflow >= 0)
@@ -171,19 +223,116 @@ add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *
 	}
 }
 
-/* Whether all of an agent's queues are among the locks held, so that he can be served. */
-static bool
-can_serve(const RoutingConfig *config, const QueueLocks *locks, int agent)
+/* What is due, by kind, and who idles. */
+typedef struct Due
 {
-	for (int queue = 0; queue < config->queue_count; queue++)
+	IdList arrivals;
+	IdList overdue;
+	IdList late;
+	IdList idle;
+} Due;
+
+/* Returns codes as text[]. */
+static Datum
+codes_array(Datum *codes, int count)
+{
+	return PointerGetDatum(construct_array(codes, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Finds what is due, but in queues that are stuck. */
+static void
+find_due(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
+{
+	Datum *codes = palloc(sizeof(Datum) * (config->queue_count + 1));
+	Datum *times = palloc(sizeof(Datum) * (config->queue_count + 1));
+	Datum values[2];
+	int count = 0;
+
+	memset(due, 0, sizeof(*due));
+	for (int i = 0; i < config->queue_count; i++)
+		if (locks->stuck[i])
+			codes[count++] = CStringGetTextDatum(config->queues[i].queue);
+	values[0] = codes_array(codes, count);
+	values[1] = TimestampTzGetDatum(now);
+	append_ids(&due->arrivals, kept_plan_run(&arrivals_select, values, NULL, false, 0));
+	append_ids(&due->overdue, kept_plan_run(&expired_select, values, NULL, false, 0));
+	append_ids(&due->overdue, kept_plan_run(&closed_select, values, NULL, false, 0));
+
+	count = 0;
+	for (int i = 0; i < config->queue_count; i++)
 	{
-		if (config_member(config, queue, agent) != NULL && locks->modes[queue] == 0)
-			return false;
+		const RoutingQueue *queue = &config->queues[i];
+
+		if (queue->overflow < 0 || locks->stuck[i] || locks->stuck[queue->overflow])
+			continue;
+		codes[count] = CStringGetTextDatum(queue->queue);
+		times[count++] = TimestampTzGetDatum(now - queue->overflow_after);
 	}
+	values[0] = codes_array(codes, count);
+	values[1] = PointerGetDatum(
+		construct_array(times, count, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	if (count > 0)
+		append_ids(&due->late, kept_plan_run(&overflow_select, values, NULL, false, 0));
+
+	values[0] = TimestampTzGetDatum(now);
+	append_ids(&due->idle, kept_plan_run(&free_select, values, NULL, false, 0));
+}
+
+/* Adds the locks for what is due. */
+static void
+add_due_locks(const RoutingConfig *config, QueueLocks *locks, const Due *due)
+{
+	add_request_locks(config, locks, &due->arrivals, QUEUE_ARRIVE, false);
+	add_request_locks(config, locks, &due->overdue, QUEUE_BOTH, false);
+	add_request_locks(config, locks, &due->late, QUEUE_BOTH, true);
+	for (int i = 0; i < due->idle.count; i++)
+	{
+		int agent = config_agent(config, due->idle.ids[i]);
+
+		if (agent >= 0)
+			queue_locks_add_agent(config, locks, agent);
+	}
+}
+
+/* Returns whether any queue was not to be had. */
+static bool
+any_stuck(const RoutingConfig *config, const QueueLocks *locks)
+{
+	for (int i = 0; i < config->queue_count; i++)
+		if (locks->stuck[i])
+			return true;
+	return false;
+}
+
+/*
+ * Locks a request and its row, and reads it; returns whether nobody else has either.
+ *
+ * The customer is 0 where the request was deleted.
+ */
+static bool
+hold_request(const RoutingConfig *config, int64 request_id, MatchRequest *request)
+{
+	Datum values[2];
+
+	CHECK_FOR_INTERRUPTS();
+	if (!request_lock_try(request_id))
+		return false;
+	if (match_look(config, request_id, false, request))
+	{
+		values[0] = Int64GetDatum(request_id);
+		values[1] = Int64GetDatum(request->customer_id);
+		if (kept_plan_run(&row_hold, values, NULL, false, 1) == 0)
+			return false;
+		if (match_look(config, request_id, false, request))
+			return true;
+	}
+	memset(request, 0, sizeof(*request));
+	request->request_id = request_id;
+	request->queue = -1;
 	return true;
 }
 
-/* Takes back the offers that have expired and ends the work on requests that were closed; returns how many. */
+/* Takes back the offers that have expired and ends the work on what was closed or deleted; returns how many. */
 static int
 end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdue, IdList *freed)
 {
@@ -193,19 +342,24 @@ end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdu
 	for (int i = 0; i < overdue->count; i++)
 	{
 		MatchRequest request;
+		bool missing;
 		int64 agent_id;
+		Datum id;
 
-		CHECK_FOR_INTERRUPTS();
-		request_lock(overdue->ids[i]);
-		match_load(config, overdue->ids[i], false, &request);
-		agent_id = request.assigned_to;
-		if (agent_id == 0 || (!request.closed && (request.accepted || request.expires_at > now)))
+		if (!hold_request(config, overdue->ids[i], &request))
 			continue;
-		if (request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH)
+		missing = request.customer_id == 0;
+		agent_id = missing ? agent_of(request.request_id) : request.assigned_to;
+		if (agent_id == 0 || (!missing && !request.closed && (request.accepted || request.expires_at > now)))
 			continue;
-		work_end(config, &request, request.closed ? "finished" : "expired", !request.closed);
-		if (!request.closed)
-			(void) route_request(config, &request);
+		if (!missing && !request.closed && (request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH))
+			continue;
+		id = Int64GetDatum(agent_id);
+		if (kept_plan_run(&agent_hold, &id, NULL, false, 1) == 0)
+			continue;
+		work_end(config, &request, missing || request.closed ? "finished" : "expired", !missing && !request.closed);
+		if (!missing && !request.closed)
+			(void) route_request(config, &request, false);
 		freed->ids[freed->count++] = agent_id;
 		done++;
 	}
@@ -225,10 +379,8 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 		const RoutingQueue *queue;
 		Datum values[3];
 
-		CHECK_FOR_INTERRUPTS();
-		request_lock(late->ids[i]);
-		match_load(config, late->ids[i], false, &request);
-		if (!request.waiting || request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH)
+		if (!hold_request(config, late->ids[i], &request) || !request.waiting || request.queue < 0 ||
+			locks->modes[request.queue] != QUEUE_BOTH)
 			continue;
 		queue = &config->queues[request.queue];
 		if (queue->overflow < 0 || now - request.entered_at < queue->overflow_after ||
@@ -243,7 +395,7 @@ move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late
 			(void) requests_write(&overflow_move, values, NULL);
 			requests_changed(&request.request_id, 1);
 			request.queue = queue->overflow;
-			(void) route_request(config, &request);
+			(void) route_request(config, &request, false);
 		}
 		done++;
 	}
@@ -283,14 +435,11 @@ route_arrivals(RoutingConfig *config, const QueueLocks *locks, const IdList *arr
 	{
 		MatchRequest request;
 
-		CHECK_FOR_INTERRUPTS();
-		request_lock(arrivals->ids[i]);
-		match_load(config, arrivals->ids[i], false, &request);
-		if (strcmp(request.state, "waiting_agent") != 0 || request.waiting || request.assigned_to != 0 ||
-			request.queue < 0 ||
+		if (!hold_request(config, arrivals->ids[i], &request) || strcmp(request.state, "waiting_agent") != 0 ||
+			request.waiting || request.assigned_to != 0 || request.queue < 0 ||
 			(locks->modes[request.queue] != QUEUE_ARRIVE && locks->modes[request.queue] != QUEUE_BOTH))
 			continue;
-		(void) route_request(config, &request);
+		(void) route_request(config, &request, false);
 		done++;
 	}
 	return done;
@@ -320,12 +469,10 @@ Datum
 omnichannel_tick_queues(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	Datum time = TimestampTzGetDatum(now);
-	IdList arrivals = {0};
-	IdList overdue = {0};
-	IdList late = {0};
-	IdList idle = {0};
 	IdList freed = {0};
+	Due due;
 	RoutingConfig *config;
 	QueueLocks *locks;
 	SpiScope scope;
@@ -336,45 +483,29 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	routing_scope_begin(&scope);
 
 	(void) kept_plan_run(&arrivals_clear, NULL, NULL, false, 0);
-	append_ids(&arrivals, kept_plan_run(&arrivals_select, NULL, NULL, false, 0));
-	append_ids(&overdue, kept_plan_run(&expired_select, &time, NULL, false, 0));
-	append_ids(&overdue, kept_plan_run(&closed_select, NULL, NULL, false, 0));
-	for (int i = 0; i < config->queue_count; i++)
-	{
-		Datum values[2];
-
-		if (config->queues[i].overflow < 0)
-			continue;
-		values[0] = CStringGetTextDatum(config->queues[i].queue);
-		values[1] = TimestampTzGetDatum(now - config->queues[i].overflow_after);
-		append_ids(&late, kept_plan_run(&overflow_select, values, NULL, false, 0));
-	}
-	append_ids(&idle, kept_plan_run(&free_select, &time, NULL, false, 0));
-
 	locks = queue_locks(config);
-	add_request_locks(config, locks, &arrivals, QUEUE_ARRIVE, false);
-	add_request_locks(config, locks, &overdue, QUEUE_BOTH, false);
-	add_request_locks(config, locks, &late, QUEUE_BOTH, true);
-	for (int i = 0; i < idle.count; i++)
-	{
-		int agent = config_agent(config, idle.ids[i]);
+	find_due(config, locks, now, &due);
+	add_due_locks(config, locks, &due);
+	config = queue_locks_try(config, locks, end);
 
-		if (agent >= 0)
-			queue_locks_add_agent(config, locks, agent);
+	/* What is due in queues that are stuck does not stand in the way of the rest. */
+	if (any_stuck(config, locks))
+	{
+		find_due(config, locks, now, &due);
+		add_due_locks(config, locks, &due);
+		config = queue_locks_try(config, locks, end);
 	}
-	config = queue_locks_take(config, locks);
 
-	freed.ids = palloc(sizeof(int64) * (overdue.count + 1));
-	done = route_arrivals(config, locks, &arrivals);
-	done += end_overdue(config, locks, &overdue, &freed);
-	done += move_overflow(config, locks, &late);
-	for (int i = 0; i < freed.count + idle.count; i++)
+	freed.ids = palloc(sizeof(int64) * (due.overdue.count + 1));
+	done = route_arrivals(config, locks, &due.arrivals);
+	done += end_overdue(config, locks, &due.overdue, &freed);
+	done += move_overflow(config, locks, &due.late);
+	for (int i = 0; i < freed.count + due.idle.count; i++)
 	{
-		int agent = config_agent(config, i < freed.count ? freed.ids[i] : idle.ids[i - freed.count]);
+		int agent = config_agent(config, i < freed.count ? freed.ids[i] : due.idle.ids[i - freed.count]);
 
 		CHECK_FOR_INTERRUPTS();
-		if (agent >= 0 && can_serve(config, locks, agent) &&
-			serve_agent(config, agent, false, true, GetCurrentTransactionStartTimestamp()) != 0)
+		if (agent >= 0 && serve_agent(config, agent, locks, false, true, now) != 0)
 			done++;
 	}
 	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);

@@ -206,7 +206,7 @@ is_open(Rows *rows, int64 request_id)
  * The agent's room is taken before the request: whoever cannot have both leaves the queue as it was.
  */
 static bool
-take_first(RoutingConfig *config, int agent, const LaneList *list, bool accepted, TimestampTz now,
+take_first(RoutingConfig *config, int agent, const LaneList *list, bool patient, bool accepted, TimestampTz now,
 		   TimestampTz idle_since, MatchRequest *request)
 {
 	Rows *rows = config->rows;
@@ -224,6 +224,13 @@ take_first(RoutingConfig *config, int agent, const LaneList *list, bool accepted
 		int32 cost = config->channels[head->lane->channel].cost;
 		bool open = is_open(rows, head->row.request_id);
 
+		if (open && !patient && !rows_hold(rows, ROWS_REQUEST))
+		{
+			head->looked = false;
+			head->after = true;
+			continue;
+		}
+
 		/* A request that was closed without a word to the queue leaves it. */
 		if (open && (!has_room || taken != cost))
 		{
@@ -232,7 +239,7 @@ take_first(RoutingConfig *config, int agent, const LaneList *list, bool accepted
 				give_back(config, agent, taken, idle_since);
 				rows_refresh(rows);
 			}
-			has_room = offer_take_room(config, agent, cost, accepted, true, now);
+			has_room = offer_take_room(config, agent, cost, accepted, patient, now);
 			if (!has_room)
 				break;
 			taken = cost;
@@ -264,7 +271,7 @@ take_first(RoutingConfig *config, int agent, const LaneList *list, bool accepted
 
 /* serve_by_rows does what serve_agent() does, with config->rows open. */
 int64
-serve_by_rows(RoutingConfig *config, int agent, bool accepted, bool all, TimestampTz now)
+serve_by_rows(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
 {
 	Rows *rows = config->rows;
 	HeapTuple tuple = live_row(config, agent);
@@ -289,8 +296,8 @@ serve_by_rows(RoutingConfig *config, int agent, bool accepted, bool all, Timesta
 		LaneList list;
 
 		CHECK_FOR_INTERRUPTS();
-		lanes_of_agent(config, agent, config->agents[agent].capacity - used, now, &list);
-		if (!take_first(config, agent, &list, accepted, now, idle_since, &request))
+		lanes_of_agent(config, agent, locks, config->agents[agent].capacity - used, now, &list);
+		if (!take_first(config, agent, &list, locks == NULL, accepted, now, idle_since, &request))
 			break;
 		if (!offer_note(config, &request, agent, accepted, now, request.lane_id))
 			route_changed_meanwhile(&request);

@@ -185,7 +185,7 @@ serve_freed(RoutingConfig *config, int64 agent_id)
 {
 	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
 
-	return agent < 0 ? 0 : serve_agent(config, agent, false, true, GetCurrentTransactionStartTimestamp());
+	return agent < 0 ? 0 : serve_agent(config, agent, NULL, false, true, GetCurrentTransactionStartTimestamp());
 }
 
 /* Raises 55000 because a request is not offered to an agent. */
@@ -265,7 +265,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 		not_offered(request_id, agent_id,
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
 	work_end(config, &request, "declined", true);
-	next = route_request(config, &request);
+	next = route_request(config, &request, true);
 	(void) serve_freed(config, agent_id);
 	spi_scope_end(&scope);
 
@@ -361,7 +361,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 		queue_check_members(config, request.queue);
 		if (request.waiting)
 			work_leave_queue(&request, DT_NOBEGIN);
-		next = route_request(config, &request);
+		next = route_request(config, &request, true);
 	}
 	(void) serve_freed(config, from_agent);
 	spi_scope_end(&scope);
@@ -503,7 +503,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	request.channel = found;
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
-	next = route_request(config, &request);
+	next = route_request(config, &request, true);
 	spi_scope_end(&scope);
 
 	if (next == 0)

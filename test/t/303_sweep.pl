@@ -1,0 +1,72 @@
+# The sweep stands in nobody's way: while it cannot have a queue or a request, it does the rest, and keeps nobody waiting.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Omni;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = omni_node('sweep');
+
+omni_setup($node);
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner) SELECT 'z' || n, '0' FROM generate_series(1, 6) AS n;
+INSERT INTO omnichannel.agent (agent_id, name, capacity) VALUES (1, 'Anna', 10000);
+INSERT INTO omnichannel.agent_channel (agent_id, channel) VALUES (1, 'chat');
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'z' || n, 1 FROM generate_series(1, 6) AS n;
+INSERT INTO omnichannel.customer (customer_id) VALUES (1);
+INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue)
+SELECT n, 1, 'question', 'new', 'chat', 'z' || 1 + n % 6 FROM generate_series(1, 12) AS n;
+SELECT omnichannel.set_presence(1, 'available');
+-- More than one call looks at, in a queue that will be held; and one in another.
+INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue) SELECT n, 1, 'question', 'waiting_agent', 'chat', 'z3' FROM generate_series(101, 400) AS n;
+INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue) VALUES (1000, 1, 'question', 'waiting_agent', 'chat', 'z4');
+-- One that the agent could take of each queue, as after a missed arrival.
+INSERT INTO omnichannel.lane (queue, channel) VALUES ('z3', 'chat'), ('z5', 'chat');
+INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at)
+SELECT request_id, customer_id, lane_id, 0, now() FROM omnichannel.request JOIN omnichannel.lane USING (queue, channel) WHERE request_id IN (2, 4);
+UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id IN (2, 4);
+UPDATE omnichannel.request SET requires = 'never:9' WHERE request_id = 8;
+SQL
+
+my $sitter = $node->background_psql('postgres');
+$sitter->query_safe('BEGIN; SELECT omnichannel.route(8)');
+
+my $ticker = $node->background_psql('postgres');
+my $began = time;
+cmp_ok($ticker->query_safe("BEGIN; SET LOCAL statement_timeout = '3s'; SELECT omnichannel.tick_queues()"), '>=', 2, 'while somebody sits on a queue, the sweep works');
+cmp_ok(time - $began, '<', 2, 'and does not wait for him');
+is($ticker->query_safe("SELECT string_agg(request_id::text, ' ' ORDER BY request_id) FROM omnichannel.assignment WHERE request_id IN (2, 4, 1000)"), '4 1000',
+	'what arrived and what waited in other queues is offered, behind any number in the one that is held');
+$ticker->query_safe('COMMIT');
+foreach my $request (1, 3, 5, 6)
+{
+	is($node->safe_psql('postgres', "SET statement_timeout = '2s'; SELECT omnichannel.route($request)"), '1', "request $request arrives meanwhile");
+}
+$sitter->query_safe('COMMIT');
+cmp_ok($node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()'), '>', 0, 'afterwards it is the turn of that queue');
+is($node->safe_psql('postgres', "SELECT count(*) FROM omnichannel.waiting WHERE request_id = 2"), '0', 'too');
+
+# A request whose row somebody changes and sits on.
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_queues() FROM generate_series(1, 5)');
+$node->safe_psql('postgres', "INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue) VALUES (1001, 1, 'question', 'waiting_agent', 'chat', 'z1'), (1002, 1, 'question', 'waiting_agent', 'chat', 'z1')");
+$sitter->query_safe("BEGIN; UPDATE omnichannel.request SET data = '{\"a\": 1}' WHERE request_id = 1001");
+is($node->safe_psql('postgres', "SET statement_timeout = '3s'; SELECT omnichannel.tick_queues() > 0, count(*) FROM omnichannel.request"), "t|" . $node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.request'),
+	'nor does it wait for a request');
+is($node->safe_psql('postgres', 'SELECT request_id, state FROM omnichannel.request WHERE request_id IN (1001, 1002) ORDER BY 1'), "1001|waiting_agent\n1002|offered", 'which it leaves to the next');
+$sitter->query_safe('COMMIT');
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()');
+is($node->safe_psql('postgres', 'SELECT state FROM omnichannel.request WHERE request_id = 1001'), 'offered', 'as it does');
+
+# An agent whom somebody changes, with an offer that has expired and beside another one who arrives.
+$node->safe_psql('postgres', "UPDATE omnichannel.assignment SET expires_at = now() WHERE request_id = 1001; INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue) VALUES (1003, 1, 'question', 'waiting_agent', 'chat', 'z2')");
+$sitter->query_safe('BEGIN; UPDATE omnichannel.agent_state SET used = used WHERE agent_id = 1');
+is($node->safe_psql('postgres', "SET statement_timeout = '3s'; SELECT omnichannel.tick_queues(); SELECT request_id, state FROM omnichannel.request WHERE request_id IN (1001, 1003) ORDER BY 1"),
+	"1\n1001|offered\n1003|waiting_agent", 'nor does it wait for an agent');
+$sitter->query_safe('COMMIT');
+is($node->safe_psql('postgres', "SET statement_timeout = '3s'; SELECT omnichannel.tick_queues(); SELECT request_id, state FROM omnichannel.request WHERE request_id IN (1001, 1003) ORDER BY 1"),
+	"2\n1001|waiting_agent\n1003|offered", 'whom it serves later');
+$_->quit foreach $sitter, $ticker;
+done_testing();
