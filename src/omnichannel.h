@@ -101,57 +101,6 @@ extern char *spi_text(uint64 row, int column, MemoryContext context);
 extern Datum spi_datum(uint64 row, int column, bool *isnull);
 
 /*
- * core/scan.c: rows found by one column through its index, without a plan.
- */
-#define TABLE_SCAN_COLUMNS 12
-
-typedef struct TableScanColumn
-{
-	const char *name;
-	Oid type; /* built-in; InvalidOid: any, read as text */
-
-	/* private to scan.c */
-	AttrNumber number;
-	int place; /* in the index, from 1 */
-	FmgrInfo output;
-} TableScanColumn;
-
-typedef struct TableScan
-{
-	const char *table;
-	const char *key; /* the column that rows are found by; NULL: all are read */
-	Oid key_type;
-	const char *present; /* finds only rows in which this column is not NULL, of which there is an index; or NULL */
-	int ncolumns;
-	TableScanColumn columns[TABLE_SCAN_COLUMNS];
-
-	/* private to scan.c: what is known of the table until it changes */
-	struct TableScan *next;
-	bool registered;
-	bool known;
-	bool usable;
-	bool covered; /* the index holds all columns */
-	Oid table_oid;
-	Oid index_oid;
-	AttrNumber last_column;
-	RegProcedure equality;
-	Oid collation;
-	/* while it is open */
-	struct RelationData *relation;
-	struct RelationData *index;
-	struct TupleTableSlot *slot;
-	struct IndexScanDescData *scan;
-	struct TableScanDescData *whole; /* without a key */
-	int map;                         /* pinned page of the visibility map */
-} TableScan;
-
-extern bool table_scan_open(TableScan *scan);
-extern void table_scan_find(TableScan *scan, Datum value);
-extern bool table_scan_next(TableScan *scan, Datum *values, bool *nulls);
-extern void table_scan_close(TableScan *scan);
-extern void table_scans_changed(Oid relation);
-
-/*
  * core/cache.c: configuration, cached per backend.
  */
 #define CONFIG_CACHE_TABLES 8
@@ -182,7 +131,7 @@ struct ConfigCache
 	void *data;
 	uint64 generation;          /* changes whenever the data do */
 	MemoryContext fill_context; /* where rows read on demand belong */
-	bool fill_as_owner;         /* for every role, so that scan.c may read them */
+	bool fill_as_owner;         /* for every role, so that look.c may read them */
 };
 
 extern const void *config_cache_get(ConfigCache *cache);

@@ -53,9 +53,8 @@ static KeptPlan own_select = {
 
 static LookUp own_look = {
 	.table = "request",
-	.index = "request_open_customer",
 	.nkeys = 3,
-	.where = LOOK_NULL,
+	.where = INDEX_NULL,
 	.where_column = "closed_at",
 	.ncolumns = 9,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},

@@ -63,7 +63,6 @@ static KeptPlan any_select = {
 
 static LookUp any_look = {
 	.table = "contact_reject",
-	.index = "contact_reject_tracking",
 	.nkeys = 2,
 	.ncolumns = 2,
 	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"reject_id", INT8OID}},

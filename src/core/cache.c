@@ -55,7 +55,6 @@ static void
 cache_relation_changed(Datum arg, Oid relation)
 {
 	generation++;
-	table_scans_changed(relation);
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
 		bool concerned = !OidIsValid(relation) || relation == cache->proxy;
@@ -285,7 +284,7 @@ config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg
 }
 
 /*
- * config_cache_read does the same outside SPI, for a load that finds its rows through scan.c.
+ * config_cache_read does the same outside SPI, for a load that finds its rows through look.c.
  *
  * cache->fill_as_owner tells whether it may: otherwise a statement is to read the rows, with the reader's rights.
  */

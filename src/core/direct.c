@@ -1,6 +1,6 @@
 /*
  * direct.c
- *	  Rows written and looked up without SQL, where nothing asks for SQL.
+ *	  Rows written without SQL, many at a time, where nothing asks for SQL.
  *
  * A statement of SQL costs many times what its row does: its plan is checked, its executor is built up and torn down,
  * its arrays are built, unpacked and copied; test/bench/copy.sh shows the gain. What SQL would do for a row is done
@@ -10,8 +10,8 @@
  * - the table, or the partition of a row (direct_add() says so then), is not an ordinary one in the server's heap, has
  *   rules, row security, or triggers other than those of its foreign keys and this extension's own for other events
  *   (Citus and TimescaleDB mark their tables by triggers too);
- * - for look-ups and changes, other tables inherit from it; for keys, another unique index or an exclusion constraint
- *   stands beside the primary key, or that is of other columns or deferrable;
+ * - for changes, other tables inherit from it; for keys, another unique index or an exclusion constraint stands beside
+ *   the primary key, or that is of other columns or deferrable;
  * - the current role lacks a right on the table or on a column, so that the statement raises the error; extensions that
  *   look at rights (ExecutorCheckPerms_hook, as pgAudit does) are asked as always;
  * - rows are to be written and the transaction is read-only, the server is a standby, or a parallel query runs;
@@ -42,7 +42,6 @@
 
 #include "omnichannel.h"
 #include "core/direct_write.h"
-#include "core/row.h"
 
 /* Returns whether a table that rows go to asks for nothing that only SQL does. */
 bool
@@ -59,7 +58,7 @@ direct_ordinary(Relation relation, DirectPurpose purpose)
 
 		if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
 			continue;
-		if ((TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_READ && purpose != DIRECT_CHANGE) ||
+		if ((TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_CHANGE) ||
 			(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE))
 			return false;
 	}
@@ -74,31 +73,21 @@ is_suitable(const DirectTable *table, Relation relation)
 		return false;
 	if (table->purpose != DIRECT_INSERT && relation->rd_rel->relkind != RELKIND_RELATION)
 		return false;
-	if ((table->purpose == DIRECT_READ || table->purpose >= DIRECT_CHANGE) && relation->rd_rel->relhassubclass)
-		return false;
-	return table->purpose < DIRECT_CHANGE || !IsolationIsSerializable();
+	return table->purpose < DIRECT_CHANGE || (!relation->rd_rel->relhassubclass && !IsolationIsSerializable());
 }
 
 /* Finds the columns; returns false where one is not there or not what the caller gives. */
 static bool
 find_columns(const DirectTable *table, Relation relation, AttrNumber *attributes)
 {
-	TupleDesc desc = RelationGetDescr(relation);
 	int next = 0;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
-		Form_pg_attribute attribute = NULL;
+		Form_pg_attribute attribute = table_column_find(RelationGetDescr(relation), &table->columns[i], &next);
 
-		/* Mostly in the table's order. */
-		for (int tried = 0; tried < desc->natts && attribute == NULL; tried++, next++)
-		{
-			attribute = TupleDescAttr(desc, next % desc->natts);
-			if (attribute->attisdropped || strcmp(NameStr(attribute->attname), table->columns[i].name) != 0)
-				attribute = NULL;
-		}
-		if (attribute == NULL || attribute->atttypid != table->columns[i].type || attribute->atttypmod != -1 ||
-			attribute->attgenerated != '\0' || attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+		if (attribute == NULL || attribute->atttypmod != -1 || attribute->attgenerated != '\0' ||
+			attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
 			return false;
 		attributes[i] = attribute->attnum;
 	}
@@ -115,11 +104,10 @@ range_table_entry(const DirectTable *table, Relation relation, const AttrNumber 
 	entry->rtekind = RTE_RELATION;
 	entry->relid = RelationGetRelid(relation);
 	entry->relkind = relation->rd_rel->relkind;
-	entry->rellockmode = table->purpose == DIRECT_READ ? AccessShareLock : RowExclusiveLock;
+	entry->rellockmode = RowExclusiveLock;
 	*permissions = NIL;
 	permission = range_table_permission(permissions, entry);
-	permission->requiredPerms = table->purpose == DIRECT_READ         ? ACL_SELECT
-								: table->purpose == DIRECT_INSERT     ? ACL_INSERT
+	permission->requiredPerms = table->purpose == DIRECT_INSERT       ? ACL_INSERT
 								: table->purpose == DIRECT_INSERT_NEW ? ACL_INSERT | ACL_SELECT
 								: table->purpose == DIRECT_CHANGE     ? ACL_UPDATE | ACL_SELECT
 																	  : ACL_INSERT | ACL_UPDATE | ACL_SELECT;
@@ -155,16 +143,6 @@ direct_prepare(DirectWrite *write, ResultRelInfo *info)
 	info->ri_CheckConstraintExprs = checks;
 }
 
-/* Returns an attribute's default as the catalogue has it, or NULL. */
-static const char *
-default_node(const TupleConstr *constraints, AttrNumber attribute)
-{
-	for (int i = 0; constraints != NULL && i < constraints->num_defval; i++)
-		if (constraints->defval[i].adnum == attribute)
-			return constraints->defval[i].adbin;
-	return NULL;
-}
-
 /* Readies the defaults of the columns that are not given; returns false where one of them is not to be had so. */
 static bool
 find_defaults(DirectWrite *write)
@@ -193,7 +171,7 @@ find_defaults(DirectWrite *write)
 			get_typtype(attribute->atttypid) != TYPTYPE_ENUM)
 			return false;
 
-		node = attribute->attidentity != '\0' ? NULL : default_node(desc->constr, attribute->attnum);
+		node = attribute->attidentity != '\0' ? NULL : table_default(desc, attribute->attnum);
 		if (node != NULL)
 			write->defaults[i] = expression_get(node, write->estate, &changeable);
 		else
@@ -247,24 +225,9 @@ find_key(DirectWrite *write)
 	return true;
 }
 
-/* Opens the table's primary key alone, which takes no lock that writers would wait for. */
-static void
-open_to_read(DirectWrite *write, Relation relation)
-{
-	ResultRelInfo *info = write->info;
-
-	info->ri_RelationDesc = relation;
-	list_free(RelationGetIndexList(relation));
-	if (!OidIsValid(relation->rd_pkindex))
-		return;
-	info->ri_IndexRelationDescs = palloc(sizeof(Relation));
-	info->ri_IndexRelationDescs[0] = index_open(relation->rd_pkindex, AccessShareLock);
-	info->ri_NumIndices = 1;
-}
-
 /* Opens the table and its indexes, with what the executor has of them. */
 static void
-open_to_write(DirectWrite *write, Relation relation)
+open_tables(DirectWrite *write, Relation relation)
 {
 	EState *estate = write->estate;
 
@@ -293,15 +256,6 @@ free_state(DirectWrite *write)
 
 	if (write->scan != NULL)
 		direct_find_end(write);
-	if (write->table->purpose == DIRECT_READ)
-	{
-		ExecResetTupleTable(estate->es_tupleTable, false);
-		if (write->info->ri_NumIndices > 0)
-			index_close(write->info->ri_IndexRelationDescs[0], NoLock);
-		relation_close(write->info->ri_RelationDesc, NoLock);
-		FreeExecutorState(estate);
-		return;
-	}
 	if (write->routing != NULL)
 		ExecCleanupTupleRouting(write->state, write->routing);
 	ExecResetTupleTable(estate->es_tupleTable, false);
@@ -313,15 +267,14 @@ free_state(DirectWrite *write)
 /*
  * direct_open begins to write to a table of the extension, or returns NULL where the caller must run its statement.
  *
- * Needs a transaction that may write, unless it only reads, with the role set whose rights count. Each writer sees what
- * was written before it was opened; nothing else may be open inside it but what constraints start. What it allocates
- * lives until direct_close(). Raises 55000 before setup().
+ * Needs a transaction that may write, with the role set whose rights count. Each writer sees what was written before it
+ * was opened; nothing else may be open inside it but what constraints start. What it allocates lives until
+ * direct_close(). Raises 55000 before setup().
  */
 DirectWrite *
 direct_open(const DirectTable *table)
 {
 	Oid relid = omni_table(table->name);
-	bool reading = table->purpose == DIRECT_READ;
 	AttrNumber attributes[TABLE_COLUMNS];
 	MemoryContext old;
 	Relation relation;
@@ -331,9 +284,9 @@ direct_open(const DirectTable *table)
 	EState *estate;
 
 	Assert(table->ncolumns <= TABLE_COLUMNS);
-	if (!reading && (XactReadOnly || RecoveryInProgress() || IsInParallelMode()))
+	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
 		return NULL;
-	relation = try_relation_open(relid, reading ? AccessShareLock : RowExclusiveLock);
+	relation = try_relation_open(relid, RowExclusiveLock);
 	if (relation == NULL)
 		return NULL;
 	if (!is_suitable(table, relation) || !find_columns(table, relation, attributes))
@@ -342,8 +295,7 @@ direct_open(const DirectTable *table)
 		return NULL;
 	}
 
-	if (!reading)
-		CommandCounterIncrement();
+	CommandCounterIncrement();
 	estate = CreateExecutorState();
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	expressions_use(estate);
@@ -363,11 +315,8 @@ direct_open(const DirectTable *table)
 	write->info = makeNode(ResultRelInfo);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	estate->es_snapshot = GetActiveSnapshot();
-	if (reading)
-		open_to_read(write, relation);
-	else
-		open_to_write(write, relation);
-	if ((!reading && table->purpose != DIRECT_CHANGE && !find_defaults(write)) ||
+	open_tables(write, relation);
+	if ((table->purpose != DIRECT_CHANGE && !find_defaults(write)) ||
 		(table->purpose != DIRECT_INSERT && !find_key(write)))
 	{
 		MemoryContextSwitchTo(old);
@@ -375,11 +324,8 @@ direct_open(const DirectTable *table)
 		free_state(write);
 		return NULL;
 	}
-	if (!reading)
-	{
-		write->command = GetCurrentCommandId(true);
-		AfterTriggerBeginQuery();
-	}
+	write->command = GetCurrentCommandId(true);
+	AfterTriggerBeginQuery();
 	MemoryContextSwitchTo(old);
 	return write;
 }
@@ -400,14 +346,10 @@ direct_refresh(DirectWrite *write)
 void
 direct_close(DirectWrite *write)
 {
-	bool reading = write->table->purpose == DIRECT_READ;
-
 	if (write->rows > 0)
 		(void) direct_flush(write, NULL);
-	if (!reading)
-		AfterTriggerEndQuery(write->estate);
+	AfterTriggerEndQuery(write->estate);
 	PopActiveSnapshot();
 	free_state(write);
-	if (!reading)
-		CommandCounterIncrement();
+	CommandCounterIncrement();
 }

@@ -1,6 +1,6 @@
 /*
  * direct.h
- *	  Rows written and looked up without SQL, where nothing asks for SQL; see core/direct.c.
+ *	  Rows written without SQL, many at a time, where nothing asks for SQL; see core/direct.c.
  */
 #ifndef OMNICHANNEL_DIRECT_H
 #define OMNICHANNEL_DIRECT_H
@@ -12,7 +12,6 @@
 /* What is to be done with a table; each asks for other rights. */
 typedef enum DirectPurpose
 {
-	DIRECT_READ,       /* SELECT ... WHERE primary key = ... */
 	DIRECT_INSERT,     /* INSERT */
 	DIRECT_INSERT_NEW, /* INSERT ... ON CONFLICT (primary key) DO NOTHING */
 	DIRECT_CHANGE,     /* UPDATE ... WHERE primary key = ... */
@@ -35,7 +34,6 @@ typedef struct DirectWrite DirectWrite;
 typedef void (*DirectEdit)(Datum *values, bool *nulls, void *arg);
 
 extern DirectWrite *direct_open(const DirectTable *table);
-extern bool direct_read(DirectWrite *write, const Datum *keys, Datum *values, bool *nulls);
 extern bool direct_add(DirectWrite *write, const Datum *values, const bool *nulls);
 extern int direct_flush(DirectWrite *write, bool *inserted);
 extern bool direct_change(DirectWrite *write, const Datum *keys, DirectEdit edit, void *arg);

@@ -1,6 +1,6 @@
 /*
  * direct_find.c
- *	  Rows looked up and changed by their primary key, without SQL.
+ *	  Rows found and changed by their primary key, for the direct writer.
  */
 #include "postgres.h"
 
@@ -47,22 +47,6 @@ direct_find_end(DirectWrite *write)
 	index_endscan(write->scan);
 	write->scan = NULL;
 	ExecClearTuple(write->found);
-}
-
-/*
- * direct_read sets values and nulls, in the order of DirectTable.columns, to those of the row of a primary key; returns
- * false where there is none. They are good until the next call.
- */
-bool
-direct_read(DirectWrite *write, const Datum *keys, Datum *values, bool *nulls)
-{
-	if (write->scan == NULL)
-		direct_find_begin(write, write->estate->es_snapshot);
-	if (!direct_find(write, keys))
-		return false;
-	for (int i = 0; i < write->table->ncolumns; i++)
-		values[i] = slot_getattr(write->found, write->attributes[i], &nulls[i]);
-	return true;
 }
 
 /* Returns whether the row in found still has these keys. */

@@ -26,7 +26,6 @@
 
 #include "omnichannel.h"
 #include "core/direct_write.h"
-#include "core/row.h"
 
 typedef struct KeptExpression
 {

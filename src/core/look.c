@@ -1,10 +1,10 @@
 /*
  * look.c
- *	  Rows looked up by an index without SQL, where nothing asks for SQL.
+ *	  Rows found by an index without SQL, where nothing asks for SQL, or all rows of a table.
  *
  * A statement that reads one row builds an executor up and tears it down, which costs ten times what the index does;
- * test/bench/contact.sh shows what is saved. look_begin() answers false, and its caller runs the statement that it
- * keeps, wherever that would not be the same:
+ * test/bench/contact.sh and prices.sh show what is saved. look_open() answers false, and its caller runs the statement
+ * that it keeps, wherever that would not be the same:
  *
  * - the table is no ordinary table in the server's own heap, or others inherit from it;
  * - it has rules, or triggers other than those of its foreign keys and this extension: Citus and TimescaleDB mark their
@@ -12,107 +12,213 @@
  * - it has row security, whomever that is for;
  * - the current role may not read all of it, so that the statement raises the error, or somebody else is to be asked
  *   (ExecutorCheckPerms_hook, as pgAudit does);
- * - the index is not there, not valid yet, or not what the caller takes it for;
+ * - a column is not there, or of another type;
+ * - no valid btree of all rows that may be found leads with the keys, by the equality and the collation that a
+ *   statement compares with;
  * - in SERIALIZABLE, where rows must be read as queries read them.
+ *
+ * For a cache of configuration only some of this matters: config_cache_get() has decided with whose rights its rows are
+ * read, and only those read with the owner's come this way. There the table must hold its rows itself, which it may not
+ * where there is Citus. Where the index holds all columns, its rows on pages that everyone sees are read from it alone,
+ * as index-only scans do.
  *
  * What was found to hold is kept until any relation or role changes.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
+#include "access/heapam.h"
 #include "access/nbtree.h"
 #include "access/relation.h"
+#include "access/relscan.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "omnichannel.h"
 #include "core/look.h"
-#include "core/row.h"
+
+/* Returns whether rows of the table may be read here. */
+static bool
+is_readable(const LookUp *look, Relation table)
+{
+	if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relhassubclass)
+		return false;
+	if (look->for_cache)
+		return !OidIsValid(get_extension_oid("citus", true));
+	return relation_is_plain(table) && pg_class_aclcheck(look->table_oid, look->role, ACL_SELECT) == ACLCHECK_OK;
+}
 
 /* Finds the columns; returns false where one is not there or of another type. */
 static bool
 find_columns(LookUp *look, TupleDesc desc)
 {
+	int next = 0;
+
 	Assert(look->ncolumns <= TABLE_COLUMNS);
+	look->last = 0;
 	for (int i = 0; i < look->ncolumns; i++)
 	{
-		int found;
+		Form_pg_attribute attribute = table_column_find(desc, &look->columns[i], &next);
 
-		for (found = 0; found < desc->natts; found++)
-		{
-			Form_pg_attribute attribute = TupleDescAttr(desc, found);
-
-			if (!attribute->attisdropped && attribute->atttypid == look->columns[i].type &&
-				strcmp(NameStr(attribute->attname), look->columns[i].name) == 0)
-				break;
-		}
-		if (found == desc->natts)
+		if (attribute == NULL)
 			return false;
-		look->attributes[i] = (AttrNumber) (found + 1);
+		look->attributes[i] = attribute->attnum;
+		look->last = Max(look->last, attribute->attnum);
+		if (!OidIsValid(look->columns[i].type))
+		{
+			Oid function;
+			bool varlena;
+
+			getTypeOutputInfo(attribute->atttypid, &function, &varlena);
+			if (look->outputs == NULL)
+				look->outputs = MemoryContextAllocZero(CacheMemoryContext, sizeof(FmgrInfo) * look->ncolumns);
+			fmgr_info_cxt(function, &look->outputs[i], CacheMemoryContext);
+		}
 	}
 	return true;
 }
 
-/* Returns whether the index holds all the rows that the look-up is of. */
+/* Returns whether the index holds all the rows that the look-up is of; those without the first key are never found. */
 static bool
 has_all_rows(const LookUp *look, Relation index)
 {
-	List *predicate = RelationGetIndexPredicate(index);
-	NullTest *test;
-	Var *column;
+	IndexWhere where;
+	AttrNumber tested;
 
-	if (predicate == NIL)
-		return look->where == LOOK_ALL;
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+	if (!index_where(index, &where, &tested))
 		return false;
-	test = linitial_node(NullTest, predicate);
-	column = (Var *) test->arg;
-	if (!IsA(column, Var) || test->argisrow)
-		return false;
-	/* Rows without the first key are never looked up. */
-	if (look->where == LOOK_ALL)
-		return test->nulltesttype == IS_NOT_NULL && column->varattno == look->attributes[0];
-	if (test->nulltesttype != (look->where == LOOK_NULL ? IS_NULL : IS_NOT_NULL))
-		return false;
-	return column->varattno == get_attnum(look->table_oid, look->where_column);
+	if (look->where == INDEX_ALL)
+		return where == INDEX_ALL || (where == INDEX_NOT_NULL && tested == index->rd_index->indkey.values[0]);
+	return where == look->where && tested == get_attnum(look->table_oid, look->where_column);
 }
 
-/* Returns whether the index is what the caller takes it for, and readies its keys. */
+/* Returns whether an index leads with the keys, and readies them. */
 static bool
-is_suitable(LookUp *look, Relation index)
+has_keys(LookUp *look, Relation table, Relation index)
 {
-	MemoryContext old;
+	const TableColumn *keys = look->keys == NULL ? look->columns : look->keys;
 
 	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_rel->relam != BTREE_AM_OID ||
-		index->rd_index->indrelid != look->table_oid || !index->rd_index->indisvalid || index->rd_index->indcheckxmin ||
+		!index->rd_index->indisvalid || index->rd_index->indcheckxmin ||
 		IndexRelationGetNumberOfKeyAttributes(index) < look->nkeys || !has_all_rows(look, index))
 		return false;
 	for (int i = 0; i < look->nkeys; i++)
 	{
+		AttrNumber number = index->rd_index->indkey.values[i];
+		Form_pg_attribute attribute;
 		Oid type = index->rd_opcintype[i];
 		Oid equal = get_opfamily_member(index->rd_opfamily[i], type, type, BTEqualStrategyNumber);
+		MemoryContext old;
 
-		if (index->rd_index->indkey.values[i] != look->attributes[i] || type != look->columns[i].type ||
-			(index->rd_indoption[i] & INDOPTION_DESC) != 0 || !OidIsValid(equal))
+		if (number <= 0 || type != keys[i].type || (index->rd_indoption[i] & INDOPTION_DESC) != 0)
+			return false;
+		attribute = TupleDescAttr(RelationGetDescr(table), number - 1);
+		if (attribute->atttypid != type || strcmp(NameStr(attribute->attname), keys[i].name) != 0 ||
+			index->rd_indcollation[i] != attribute->attcollation ||
+			(OidIsValid(attribute->attcollation) && !get_collation_isdeterministic(attribute->attcollation)) ||
+			!OidIsValid(equal) || equal != lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr)
 			return false;
 		old = MemoryContextSwitchTo(CacheMemoryContext);
-		ScanKeyEntryInitialize(&look->keys[i], 0, (AttrNumber) (i + 1), BTEqualStrategyNumber, InvalidOid,
-							   index->rd_indcollation[i], get_opcode(equal), (Datum) 0);
+		ScanKeyEntryInitialize(&look->scan_keys[i], 0, (AttrNumber) (i + 1), BTEqualStrategyNumber, InvalidOid,
+							   attribute->attcollation, get_opcode(equal), (Datum) 0);
 		MemoryContextSwitchTo(old);
 	}
 	return true;
 }
 
-/* Finds out about the table and the index, and opens them; returns false where the statement is to be run. */
+/* Notes where the index holds the columns; returns whether it holds all of them. */
+static bool
+has_columns(LookUp *look, Relation table, Relation index)
+{
+	if (!look->for_cache || table->rd_tableam != GetHeapamTableAmRoutine())
+		return false;
+	for (int i = 0; i < look->ncolumns; i++)
+	{
+		look->places[i] = 0;
+		for (int j = 0; j < index->rd_index->indnatts; j++)
+			if (index->rd_index->indkey.values[j] == look->attributes[i] &&
+				TupleDescAttr(RelationGetDescr(index), j)->atttypid ==
+					TupleDescAttr(RelationGetDescr(table), look->attributes[i] - 1)->atttypid)
+				look->places[i] = (AttrNumber) (j + 1);
+		if (look->places[i] == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Finds an index that leads with the keys, if possible one that holds all columns; returns whether there is one. */
+static bool
+find_index(LookUp *look, Relation table)
+{
+	List *indexes = RelationGetIndexList(table);
+	ListCell *cell;
+
+	look->index_oid = InvalidOid;
+	look->covered = false;
+	foreach (cell, indexes)
+	{
+		Relation index = relation_open(lfirst_oid(cell), AccessShareLock);
+
+		if (has_keys(look, table, index))
+		{
+			look->covered = has_columns(look, table, index);
+			if (look->covered || !OidIsValid(look->index_oid))
+				look->index_oid = RelationGetRelid(index);
+		}
+		relation_close(index, AccessShareLock);
+		if (look->covered)
+			break;
+	}
+	list_free(indexes);
+	return OidIsValid(look->index_oid);
+}
+
+/* Opens what is known; returns false where it does not hold any more. */
+static bool
+open_relations(LookScan *scan, const LookUp *look)
+{
+	LockRelationOid(look->table_oid, AccessShareLock);
+	if (look->generation != relations_generation())
+	{
+		UnlockRelationOid(look->table_oid, AccessShareLock);
+		return false;
+	}
+	/* Under the lock nothing is dropped that was there before it. */
+	scan->table = relation_open(look->table_oid, NoLock);
+	if (look->nkeys > 0)
+		scan->index = relation_open(look->index_oid, AccessShareLock);
+	return look->generation == relations_generation();
+}
+
+/*
+ * Closes the table and the index. The table stays locked as by a statement. The index does not where contacts are
+ * logged: of the many that they look at, not all locks would fit where a backend keeps its own.
+ */
+static void
+close_relations(LookScan *scan)
+{
+	if (scan->index != NULL)
+		relation_close(scan->index, scan->look->for_cache ? NoLock : AccessShareLock);
+	if (scan->table != NULL)
+		relation_close(scan->table, NoLock);
+	scan->index = scan->table = NULL;
+}
+
+/* Finds out about the table and its indexes, and opens them; returns false where the statement is to be run. */
 static bool
 resolve(LookUp *look, LookScan *scan)
 {
@@ -123,61 +229,32 @@ resolve(LookUp *look, LookScan *scan)
 		return false;
 	look->role = GetUserId();
 	look->generation = relations_generation();
-	look->refused = true;
-	if (!relation_is_plain(scan->table) || scan->table->rd_rel->relkind != RELKIND_RELATION ||
-		scan->table->rd_rel->relhassubclass || !find_columns(look, RelationGetDescr(scan->table)) ||
-		pg_class_aclcheck(look->table_oid, look->role, ACL_SELECT) != ACLCHECK_OK)
+	if (!is_readable(look, scan->table) || !find_columns(look, RelationGetDescr(scan->table)))
 		return false;
-	look->index_oid =
-		look->index == NULL ? primary_key_index(scan->table) : get_relname_relid(look->index, omni_schema());
-	scan->index = OidIsValid(look->index_oid) ? try_relation_open(look->index_oid, AccessShareLock) : NULL;
-	if (scan->index == NULL || !is_suitable(look, scan->index))
-		return false;
-	look->refused = false;
-	return true;
-}
-
-/* Opens what is known; returns false where it does not hold any more, or never did. */
-static bool
-reopen(LookUp *look, LookScan *scan)
-{
-	scan->table = try_relation_open(look->table_oid, AccessShareLock);
-	if (scan->table == NULL)
+	if (look->nkeys == 0)
+		return true;
+	if (!find_index(look, scan->table))
 		return false;
 	scan->index = try_relation_open(look->index_oid, AccessShareLock);
-	return scan->index != NULL && look->generation == relations_generation();
-}
-
-/* Closes the table and the index; the table stays locked as by a statement. */
-static void
-close_relations(LookScan *scan)
-{
-	if (scan->index != NULL)
-		relation_close(scan->index, AccessShareLock);
-	if (scan->table != NULL)
-		relation_close(scan->table, NoLock);
-	scan->index = scan->table = NULL;
+	return scan->index != NULL;
 }
 
 /*
- * look_begin begins to look for the rows with the first nkeys keys; returns false where the caller must run a
- * statement.
+ * look_open readies a scan for look_find() with the first nkeys keys, or one without keys for all rows in their
+ * physical order; returns false where the caller must run a statement.
  *
  * Under the snapshot, or, where that is NULL, under one taken now, as by a statement. Nothing that the extension has
  * not written may run until look_end(). Raises 55000 before setup().
  */
 bool
-look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot)
+look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 {
-	ScanKeyData sought[LOOK_KEYS];
-
 	scan->look = look;
 	scan->table = scan->index = NULL;
-	scan->snapshot = false;
-	if (IsolationIsSerializable() || ExecutorCheckPerms_hook != NULL)
+	if (!look->for_cache && (IsolationIsSerializable() || ExecutorCheckPerms_hook != NULL))
 		return false;
 	if (look->generation != relations_generation() || look->role != GetUserId() ||
-		(!look->refused && !reopen(look, scan)))
+		(!look->refused && !open_relations(scan, look)))
 	{
 		close_relations(scan);
 		look->refused = !resolve(look, scan);
@@ -188,42 +265,112 @@ look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot 
 		return false;
 	}
 
-	if (snapshot == NULL)
+	scan->snapshot = snapshot == NULL;
+	if (scan->snapshot)
 	{
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		scan->snapshot = true;
-	}
-	for (int i = 0; i < nkeys; i++)
-	{
-		sought[i] = look->keys[i];
-		sought[i].sk_argument = keys[i];
+		snapshot = GetActiveSnapshot();
 	}
 	scan->slot = table_slot_create(scan->table, NULL);
-	scan->scan = index_scan_begin(scan->table, scan->index, snapshot == NULL ? GetActiveSnapshot() : snapshot, nkeys);
-	index_rescan(scan->scan, sought, nkeys, NULL, 0);
+	scan->nkeys = nkeys;
+	scan->map = InvalidBuffer;
+	if (look->nkeys == 0)
+	{
+		scan->whole = table_beginscan_strat(scan->table, snapshot, 0, NULL, true, false);
+		return true;
+	}
+	memcpy(scan->keys, look->scan_keys, sizeof(ScanKeyData) * nkeys);
+	scan->scan = index_scan_begin(scan->table, scan->index, snapshot, nkeys);
+	scan->scan->xs_want_itup = look->covered;
 	return true;
 }
 
-/* Sets the columns of the next row, in the look-up's order, good until the next call; returns false after the last. */
+/* look_find begins with the rows that have these keys. */
+void
+look_find(LookScan *scan, const Datum *keys)
+{
+	for (int i = 0; i < scan->nkeys; i++)
+		scan->keys[i].sk_argument = keys[i];
+	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+}
+
+/* look_begin does both. */
+bool
+look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot)
+{
+	if (!look_open(scan, look, nkeys, snapshot))
+		return false;
+	look_find(scan, keys);
+	return true;
+}
+
+/* Goes to the next row that the snapshot sees, in the index alone where its page is all visible. */
+static bool
+next_covered(LookScan *scan, ScanDirection direction)
+{
+	ItemPointer place;
+
+	while ((place = index_getnext_tid(scan->scan, direction)) != NULL)
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(place);
+
+		if (VM_ALL_VISIBLE(scan->table, block, &scan->map))
+		{
+			PredicateLockPage(scan->table, block, scan->scan->xs_snapshot);
+			return true;
+		}
+		if (index_fetch_heap(scan->scan, scan->slot))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * look_next sets the columns of the next row, in the look-up's order; returns false after the last.
+ *
+ * Values are good until the next call; those of a column without a type are its text, in the current context.
+ */
 bool
 look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
+	TupleTableSlot *slot = scan->slot;
+	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
 
-	if (!index_getnext_slot(scan->scan, backwards ? BackwardScanDirection : ForwardScanDirection, scan->slot))
+	CHECK_FOR_INTERRUPTS();
+	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, slot)
+		: look->covered  ? !next_covered(scan, direction)
+						 : !index_getnext_slot(scan->scan, direction, slot))
 		return false;
+	if (!look->covered)
+		slot_getsomeattrs(slot, look->last);
 	for (int i = 0; i < look->ncolumns; i++)
-		values[i] = slot_getattr(scan->slot, look->attributes[i], &nulls[i]);
+	{
+		if (look->covered)
+			values[i] = index_getattr(scan->scan->xs_itup, look->places[i], scan->scan->xs_itupdesc, &nulls[i]);
+		else
+		{
+			values[i] = slot->tts_values[look->attributes[i] - 1];
+			nulls[i] = slot->tts_isnull[look->attributes[i] - 1];
+		}
+		if (!OidIsValid(look->columns[i].type) && !nulls[i])
+			values[i] = CStringGetTextDatum(OutputFunctionCall(&look->outputs[i], values[i]));
+	}
 	return true;
 }
 
-/* Ends what look_begin() began. */
+/* look_end ends what look_open() or look_begin() began. */
 void
 look_end(LookScan *scan)
 {
-	index_endscan(scan->scan);
 	ExecDropSingleTupleTableSlot(scan->slot);
+	if (scan->look->nkeys == 0)
+		table_endscan(scan->whole);
+	else
+		index_endscan(scan->scan);
+	if (BufferIsValid(scan->map))
+		ReleaseBuffer(scan->map);
 	if (scan->snapshot)
 		PopActiveSnapshot();
 	close_relations(scan);

@@ -1,6 +1,6 @@
 /*
  * look.h
- *	  Rows looked up by an index without SQL; see core/look.c.
+ *	  Rows found by an index without SQL, or all rows of a table; see core/look.c.
  */
 #ifndef OMNICHANNEL_LOOK_H
 #define OMNICHANNEL_LOOK_H
@@ -8,40 +8,37 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
-#include "utils/relcache.h"
+#include "storage/buf.h"
 #include "utils/snapshot.h"
 
 #include "core/table.h"
 
 #define LOOK_KEYS 3
 
-/* Which rows of the table an index may hold, but for those without the first of the keys. */
-typedef enum LookWhere
-{
-	LOOK_ALL,
-	LOOK_NULL, /* of which a column is NULL */
-	LOOK_NOT_NULL
-} LookWhere;
-
-/* What is looked up, as a static of the caller: the columns, of which the first so many are the index's keys. */
+/* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
 	const char *table;
-	const char *index; /* NULL for the primary key */
-	int nkeys;
-	LookWhere where;
+	int nkeys;               /* of columns that lead in an index, in ascending order; 0 to read all rows */
+	const TableColumn *keys; /* NULL for the first of the columns */
+	IndexWhere where;        /* which rows the index may leave out, besides those without the first key */
 	const char *where_column;
+	bool for_cache; /* of configuration, which decides on the reader's rights itself */
 	int ncolumns;
-	const TableColumn *columns;
+	const TableColumn *columns; /* those of no type are read as text */
 
 	/* private to look.c */
 	uint64 generation; /* of what follows, or 0 */
 	Oid role;
 	bool refused;
+	bool covered; /* the index holds all columns */
 	Oid table_oid;
 	Oid index_oid;
+	AttrNumber last; /* of the attributes */
 	AttrNumber attributes[TABLE_COLUMNS];
-	ScanKeyData keys[LOOK_KEYS];
+	AttrNumber places[TABLE_COLUMNS]; /* in the index */
+	FmgrInfo *outputs;                /* by column, where one has no type */
+	ScanKeyData scan_keys[LOOK_KEYS];
 } LookUp;
 
 typedef struct LookScan
@@ -49,11 +46,17 @@ typedef struct LookScan
 	const LookUp *look;
 	Relation table;
 	Relation index;
+	int nkeys;
+	ScanKeyData keys[LOOK_KEYS];
 	IndexScanDesc scan;
+	struct TableScanDescData *whole; /* without keys */
 	TupleTableSlot *slot;
+	Buffer map;    /* pinned page of the visibility map */
 	bool snapshot; /* one was taken for it */
 } LookScan;
 
+extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);
+extern void look_find(LookScan *scan, const Datum *keys);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern void look_end(LookScan *scan);

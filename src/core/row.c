@@ -63,8 +63,8 @@ typedef struct RowIndex
 	bool unique;
 	int natts;
 	AttrNumber attributes[INDEX_MAX_KEYS];
-	LookWhere where;
-	AttrNumber where_attribute;
+	IndexWhere where;
+	AttrNumber tested;
 } RowIndex;
 
 /* The table itself, or one of its partitions. */
@@ -86,24 +86,6 @@ typedef struct RowWrite
 	Relation table;
 	Relation target; /* the same, or a partition of it */
 } RowWrite;
-
-/* Returns whether the table asks for nothing that only SQL does, but for triggers of this extension. */
-bool
-relation_is_plain(Relation relation)
-{
-	const TriggerDesc *triggers = relation->trigdesc;
-	char kind = relation->rd_rel->relkind;
-
-	if ((kind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID) && kind != RELKIND_PARTITIONED_TABLE)
-		return false;
-	if (relation->rd_rel->relrowsecurity || relation->rd_rules != NULL)
-		return false;
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE &&
-			get_func_namespace(triggers->triggers[i].tgfoid) != omni_schema())
-			return false;
-	return true;
-}
 
 /* Returns whether one of the columns that are changed is in this set. */
 static bool
@@ -158,16 +140,6 @@ fires_statement_trigger(Relation table)
 	return triggers != NULL && (triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
 }
 
-/* Returns an attribute's default as the catalogue has it, or NULL. */
-static const char *
-default_node(TupleDesc desc, AttrNumber attribute)
-{
-	for (int i = 0; desc->constr != NULL && i < desc->constr->num_defval; i++)
-		if (desc->constr->defval[i].adnum == attribute)
-			return desc->constr->defval[i].adbin;
-	return NULL;
-}
-
 /* Returns whether a default is now(). */
 static bool
 is_now(const char *node)
@@ -208,7 +180,7 @@ find_columns(RowTarget *target, const RowTable *row, TupleDesc desc)
 		}
 		if (row->change)
 			continue;
-		node = default_node(desc, attribute->attnum);
+		node = table_default(desc, attribute->attnum);
 		if (row->now != NULL && strcmp(NameStr(attribute->attname), row->now) == 0)
 		{
 			if (attribute->atttypid != TIMESTAMPTZOID || attribute->atttypmod != -1 || !is_now(node))
@@ -227,7 +199,6 @@ static bool
 find_index(RowIndex *found, Relation index)
 {
 	Form_pg_index form = index->rd_index;
-	List *predicate = RelationGetIndexPredicate(index);
 
 	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_rel->relam != BTREE_AM_OID || !form->indisready ||
 		!form->indimmediate || form->indisexclusion || RelationGetIndexExpressions(index) != NIL)
@@ -237,17 +208,7 @@ find_index(RowIndex *found, Relation index)
 	found->natts = form->indnatts;
 	for (int i = 0; i < form->indnatts; i++)
 		found->attributes[i] = form->indkey.values[i];
-	found->where = LOOK_ALL;
-	if (predicate != NIL)
-	{
-		NullTest *test = linitial(predicate);
-
-		if (list_length(predicate) != 1 || !IsA(test, NullTest) || test->argisrow || !IsA(test->arg, Var))
-			return false;
-		found->where = test->nulltesttype == IS_NULL ? LOOK_NULL : LOOK_NOT_NULL;
-		found->where_attribute = ((Var *) test->arg)->varattno;
-	}
-	return true;
+	return index_where(index, &found->where, &found->tested);
 }
 
 /* Compiles the checks; returns false where one of them is not to be kept. */
@@ -468,7 +429,7 @@ enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bo
 		Datum values[INDEX_MAX_KEYS];
 		bool nulls[INDEX_MAX_KEYS];
 
-		if (index->where != LOOK_ALL && slot->tts_isnull[index->where_attribute - 1] != (index->where == LOOK_NULL))
+		if (index->where != INDEX_ALL && slot->tts_isnull[index->tested - 1] != (index->where == INDEX_NULL))
 			continue;
 		for (int j = 0; j < index->natts; j++)
 		{

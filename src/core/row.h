@@ -29,9 +29,4 @@ typedef struct RowTable
 extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed);
 extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
 
-extern bool relation_is_plain(Relation relation);
-
-/* core/expression.c */
-extern bool expression_is_safe(Node *expression);
-
 #endif /* OMNICHANNEL_ROW_H */

@@ -1,9 +1,21 @@
 /*
  * table.h
- *	  What those who read and write tables without SQL say of them.
+ *	  What those who read and write tables without SQL say of them, and find out about them; see core/table.c.
+ *
+ * A statement that is kept (core/plan.c) is the rule. Where a measurement showed that it costs many times what its rows
+ * do, one of these stands before it, and says so where only the statement will do:
+ *
+ * - look.h: rows are found by an index, one key or many, or a whole table is read;
+ * - row.h: one row is inserted, or one that was found by look.h is changed; what is found out about the table is kept;
+ * - direct.h: many rows are inserted, changed, or put in place of others, with all that an executor's state can do;
+ * - routing/rows.h: the few tables of matching, all opened at once, in whose rows several sessions wait for one another.
  */
 #ifndef OMNICHANNEL_TABLE_H
 #define OMNICHANNEL_TABLE_H
+
+#include "access/tupdesc.h"
+#include "nodes/nodes.h"
+#include "utils/relcache.h"
 
 /* How many columns may be named. */
 #define TABLE_COLUMNS 24
@@ -12,7 +24,23 @@
 typedef struct TableColumn
 {
 	const char *name;
-	Oid type;
+	Oid type; /* InvalidOid for any */
 } TableColumn;
+
+/* Which rows of its table an index holds. */
+typedef enum IndexWhere
+{
+	INDEX_ALL,
+	INDEX_NULL, /* those of which a column is NULL */
+	INDEX_NOT_NULL
+} IndexWhere;
+
+extern bool relation_is_plain(Relation relation);
+extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *column, int *next);
+extern const char *table_default(TupleDesc desc, AttrNumber attribute);
+extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);
+
+/* core/expression.c */
+extern bool expression_is_safe(Node *expression);
 
 #endif /* OMNICHANNEL_TABLE_H */

@@ -14,20 +14,18 @@
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
-#include "core/direct.h"
+#include "core/look.h"
 #include "customer/customer.h"
 
-static const DirectTable identity_table = {
-	.name = "identity",
-	.purpose = DIRECT_READ,
+static LookUp identity_look = {
+	.table = "identity",
 	.nkeys = 2,
 	.ncolumns = 3,
 	.columns = (const TableColumn[]){{"kind", TEXTOID}, {"value", TEXTOID}, {"customer_id", INT8OID}},
 };
 
-static const DirectTable customer_table = {
-	.name = "customer",
-	.purpose = DIRECT_READ,
+static LookUp customer_look = {
+	.table = "customer",
 	.nkeys = 1,
 	.ncolumns = 2,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"erased_at", TIMESTAMPTZOID}},
@@ -128,10 +126,10 @@ take_found(CustomerLookup **lookups, uint64 rows)
 static bool
 find_identities(CustomerLookup **lookups, int count)
 {
-	DirectWrite *read = direct_open(&identity_table);
+	LookScan scan;
 	Datum kind = (Datum) 0;
 
-	if (read == NULL)
+	if (!look_open(&scan, &identity_look, 2, NULL))
 		return false;
 	for (int i = 0; i < count; i++)
 	{
@@ -143,13 +141,14 @@ find_identities(CustomerLookup **lookups, int count)
 			kind = CStringGetTextDatum(lookups[i]->kind);
 		keys[0] = kind;
 		keys[1] = CStringGetTextDatum(lookups[i]->value);
-		if (!direct_read(read, keys, values, nulls))
+		look_find(&scan, keys);
+		if (!look_next(&scan, false, values, nulls))
 			continue;
 		lookups[i]->customer_id = DatumGetInt64(values[2]);
 		lookups[i]->erased = false;
 		lookups[i]->known = true;
 	}
-	direct_close(read);
+	look_end(&scan);
 	return true;
 }
 
@@ -157,9 +156,9 @@ find_identities(CustomerLookup **lookups, int count)
 static bool
 find_ids(CustomerLookup **lookups, int count)
 {
-	DirectWrite *read = direct_open(&customer_table);
+	LookScan scan;
 
-	if (read == NULL)
+	if (!look_open(&scan, &customer_look, 1, NULL))
 		return false;
 	for (int i = 0; i < count; i++)
 	{
@@ -167,10 +166,11 @@ find_ids(CustomerLookup **lookups, int count)
 		Datum values[2];
 		bool nulls[2];
 
-		lookups[i]->known = direct_read(read, keys, values, nulls);
+		look_find(&scan, keys);
+		lookups[i]->known = look_next(&scan, false, values, nulls);
 		lookups[i]->erased = lookups[i]->known && !nulls[1];
 	}
-	direct_close(read);
+	look_end(&scan);
 	return true;
 }
 

@@ -180,7 +180,7 @@ halve_part(Catalogue *catalogue)
 
 /* Reads the prices of the part at hand that can be for the customer; false where they do not fit into the memory. */
 static bool
-read_prices(Catalogue *catalogue)
+read_prices(Catalogue *catalogue, LookScan *scan)
 {
 	const PriceQuestion *question = catalogue->question;
 	Datum values[ROW_COLUMNS + 1];
@@ -188,7 +188,7 @@ read_prices(Catalogue *catalogue)
 	Size limit = (Size) price_cache_size * 1024;
 	bool fits = true;
 
-	while (fits && table_scan_next(&all_prices_scan, values, nulls))
+	while (fits && look_next(scan, false, values, nulls))
 	{
 		const PriceList *list;
 		text *product;
@@ -295,13 +295,13 @@ answer_products(Catalogue *catalogue)
 
 /* Reads the products of the part at hand and answers for them. */
 static void
-read_products(Catalogue *catalogue)
+read_products(Catalogue *catalogue, LookScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(catalogue->passing);
 	Datum values[PRODUCT_COLUMNS];
 	bool nulls[PRODUCT_COLUMNS];
 
-	while (table_scan_next(&all_products_scan, values, nulls))
+	while (look_next(scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
 		uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(code), (int) VARSIZE_ANY_EXHDR(code));
@@ -322,22 +322,24 @@ read_products(Catalogue *catalogue)
 
 /* Opens a scan that was open before: the lock that it left keeps the table as it was. */
 static void
-open_again(TableScan *scan)
+open_again(LookScan *scan, LookUp *look)
 {
-	if (!table_scan_open(scan))
-		elog(ERROR, "table \"%s\" cannot be scanned any more", scan->table);
+	if (!look_open(scan, look, 0, GetActiveSnapshot()))
+		elog(ERROR, "table \"%s\" cannot be scanned any more", look->table);
 }
 
 /* Answers for all products by scans of the tables; false where they cannot be scanned. Needs an active snapshot. */
 static bool
 scan_catalogue(Catalogue *catalogue)
 {
-	if (!products_scannable(catalogue->rules) || !table_scan_open(&all_prices_scan))
+	LookScan scan;
+
+	if (!products_scannable(catalogue->rules) || !look_open(&scan, &all_prices_look, 0, GetActiveSnapshot()))
 		return false;
-	table_scan_close(&all_prices_scan);
-	if (!table_scan_open(&all_products_scan))
+	look_end(&scan);
+	if (!look_open(&scan, &all_products_look, 0, GetActiveSnapshot()))
 		return false;
-	table_scan_close(&all_products_scan);
+	look_end(&scan);
 	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
 	catalogue->later[catalogue->nlater++] = (Part){0, 0};
 	while (catalogue->nlater > 0)
@@ -352,18 +354,18 @@ scan_catalogue(Catalogue *catalogue)
 			catalogue->count = 0;
 			catalogue->left = 0;
 			make_places(catalogue, 1024);
-			open_again(&all_prices_scan);
-			fits = read_prices(catalogue);
-			table_scan_close(&all_prices_scan);
+			open_again(&scan, &all_prices_look);
+			fits = read_prices(catalogue, &scan);
+			look_end(&scan);
 			if (!fits)
 			{
 				halve_part(catalogue);
 				MemoryContextDelete(catalogue->context);
 			}
 		}
-		open_again(&all_products_scan);
-		read_products(catalogue);
-		table_scan_close(&all_products_scan);
+		open_again(&scan, &all_products_look);
+		read_products(catalogue, &scan);
+		look_end(&scan);
 		MemoryContextDelete(catalogue->context);
 	}
 	return true;

@@ -4,7 +4,7 @@
  *
  * A product's entry holds the rows of price of all lists and times that name it, sorted, so that every question about
  * it (whoever asks, as of whenever) is answered from memory. Rows for categories and for everything are kept once and
- * linked to. What is not kept yet is found through the indexes, or by a statement where core/scan.c says that it must.
+ * linked to. What is not kept yet is found through the indexes, or by a statement where core/look.c says that it must.
  *
  * Any change of price or product voids the whole cache: what is asked for again is read again. The memory is bounded by
  * omnichannel.price_cache: when it is full all is dropped, which costs the hot products one reading each and needs no
@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "pricing/pricing.h"
 #include "pricing/rows.h"
@@ -233,26 +234,28 @@ select_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 
 /* Reads the rows of a target through an open scan. */
 static void
-scan_rows(PriceCache *cache, PriceRules *rules, TableScan *scan, text *code, Gathering *gathering)
+scan_rows(PriceCache *cache, PriceRules *rules, LookScan *scan, text *code, Gathering *gathering)
 {
+	Datum argument = PointerGetDatum(code);
 	Datum values[ROW_COLUMNS];
 	bool nulls[ROW_COLUMNS];
 
-	table_scan_find(scan, PointerGetDatum(code));
-	while (table_scan_next(scan, values, nulls))
+	look_find(scan, &argument);
+	while (look_next(scan, false, values, nulls))
 		gather_row(cache, rules, gathering, values, nulls);
 	keep_rows(cache, gathering);
 }
 
 /* Does what select_products() does through open scans of both tables. */
 static List *
-scan_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
+scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *prices, text **codes, int ncodes)
 {
 	Gathering gathering = {NULL};
 	List *products = NIL;
 
 	for (int i = 0; i < ncodes; i++)
 	{
+		Datum argument = PointerGetDatum(codes[i]);
 		Datum values[PRODUCT_COLUMNS];
 		bool nulls[PRODUCT_COLUMNS];
 		Product *product;
@@ -260,13 +263,13 @@ scan_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 		/* A page may name one twice. */
 		if (find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i])) != NULL)
 			continue;
-		table_scan_find(&product_scan, PointerGetDatum(codes[i]));
-		if (!table_scan_next(&product_scan, values, nulls))
+		look_find(scan, &argument);
+		if (!look_next(scan, false, values, nulls))
 			continue;
 		product = enter_product(cache, rules, values, nulls);
 		products = lappend(products, product);
 		gathering.target = &product->target;
-		scan_rows(cache, rules, &product_price_scan, codes[i], &gathering);
+		scan_rows(cache, rules, prices, codes[i], &gathering);
 	}
 	return products;
 }
@@ -331,17 +334,18 @@ select_categories(PriceCache *cache, PriceRules *rules, List *targets)
 static void
 read_categories(PriceCache *cache, PriceRules *rules, List *targets, bool scans)
 {
-	if (scans && table_scan_open(&category_price_scan))
+	LookScan scan;
+
+	if (scans && look_open(&scan, &category_price_look, 1, GetActiveSnapshot()))
 	{
 		Gathering gathering = {NULL};
 
 		foreach_ptr (PriceTarget, target, targets)
 		{
 			gathering.target = target;
-			scan_rows(cache, rules, &category_price_scan, cstring_to_text_with_len(target->code, target->length),
-					  &gathering);
+			scan_rows(cache, rules, &scan, cstring_to_text_with_len(target->code, target->length), &gathering);
 		}
-		table_scan_close(&category_price_scan);
+		look_end(&scan);
 	}
 	else
 	{
@@ -439,6 +443,8 @@ price_load(ConfigCache *config, void *arg)
 	text **codes = job->codes;
 	int ncodes = job->ncodes;
 	bool as_owner = config->fill_as_owner;
+	LookScan product_scan;
+	LookScan price_scan;
 	bool scans = false;
 	MemoryContext passing = CurrentMemoryContext;
 	SpiScope scope;
@@ -448,11 +454,11 @@ price_load(ConfigCache *config, void *arg)
 	cache->loading = true;
 	if (cache->everything == NULL)
 		read_everything(cache, rules, as_owner);
-	if (as_owner && table_scan_open(&product_scan))
+	if (as_owner && look_open(&product_scan, &product_look, 1, GetActiveSnapshot()))
 	{
-		scans = table_scan_open(&product_price_scan);
+		scans = look_open(&price_scan, &product_price_look, 1, GetActiveSnapshot());
 		if (!scans)
-			table_scan_close(&product_scan);
+			look_end(&product_scan);
 	}
 	if (!scans)
 		spi_scope_begin(&scope, as_owner);
@@ -460,7 +466,8 @@ price_load(ConfigCache *config, void *arg)
 	/* Level by level of variants. */
 	while (ncodes > 0)
 	{
-		List *level = scans ? scan_products(cache, rules, codes, ncodes) : select_products(cache, rules, codes, ncodes);
+		List *level = scans ? scan_products(cache, rules, &product_scan, &price_scan, codes, ncodes)
+							: select_products(cache, rules, codes, ncodes);
 		MemoryContext old = MemoryContextSwitchTo(passing);
 
 		fresh = list_concat(fresh, level);
@@ -474,8 +481,8 @@ price_load(ConfigCache *config, void *arg)
 	}
 	if (scans)
 	{
-		table_scan_close(&product_price_scan);
-		table_scan_close(&product_scan);
+		look_end(&price_scan);
+		look_end(&product_scan);
 	}
 	else
 		spi_scope_end(&scope);

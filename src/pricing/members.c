@@ -12,8 +12,10 @@
 #include "catalog/pg_type.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "core/look.h"
 #include "pricing/pricing.h"
 
 typedef struct Membership
@@ -75,20 +77,30 @@ static KeptPlan merged_select = {
 	.argtypes = {INT8OID},
 };
 
-static TableScan customer_scan = {.table = "customer", .key = "customer_id", .key_type = INT8OID};
+static const TableColumn customer_columns[] = {{"customer_id", INT8OID}};
+
+static LookUp customer_look = {.table = "customer", .nkeys = 1, .keys = customer_columns, .for_cache = true};
 
 /* Who was merged into another, and who had others merged into them. */
-static TableScan merged_scan = {
-	.table = "customer", .key = "customer_id", .key_type = INT8OID, .present = "merged_into"};
+static LookUp merged_look = {
+	.table = "customer",
+	.nkeys = 1,
+	.keys = customer_columns,
+	.where = INDEX_NOT_NULL,
+	.where_column = "merged_into",
+	.for_cache = true,
+};
 
-static TableScan keeper_scan = {.table = "customer", .key = "merged_into", .key_type = INT8OID};
+static LookUp keeper_look = {
+	.table = "customer", .nkeys = 1, .keys = (const TableColumn[]){{"merged_into", INT8OID}}, .for_cache = true};
 
-static TableScan member_scan = {
+static LookUp member_look = {
 	.table = "segment_member",
-	.key = "customer_id",
-	.key_type = INT8OID,
+	.nkeys = 1,
+	.keys = customer_columns,
+	.for_cache = true,
 	.ncolumns = 2,
-	.columns = {{"segment", TEXTOID}, {"valid", TSTZRANGEOID}},
+	.columns = (const TableColumn[]){{"segment", TEXTOID}, {"valid", TSTZRANGEOID}},
 };
 
 /* Returns whether a change of the table is told to this cache. */
@@ -192,15 +204,17 @@ select_member(MemberJob *job)
 	keep_member(job);
 }
 
-/* Looks for a row by the value; returns false where the scan cannot be made, and sets *found otherwise. */
+/* Looks for a row by the value; returns false where a statement is to be run, and sets *found otherwise. */
 static bool
-scan_for(TableScan *scan, int64 value, bool *found)
+scan_for(LookUp *look, int64 value, bool *found)
 {
-	if (!table_scan_open(scan))
+	Datum key = Int64GetDatum(value);
+	LookScan scan;
+
+	if (!look_begin(&scan, look, &key, 1, GetActiveSnapshot()))
 		return false;
-	table_scan_find(scan, Int64GetDatum(value));
-	*found = table_scan_next(scan, NULL, NULL);
-	table_scan_close(scan);
+	*found = look_next(&scan, false, NULL, NULL);
+	look_end(&scan);
 	return true;
 }
 
@@ -212,22 +226,24 @@ scan_for(TableScan *scan, int64 value, bool *found)
 static bool
 scan_member(MemberJob *job)
 {
+	Datum key = Int64GetDatum(job->customer_id);
+	LookScan scan;
 	Datum values[2];
 	bool nulls[2];
 	bool found;
 
-	if (!scan_for(&merged_scan, job->customer_id, &found) || found ||
-		!scan_for(&keeper_scan, job->customer_id, &found) || found || !table_scan_open(&member_scan))
+	if (!scan_for(&merged_look, job->customer_id, &found) || found ||
+		!scan_for(&keeper_look, job->customer_id, &found) || found ||
+		!look_begin(&scan, &member_look, &key, 1, GetActiveSnapshot()))
 		return false;
 	found = false;
-	table_scan_find(&member_scan, Int64GetDatum(job->customer_id));
-	while (table_scan_next(&member_scan, values, nulls))
+	while (look_next(&scan, false, values, nulls))
 	{
 		gather_membership(job, values[0], values[1]);
 		found = true;
 	}
-	table_scan_close(&member_scan);
-	if (!found && !scan_for(&customer_scan, job->customer_id, &found))
+	look_end(&scan);
+	if (!found && !scan_for(&customer_look, job->customer_id, &found))
 		return false;
 	if (found)
 		keep_member(job);

@@ -9,55 +9,57 @@
 #include "pricing/pricing.h"
 #include "pricing/rows.h"
 
-/* Columns as the enumerations of rows.h number them. */
-#define PRICE_SCAN_COLUMNS                                                                                             \
-	{"price_id", INT8OID}, {"price_list", TEXTOID}, {"min_quantity", NUMERICOID}, {"amount", NUMERICOID},              \
-		{"adjust", NUMERICOID}, {"surcharge", NUMERICOID}, {"round_to", NUMERICOID},                                   \
-	{                                                                                                                  \
-		"valid", TSTZRANGEOID                                                                                          \
-	}
-#define PRODUCT_SCAN_COLUMNS                                                                                           \
-	{"product", TEXTOID}, {"parent", TEXTOID}, {"category", InvalidOid}, {"brand", TEXTOID}, {"currency", TEXTOID},    \
-		{"cost", NUMERICOID}, {"min_price", NUMERICOID}, {"tax_rate", NUMERICOID}, {"min_margin", NUMERICOID},         \
-		{"perishable", BOOLOID},                                                                                       \
-	{                                                                                                                  \
-		"service", BOOLOID                                                                                             \
-	}
-
-TableScan product_price_scan = {
-	.table = "price",
-	.key = "product",
-	.key_type = TEXTOID,
-	.ncolumns = ROW_COLUMNS,
-	.columns = {PRICE_SCAN_COLUMNS},
+/* As the enumerations of rows.h number them. */
+static const TableColumn price_columns[] = {
+	{"price_id", INT8OID},    {"price_list", TEXTOID}, {"min_quantity", NUMERICOID},
+	{"amount", NUMERICOID},   {"adjust", NUMERICOID},  {"surcharge", NUMERICOID},
+	{"round_to", NUMERICOID}, {"valid", TSTZRANGEOID}, {"product", TEXTOID},
 };
 
-TableScan category_price_scan = {
-	.table = "price",
-	.key = "category_path",
-	.key_type = TEXTOID,
-	.ncolumns = ROW_COLUMNS,
-	.columns = {PRICE_SCAN_COLUMNS},
+static const TableColumn product_columns[PRODUCT_COLUMNS] = {
+	{"product", TEXTOID},       {"parent", TEXTOID},     {"category", InvalidOid},  {"brand", TEXTOID},
+	{"currency", TEXTOID},      {"cost", NUMERICOID},    {"min_price", NUMERICOID}, {"tax_rate", NUMERICOID},
+	{"min_margin", NUMERICOID}, {"perishable", BOOLOID}, {"service", BOOLOID},
 };
 
-TableScan product_scan = {
+LookUp product_price_look = {
+	.table = "price",
+	.nkeys = 1,
+	.keys = &price_columns[ROW_PRODUCT],
+	.for_cache = true,
+	.ncolumns = ROW_COLUMNS,
+	.columns = price_columns,
+};
+
+LookUp category_price_look = {
+	.table = "price",
+	.nkeys = 1,
+	.keys = (const TableColumn[]){{"category_path", TEXTOID}},
+	.for_cache = true,
+	.ncolumns = ROW_COLUMNS,
+	.columns = price_columns,
+};
+
+LookUp product_look = {
 	.table = "product",
-	.key = "product",
-	.key_type = TEXTOID,
+	.nkeys = 1,
+	.for_cache = true,
 	.ncolumns = PRODUCT_COLUMNS,
-	.columns = {PRODUCT_SCAN_COLUMNS},
+	.columns = product_columns,
 };
 
-TableScan all_prices_scan = {
+LookUp all_prices_look = {
 	.table = "price",
+	.for_cache = true,
 	.ncolumns = ROW_COLUMNS + 1,
-	.columns = {PRICE_SCAN_COLUMNS, {"product", TEXTOID}},
+	.columns = price_columns,
 };
 
-TableScan all_products_scan = {
+LookUp all_products_look = {
 	.table = "product",
+	.for_cache = true,
 	.ncolumns = PRODUCT_COLUMNS,
-	.columns = {PRODUCT_SCAN_COLUMNS},
+	.columns = product_columns,
 };
 
 /* Returns what a row makes of the base price, kept; NULL where it has an amount. */

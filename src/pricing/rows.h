@@ -5,6 +5,7 @@
 #ifndef OMNICHANNEL_ROWS_H
 #define OMNICHANNEL_ROWS_H
 
+#include "core/look.h"
 #include "pricing/pricing.h"
 
 /* The columns of price that are read, and those of product; the statements give the one before the other. */
@@ -19,7 +20,7 @@ enum
 	ROW_ROUND_TO,
 	ROW_VALID,
 	ROW_COLUMNS,
-	ROW_PRODUCT = ROW_COLUMNS /* of all_prices_scan only */
+	ROW_PRODUCT = ROW_COLUMNS /* of all_prices_look only */
 };
 
 enum
@@ -38,11 +39,11 @@ enum
 	PRODUCT_COLUMNS
 };
 
-extern TableScan product_price_scan;
-extern TableScan category_price_scan;
-extern TableScan product_scan;
-extern TableScan all_prices_scan;
-extern TableScan all_products_scan;
+extern LookUp product_price_look;
+extern LookUp category_price_look;
+extern LookUp product_look;
+extern LookUp all_prices_look;
+extern LookUp all_products_look;
 
 extern const PriceList *price_list_find(const PriceRules *rules, text *code);
 extern void price_row_read(PriceRow *row, const PriceList *list, const Datum *values, const bool *nulls,

@@ -38,7 +38,6 @@ static LookUp customer_look = {
 
 static LookUp merged_look = {
 	.table = "customer",
-	.index = "customer_merged_into",
 	.nkeys = 1,
 	.ncolumns = 1,
 	.columns = (const TableColumn[]){{"merged_into", INT8OID}},
@@ -58,9 +57,8 @@ static LookUp request_look = {
 
 static LookUp clocks_look = {
 	.table = "sla_clock",
-	.index = "sla_clock_open",
 	.nkeys = 1,
-	.where = LOOK_NULL,
+	.where = INDEX_NULL,
 	.where_column = "stopped_at",
 	.ncolumns = 7,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
