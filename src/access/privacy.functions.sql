@@ -19,7 +19,7 @@ BEGIN ATOMIC
 		('consent', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,consent_id,purpose,channel,granted,since,expires_at,recorded_at}', NULL),
 		('contact', 't.customer_id = ANY ($1)', 'blank',
-			'{customer_id,contact_id,occurred_at,channel,direction,outcome,agent_id,request_id,source,logged_at}', '{source}'),
+			'{customer_id,contact_id,occurred_at,channel,direction,outcome,agent_id,request_id,source,logged_at,still}', '{source}'),
 		('coupon', 't.customer_id = ANY ($1)', 'blank',
 			'{coupon,promotion,batch,customer_id,use_limit,uses,valid,created_at}', '{batch}'),
 		('customer', 't.customer_id = ANY ($1)', 'blank',

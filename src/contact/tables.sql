@@ -15,6 +15,7 @@ CREATE TABLE omnichannel.contact (
 	source text,
 	source_key text,
 	logged_at timestamptz NOT NULL DEFAULT now(),
+	still boolean,
 	PRIMARY KEY (customer_id, occurred_at, contact_id),
 	-- One function call, because the server parses each check again for every statement: three of them cost as much
 	-- as the insert.
@@ -36,6 +37,8 @@ COMMENT ON COLUMN omnichannel.contact.thread IS 'The application''s key of the c
 COMMENT ON COLUMN omnichannel.contact.source IS 'The application or table that it was logged from, or NULL.';
 COMMENT ON COLUMN omnichannel.contact.source_key IS 'The source''s own key, logged once; NULL where there is none.';
 COMMENT ON COLUMN omnichannel.contact.logged_at IS 'When the transaction that logged it began.';
+COMMENT ON COLUMN omnichannel.contact.still IS
+'true: it moved no clock when it was logged, and where clocks are reckoned anew they read it from here, not from sla_moment; else NULL.';
 
 CREATE TABLE omnichannel.contact_key (
 	source text NOT NULL,

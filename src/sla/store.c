@@ -53,11 +53,23 @@ static KeptPlan moments_only = {
 				 INT8ARRAYOID},
 };
 
+/*
+ * A contact that is still comes after the moment that it waits with, which is written. Its id, without a moment, is that
+ * of the contact below zero; revised into an internal one it concerns no clock, like one that failed.
+ */
 static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
 		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id OFFSET 0) AS m ORDER BY f.root",
+		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id UNION ALL"
+		   " SELECT c.customer_id, c.occurred_at, - c.contact_id,"
+		   " CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END, c.request_id, c.contact_id,"
+		   " c.channel, c.thread, CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"
+		   " NULL, NULL, NULL, NULL, NULL FROM omnichannel.contact AS c"
+		   " WHERE c.customer_id = f.customer_id AND c.still AND c.occurred_at >= greatest(h.settled_until,"
+		   " (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		   " ORDER BY m.at LIMIT 1))"
+		   " OFFSET 0) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -316,7 +328,7 @@ sla_moment_from_row(uint64 row, int column)
 	return moment;
 }
 
-/* Reads all moments of the families into them, sorted, in place of those that they had. Needs an SPI scope. */
+/* Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they had. Needs an SPI scope. */
 void
 sla_moments_read(SlaFamily *families, int count)
 {
