@@ -160,11 +160,27 @@ read_request(const SlaMoment *moment, Snapshot snapshot, SlaRequestState *reques
 	return known;
 }
 
-/* Gives the machine the customer's open clocks, as far as contacts go; returns false where they are unknown. */
+/* Gives the machine the clocks of a customer with many that the moment concerns. */
+static void
+read_near(SlaMachine *machine, const SlaMoment *moment)
+{
+	SlaMoment asked = *moment;
+	SlaMoment *moments[1] = {&asked};
+	SlaFamily family = {.root = machine->root, .moment_count = 1, .moments = moments};
+
+	sla_clocks_near(machine->policies, &family);
+	for (int i = 0; i < family.clock_count; i++)
+		sla_machine_add(machine, family.clocks[i]);
+}
+
+/* Gives the machine the customer's open clocks that may be the moment's; returns false where they are unknown. */
 static bool
-read_clocks(SlaMachine *machine, Snapshot snapshot)
+read_clocks(SlaMachine *machine, const SlaMoment *moment, Snapshot snapshot)
 {
 	Datum keys[1] = {Int64GetDatum(machine->root)};
+	SlaClock *clocks[SLA_MANY_CLOCKS];
+	int count = 0;
+	bool many = false;
 	LookScan scan;
 	Datum row[7];
 	bool nulls[7];
@@ -173,8 +189,12 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 		return false;
 	while (look_next(&scan, false, row, nulls))
 	{
-		SlaClock *clock = palloc0(sizeof(SlaClock));
+		SlaClock *clock;
 
+		many = count == SLA_MANY_CLOCKS;
+		if (many)
+			break;
+		clock = clocks[count++] = palloc0(sizeof(SlaClock));
 		clock->customer_id = machine->root;
 		clock->metric = sla_metric_parse(TextDatumGetCString(row[1]));
 		clock->request_id = nulls[2] ? 0 : DatumGetInt64(row[2]);
@@ -183,9 +203,13 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 		clock->started_at = DatumGetTimestampTz(row[5]);
 		clock->stopped_at = NO_TIME;
 		sla_pauses_read(clock, row[6]);
-		sla_machine_add(machine, clock);
 	}
 	look_end(&scan);
+	if (many)
+		read_near(machine, moment);
+	else
+		for (int i = 0; i < count; i++)
+			sla_machine_add(machine, clocks[i]);
 	return true;
 }
 
@@ -248,7 +272,7 @@ try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment
 	machine.find_memberships = ask_memberships;
 	machine.wrote_before = ask_wrote_before;
 	machine.partial = true;
-	if (!read_clocks(&machine, snapshot))
+	if (!read_clocks(&machine, moment, snapshot))
 		return PROMPT_LEFT;
 	if (moment->request_id != 0)
 		sla_machine_request(&machine, moment->request_id)->last = said;
