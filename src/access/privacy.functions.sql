@@ -33,7 +33,7 @@ BEGIN ATOMIC
 		('price_correction', 't.relation = ''segment_member'' AND t.key = ANY ($1::text[])', 'blank',
 			'{correction_id,corrected_at,corrected_by,relation,key,before,after}', NULL),
 		('promotion_use', 't.customer_id = ANY ($1)', 'blank',
-			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at}', '{key}'),
+			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at,released_at}', '{key}'),
 		('request', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,kind,state,channel,queue,priority,requires,prefers,agent_id,version,opened_at,state_since,closed_at,disposition}', '{kind}'),
 		('segment_member', 't.customer_id = ANY ($1)', 'blank',

@@ -105,21 +105,23 @@ line_apply(Line *line, const Promotion *promotion, Money quantity)
 {
 	Money units = promoted_units(promotion, quantity);
 	int nportions = line->nportions;
+	uint64 few_done[2] = {0};
+	uint64 *done = nportions <= 128 ? few_done : palloc0(BIT_WORDS(nportions) * sizeof(uint64));
 	bool changed = false;
 
 	/* Portions are few: choose the dearest one that is left, again and again. */
-	for (uint64 done = 0; money_positive(units);)
+	while (money_positive(units))
 	{
 		int dearest = -1;
 		Money price;
 
 		for (int i = 0; i < nportions; i++)
-			if (!(i < 64 && BIT_TEST(&done, i)) &&
+			if (!BIT_TEST(done, i) &&
 				(dearest < 0 || money_compare(line->portions[i].price, line->portions[dearest].price) > 0))
 				dearest = i;
-		if (dearest < 0 || dearest >= 64)
+		if (dearest < 0)
 			break;
-		BIT_SET(&done, dearest);
+		BIT_SET(done, dearest);
 		price = promoted_price(promotion, line->portions[dearest].price);
 		if (money_compare(price, line->portions[dearest].price) == 0)
 		{
@@ -194,7 +196,7 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	span_changes(&promotion->valid, at, until);
 	if (!span_contains(&promotion->valid, at))
 		return VERDICT_WINDOW;
-	if (promotion->used_up_since <= at)
+	if (promotion_used_up(promotion, at, until))
 		return VERDICT_USED_UP;
 	if (question->closed != NULL && BIT_TEST(question->closed, number))
 		return VERDICT_CUSTOMER_LIMIT;
@@ -235,16 +237,13 @@ price_floor(const PriceQuestion *question, Money list_price)
 	const Product *product = question->product;
 	Money floor = MONEY_ZERO;
 
-	if (product->currency == question->currency)
+	if (product->has_min_price && product->min_price_currency == question->currency)
+		floor = product->min_price;
+	if (product->has_cost && product->cost_currency == question->currency && product->has_min_margin)
 	{
-		if (product->has_min_price)
-			floor = product->min_price;
-		if (product->has_cost && product->has_min_margin)
-		{
-			Money margin = money_multiply(product->min_margin, (Money){MONEY_ONE / 100, NULL});
+		Money margin = money_multiply(product->min_margin, (Money){MONEY_ONE / 100, NULL});
 
-			floor = money_greatest(floor, money_multiply(product->cost, money_add(money_of_int(1), margin)));
-		}
+		floor = money_greatest(floor, money_multiply(product->cost, money_add(money_of_int(1), margin)));
 	}
 	return money_least(floor, list_price);
 }

@@ -4,7 +4,8 @@
  *
  * A rule is run by whoever refreshes the segments, perhaps with more rights than its author has. So it must be an
  * expression and nothing else, of functions and types that PostgreSQL itself brings and that change nothing: a type of
- * others brings the checks of its domain, its casts and its comparisons along, a view that is made XML its functions.
+ * others brings the checks of its domain, its casts and its comparisons along, also where it is only named to the input
+ * function of a type, a view that is made XML its functions.
  */
 #include "postgres.h"
 
@@ -44,36 +45,66 @@ find_foreign_function(Node *node, void *context)
 	return expression_tree_walker(node, find_foreign_function, context);
 }
 
-/* Functions that PostgreSQL brings, and calls stable, that run whatever a table or view named to them holds. */
-static const char *const querying_functions[] = {
-	"table_to_xml",    "table_to_xml_and_xmlschema",    "schema_to_xml", "schema_to_xml_and_xmlschema",
-	"database_to_xml", "database_to_xml_and_xmlschema",
+/* Functions that PostgreSQL brings that run what a table, a view or a type named to them holds. */
+static const char *const naming_functions[] = {
+	"table_to_xml",    "table_to_xml_and_xmlschema",    "schema_to_xml",     "schema_to_xml_and_xmlschema",
+	"database_to_xml", "database_to_xml_and_xmlschema", "pg_input_is_valid", "pg_input_error_info",
 };
 
+/* Returns whether values of the type name objects, or are of no type that SQL has. */
 static bool
-querying_function(Oid function, void *context)
+names_objects(Oid type)
 {
-	const char *name = get_func_name(function);
-
-	for (int i = 0; i < (int) lengthof(querying_functions); i++)
+	switch (type)
 	{
-		if (name != NULL && strcmp(name, querying_functions[i]) == 0)
-		{
-			*(Oid *) context = function;
+		case OIDOID:
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGROLEOID:
+		case REGNAMESPACEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGCOLLATIONOID:
+		case CSTRINGOID:
+		case INTERNALOID:
 			return true;
-		}
+		default:
+			return false;
 	}
-	return false;
 }
 
+/* Returns whether a function runs what is named to it, as the input functions of types do: of a domain, its checks. */
 static bool
-find_querying_function(Node *node, void *context)
+naming_function(Oid function)
+{
+	const char *name = get_func_name(function);
+	Oid *types;
+	int ntypes;
+	bool found = names_objects(get_func_signature(function, &types, &ntypes));
+
+	for (int i = 0; i < ntypes; i++)
+		found |= names_objects(types[i]);
+	for (int i = 0; i < (int) lengthof(naming_functions); i++)
+		found |= name != NULL && strcmp(name, naming_functions[i]) == 0;
+	return found;
+}
+
+/* Finds one that is called; what a cast calls was chosen by its types. */
+static bool
+find_naming_function(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, querying_function, context))
+	if (IsA(node, FuncExpr) && naming_function(((FuncExpr *) node)->funcid))
+	{
+		*(Oid *) context = ((FuncExpr *) node)->funcid;
 		return true;
-	return expression_tree_walker(node, find_querying_function, context);
+	}
+	return expression_tree_walker(node, find_naming_function, context);
 }
 
 /* Finds a value of a type that is not PostgreSQL's own. */
@@ -151,8 +182,8 @@ omnichannel_check_segment_rule(PG_FUNCTION_ARGS)
 		refuse(rule, "it calls a function that is volatile");
 	if (find_foreign_function(expression, &function))
 		refuse(rule, psprintf("it calls the function %s", get_func_name(function)));
-	if (find_querying_function(expression, &function))
-		refuse(rule, psprintf("the function %s reads tables", get_func_name(function)));
+	if (find_naming_function(expression, &function))
+		refuse(rule, psprintf("the function %s runs what is named to it", get_func_name(function)));
 	if (find_foreign_type(expression, &type))
 		refuse(rule, psprintf("it has a value of type %s", format_type_be(type)));
 	spi_scope_end(&scope);
