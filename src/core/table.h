@@ -8,7 +8,8 @@
  * - look.h: rows are found by an index, one key or many, or a whole table is read;
  * - row.h: one row is inserted, or one that was found by look.h is changed; what is found out about the table is kept;
  * - direct.h: many rows are inserted, changed, or put in place of others, with all that an executor's state can do;
- * - routing/rows.h: the few tables of matching, all opened at once, in whose rows several sessions wait for one another.
+ * - routing/rows.h: the few tables of matching, all opened at once, for whose rows several sessions wait for one
+ *   another.
  */
 #ifndef OMNICHANNEL_TABLE_H
 #define OMNICHANNEL_TABLE_H
