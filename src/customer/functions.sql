@@ -20,7 +20,7 @@ CREATE FUNCTION omnichannel.customer_root(customer_id bigint) RETURNS bigint
 LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_customer_root';
 COMMENT ON FUNCTION omnichannel.customer_root(bigint) IS
-'The customer that this one was merged into, or itself, or NULL where there is none.';
+'The customer that this one was merged into, or itself, or NULL where there is none. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.customer_group(customer_id bigint) RETURNS bigint[]
 LANGUAGE c STABLE PARALLEL SAFE

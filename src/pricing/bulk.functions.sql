@@ -75,7 +75,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent.';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
@@ -129,7 +129,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted.';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql
@@ -147,4 +147,4 @@ BEGIN
 		'FROM omnichannel.price_staging', ltree_type);
 END
 $$;
-COMMENT ON FUNCTION omnichannel.insert_staged_prices() IS 'Called by apply_prices(): writes what is staged.';
+COMMENT ON FUNCTION omnichannel.insert_staged_prices() IS 'Called by apply_prices(): writes what is staged. Raises 55000 before setup().';

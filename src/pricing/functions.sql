@@ -151,7 +151,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.derived_prices(text[], bigint[]) IS
-'The rows that derived lists take from the lists that they are derived from: of these lists and of these source prices, all for NULL. A source that adjusts is combined with the list''s own percentage; where it rounds, the combination rounds once, at the end.';
+'The rows that derived lists take from the lists that they are derived from: of these lists and of these source prices, all for NULL. A source that adjusts is combined with the list''s own percentage; where it rounds, the combination rounds once, at the end. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.keep_past_price() RETURNS trigger
 LANGUAGE plpgsql
@@ -302,7 +302,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.insert_derived_prices(text[], bigint[]) IS
-'Writes what derived_prices() says.';
+'Writes what derived_prices() says. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.derive_price_list() RETURNS trigger
 LANGUAGE plpgsql
@@ -458,7 +458,7 @@ RETURNS record
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_lowest_price';
 COMMENT ON FUNCTION omnichannel.lowest_price(text, text, timestamptz, text, text[], numeric, boolean) IS
-'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, and as quote_segments().';
+'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, 55000 before setup(), and as quote_segments().';
 
 CREATE FUNCTION omnichannel.explain_quote(customer_id bigint, product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}',

@@ -10,7 +10,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_segments_of(bigint, timestamptz) IS
-'The segments of a customer, and of those merged with it, at a moment; none for NULL.';
+'The segments of a customer, and of those merged with it, at a moment; none for NULL. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.quote_rules(product text, currency text, at timestamptz, promotions text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_rules(text, text, timestamptz, text[]) IS
-'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them.';
+'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.quote_digest(inputs jsonb, rules jsonb, result jsonb) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

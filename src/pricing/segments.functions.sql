@@ -74,4 +74,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.refresh_segments(text) IS
-'Applies the rules of segments, of one or of all: who fits joins now, who no longer does leaves now, and only they are written. Returns a row for each segment with how many joined and left. Where all are refreshed, a rule that fails leaves its members as they are and is told in error, and in segment.refresh_error. Raises 23503 for an unknown segment, and of a single one what check_segment_rule() and the rule itself raise.';
+'Applies the rules of segments, of one or of all: who fits joins now, who no longer does leaves now, and only they are written. Returns a row for each segment with how many joined and left. Where all are refreshed, a rule that fails leaves its members as they are and is told in error, and in segment.refresh_error. Raises 23503 for an unknown segment, 55000 before setup(), and of a single one what check_segment_rule() and the rule itself raise.';

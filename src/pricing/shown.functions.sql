@@ -72,7 +72,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.price_moments(text, timestamptz, timestamptz, integer) IS
-'The moments after one and up to another at which the price of a product can have changed, the latest first, at most max_rows.';
+'The moments after one and up to another at which the price of a product can have changed, the latest first, at most max_rows. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_price(product text, price numeric, customer_id bigint, quantity numeric, currency text, coupons text[],
 	quote_id bigint, at timestamptz, OUT expected numeric, OUT cause text)

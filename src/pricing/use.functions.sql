@@ -45,7 +45,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_used_up(text) IS
-'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use().';
+'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use(). Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.lock_promotion_uses(promotion text) RETURNS void
 LANGUAGE plpgsql
@@ -57,7 +57,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_promotion_uses(text) IS
-'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total().';
+'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
 	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
@@ -240,7 +240,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.release_promotion_uses(text, text[], boolean) IS
-'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses.';
+'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
 LANGUAGE plpgsql
@@ -261,7 +261,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.release_use(text) IS
-'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses; calling it again changes nothing.';
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses; calling it again changes nothing. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql
@@ -288,7 +288,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
-'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick().';
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
 	valid tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS text
@@ -315,4 +315,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.create_coupons(text, integer, text, bigint, tstzrange) IS
-'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes.';
+'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes, 55000 before setup().';
