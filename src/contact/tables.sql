@@ -56,6 +56,7 @@ CREATE TABLE omnichannel.thread (
 	thread text NOT NULL CHECK (thread <> ''),
 	customer_id bigint NOT NULL,
 	request_id bigint,
+	request_at timestamptz,
 	PRIMARY KEY (source, thread)
 );
 COMMENT ON TABLE omnichannel.thread IS
@@ -64,6 +65,8 @@ COMMENT ON COLUMN omnichannel.thread.source IS 'contact.source of its contacts, 
 COMMENT ON COLUMN omnichannel.thread.thread IS 'contact.thread: the application''s key.';
 COMMENT ON COLUMN omnichannel.thread.customer_id IS 'Whom the conversation is with, before merges: who was named in it first.';
 COMMENT ON COLUMN omnichannel.thread.request_id IS 'The last request that it was about, or NULL.';
+COMMENT ON COLUMN omnichannel.thread.request_at IS
+'Time of a contact since which it is about that: one of before, logged later, is about what it was about then.';
 CREATE INDEX thread_customer_id ON omnichannel.thread (customer_id);
 
 CREATE TABLE omnichannel.tracking (
