@@ -142,23 +142,30 @@ line_apply(Line *line, const Promotion *promotion, Money quantity)
 	return changed;
 }
 
-/* Orders candidates: stage, priority from above, exclusive first, larger saving first, code. */
+/* promotions_compare orders promotions by stage, priority from above, exclusive first; equal ones by their saving. */
+int
+promotions_compare(const Promotion *left, const Promotion *right)
+{
+	if (left->stage != right->stage)
+		return left->stage < right->stage ? -1 : 1;
+	if (left->priority != right->priority)
+		return left->priority > right->priority ? -1 : 1;
+	if (left->exclusive != right->exclusive)
+		return left->exclusive ? -1 : 1;
+	return 0;
+}
+
+/* Orders candidates; those of equal promotions by the larger saving, then by code. */
 static int
 compare_candidates(const void *a, const void *b)
 {
 	const Candidate *left = a;
 	const Candidate *right = b;
-	int order;
+	int order = promotions_compare(left->promotion, right->promotion);
 
-	if (left->promotion->stage != right->promotion->stage)
-		return left->promotion->stage < right->promotion->stage ? -1 : 1;
-	if (left->promotion->priority != right->promotion->priority)
-		return left->promotion->priority > right->promotion->priority ? -1 : 1;
-	if (left->promotion->exclusive != right->promotion->exclusive)
-		return left->promotion->exclusive ? -1 : 1;
-	if ((order = money_compare(right->saving, left->saving)) != 0)
-		return order;
-	return left->promotion->number < right->promotion->number ? -1 : 1;
+	if (order == 0)
+		order = money_compare(right->saving, left->saving);
+	return order != 0 ? order : left->promotion->number < right->promotion->number ? -1 : 1;
 }
 
 /* Lowers *until to a bound of the span that is still to come. */

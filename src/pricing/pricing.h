@@ -397,6 +397,7 @@ extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_cust
 extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at);
 
 /* apply.c */
+extern int promotions_compare(const Promotion *left, const Promotion *right);
 extern PriceVerdict promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Money subtotal,
 									  TimestampTz *until);
 extern void promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price, Money list_price,
