@@ -195,22 +195,7 @@ contact_datum(const ContactEntry *entry, int column, bool *isnull)
 static int64
 find_key(Datum *keys)
 {
-	LookScan scan;
-	bool isnull;
-	int64 contact_id = 0;
-
-	if (look_begin(&scan, &key_look, keys, 2, NULL))
-	{
-		Datum row[4];
-		bool nulls[4];
-
-		if (look_next(&scan, false, row, nulls))
-			contact_id = DatumGetInt64(row[3]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&key_select, keys, NULL, false, 1) > 0)
-		contact_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return contact_id;
+	return look_up_id(&key_look, 3, &key_select, keys);
 }
 
 /* Claims the source's key of one entry, which is a duplicate where another has it. */

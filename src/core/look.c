@@ -375,3 +375,27 @@ look_end(LookScan *scan)
 		PopActiveSnapshot();
 	close_relations(scan);
 }
+
+/*
+ * look_up_id returns a column of the row that has these keys, a bigint, or 0 where there is none; where the look-up
+ * will not do, what the statement finds by them. Needs an SPI scope.
+ */
+int64
+look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys)
+{
+	Datum values[TABLE_COLUMNS];
+	bool nulls[TABLE_COLUMNS];
+	LookScan scan;
+	bool isnull;
+	int64 id = 0;
+
+	if (look_begin(&scan, look, keys, look->nkeys, NULL))
+	{
+		if (look_next(&scan, false, values, nulls))
+			id = DatumGetInt64(values[column]);
+		look_end(&scan);
+	}
+	else if (kept_plan_run(statement, keys, NULL, false, 1) > 0)
+		id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	return id;
+}

@@ -274,22 +274,7 @@ identity_normalise(const char *kind, const char *value)
 static int64
 find_identity(Datum *values)
 {
-	LookScan scan;
-	bool isnull;
-	int64 customer_id = 0;
-
-	if (look_begin(&scan, &identity_look, values, 2, NULL))
-	{
-		Datum row[3];
-		bool nulls[3];
-
-		if (look_next(&scan, false, row, nulls))
-			customer_id = DatumGetInt64(row[2]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
-		customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return customer_id;
+	return look_up_id(&identity_look, 2, &identity_select, values);
 }
 
 /*
