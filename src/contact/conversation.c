@@ -565,7 +565,8 @@ insert_requests(OpenRequest **opened, int count)
 	}
 	for (int column = 0; column < 7; column++)
 		values[column] = contact_array(columns[column], nulls[column], count, types[column]);
-	(void) requests_write(&requests_insert, values, NULL);
+	if (requests_write(&requests_insert, values, NULL) != (uint64) count)
+		rows_not_taken("request");
 }
 
 /* Sets the requests to which the customer has answered to work again. */

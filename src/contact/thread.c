@@ -236,7 +236,7 @@ insert_conversations(Conversation **conversations, int count)
 			row++;
 		}
 	if (row != inserted)
-		elog(ERROR, "threads came back out of order");
+		rows_not_taken("thread");
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -253,7 +253,7 @@ conversations_claim(ContactEntry *entries, int count)
 	ContactEntry **chosen = palloc(sizeof(ContactEntry *) * count);
 	bool lost = false;
 
-	for (;;)
+	for (int round = 0;; round++)
 	{
 		Conversation **conversations;
 		int64 *customers;
@@ -267,6 +267,8 @@ conversations_claim(ContactEntry *entries, int count)
 				chosen[new ++] = &entries[i];
 		if (new == 0)
 			return lost;
+		if (round == INSERT_ROUNDS)
+			rows_not_taken("thread");
 		conversations = collect(chosen, new, &found);
 		insert_conversations(conversations, found);
 		for (int i = 0; i < found; i++)

@@ -198,6 +198,16 @@ find_key(Datum *keys)
 	return look_up_id(&key_look, 3, &key_select, keys);
 }
 
+/* Raises 09000 for an entry that seems to be a duplicate where nothing is logged of its key. */
+static void
+confirm_duplicate(const ContactEntry *entry)
+{
+	Datum keys[2] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key)};
+
+	if (find_key(keys) == 0)
+		rows_not_taken("contact_key");
+}
+
 /* Claims the source's key of one entry, which is a duplicate where another has it. */
 static void
 claim_one(ContactEntry *entry)
@@ -211,8 +221,12 @@ claim_one(ContactEntry *entry)
 		key[i] = contact_datum(entry, key_places[i], &isnull);
 
 	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
-	entry->duplicate = (!entry->fresh && find_key(key) != 0) ||
-					   (!row_insert(&key_row, key, NULL, true) && kept_plan_run(&key_insert, key, NULL, false, 0) == 0);
+	entry->duplicate = !entry->fresh && find_key(key) != 0;
+	if (entry->duplicate || row_insert(&key_row, key, NULL, true))
+		return;
+	entry->duplicate = kept_plan_run(&key_insert, key, NULL, false, 0) == 0;
+	if (entry->duplicate)
+		confirm_duplicate(entry);
 }
 
 /* Inserts one contact. */
@@ -229,7 +243,8 @@ insert_one(const ContactEntry *entry)
 		return;
 	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
 		nulls[column] = isnull[column] ? 'n' : ' ';
-	(void) kept_plan_run(&contact_insert, values, nulls, false, 0);
+	if (kept_plan_run(&contact_insert, values, nulls, false, 0) != 1)
+		rows_not_taken("contact");
 }
 
 /* Returns an array of one column of the entries that are not duplicates. */
@@ -260,10 +275,14 @@ static void
 insert_by_statement(const ContactEntry *entries, int count)
 {
 	Datum values[CONTACT_NCOLUMNS];
+	uint64 given = 0;
 
+	for (int i = 0; i < count; i++)
+		given += !entries[i].duplicate;
 	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		values[column] = column_array(entries, count, column);
-	(void) kept_plan_run(&contacts_insert, values, NULL, false, 0);
+	if (kept_plan_run(&contacts_insert, values, NULL, false, 0) != given)
+		rows_not_taken("contact");
 }
 
 /* Inserts the contacts that are not duplicates. */
@@ -375,8 +394,11 @@ claim_by_statement(ContactEntry **entries, int count)
 			row++;
 	}
 	if (row != claimed)
-		elog(ERROR, "keys of contacts came back out of order");
+		rows_not_taken("contact_key");
 	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < count; i++)
+		if (entries[i]->duplicate)
+			confirm_duplicate(entries[i]);
 }
 
 /* Claims the sources' keys of many entries, in their order, so that writers that meet wait and do not lock up. */

@@ -291,7 +291,7 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 	bool isnull;
 
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
-	for (;;)
+	for (int round = 0;; round++)
 	{
 		int64 customer_id = find_identity(values);
 
@@ -300,6 +300,8 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 			*found = customer_id != 0;
 		if (customer_id != 0 || !create)
 			return customer_id;
+		if (round == INSERT_ROUNDS)
+			rows_not_taken("identity");
 		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
 			return DatumGetInt64(spi_datum(0, 1, &isnull));
 	}

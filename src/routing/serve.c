@@ -285,7 +285,7 @@ serve_by_plan(RoutingConfig *config, int agent, const QueueLocks *locks, bool ac
 
 			match_load(config, request.request_id, false, &found);
 			if (!found.closed)
-				elog(ERROR, "agent " INT64_FORMAT " is not as he was when his row was locked", agent_id);
+				rows_not_taken("agent_state");
 			continue;
 		}
 		used += config->channels[request.channel].cost;
