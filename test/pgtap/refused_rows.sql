@@ -1,6 +1,6 @@
 -- Triggers of one's own on the tables may keep rows from them, or change their keys: a clear error, and nothing is lost or hangs.
 BEGIN;
-SELECT plan(40);
+SELECT plan(43);
 SET LOCAL statement_timeout = '30s';
 INSERT INTO omnichannel.agent (agent_id, name) VALUES (1, 'Ola');
 INSERT INTO omnichannel.queue (queue, name) VALUES ('care', 'Care');
@@ -127,6 +127,33 @@ SELECT is(public.refusal(public.many(30)), 'nothing', 'with quarantine rows are 
 SELECT results_eq('SELECT DISTINCT sqlstate, count(*) FROM omnichannel.contact_reject GROUP BY 1', $$VALUES ('09000', 5::bigint)$$, 'and wait');
 DROP TRIGGER keep_out ON omnichannel.contact;
 SELECT is(omnichannel.retry_rejects(), 5::bigint, 'until they pass');
+
+-- What they see and may do, whoever writes the row
+CREATE ROLE refused_app;
+GRANT INSERT ON public.mail TO refused_app;
+CREATE TABLE public.noted (path text, who text);
+CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.noted VALUES (current_setting('search_path'), current_user);
+	RETURN NULL;
+END
+$$;
+CREATE FUNCTION public.note_carelessly() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO noted VALUES ('', '');
+	RETURN NULL;
+END
+$$;
+SELECT public.track_mail('error') \g /dev/null
+CREATE TRIGGER note AFTER INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.note();
+SET LOCAL ROLE refused_app;
+SELECT lives_ok(public.one(40), 'an application without rights on the log');
+RESET ROLE;
+SELECT is((SELECT format('%s as %s', path, who) FROM public.noted), (SELECT 'pg_catalog, pg_temp as ' || tableowner FROM pg_tables WHERE schemaname = 'omnichannel' AND tablename = 'contact'),
+	'fires triggers with a pinned search_path and the rights of the owner');
+CREATE TRIGGER note_carelessly AFTER INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.note_carelessly();
+SELECT throws_ok(public.one(41), '42P01', 'relation "noted" does not exist', 'so names must be qualified');
+DROP TRIGGER note_carelessly ON omnichannel.contact;
 
 -- An agent who cannot be taken
 SELECT omnichannel.open_request(omnichannel.identify('email', 'i@x.test'), 'question', 'chat', 'care')::text AS request \gset
