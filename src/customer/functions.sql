@@ -8,7 +8,7 @@ CREATE FUNCTION omnichannel.normalise_identity(kind text, value text) RETURNS te
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_normalise_identity';
 COMMENT ON FUNCTION omnichannel.normalise_identity(text, text) IS
-'The form in which identities of this kind are stored and compared: e-mail addresses in lower case without a name around them, telephone numbers as in ITU-T E.164 (numbers without a plus are the company''s country''s), other kinds as identity_kind says. Raises 23503 for an unknown kind, 22023 for a value that is NULL, empty, longer than 1000 bytes or none of its kind, 55000 before setup().';
+'The form in which identities of this kind are stored and compared: e-mail addresses in lower case without a name around them, telephone numbers as in ITU-T E.164 (numbers without a plus are the company''s country''s; a tel URI''s parameters by RFC 3966, as ;ext=12, are left out: an extension is no part of the number, so who shares one shares the identity), other kinds as identity_kind says. Raises 23503 for an unknown kind, 22023 for a value that is NULL, empty, longer than 1000 bytes or none of its kind, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.identify(kind text, value text, "create" boolean DEFAULT true) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

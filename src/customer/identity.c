@@ -236,9 +236,11 @@ normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 				normalised = pg_server_to_any(normalised, strlen(normalised), PG_UTF8);
 			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
 			if (problem != NULL)
-				return refuse(refusal, problem,
-							  psprintf("Write it as in +%s601234567; without a plus it is a number of country %s.",
-									   home.code, home.country));
+				return refuse(
+					refusal, problem,
+					psprintf("Write it as in +%s601234567, an extension as in ;ext=12; without a plus it is a number "
+							 "of country %s.",
+							 home.code, home.country));
 			normalised = pstrdup(phone);
 			break;
 		}
