@@ -52,7 +52,8 @@ typedef struct LookScan
 	IndexScanDesc scan;
 	struct TableScanDescData *whole; /* without keys */
 	TupleTableSlot *slot;
-	Buffer map;    /* pinned page of the visibility map */
+	Buffer buffer; /* pinned page of the row */
+	Buffer map;    /* the same of the visibility map */
 	bool snapshot; /* one was taken for it */
 } LookScan;
 

@@ -14,7 +14,9 @@
 #ifndef OMNICHANNEL_TABLE_H
 #define OMNICHANNEL_TABLE_H
 
+#include "access/genam.h"
 #include "access/tupdesc.h"
+#include "executor/tuptable.h"
 #include "nodes/nodes.h"
 #include "utils/relcache.h"
 
@@ -40,6 +42,7 @@ extern bool relation_is_plain(Relation relation);
 extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *column, int *next);
 extern const char *table_default(TupleDesc desc, AttrNumber attribute);
 extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);
+extern bool index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot);
 
 /* core/expression.c */
 extern bool expression_is_safe(Node *expression);
