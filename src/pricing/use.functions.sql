@@ -3,6 +3,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF TG_OP = 'UPDATE' THEN
+		PERFORM omnichannel.require_newest_uses(NEW.promotion);
+	END IF;
 	-- Waits for the uses under way, which are not summed yet, and holds up new ones until this commits.
 	PERFORM pg_advisory_xact_lock('omnichannel.promotion_use'::regclass::oid::integer, hashtext(NEW.promotion));
 	IF NEW.use_limit IS NULL AND NEW.budget IS NULL THEN
@@ -18,7 +21,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.keep_promotion_total() IS
-'Trigger function of promotion: begins to keep its sums where it gets a limit.';
+'Trigger function of promotion: begins to keep its sums where it gets a limit. Raises 55000 above READ COMMITTED where the promotion is not new.';
 
 CREATE FUNCTION omnichannel.note_used_up(promotion text) RETURNS void
 LANGUAGE plpgsql
@@ -47,17 +50,33 @@ $$;
 COMMENT ON FUNCTION omnichannel.note_used_up(text) IS
 'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use(). Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.require_newest_uses(promotion text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION 'uses of promotion "%" cannot be counted at isolation level %', promotion, upper(current_setting('transaction_isolation'))
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Use READ COMMITTED: uses that others have just committed count, and an older snapshot does not see them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.require_newest_uses(text) IS
+'Returns nothing, or raises 55000 where the transaction''s snapshot can be older than uses of the promotion that count, and before setup().';
+
 CREATE FUNCTION omnichannel.lock_promotion_uses(promotion text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_newest_uses(promotion);
 	PERFORM pg_advisory_xact_lock_shared('omnichannel.promotion_use'::regclass::oid::integer, hashtext(lock_promotion_uses.promotion));
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_promotion_uses(text) IS
-'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 before setup().';
+'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 above READ COMMITTED and before setup().';
 
 CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
 	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
@@ -97,10 +116,6 @@ BEGIN
 		RAISE EXCEPTION 'promotion "%" has a limit for each customer', promotion
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass customer_id.';
 	END IF;
-	IF limited.customer_limit IS NOT NULL AND current_setting('transaction_isolation') = 'repeatable read' THEN
-		RAISE EXCEPTION 'the uses of promotion "%" by one customer cannot be counted under REPEATABLE READ', promotion
-			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use READ COMMITTED or SERIALIZABLE.';
-	END IF;
 	IF customer_id IS NOT NULL THEN
 		PERFORM omnichannel.require_customer(customer_id);
 		customers := omnichannel.customer_group(customer_id);
@@ -131,7 +146,8 @@ BEGIN
 				reserved_at = now(), expires_at = excluded.expires_at, released_at = NULL
 			WHERE use.state = 'released';
 			IF NOT FOUND THEN
-				RETURN true;	-- another session has just reserved it under the same key
+				-- Another session has just reserved it under the same key, perhaps for something else.
+				RETURN omnichannel.reserve_use(promotion, key, customer_id, amount, coupon, hold);
 			END IF;
 			IF limited.customer_limit IS NOT NULL THEN
 				-- One reservation of a customer at a time, so that the count is exact.
@@ -152,7 +168,7 @@ BEGIN
 			IF limited.use_limit IS NOT NULL OR limited.budget IS NOT NULL THEN
 				UPDATE omnichannel.promotion_total AS total SET uses = total.uses + 1, spent = total.spent + reserve_use.amount
 				WHERE total.promotion = reserve_use.promotion AND (limited.use_limit IS NULL OR total.uses < limited.use_limit)
-					AND (limited.budget IS NULL OR total.spent + reserve_use.amount <= limited.budget);
+					AND (limited.budget IS NULL OR total.spent < limited.budget AND total.spent + reserve_use.amount <= limited.budget);
 				IF NOT FOUND THEN
 					RAISE EXCEPTION USING ERRCODE = 'OC001';
 				END IF;
@@ -170,7 +186,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
-'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. Uses of customers who were merged count together. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each, 23505 for a key that has reserved for another customer, amount or coupon, 55000 for a customer who was erased, and under REPEATABLE READ where there is a limit for each customer.';
+'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. Uses of customers who were merged count together. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each, 23505 for a key that has reserved for another customer, amount or coupon, 55000 for a customer who was erased, above READ COMMITTED, and before setup().';
 
 CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
 LANGUAGE plpgsql
@@ -240,7 +256,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.release_promotion_uses(text, text[], boolean) IS
-'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses. Raises 55000 before setup().';
+'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses. Raises 55000 above READ COMMITTED and before setup().';
 
 CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
 LANGUAGE plpgsql
@@ -261,7 +277,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.release_use(text) IS
-'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses; calling it again changes nothing. Raises 55000 before setup().';
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 55000 above READ COMMITTED and before setup().';
 
 CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql
@@ -288,7 +304,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
-'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 before setup().';
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 above READ COMMITTED, where there are any, and before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
 	valid tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS text

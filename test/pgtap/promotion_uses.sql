@@ -1,6 +1,6 @@
 -- Uses of promotions: counted as of the moment asked about, for whoever was merged together, and only where they may be.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(37);
+SELECT plan(44);
 INSERT INTO customer (customer_id) VALUES (1), (2), (3);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -56,9 +56,17 @@ INSERT INTO promotion (promotion, kind, value, valid) VALUES ('over', 'percent',
 SELECT ok(NOT reserve_use('draft', 'order 5', 3), 'a draft');
 SELECT ok(NOT reserve_use('over', 'order 5', 3), 'a promotion that is over');
 SELECT throws_ok($$SELECT reserve_use('once', 'order 5')$$, '22023', NULL, 'nobody, where each has a limit');
+SELECT ok(reserve_use('few', 'order 5', 3));
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT throws_ok($$SELECT reserve_use('once', 'order 5', 3)$$, '55000', NULL, 'a customer''s uses are not counted under an old snapshot');
+SELECT throws_ok(command, '55000', NULL, 'under an old snapshot: ' || command)
+FROM unnest(ARRAY['SELECT reserve_use(''once'', ''order 5'', 3)', 'SELECT reserve_use(''code'', ''order 5'', 3, coupon => ''single'')',
+	'SELECT release_use(''order 5'')', 'UPDATE promotion SET use_limit = 7 WHERE promotion = ''once''']) AS command;
+SELECT lives_ok($$INSERT INTO promotion (promotion, kind, value, use_limit, status) VALUES ('new', 'percent', 1, 1, 'draft')$$, 'a promotion that is new has no uses');
 COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT throws_ok($$SELECT reserve_use('once', 'order 5', 3)$$, '55000', NULL, 'others need not be serializable');
+COMMIT;
+SELECT is(release_use('order 5'), 1);
 
 -- forgotten reservations of several promotions
 SELECT ok(reserve_use('once', 'order 6', 3, 4) AND reserve_use('few', 'order 6', 3, 4) AND reserve_use('code', 'order 6', 3, 4, 'single'));
