@@ -51,7 +51,7 @@ BEGIN ATOMIC
 		('sla_moment', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,at,moment_id,what,request_id,contact_id,channel,outcome,state,kind,queue,priority,version}', '{kind}'),
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
-			'{request_id,customer_id,lane_id,rank,due_at,entered_at,owner_id,priority}', NULL),
+			'{request_id,customer_id,lane_id,rank,due_at,entered_at,priority}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
 		('arrival', NULL, 'none', '{request_id}', NULL),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until}', NULL),

@@ -69,7 +69,6 @@ typedef struct WaitingRow
 	int64 rank;
 	TimestampTz due_at;
 	TimestampTz entered_at;
-	int64 owner_id;
 	int32 priority;
 } WaitingRow;
 
@@ -151,6 +150,7 @@ typedef struct RowsTrail
 
 /* rows_open.c */
 extern Rows *rows_open(int tables);
+extern bool rows_open_more(Rows *rows, int tables);
 extern void rows_close(Rows *rows);
 extern void rows_refresh(Rows *rows);
 extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);

@@ -93,14 +93,13 @@ static const RowsSpec specs[ROWS_TABLES] = {
 					  KEEP,
 					  false,
 					  0,
-					  8,
+					  7,
 					  {{"request_id", INT8OID},
 					   {"customer_id", INT8OID},
 					   {"lane_id", INT8OID},
 					   {"rank", INT8OID},
 					   {"due_at", TIMESTAMPTZOID},
 					   {"entered_at", TIMESTAMPTZOID},
-					   {"owner_id", INT8OID},
 					   {"priority", INT4OID}}},
 	[ROWS_ASSIGNMENT] = {"assignment",
 						 KEEP,
@@ -351,21 +350,31 @@ rows_open(int tables)
 		return NULL;
 
 	rows = palloc0(sizeof(Rows));
-	for (int table = 0; table < ROWS_TABLES; table++)
+	if (!rows_open_more(rows, tables))
 	{
-		if (!(tables & ROWS_BIT(table)))
-			continue;
-		rows->tables[table] = table_open(omni_table(specs[table].name), RowExclusiveLock);
-		if (!is_ordinary(rows->tables[table], &specs[table]) || !find_orders(rows, table) ||
-			(specs[table].inserts && !open_indexes(rows, table)))
-		{
-			rows_close(rows);
-			return NULL;
-		}
-		rows->slots[table] = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
+		rows_close(rows);
+		return NULL;
 	}
 	rows_refresh(rows);
 	return rows;
+}
+
+/* Opens further tables; returns false, with what is open as it was or more, where they are to be had by SQL only. */
+bool
+rows_open_more(Rows *rows, int tables)
+{
+	for (int table = 0; table < ROWS_TABLES; table++)
+	{
+		if (!(tables & ROWS_BIT(table)) || rows->slots[table] != NULL)
+			continue;
+		if (rows->tables[table] == NULL)
+			rows->tables[table] = table_open(omni_table(specs[table].name), RowExclusiveLock);
+		if (!is_ordinary(rows->tables[table], &specs[table]) || !find_orders(rows, table) ||
+			(specs[table].inserts && !open_indexes(rows, table)))
+			return false;
+		rows->slots[table] = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
+	}
+	return true;
 }
 
 /* Ends what rows_open() began; the tables stay locked until the transaction ends. */
