@@ -130,8 +130,7 @@ BEGIN
 			RAISE NOTICE 'no error: %', statement;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-			-- Before 15 the longest intervals do not print as they are.
-			RAISE NOTICE '% % | %', sqlstate, regexp_replace(sqlerrm, '"[^"]*\d{10}[^"]*"', '"…"'), hint;
+			RAISE NOTICE '% % | %', sqlstate, sqlerrm, hint;
 		END;
 	END LOOP;
 END

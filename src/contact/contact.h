@@ -8,6 +8,7 @@
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
+#include "customer/customer.h"
 #include "routing/routing.h"
 #include "sla/sla.h"
 
@@ -18,9 +19,6 @@ typedef struct Conversation
 	const char *thread;
 	int64 customer_id;                /* whom it is with, or 0 while nobody knows */
 	int64 request_id;                 /* the last one that it was about, or 0 */
-	TimestampTz request_at;           /* since when, or DT_NOBEGIN */
-	bool unread;                      /* whether that is open and waits is not known yet */
-	int64 opened_late;                /* what a contact of before that opens, or 0 */
 	bool open;                        /* whether that is open */
 	bool waiting;                     /* for the customer */
 	bool known;                       /* its row is there */
@@ -64,13 +62,20 @@ typedef struct ContactEntry
 	bool named;                     /* it says itself who its customer is */
 	bool unknown;                   /* the customer is made for this contact */
 	bool settled;                   /* of an erased customer, and logged before or history: it stays as it is */
-	bool still;                     /* see sla_contact_still() */
 	bool duplicate;                 /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
 extern void contact_check_texts(const ContactEntry *entry);
-extern void contact_write(ContactEntry *entries, int count, bool live, RelationshipSums *sums);
+
+/* What a statement keeps from one batch of its rows to the next; NULL for what it does not. */
+typedef struct ContactBatches
+{
+	RelationshipSums *sums; /* counted until the end */
+	CustomerMemo *memo;     /* who was found */
+} ContactBatches;
+
+extern void contact_write(ContactEntry *entries, int count, bool live, const ContactBatches *batches);
 extern bool contact_revise(const ContactEntry *entry);
 extern int64 contact_find(const char *source, const char *source_key);
 
@@ -87,7 +92,7 @@ extern bool is_inbound(const ContactEntry *entry);
 
 extern Datum contact_array(Datum *elements, bool *nulls, int count, Oid type);
 
-extern void customers_match(ContactEntry *entries, int count, bool live);
+extern void customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo);
 extern void customers_rematch(ContactEntry *entries, int count);
 extern bool customers_adopt(ContactEntry *entries, int count, bool *merged);
 extern void customers_check_requests(ContactEntry *entries, int count, bool *merged);
@@ -95,7 +100,6 @@ extern void customers_check_requests(ContactEntry *entries, int count, bool *mer
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);
 extern bool conversations_claim(ContactEntry *entries, int count);
-extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry, Snapshot snapshot);
 extern void requests_continue(ContactEntry *entries, int count);

@@ -278,14 +278,14 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 		first = false;
 		MemoryContextSwitchTo(old);
 		if (count == limit)
-			tracked_begin_sums(&write);
+			tracked_begin_batches(&write);
 		MemoryContextSwitchTo(batch);
 		if (count > 0)
 			tracked_log_rows(&write, rows, count);
 		MemoryContextSwitchTo(spi);
 		MemoryContextReset(batch);
 	} while (count == limit);
-	tracked_end_sums(&write);
+	tracked_end_batches(&write);
 	SPI_cursor_close(portal);
 	spi_scope_end(&scope);
 

@@ -66,7 +66,7 @@ omnichannel_log_contact(PG_FUNCTION_ARGS)
 
 	contact_check(&entry);
 	spi_scope_begin(&scope, false);
-	contact_write(&entry, 1, true, NULL);
+	contact_write(&entry, 1, true, &(ContactBatches){0});
 	if (entry.duplicate)
 		entry.contact_id = contact_find(entry.source, entry.source_key);
 	spi_scope_end(&scope);

@@ -95,7 +95,7 @@ settle_logged(ContactEntry **entries, int count)
  * customer nothing more is logged: that raises 55000, and history is left out.
  */
 static void
-match_named(ContactEntry **entries, int count, bool live)
+match_named(ContactEntry **entries, int count, bool live, CustomerMemo *memo)
 {
 	CustomerLookup *lookups = palloc(sizeof(CustomerLookup) * count);
 	ContactEntry **doubtful = palloc(sizeof(ContactEntry *) * count);
@@ -105,7 +105,7 @@ match_named(ContactEntry **entries, int count, bool live)
 	for (int i = 0; i < count; i++)
 		lookups[i] = (CustomerLookup){
 			.kind = entries[i]->kind, .value = entries[i]->value, .customer_id = entries[i]->customer_id};
-	customer_match_many(lookups, count, false);
+	customer_match_many(lookups, count, false, memo);
 	for (int i = 0; i < count; i++)
 	{
 		entries[i]->customer_id = lookups[i].customer_id;
@@ -130,7 +130,7 @@ match_named(ContactEntry **entries, int count, bool live)
 	for (int i = 0; i < unknown; i++)
 		lookups[i] = (CustomerLookup){.kind = doubtful[i]->kind, .value = doubtful[i]->value};
 	if (unknown > 0)
-		customer_match_many(lookups, unknown, true);
+		customer_match_many(lookups, unknown, true, memo);
 	for (int i = 0; i < unknown; i++)
 		doubtful[i]->customer_id = lookups[i].customer_id;
 }
@@ -313,7 +313,7 @@ match_unnamed(ContactEntry *entries, int count)
  * Raises 23503 for a customer or a request that does not exist.
  */
 void
-customers_match(ContactEntry *entries, int count, bool live)
+customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo)
 {
 	ContactEntry **named = palloc(sizeof(ContactEntry *) * count);
 	int found = 0;
@@ -325,7 +325,7 @@ customers_match(ContactEntry *entries, int count, bool live)
 	if (found == 1)
 		match_one(named[0], live);
 	else if (found > 1)
-		match_named(named, found, live);
+		match_named(named, found, live, memo);
 	settle_conversations(entries, count);
 	match_unnamed(entries, count);
 }

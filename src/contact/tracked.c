@@ -177,7 +177,7 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	/* What has followed the row is its own, whatever else of it has changed. */
 	if (former_key != NULL && follow_key(&entries[0], former_key))
 		former_key = NULL;
-	contact_write(entries, logged, write->live, write->sums);
+	contact_write(entries, logged, write->live, &write->batches);
 	for (int i = 0; i < logged; i++)
 		duplicates += entries[i].duplicate;
 	write->logged += logged - duplicates;
@@ -207,7 +207,6 @@ is_about_row(int sqlstate)
 		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
 		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
 		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_TRIGGERED_ACTION_EXCEPTION:
 		case ERRCODE_RAISE_EXCEPTION & 0xFFF:
 			return true;
 		default:
@@ -297,28 +296,33 @@ tracked_batch_rows(const TrackedWrite *write)
 }
 
 /*
- * tracked_begin_sums counts relationships until the end of the statement from now on, in the current context, where
- * that makes no difference: no row is tried in a subtransaction, and none is revised.
+ * tracked_begin_batches keeps, in the current context, what one batch of the statement leaves to the next, where that
+ * makes no difference: no row is tried in a subtransaction, and, for relationships, none is revised.
  */
 void
-tracked_begin_sums(TrackedWrite *write)
+tracked_begin_batches(TrackedWrite *write)
 {
 	const Tracking *tracking = tracking_get(write->code, write->relation);
+	ContactBatches *batches = &write->batches;
 
-	if (write->sums == NULL && !tracking->quarantine && (write->backfill || !tracking->updates))
-		write->sums = relationship_sums_begin();
+	if (tracking->quarantine)
+		return;
+	if (batches->memo == NULL)
+		batches->memo = customer_memo_begin();
+	if (batches->sums == NULL && (write->backfill || !tracking->updates))
+		batches->sums = relationship_sums_begin();
 }
 
-/* tracked_end_sums writes the relationships that were counted. */
+/* tracked_end_batches writes the relationships that were counted. */
 void
-tracked_end_sums(TrackedWrite *write)
+tracked_end_batches(TrackedWrite *write)
 {
 	SpiScope scope;
 
-	if (write->sums == NULL)
+	if (write->batches.sums == NULL)
 		return;
 	spi_scope_begin(&scope, write->owner);
-	relationship_sums_write(write->sums);
+	relationship_sums_write(write->batches.sums);
 	spi_scope_end(&scope);
 }
 

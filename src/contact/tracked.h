@@ -35,14 +35,14 @@ typedef struct TrackedWrite
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
 	uint64 strange;            /* rows whose key is another's; only counted by backfill */
-	RelationshipSums *sums;    /* counted until the end, or NULL */
+	ContactBatches batches;    /* what is kept from one to the next */
 } TrackedWrite;
 
 extern void tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count);
 extern void tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count);
 extern int tracked_batch_rows(const TrackedWrite *write);
-extern void tracked_begin_sums(TrackedWrite *write);
-extern void tracked_end_sums(TrackedWrite *write);
+extern void tracked_begin_batches(TrackedWrite *write);
+extern void tracked_end_batches(TrackedWrite *write);
 extern void tracked_lock_batches(void);
 
 extern void note_moved_row(Relation relation, HeapTuple tuple, TupleTableSlot *slot);

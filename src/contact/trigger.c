@@ -65,14 +65,14 @@ log_table(TrackedWrite *write, Tuplestorestate *table)
 		first = false;
 		MemoryContextSwitchTo(old);
 		if (more)
-			tracked_begin_sums(write);
+			tracked_begin_batches(write);
 		MemoryContextSwitchTo(batch);
 		if (count > 0)
 			tracked_log_rows(write, rows, count);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
 	} while (more);
-	tracked_end_sums(write);
+	tracked_end_batches(write);
 	ExecDropSingleTupleTableSlot(reader);
 	MemoryContextDelete(batch);
 }

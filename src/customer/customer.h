@@ -38,7 +38,13 @@ typedef struct CustomerLookup
 	bool erased;
 } CustomerLookup;
 
-extern void customer_match_many(CustomerLookup *lookups, int count, bool create);
+/* Who was found before in the statement; see memo.c. */
+typedef struct CustomerMemo CustomerMemo;
+
+extern CustomerMemo *customer_memo_begin(void);
+extern bool customer_memo_find(const CustomerMemo *memo, CustomerLookup *lookup);
+extern void customer_memo_add(CustomerMemo *memo, const CustomerLookup *lookup);
+extern void customer_match_many(CustomerLookup *lookups, int count, bool create, CustomerMemo *memo);
 extern int64 customer_reserve(void);
 extern void customer_create_many(const int64 *ids, int count);
 extern bool customer_is_erased(int64 customer_id);

@@ -5,13 +5,16 @@
 # The peers write contacts and nothing else, where ours also match customers, log once by key, count relationships,
 # and, for inbound e-mail, continue requests and keep clocks; one row says what a peer needs that also does the first two,
 # and one what a peer needs that does all by hand in SQL, but does not look after late contacts, replies and new clocks.
-# BACKFILL_ROWS (200,000) and MEMORY_ROWS (500,000) are the sizes of the latter two. Memory is the backend's own, without
+# BACKFILL_ROWS (300,000; 1,000,000 with SCALE=full) and MEMORY_ROWS (500,000) are the sizes of the latter two. Memory is the backend's own, without
 # shared buffers: the highest of a first statement of a tenth of the rows, and of a second of the rest, in one transaction.
 set -eu
 . test/bench/lib.sh
 
 COPY_ROWS=${COPY_ROWS:-100000}
-BACKFILL_ROWS=${BACKFILL_ROWS:-200000}
+case ${SCALE:-part} in
+full) BACKFILL_ROWS=${BACKFILL_ROWS:-1000000} ;;
+*) BACKFILL_ROWS=${BACKFILL_ROWS:-300000} ;;
+esac
 MEMORY_ROWS=${MEMORY_ROWS:-500000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -30,7 +33,7 @@ SELECT 'u' || i || '@example.com', 'inbound', 1 + i % 100, 'Good morning, is my 
 
 -- The past, and where a bare INSERT puts it: the log's columns, check and index, and the index that knows a source's key.
 CREATE TABLE before AS
-SELECT i AS id, 'u' || 1 + i % 100000 || '@example.com' AS sender, 1 + i % 100 AS agent,
+SELECT i AS id, 'u' || 1 + (i * 7919) % 100000 || '@example.com' AS sender, 1 + (i * 7919) % 100 AS agent,
 	'Good morning, where is the mug that I ordered last week?' AS body,
 	now() - interval '1 year' + make_interval(secs => i) AS sent
 FROM generate_series(1, :rows::bigint) AS i;
@@ -129,28 +132,41 @@ COMMIT;
 SQL
 compare "COPY of $COPY_ROWS tracked e-mails with agents and requests: requests and moments of clocks set-based too"
 
-# Another source each time, so that every row is new again.
+# past NAME MAPPING CUSTOMER AGENT JOIN [MORE]: into an empty log each time, and from another source, so that every row is
+# new again. MORE is what the peer does with its rows afterwards.
 past() {
+	empty='TRUNCATE omnichannel.contact, omnichannel.contact_key, omnichannel.relationship, bare'
 	cat >"$work/ours.sql" <<SQL
 \\timing off
-SELECT omnichannel.track('before', channel => 'email', occurred_at => '{sent}', body => '{body}', source => 'past ' || clock_timestamp(), $1);
+$empty;
+SELECT omnichannel.track('before', channel => 'email', occurred_at => '{sent}', body => '{body}', source => 'past ' || clock_timestamp(), $2);
 \\timing on
 SELECT omnichannel.backfill('before');
 SQL
 	cat >"$work/peer.sql" <<SQL
 \\timing off
+$empty;
 SELECT clock_timestamp() AS run \\gset
+BEGIN;
 \\timing on
 INSERT INTO bare (customer_id, occurred_at, channel, agent_id, body, source, source_key)
-SELECT $2, sent, 'email', $3, body, 'past ' || :'run', id::text FROM before $4;
+SELECT $3, sent, 'email', $4, body, 'past ' || :'run', id::text FROM before $5;
+${6:-}
+COMMIT;
 SQL
+	compare "backfill() of $BACKFILL_ROWS rows, $1"
 }
-past "customer => '{customer_id}'" customer_id NULL ''
-compare "backfill() of $BACKFILL_ROWS rows, by customer_id: bare INSERT ... SELECT (goal 1.50)"
-past "customer => '{sender}', kind => 'email'" i.customer_id NULL "JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
-compare "backfill() of $BACKFILL_ROWS rows, by address: INSERT ... SELECT with a join (goal 1.50)"
-past "customer => '{sender}', kind => 'email', agent => '{agent}'" i.customer_id agent "JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
-compare "backfill() of $BACKFILL_ROWS rows, by address, with agents: the same, without relationships"
+of_address="JOIN omnichannel.identity AS i ON i.kind = 'email' AND i.value = sender"
+past "by customer_id: bare INSERT ... SELECT (goal 1.50)" "customer => '{customer_id}'" customer_id NULL ''
+past "by address: INSERT ... SELECT with a join (goal 1.50)" "customer => '{sender}', kind => 'email'" \
+	i.customer_id NULL "$of_address"
+past "by address, with agents: the same, and relationships counted (goal 1.50)" \
+	"customer => '{sender}', kind => 'email', agent => '{agent}'" i.customer_id agent "$of_address" \
+	"INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
+	SELECT customer_id, agent_id, count(*), sum(0.5 ^ (extract(epoch FROM latest - occurred_at) / (180 * 86400))), latest,
+		min(occurred_at), latest
+	FROM (SELECT *, max(occurred_at) OVER (PARTITION BY customer_id, agent_id) AS latest FROM bare) AS logged
+	GROUP BY customer_id, agent_id, latest;"
 
 # memory NAME ROWS DIRECTION AGENT: the backend's anonymous memory is read while it works; reports the peaks of the two statements.
 memory() {

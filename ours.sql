@@ -1,0 +1,1 @@
+\copy tracked (sender, kind, agent, body) FROM '/tmp/bulkwork/rows.inbound'
