@@ -130,7 +130,8 @@ BEGIN
 			RAISE NOTICE 'no error: %', statement;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-			RAISE NOTICE '% % | %', sqlstate, sqlerrm, hint;
+			-- Before 15 the longest intervals do not print as they are.
+			RAISE NOTICE '% % | %', sqlstate, regexp_replace(sqlerrm, '"[^"]*\d{10}[^"]*"', '"…"'), hint;
 		END;
 	END LOOP;
 END

@@ -14,7 +14,8 @@ WHERE omnichannel.calling_code(country) IS NULL;
 -- Telephone numbers as people and exchanges write them; the company is in Poland.
 SELECT written, omnichannel.normalise_identity('phone', written) FROM unnest(ARRAY['601 234 567', '+48 601-234-567',
 	'0048601234567', '48601234567', '022 123 45 67', '(22) 123.45.67', 'tel:+49 (0) 30 901820', '+1 (212) 555-0100',
-	'00 1 212 555 0100', E'+48\u00a0601\u2011234\u2011567', '4812345678', '+390669812345']) AS written;
+	'00 1 212 555 0100', E'+48\u00a0601\u2011234\u2011567', '4812345678', '+390669812345', 'tel:+48-601-234-567;ext=12', '601 234 567;ext=1-2;isub=a%20b;verified',
+	'tel:+48601234567;phone-context=+48']) AS written;
 BEGIN;
 UPDATE omnichannel.company SET country = 'GB', calling_code = '+44';
 SELECT omnichannel.normalise_identity('phone', '020 7946 0018'), omnichannel.normalise_identity('phone', '442079460018');
@@ -57,6 +58,12 @@ SELECT omnichannel.identify('phone', '12');
 SELECT omnichannel.identify('phone', '+0123456789');
 SELECT omnichannel.identify('phone', '+123456789012345678');
 SELECT omnichannel.identify('phone', '601 234 567 ext 12');
+SELECT omnichannel.identify('phone', '601 234 567;');
+SELECT omnichannel.identify('phone', '601 234 567;ext=');
+SELECT omnichannel.identify('phone', '601 234 567;602 345 678');
+SELECT omnichannel.identify('phone', '601 234 567;ext=1 2');
+SELECT omnichannel.identify('phone', 'tel:7042;phone-context=example.com');
+SELECT omnichannel.identify('phone', ';ext=12');
 SELECT omnichannel.identify('account', repeat('9', 1001));
 SELECT omnichannel.identify('email', convert_from('\x61c3406578'::bytea, 'UTF8'));
 

@@ -39,7 +39,7 @@ SELECT pg_temp.ask(9200, 9100, 'chat', 'billing:4');
 SELECT * FROM match_agents(9200);
 SELECT agent_id, verdict, score, reason FROM explain_match(9200) WHERE agent_id IN (9001, 9002, 9003);
 SELECT route(9200), route(9200) AS again;
-SELECT l.queue, l.channel, l.requires, -w.rank AS level, w.due_at, w.entered_at = now() AS now, w.owner_id
+SELECT l.queue, l.channel, l.requires, -w.rank AS level, w.due_at, w.entered_at = now() AS now
 FROM waiting AS w JOIN lane AS l USING (lane_id) WHERE request_id = 9200;
 
 -- whoever comes is offered what suits: not Cy, who lacks the skill; Bo
@@ -145,7 +145,7 @@ UPDATE agent_state SET used = 6 WHERE agent_id = 9003;
 SELECT pg_temp.verdicts(9207);
 SELECT count(*) FROM match_agents(9207);
 SELECT route(9207);
-SELECT owner_id FROM waiting WHERE request_id = 9207;
+SELECT count(*) FROM waiting WHERE request_id = 9207;
 SELECT tick_queues(), set_presence(9001, 'available') AS not_for_anna;
 UPDATE agent_state SET used = 0 WHERE agent_id = 9003;
 SELECT tick_queues();
@@ -215,7 +215,7 @@ SELECT tick_queues();
 SELECT agent_id FROM assignment WHERE request_id = 9231;
 SELECT next_offer(9003), next_offer(9001) AS nothing;
 SELECT decline_request(9231, 9003);
-SELECT entered_at = now(), owner_id FROM waiting WHERE request_id = 9231;
+SELECT entered_at = now() FROM waiting WHERE request_id = 9231;
 SELECT state, agent_id FROM request WHERE request_id = 9231;
 SELECT until - now() AS until FROM refusal WHERE request_id = 9231;
 SELECT tick_queues();

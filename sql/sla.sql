@@ -253,6 +253,19 @@ DELETE FROM calendar WHERE calendar = 'sla_short';
 SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution' AND step IN ('spell', 'due', 'stop');
 ROLLBACK;
 
+-- What was done early used up what it did, and no more: of a spell, and of working days.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+DELETE FROM sla_policy;
+INSERT INTO calendar (calendar, name, time_zone, hours) VALUES ('sla_short', 'Short', 'Europe/Warsaw', 'Mo-Fr 10:00-14:00');
+INSERT INTO sla_policy (policy, metric, kind, target, calendar) VALUES
+	('solve', 'resolution', 'complaint', '9 hours', 'sla_short'), ('days', 'resolution', 'question', '3 days 1 hour', 'sla_short'), ('elapsed', 'resolution', 'order', '9 hours', NULL);
+SELECT open_request(identify('account', 'sla-8'), kind, 'branch', subject => 'sla', opened_at => '2026-06-01 12:00') > 0 AS opened FROM unnest('{complaint,question,order}'::text[]) AS kind;
+SELECT pg_temp.becomes('done', '2026-06-02 11:00');
+SELECT r.kind, e.step, to_char(e.from_at, 'Dy HH24:MI') AS from_at, to_char(e.to_at, 'Dy HH24:MI') AS to_at, e.used, e.note
+FROM request AS r, explain_sla(r.request_id) AS e WHERE r.subject = 'sla' AND e.metric = 'resolution' AND e.step IN ('spell', 'due', 'stop') ORDER BY r.kind, e.place;
+ROLLBACK;
+
 -- A policy that is new, or fits more than before: what is open falls under it, what has ended does not.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;

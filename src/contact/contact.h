@@ -19,6 +19,9 @@ typedef struct Conversation
 	const char *thread;
 	int64 customer_id;                /* whom it is with, or 0 while nobody knows */
 	int64 request_id;                 /* the last one that it was about, or 0 */
+	TimestampTz request_at;           /* since when, or DT_NOBEGIN */
+	bool unread;                      /* whether that is open and waits is not known yet */
+	int64 opened_late;                /* what a contact of before that opens, or 0 */
 	bool open;                        /* whether that is open */
 	bool waiting;                     /* for the customer */
 	bool known;                       /* its row is there */
@@ -62,6 +65,7 @@ typedef struct ContactEntry
 	bool named;                     /* it says itself who its customer is */
 	bool unknown;                   /* the customer is made for this contact */
 	bool settled;                   /* of an erased customer, and logged before or history: it stays as it is */
+	bool still;                     /* see sla_contact_still() */
 	bool duplicate;                 /* the same source and key was logged before */
 } ContactEntry;
 
@@ -100,6 +104,7 @@ extern void customers_check_requests(ContactEntry *entries, int count, bool *mer
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);
 extern bool conversations_claim(ContactEntry *entries, int count);
+extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry, Snapshot snapshot);
 extern void requests_continue(ContactEntry *entries, int count);

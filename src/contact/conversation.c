@@ -2,12 +2,12 @@
  * conversation.c
  *	  Which request a contact is about.
  *
- * A contact of a conversation that the application names is about the request of that. One without, or with a thread of
- * somebody else's, is about an open request of its customer and whomever that was merged with: one of its own channel
- * first, else the newest, as long as that is near in time: it had not rested for longer than the channel allows, and
- * was not opened by more than that later. An inbound contact of a channel that opens requests opens one where there is
- * none; the customers' rows are locked before, and the search is repeated under the lock, so that two messages at once
- * open one request.
+ * A contact of a conversation that the application names is about the request that it was about at the contact's own
+ * time, as far as is logged. One without, or with a thread of somebody else's, is about an open request of its customer
+ * and whomever that was merged with: one of its own channel first, else the newest, as long as that is near in time: it
+ * had not rested for longer than the channel allows, and was not opened by more than that later. An inbound contact of
+ * a channel that opens requests opens one where there is none; the customers' rows are locked before, and the search is
+ * repeated under the lock, so that two messages at once open one request.
  */
 #include "postgres.h"
 
@@ -110,6 +110,39 @@ static KeptPlan requests_resume = {
 		   "WHERE request_id = ANY ($1) AND state = 'waiting_customer'",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/*
+ * What a conversation was about at a time: what its last contact before that was, or else what the next one is, where
+ * that was opened later: by the conversation, which would have opened it before.
+ */
+static KeptPlan about_select = {
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+		   "FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
+		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
+		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
+		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+		   "CROSS JOIN LATERAL ((SELECT false AS later, one.occurred_at, one.contact_id, one.request_id "
+		   "FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id AND one.occurred_at <= $4 "
+		   "AND one.thread = $3 AND coalesce(one.source, '') = $2 AND one.request_id IS NOT NULL "
+		   "ORDER BY one.occurred_at DESC, one.contact_id DESC LIMIT 1) UNION ALL "
+		   "(SELECT true, one.occurred_at, one.contact_id, one.request_id "
+		   "FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id AND one.occurred_at > $4 "
+		   "AND one.thread = $3 AND coalesce(one.source, '') = $2 AND one.request_id IS NOT NULL "
+		   "ORDER BY one.occurred_at, one.contact_id LIMIT 1)) AS c "
+		   "JOIN omnichannel.request AS r ON r.request_id = c.request_id WHERE NOT c.later OR r.opened_at > $4 "
+		   "ORDER BY c.later, abs(extract(epoch FROM c.occurred_at - $4)), c.contact_id DESC LIMIT 1",
+	.nargs = 4,
+	.argtypes = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	.indexed = true,
+};
+
+static KeptPlan state_select = {
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+		   "FROM omnichannel.request AS r WHERE r.request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
 	.indexed = true,
 };
 
@@ -349,6 +382,50 @@ customer_request(OpenCustomer *customer, const Conversation *conversation)
 	return request;
 }
 
+/* Sets what a conversation is about from the row of a statement, if it returned one. */
+static void
+take_about(Conversation *conversation, uint64 rows)
+{
+	bool isnull;
+
+	conversation->unread = false;
+	conversation->open = conversation->waiting = false;
+	conversation->request_id = rows == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
+	if (rows > 0)
+	{
+		conversation->open = DatumGetBool(spi_datum(0, 2, &isnull));
+		conversation->waiting = conversation->open && DatumGetBool(spi_datum(0, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Sets *about to the entry's conversation as it was at the entry's time. */
+static void
+conversation_then(const ContactEntry *entry, Conversation *about)
+{
+	Conversation *now = entry->conversation;
+
+	if (now->unread)
+	{
+		Datum values[1] = {Int64GetDatum(now->request_id)};
+
+		take_about(now, kept_plan_run(&state_select, values, NULL, false, 1));
+	}
+	*about = *now;
+	if (now->request_id != 0 && entry->occurred_at < now->request_at)
+	{
+		Datum values[4] = {Int64GetDatum(entry->customer_id), CStringGetTextDatum(now->source),
+						   CStringGetTextDatum(now->thread), TimestampTzGetDatum(entry->occurred_at)};
+
+		take_about(about, kept_plan_run(&about_select, values, NULL, false, 1));
+		if (about->request_id == 0 && now->opened_late != 0)
+		{
+			about->request_id = now->opened_late;
+			about->open = true;
+		}
+	}
+}
+
 /* Orders pointers to entries by time, then by id. */
 static int
 compare_times(const void *a, const void *b)
@@ -377,12 +454,23 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 		OpenCustomer *found = bsearch(&sought, customers, ncustomers, sizeof(OpenCustomer), compare_customers);
 		OpenCustomer *customer = found->same;
 		Conversation *conversation = entry->conversation;
+		Conversation about;
 		OpenRequest *request = NULL;
 
-		if (conversation != NULL && conversation->open)
-			request = customer_request(customer, conversation);
-		else if (conversation == NULL)
+		if (entry->request_customer != 0)
+		{
+			if (conversation_about(conversation, entry->request_id, entry->occurred_at))
+				conversation->unread = true;
+			continue;
+		}
+		if (conversation == NULL)
 			request = continued_request(customer, entry, channel);
+		else
+		{
+			conversation_then(entry, &about);
+			if (about.open)
+				request = customer_request(customer, &about);
+		}
 
 		if (request == NULL && is_inbound(entry) && channel->opens_request)
 		{
@@ -400,12 +488,10 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			continue;
 		entry->request_id = request->request_id;
 		request->moved_at = Max(request->moved_at, entry->occurred_at);
-		if (conversation != NULL && !conversation->open)
-		{
-			conversation->request_id = request->request_id;
+		if (conversation != NULL && conversation_about(conversation, entry->request_id, entry->occurred_at))
 			conversation->open = true;
-			conversation->changed = true;
-		}
+		else if (conversation != NULL && request->opens == entry)
+			conversation->opened_late = entry->request_id;
 		if (is_inbound(entry) && request->waiting && !request->resumed)
 		{
 			request->resumed = true;
@@ -479,7 +565,8 @@ insert_requests(OpenRequest **opened, int count)
 	}
 	for (int column = 0; column < 7; column++)
 		values[column] = contact_array(columns[column], nulls[column], count, types[column]);
-	(void) requests_write(&requests_insert, values, NULL);
+	if (requests_write(&requests_insert, values, NULL) != (uint64) count)
+		rows_not_taken("request");
 }
 
 /* Sets the requests to which the customer has answered to work again. */
@@ -513,15 +600,24 @@ requests_continue(ContactEntry *entries, int count)
 	OpenCustomer *customers;
 	int ncustomers;
 	int concerned = 0;
+	int nameless = 0; /* of which the request is to be found */
 	int nopened;
 	int nresumed;
 	bool loose = false;
 	Oid ids;
 
 	for (int i = 0; i < count; i++)
-		if (!entries[i].duplicate && entries[i].request_id == 0 && strcmp(entries[i].direction, "internal") != 0)
-			sorted[concerned++] = &entries[i];
-	if (concerned == 0)
+	{
+		bool names = entries[i].request_customer != 0;
+
+		if (entries[i].duplicate ||
+			(names ? entries[i].conversation == NULL
+				   : entries[i].request_id != 0 || strcmp(entries[i].direction, "internal") == 0))
+			continue;
+		sorted[concerned++] = &entries[i];
+		nameless += names ? 0 : 1;
+	}
+	if (nameless == 0)
 		return;
 	if (concerned > 1)
 		qsort(sorted, concerned, sizeof(ContactEntry *), compare_times);
@@ -539,7 +635,8 @@ requests_continue(ContactEntry *entries, int count)
 		{
 			/* Look again when nobody else can open one meanwhile. */
 			for (int i = 0; i < concerned; i++)
-				sorted[i]->request_id = 0;
+				if (sorted[i]->request_customer == 0)
+					sorted[i]->request_id = 0;
 			conversations_refresh(entries, count);
 			for (int i = 0; i < ncustomers; i++)
 				customers[i].requests = NULL;
@@ -585,6 +682,8 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 		return conversation == NULL || conversation->request_id == entry->request_id;
 	if (strcmp(entry->direction, "internal") == 0)
 		return true;
+	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)
+		return false;
 	if (conversation != NULL)
 	{
 		if (!conversation->open)

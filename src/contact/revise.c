@@ -17,11 +17,12 @@
 #include "sla/sla.h"
 
 static KeptPlan contact_hold = {
-	.sql = "SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel FROM omnichannel.contact_key AS k "
-		   "JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
-		   "AND c.contact_id = k.contact_id "
-		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
-		   "WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
+	.sql =
+		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still FROM omnichannel.contact_key AS k "
+		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
+		"AND c.contact_id = k.contact_id "
+		"JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
+		"WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 	.indexed = true,
@@ -53,18 +54,19 @@ contact_revise(const ContactEntry *entry)
 	bool isnull;
 	int64 agent_id;
 	bool changed = false;
-	TimestampTz occurred_at;
 	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
 
 	if (kept_plan_run(&contact_hold, values, NULL, false, 0) == 0)
 		return false;
 	revised.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	occurred_at = DatumGetTimestampTz(spi_datum(0, 2, &isnull));
+	revised.occurred_at = DatumGetTimestampTz(spi_datum(0, 2, &isnull));
 	revised.contact_id = DatumGetInt64(spi_datum(0, 3, &isnull));
 	agent_id = DatumGetInt64(spi_datum(0, 4, &isnull));
 	if (isnull)
 		agent_id = 0;
 	revised.channel = spi_text(0, 5, CurrentMemoryContext);
+	(void) spi_datum(0, 6, &isnull);
+	revised.still = !isnull;
 
 	if (entry->named && entry->customer_id != revised.customer_id)
 	{
@@ -81,7 +83,7 @@ contact_revise(const ContactEntry *entry)
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(revised.customer_id);
-	values[1] = TimestampTzGetDatum(occurred_at);
+	values[1] = TimestampTzGetDatum(revised.occurred_at);
 	values[2] = Int64GetDatum(revised.contact_id);
 	values[3] = CStringGetTextDatum(entry->direction);
 	values[4] = CStringGetTextDatum(entry->outcome);
@@ -95,7 +97,7 @@ contact_revise(const ContactEntry *entry)
 	nulls[8] = entry->payload == NULL ? 'n' : ' ';
 	if (kept_plan_run(&contact_update, values, nulls, false, 0) > 0)
 	{
-		relationship_move(revised.customer_id, agent_id, entry->agent_id, occurred_at);
+		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);
 		sla_contact_revised(&revised);

@@ -15,6 +15,7 @@ CREATE TABLE omnichannel.contact (
 	source text,
 	source_key text,
 	logged_at timestamptz NOT NULL DEFAULT now(),
+	still boolean,
 	PRIMARY KEY (customer_id, occurred_at, contact_id),
 	-- One function call, because the server parses each check again for every statement: three of them cost as much
 	-- as the insert.
@@ -36,6 +37,8 @@ COMMENT ON COLUMN omnichannel.contact.thread IS 'The application''s key of the c
 COMMENT ON COLUMN omnichannel.contact.source IS 'The application or table that it was logged from, or NULL.';
 COMMENT ON COLUMN omnichannel.contact.source_key IS 'The source''s own key, logged once; NULL where there is none.';
 COMMENT ON COLUMN omnichannel.contact.logged_at IS 'When the transaction that logged it began.';
+COMMENT ON COLUMN omnichannel.contact.still IS
+'true: it moved no clock when it was logged, and where clocks are reckoned anew they read it from here, not from sla_moment; else NULL.';
 
 CREATE TABLE omnichannel.contact_key (
 	source text NOT NULL,
@@ -53,6 +56,7 @@ CREATE TABLE omnichannel.thread (
 	thread text NOT NULL CHECK (thread <> ''),
 	customer_id bigint NOT NULL,
 	request_id bigint,
+	request_at timestamptz,
 	PRIMARY KEY (source, thread)
 );
 COMMENT ON TABLE omnichannel.thread IS
@@ -61,6 +65,8 @@ COMMENT ON COLUMN omnichannel.thread.source IS 'contact.source of its contacts, 
 COMMENT ON COLUMN omnichannel.thread.thread IS 'contact.thread: the application''s key.';
 COMMENT ON COLUMN omnichannel.thread.customer_id IS 'Whom the conversation is with, before merges: who was named in it first.';
 COMMENT ON COLUMN omnichannel.thread.request_id IS 'The last request that it was about, or NULL.';
+COMMENT ON COLUMN omnichannel.thread.request_at IS
+'Time of a contact since which it is about that: one of before, logged later, is about what it was about then.';
 CREATE INDEX thread_customer_id ON omnichannel.thread (customer_id);
 
 CREATE TABLE omnichannel.tracking (

@@ -19,7 +19,8 @@
 #include "contact/contact.h"
 
 static KeptPlan threads_select = {
-	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer',"
+		   " t.request_at "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
 		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
 		   "WHERE one.source = u.source AND one.thread = u.thread OFFSET 0) AS t "
@@ -31,7 +32,8 @@ static KeptPlan threads_select = {
 };
 
 static KeptPlan thread_select = {
-	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer',"
+		   " t.request_at "
 		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
 		   "WHERE t.source = $1 AND t.thread = $2",
 	.nargs = 2,
@@ -40,15 +42,16 @@ static KeptPlan thread_select = {
 };
 
 static KeptPlan threads_save = {
-	.sql = "INSERT INTO omnichannel.thread AS t (source, thread, customer_id, request_id) "
-		   "SELECT source, thread, customer_id, nullif(request_id, 0) "
-		   "FROM unnest($1, $2, $3, $4) AS u (source, thread, customer_id, request_id) "
-		   "ON CONFLICT (source, thread) DO UPDATE "
-		   "SET customer_id = excluded.customer_id, request_id = coalesce(excluded.request_id, t.request_id) "
+	.sql = "INSERT INTO omnichannel.thread AS t (source, thread, customer_id, request_id, request_at) "
+		   "SELECT source, thread, customer_id, nullif(request_id, 0), request_at "
+		   "FROM unnest($1, $2, $3, $4, $5) AS u (source, thread, customer_id, request_id, request_at) "
+		   "ON CONFLICT (source, thread) DO UPDATE SET customer_id = excluded.customer_id, "
+		   "request_id = coalesce(excluded.request_id, t.request_id), "
+		   "request_at = CASE WHEN excluded.request_id IS NULL THEN t.request_at ELSE excluded.request_at END "
 		   "WHERE (t.customer_id, t.request_id) IS DISTINCT FROM "
 		   "(excluded.customer_id, coalesce(excluded.request_id, t.request_id))",
-	.nargs = 4,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
+	.nargs = 5,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	.indexed = true,
 };
 
@@ -139,7 +142,9 @@ read_conversations(Conversation **conversations, int count)
 		sources[i] = CStringGetTextDatum(conversations[i]->source);
 		threads[i] = CStringGetTextDatum(conversations[i]->thread);
 		conversations[i]->request_id = 0;
-		conversations[i]->open = conversations[i]->waiting = false;
+		conversations[i]->request_at = DT_NOBEGIN;
+		conversations[i]->open = conversations[i]->waiting = conversations[i]->unread = false;
+		conversations[i]->opened_late = 0;
 	}
 	values[0] = count == 1 ? sources[0] : contact_array(sources, NULL, count, TEXTOID);
 	values[1] = count == 1 ? threads[0] : contact_array(threads, NULL, count, TEXTOID);
@@ -158,6 +163,9 @@ read_conversations(Conversation **conversations, int count)
 		if (isnull)
 			continue;
 		conversation->request_id = request_id;
+		conversation->request_at = DatumGetTimestampTz(spi_datum(row, 6, &isnull));
+		if (isnull)
+			conversation->request_at = DT_NOBEGIN;
 		conversation->open = DatumGetBool(spi_datum(row, 4, &isnull));
 		conversation->waiting = conversation->open && DatumGetBool(spi_datum(row, 5, &isnull));
 	}
@@ -228,7 +236,7 @@ insert_conversations(Conversation **conversations, int count)
 			row++;
 		}
 	if (row != inserted)
-		elog(ERROR, "threads came back out of order");
+		rows_not_taken("thread");
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -245,7 +253,7 @@ conversations_claim(ContactEntry *entries, int count)
 	ContactEntry **chosen = palloc(sizeof(ContactEntry *) * count);
 	bool lost = false;
 
-	for (;;)
+	for (int round = 0;; round++)
 	{
 		Conversation **conversations;
 		int64 *customers;
@@ -259,6 +267,8 @@ conversations_claim(ContactEntry *entries, int count)
 				chosen[new ++] = &entries[i];
 		if (new == 0)
 			return lost;
+		if (round == INSERT_ROUNDS)
+			rows_not_taken("thread");
 		conversations = collect(chosen, new, &found);
 		insert_conversations(conversations, found);
 		for (int i = 0; i < found; i++)
@@ -288,13 +298,25 @@ conversations_claim(ContactEntry *entries, int count)
 	}
 }
 
+/* Notes that the conversation is about a request as of a time; returns whether that is news. */
+bool
+conversation_about(Conversation *conversation, int64 request_id, TimestampTz at)
+{
+	if (conversation->request_id == request_id || (conversation->request_id != 0 && at < conversation->request_at))
+		return false;
+	conversation->request_id = request_id;
+	conversation->request_at = at;
+	conversation->changed = true;
+	return true;
+}
+
 /* Writes the conversations that have changed, each once, in the order of their keys. Needs an SPI scope. */
 void
 conversations_save(ContactEntry *entries, int count)
 {
 	ContactEntry **sorted = palloc(sizeof(ContactEntry *) * count);
-	Datum *columns[4];
-	Datum values[4];
+	Datum *columns[5];
+	Datum values[5];
 	int threaded = 0;
 	int saved = 0;
 
@@ -304,11 +326,8 @@ conversations_save(ContactEntry *entries, int count)
 
 		if (conversation == NULL || entries[i].duplicate)
 			continue;
-		if (entries[i].request_id != 0 && entries[i].request_id != conversation->request_id)
-		{
-			conversation->request_id = entries[i].request_id;
-			conversation->changed = true;
-		}
+		if (entries[i].request_id != 0)
+			conversation_about(conversation, entries[i].request_id, entries[i].occurred_at);
 		if (conversation->changed)
 			sorted[threaded++] = &entries[i];
 	}
@@ -316,7 +335,7 @@ conversations_save(ContactEntry *entries, int count)
 		return;
 
 	qsort(sorted, threaded, sizeof(ContactEntry *), compare_threads);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		columns[i] = palloc(sizeof(Datum) * threaded);
 	for (int i = 0; i < threaded; i++)
 	{
@@ -327,10 +346,11 @@ conversations_save(ContactEntry *entries, int count)
 		columns[0][saved] = CStringGetTextDatum(conversation->source);
 		columns[1][saved] = CStringGetTextDatum(conversation->thread);
 		columns[2][saved] = Int64GetDatum(conversation->customer_id);
-		columns[3][saved++] = Int64GetDatum(conversation->request_id);
+		columns[3][saved] = Int64GetDatum(conversation->request_id);
+		columns[4][saved++] = TimestampTzGetDatum(conversation->request_at);
 	}
-	for (int i = 0; i < 4; i++)
-		values[i] = contact_array(columns[i], NULL, saved, i < 2 ? TEXTOID : INT8OID);
+	for (int i = 0; i < 5; i++)
+		values[i] = contact_array(columns[i], NULL, saved, i < 2 ? TEXTOID : i < 4 ? INT8OID : TIMESTAMPTZOID);
 	threads_save.runs += saved - 1;
 	(void) kept_plan_run(&threads_save, values, NULL, false, 0);
 }

@@ -31,13 +31,13 @@
 #define CONTACT_NCOLUMNS 14
 #define KEY_NCOLUMNS 5
 
-/* In the order of CONTACT_COLUMNS. */
-static const TableColumn contact_columns[CONTACT_NCOLUMNS] = {
+/* In the order of CONTACT_COLUMNS, and, where one contact is written, whether it is still. */
+static const TableColumn contact_columns[CONTACT_NCOLUMNS + 1] = {
 	{"customer_id", INT8OID}, {"contact_id", INT8OID}, {"occurred_at", TIMESTAMPTZOID},
 	{"channel", TEXTOID},     {"direction", TEXTOID},  {"outcome", TEXTOID},
 	{"agent_id", INT8OID},    {"request_id", INT8OID}, {"thread", TEXTOID},
 	{"subject", TEXTOID},     {"body", TEXTOID},       {"payload", JSONBOID},
-	{"source", TEXTOID},      {"source_key", TEXTOID},
+	{"source", TEXTOID},      {"source_key", TEXTOID}, {"still", BOOLOID},
 };
 
 static const DirectTable contact_table = {
@@ -88,24 +88,11 @@ static KeptPlan key_select = {
 };
 
 static KeptPlan contact_insert = {
-	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-	.nargs = CONTACT_NCOLUMNS,
+	.sql = "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ", still)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+	.nargs = CONTACT_NCOLUMNS + 1,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
-				 TEXTOID, JSONBOID, TEXTOID, TEXTOID},
-	.indexed = true,
-};
-
-/* Claims the key and inserts the contact at once: a third less than one after the other. */
-static KeptPlan keyed_insert = {
-	.sql = "WITH claimed AS ("
-		   "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at) "
-		   "VALUES ($13, $14, $1, $2, $3) ON CONFLICT (source, source_key) DO NOTHING RETURNING customer_id) "
-		   "INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ") "
-		   "SELECT customer_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM claimed",
-	.nargs = CONTACT_NCOLUMNS,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
-				 TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+				 TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID},
 	.indexed = true,
 };
 
@@ -135,7 +122,7 @@ static RowTable key_row = {
 static RowTable contact_row = {
 	.name = "contact",
 	.now = "logged_at",
-	.ncolumns = CONTACT_NCOLUMNS,
+	.ncolumns = CONTACT_NCOLUMNS + 1,
 	.columns = contact_columns,
 };
 
@@ -163,7 +150,7 @@ document_datum(void *value, bool *isnull)
 	return PointerGetDatum(value);
 }
 
-/* Returns one column of the contact, in the order of CONTACT_COLUMNS. */
+/* Returns one column of the contact, in the order of contact_columns. */
 static Datum
 contact_datum(const ContactEntry *entry, int column, bool *isnull)
 {
@@ -196,71 +183,68 @@ contact_datum(const ContactEntry *entry, int column, bool *isnull)
 			return document_datum(entry->payload, isnull);
 		case 12:
 			return text_datum(entry->source, isnull);
-		default:
+		case 13:
 			return text_datum(entry->source_key, isnull);
+		default:
+			*isnull = !entry->still;
+			return BoolGetDatum(true);
 	}
-}
-
-/* Inserts one contact by a statement of one row; returns how many that inserted. */
-static uint64
-insert_one(KeptPlan *statement, const ContactEntry *entry)
-{
-	Datum values[CONTACT_NCOLUMNS];
-	char nulls[CONTACT_NCOLUMNS];
-
-	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
-	{
-		bool isnull;
-
-		values[column] = contact_datum(entry, column, &isnull);
-		nulls[column] = isnull ? 'n' : ' ';
-	}
-	return kept_plan_run(statement, values, nulls, false, 0);
 }
 
 /* Returns the contact that is known to be logged of a source's key, or 0. Needs an SPI scope. */
 static int64
 find_key(Datum *keys)
 {
-	LookScan scan;
-	bool isnull;
-	int64 contact_id = 0;
-
-	if (look_begin(&scan, &key_look, keys, 2, NULL))
-	{
-		Datum row[4];
-		bool nulls[4];
-
-		if (look_next(&scan, false, row, nulls))
-			contact_id = DatumGetInt64(row[3]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&key_select, keys, NULL, false, 1) > 0)
-		contact_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return contact_id;
+	return look_up_id(&key_look, 3, &key_select, keys);
 }
 
-/* Claims the key of one contact and inserts it, or finds that it is a duplicate. */
+/* Raises 09000 for an entry that seems to be a duplicate where nothing is logged of its key. */
 static void
-claim_and_insert(ContactEntry *entry)
+confirm_duplicate(const ContactEntry *entry)
 {
-	Datum values[CONTACT_NCOLUMNS];
-	bool nulls[CONTACT_NCOLUMNS];
-	Datum key[KEY_NCOLUMNS];
+	Datum keys[2] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key)};
 
-	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
-		values[column] = contact_datum(entry, column, &nulls[column]);
+	if (find_key(keys) == 0)
+		rows_not_taken("contact_key");
+}
+
+/* Claims the source's key of one entry, which is a duplicate where another has it. */
+static void
+claim_one(ContactEntry *entry)
+{
+	Datum key[KEY_NCOLUMNS];
+	bool isnull;
+
+	if (entry->source_key == NULL)
+		return;
 	for (int i = 0; i < KEY_NCOLUMNS; i++)
-		key[i] = values[key_places[i]];
+		key[i] = contact_datum(entry, key_places[i], &isnull);
 
 	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
 	entry->duplicate = !entry->fresh && find_key(key) != 0;
-	if (entry->duplicate)
+	if (entry->duplicate || row_insert(&key_row, key, NULL, true))
 		return;
-	if (!row_insert(&key_row, key, NULL, true))
-		entry->duplicate = insert_one(&keyed_insert, entry) == 0;
-	else if (!row_insert(&contact_row, values, nulls, false))
-		(void) insert_one(&contact_insert, entry);
+	entry->duplicate = kept_plan_run(&key_insert, key, NULL, false, 0) == 0;
+	if (entry->duplicate)
+		confirm_duplicate(entry);
+}
+
+/* Inserts one contact. */
+static void
+insert_one(const ContactEntry *entry)
+{
+	Datum values[CONTACT_NCOLUMNS + 1];
+	bool isnull[CONTACT_NCOLUMNS + 1];
+	char nulls[CONTACT_NCOLUMNS + 1];
+
+	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
+		values[column] = contact_datum(entry, column, &isnull[column]);
+	if (row_insert(&contact_row, values, isnull, false))
+		return;
+	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
+		nulls[column] = isnull[column] ? 'n' : ' ';
+	if (kept_plan_run(&contact_insert, values, nulls, false, 0) != 1)
+		rows_not_taken("contact");
 }
 
 /* Returns an array of one column of the entries that are not duplicates. */
@@ -291,10 +275,14 @@ static void
 insert_by_statement(const ContactEntry *entries, int count)
 {
 	Datum values[CONTACT_NCOLUMNS];
+	uint64 given = 0;
 
+	for (int i = 0; i < count; i++)
+		given += !entries[i].duplicate;
 	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		values[column] = column_array(entries, count, column);
-	(void) kept_plan_run(&contacts_insert, values, NULL, false, 0);
+	if (kept_plan_run(&contacts_insert, values, NULL, false, 0) != given)
+		rows_not_taken("contact");
 }
 
 /* Orders pointers to contacts as the log's primary key does. For qsort. */
@@ -351,22 +339,6 @@ insert_many(const ContactEntry *entries, int count)
 	direct_close(write);
 	if (nleft > 0)
 		insert_by_statement(left, nleft);
-}
-
-/* Claims the source's key of one entry, which is a duplicate where another has it. */
-static void
-claim_one(ContactEntry *entry)
-{
-	Datum values[5];
-
-	if (entry->source_key == NULL)
-		return;
-	values[0] = CStringGetTextDatum(entry->source);
-	values[1] = CStringGetTextDatum(entry->source_key);
-	values[2] = Int64GetDatum(entry->customer_id);
-	values[3] = Int64GetDatum(entry->contact_id);
-	values[4] = TimestampTzGetDatum(entry->occurred_at);
-	entry->duplicate = kept_plan_run(&key_insert, values, NULL, false, 0) == 0;
 }
 
 /* Orders pointers to entries by source and key; of the same key the one that came first wins. */
@@ -440,8 +412,11 @@ claim_by_statement(ContactEntry **entries, int count)
 			row++;
 	}
 	if (row != claimed)
-		elog(ERROR, "keys of contacts came back out of order");
+		rows_not_taken("contact_key");
 	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < count; i++)
+		if (entries[i]->duplicate)
+			confirm_duplicate(entries[i]);
 }
 
 /* Claims the sources' keys of many entries, in their order, so that writers that meet wait and do not lock up. */
@@ -507,8 +482,15 @@ touch_relationships(const ContactEntry *entries, int count, RelationshipSums *su
 static SlaContact
 sla_contact(const ContactEntry *entry)
 {
-	return (SlaContact){entry->customer_id, entry->contact_id, entry->request_id, entry->occurred_at, entry->channel,
-						entry->direction,   entry->outcome,    entry->thread,     entry->request};
+	return (SlaContact){.customer_id = entry->customer_id,
+						.contact_id = entry->contact_id,
+						.request_id = entry->request_id,
+						.occurred_at = entry->occurred_at,
+						.channel = entry->channel,
+						.direction = entry->direction,
+						.outcome = entry->outcome,
+						.thread = entry->thread,
+						.request = entry->request};
 }
 
 /* Tells the service levels of the contacts that are not duplicates. */
@@ -524,14 +506,13 @@ tell_service_levels(const ContactEntry *entries, int count)
 	sla_contacts_logged(told, found);
 }
 
-/* Returns whether an entry takes no more than claiming its key, as far as its customer and thread are concerned. */
+/* Returns whether an entry takes no more than its key and its row, as far as its customer and thread are concerned. */
 static bool
 is_simple(const ContactEntry *entry)
 {
 	const Conversation *conversation = entry->conversation;
 
-	return entry->source_key != NULL && !entry->unknown &&
-		   (entry->request_customer == 0 || entry->request_customer == entry->customer_id) &&
+	return !entry->unknown && (entry->request_customer == 0 || entry->request_customer == entry->customer_id) &&
 		   (conversation == NULL || (conversation->known && !conversation->changed));
 }
 
@@ -552,11 +533,14 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums)
 	if (live)
 		settled = request_settled(entry, GetActiveSnapshot());
 	if (settled)
+		claim_one(entry);
+	if (settled && !entry->duplicate)
 	{
-		claim_and_insert(entry);
+		SlaContact told = sla_contact(entry);
+
 		touch_relationships(entry, 1, sums);
-		if (live)
-			tell_service_levels(entry, 1);
+		entry->still = live && sla_contact_still(&told);
+		insert_one(entry);
 	}
 	PopActiveSnapshot();
 	return settled;
@@ -597,7 +581,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	for (int i = 0; i < count; i++)
 	{
 		entries[i].named = entries[i].customer_id != 0 || entries[i].kind != NULL;
-		entries[i].unknown = entries[i].settled = entries[i].duplicate = false;
+		entries[i].unknown = entries[i].settled = entries[i].duplicate = entries[i].still = false;
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
 		entries[i].request = NULL;
@@ -634,7 +618,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	if (count > 1)
 		insert_many(entries, count);
 	else if (!entries->duplicate)
-		(void) insert_one(&contact_insert, entries);
+		insert_one(entries);
 	touch_relationships(entries, count, batches->sums);
 	if (merged)
 		regroup_customers(entries, count);

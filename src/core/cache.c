@@ -13,12 +13,16 @@
  * built serves that one call. Under REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is the truth: what
  * was read under it serves that transaction only.
  *
+ * Where the triggers are gone or do not fire ALWAYS, as after ENABLE TRIGGER ALL, or where the tables are spread over
+ * other nodes and cannot have them, what is read serves one call.
+ *
  * The rows are read with the rights of their owner, because the cache serves every role of the session; each reader's
  * SELECT right is checked instead. Where row-level security applies to a reader, the rows are read for each call with
  * that reader's own rights and are not kept.
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -205,14 +209,38 @@ cache_build(ConfigCache *cache, bool as_owner)
 	return job;
 }
 
+/* Returns whether each change of the tables is told to the cache: the triggers are there, and fire for replicas too. */
+static bool
+cache_is_told(const ConfigCache *cache)
+{
+	char name[NAMEDATALEN];
+	bool told = true;
+
+	snprintf(name, sizeof(name), "00_config_changed_%s", cache->name);
+	for (int i = 0; told && i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
+	{
+		Relation table = table_open(cache->table_oids[i], AccessShareLock);
+		const TriggerDesc *triggers = table->trigdesc;
+
+		told = false;
+		for (int j = 0; triggers != NULL && j < triggers->numtriggers && !told; j++)
+			told = triggers->triggers[j].tgenabled == TRIGGER_FIRES_ALWAYS &&
+				   strcmp(triggers->triggers[j].tgname, name) == 0;
+		table_close(table, NoLock);
+	}
+	return told;
+}
+
 /* Rebuilds the cache and swaps it in last; an error leaves it as it was, and marked. */
 static void
 cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
 {
 	CacheBuildJob job;
+	bool told;
 
 	cache->state = CACHE_REBUILDING;
 	job = cache_build(cache, true);
+	told = cache_is_told(cache);
 
 	MemoryContextSetParent(job.context, CacheMemoryContext);
 	if (cache->retired != NULL)
@@ -223,7 +251,7 @@ cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
 	cache->lxid = lxid;
 	cache->generation++;
 	if (cache->state == CACHE_REBUILDING)
-		cache->state = CACHE_VALID;
+		cache->state = told ? CACHE_VALID : CACHE_NEEDS_REBUILD;
 }
 
 /*

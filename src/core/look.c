@@ -55,7 +55,8 @@
 static bool
 is_readable(const LookUp *look, Relation table)
 {
-	if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relhassubclass)
+	if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relhassubclass ||
+		table->rd_rel->relam != HEAP_TABLE_AM_OID)
 		return false;
 	if (look->for_cache)
 		return !OidIsValid(get_extension_oid("citus", true));
@@ -144,7 +145,7 @@ has_keys(LookUp *look, Relation table, Relation index)
 static bool
 has_columns(LookUp *look, Relation table, Relation index)
 {
-	if (!look->for_cache || table->rd_tableam != GetHeapamTableAmRoutine())
+	if (!look->for_cache)
 		return false;
 	for (int i = 0; i < look->ncolumns; i++)
 	{
@@ -274,7 +275,7 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	}
 	scan->slot = table_slot_create(scan->table, NULL);
 	scan->nkeys = nkeys;
-	scan->map = InvalidBuffer;
+	scan->map = scan->buffer = InvalidBuffer;
 	if (look->nkeys == 0)
 	{
 		scan->whole = table_beginscan_strat(scan->table, snapshot, 0, NULL, true, false);
@@ -305,6 +306,18 @@ look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot 
 	return true;
 }
 
+/* Goes to the next row that the snapshot sees. */
+static bool
+next_row(LookScan *scan, ScanDirection direction)
+{
+	ItemPointer place;
+
+	while ((place = index_getnext_tid(scan->scan, direction)) != NULL)
+		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
+			return true;
+	return false;
+}
+
 /* Goes to the next row that the snapshot sees, in the index alone where its page is all visible. */
 static bool
 next_covered(LookScan *scan, ScanDirection direction)
@@ -320,7 +333,7 @@ next_covered(LookScan *scan, ScanDirection direction)
 			PredicateLockPage(scan->table, block, scan->scan->xs_snapshot);
 			return true;
 		}
-		if (index_fetch_heap(scan->scan, scan->slot))
+		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
 			return true;
 	}
 	return false;
@@ -341,7 +354,7 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 	CHECK_FOR_INTERRUPTS();
 	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, slot)
 		: look->covered  ? !next_covered(scan, direction)
-						 : !index_getnext_slot(scan->scan, direction, slot))
+						 : !next_row(scan, direction))
 		return false;
 	if (!look->covered)
 		slot_getsomeattrs(slot, look->last);
@@ -371,7 +384,33 @@ look_end(LookScan *scan)
 		index_endscan(scan->scan);
 	if (BufferIsValid(scan->map))
 		ReleaseBuffer(scan->map);
+	if (BufferIsValid(scan->buffer))
+		ReleaseBuffer(scan->buffer);
 	if (scan->snapshot)
 		PopActiveSnapshot();
 	close_relations(scan);
+}
+
+/*
+ * look_up_id returns a column of the row that has these keys, a bigint, or 0 where there is none; where the look-up
+ * will not do, what the statement finds by them. Needs an SPI scope.
+ */
+int64
+look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys)
+{
+	Datum values[TABLE_COLUMNS];
+	bool nulls[TABLE_COLUMNS];
+	LookScan scan;
+	bool isnull;
+	int64 id = 0;
+
+	if (look_begin(&scan, look, keys, look->nkeys, NULL))
+	{
+		if (look_next(&scan, false, values, nulls))
+			id = DatumGetInt64(values[column]);
+		look_end(&scan);
+	}
+	else if (kept_plan_run(statement, keys, NULL, false, 1) > 0)
+		id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	return id;
 }

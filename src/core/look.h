@@ -11,6 +11,7 @@
 #include "storage/buf.h"
 #include "utils/snapshot.h"
 
+#include "omnichannel.h"
 #include "core/table.h"
 
 #define LOOK_KEYS 3
@@ -51,7 +52,8 @@ typedef struct LookScan
 	IndexScanDesc scan;
 	struct TableScanDescData *whole; /* without keys */
 	TupleTableSlot *slot;
-	Buffer map;    /* pinned page of the visibility map */
+	Buffer buffer; /* pinned page of the row */
+	Buffer map;    /* the same of the visibility map */
 	bool snapshot; /* one was taken for it */
 } LookScan;
 
@@ -60,5 +62,6 @@ extern void look_find(LookScan *scan, const Datum *keys);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern void look_end(LookScan *scan);
+extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
 
 #endif /* OMNICHANNEL_LOOK_H */

@@ -112,6 +112,17 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 	return SPI_processed;
 }
 
+/* Raises 09000: a statement ended well, but the table has not what it wrote. */
+void
+rows_not_taken(const char *table)
+{
+	ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+					errmsg("table \"%s\" did not take a row as it was written", table),
+					errhint("A trigger or rule of your own on omnichannel.%s keeps rows from it, or changes their"
+							" keys: it must let them pass.",
+							table)));
+}
+
 /* Returns a column (from 1) of a row (from 0) of the last result as text in context, or NULL. */
 char *
 spi_text(uint64 row, int column, MemoryContext context)

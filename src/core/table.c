@@ -1,14 +1,19 @@
 /*
  * table.c
- *	  What is found out about a table by all who read and write its rows without SQL.
+ *	  What all who read and write rows without SQL do alike.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/relscan.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "nodes/primnodes.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -77,4 +82,37 @@ index_where(Relation index, IndexWhere *where, AttrNumber *tested)
 	*where = test->nulltesttype == IS_NULL ? INDEX_NULL : INDEX_NOT_NULL;
 	*tested = ((const Var *) test->arg)->varattno;
 	return true;
+}
+
+/*
+ * index_fetch_row fetches into a slot of the table the row at a place that index_getnext_tid() gave, or a newer version
+ * of it on its page; returns false where the snapshot sees none. The caller releases the buffer, at first invalid.
+ *
+ * It is for heaps. index_fetch_heap() prunes whatever page has less room than its fillfactor leaves; a table whose rows
+ * are changed again and again leaves much, so that it would prune at every look for the sake of one version of a row,
+ * which takes as long as the look. Here that waits until the page is nearly full.
+ */
+bool
+index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot)
+{
+	HeapTuple tuple = &((BufferHeapTupleTableSlot *) slot)->base.tupdata;
+	ItemPointerData tid = *place;
+	bool all_dead;
+	bool found;
+
+	pgstat_count_heap_fetch(scan->indexRelation);
+	*buffer = ReleaseAndReadBuffer(*buffer, scan->heapRelation, ItemPointerGetBlockNumber(&tid));
+	if (PageGetHeapFreeSpace(BufferGetPage(*buffer)) < BLCKSZ / 10)
+		heap_page_prune_opt(scan->heapRelation, *buffer);
+	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&tid, scan->heapRelation, *buffer, scan->xs_snapshot, tuple, &all_dead, true);
+	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
+	if (found)
+	{
+		tuple->t_tableOid = RelationGetRelid(scan->heapRelation);
+		ExecStoreBufferHeapTuple(tuple, slot, *buffer);
+	}
+	else if (!scan->xactStartedInRecovery)
+		scan->kill_prior_tuple = all_dead;
+	return found;
 }

@@ -8,12 +8,15 @@
  * - look.h: rows are found by an index, one key or many, or a whole table is read;
  * - row.h: one row is inserted, or one that was found by look.h is changed; what is found out about the table is kept;
  * - direct.h: many rows are inserted, changed, or put in place of others, with all that an executor's state can do;
- * - routing/rows.h: the few tables of matching, all opened at once, in whose rows several sessions wait for one another.
+ * - routing/rows.h: the few tables of matching, all opened at once, for whose rows several sessions wait for one
+ *   another.
  */
 #ifndef OMNICHANNEL_TABLE_H
 #define OMNICHANNEL_TABLE_H
 
+#include "access/genam.h"
 #include "access/tupdesc.h"
+#include "executor/tuptable.h"
 #include "nodes/nodes.h"
 #include "utils/relcache.h"
 
@@ -39,6 +42,7 @@ extern bool relation_is_plain(Relation relation);
 extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *column, int *next);
 extern const char *table_default(TupleDesc desc, AttrNumber attribute);
 extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);
+extern bool index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot);
 
 /* core/expression.c */
 extern bool expression_is_safe(Node *expression);

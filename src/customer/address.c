@@ -67,12 +67,44 @@ phone_write(const char *code, const char *digits, char *phone)
 }
 
 /*
+ * Returns what is wrong with the parameters of a tel URI (RFC 3966), or NULL: names that begin with a letter, each with
+ * a value or none. Those of a number that is not global must not say where else it is one.
+ */
+static const char *
+parameters_problem(const char *text, const char *end, bool global)
+{
+	static const char context[] = "phone-context=";
+
+	while (text < end)
+	{
+		const char *name = ++text;
+
+		if (!global && (size_t) (end - name) >= sizeof(context) - 1 &&
+			strncasecmp(name, context, sizeof(context) - 1) == 0)
+			return "is a local number, which holds in its phone-context only";
+		while (text < end && ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+							  (text > name && ((*text >= '0' && *text <= '9') || *text == '-'))))
+			text++;
+		if (text == name || (text < end && *text != '=' && *text != ';'))
+			return "has characters that are no part of a telephone number";
+		if (text < end && *text == '=' && (++text == end || *text == ';'))
+			return "has characters that are no part of a telephone number";
+		while (text<end && * text> ' ' && *text < 0x7F && *text != ';')
+			text++;
+		if (text < end && *text != ';')
+			return "has characters that are no part of a telephone number";
+	}
+	return NULL;
+}
+
+/*
  * phone_normalise writes the E.164 form of a number, +48601234567, into phone; returns NULL, or what is wrong.
  *
  * A number with a plus or the home country's international prefix (00 is understood everywhere) is international; any
  * other is one of the home country, whose trunk prefix is dropped. A number without either that is too long for home
  * but begins with home's calling code is international: so telephone exchanges write them. A zero in brackets after
- * the country's code, +49 (0) 30, is the trunk prefix too.
+ * the country's code, +49 (0) 30, is the trunk prefix too. Parameters behind it, as ;ext=12, are left out: an extension
+ * is dialled after the number has answered, and E.164 knows nothing of it.
  */
 const char *
 phone_normalise(const char *text, size_t length, const NumberingPlan *home, char *phone)
@@ -104,6 +136,14 @@ phone_normalise(const char *text, size_t length, const NumberingPlan *home, char
 			text += 3;
 		else if ((skipped = phone_separator(text, end)) > 0)
 			text += skipped;
+		else if (*text == ';' && count > 0)
+		{
+			const char *problem = parameters_problem(text, end, plus);
+
+			if (problem != NULL)
+				return problem;
+			text = end;
+		}
 		else
 			return "has characters that are no part of a telephone number";
 	}

@@ -190,13 +190,15 @@ keep_unknown(CustomerLookup **lookups, int count)
 static void
 match_identities(CustomerLookup **lookups, int count, bool create)
 {
-	while (count > 0)
+	for (int round = 0; count > 0; round++)
 	{
 		Datum values[2] = {(Datum) 0, (Datum) 0};
 
 		CHECK_FOR_INTERRUPTS();
 		if (!create && find_identities(lookups, count))
 			break;
+		if (round == INSERT_ROUNDS)
+			rows_not_taken("identity");
 		values[0] = text_array(lookups, count, false);
 		values[1] = text_array(lookups, count, true);
 		/* Those whom another session makes meanwhile are found then; where it erases them at once, in another round. */
@@ -305,5 +307,6 @@ customer_create_many(const int64 *ids, int count)
 	for (int i = 0; i < count; i++)
 		elements[i] = Int64GetDatum(ids[i]);
 	values[0] = id_array(elements, count);
-	(void) kept_plan_run(&customers_insert, values, NULL, false, 0);
+	if (kept_plan_run(&customers_insert, values, NULL, false, 0) != (uint64) count)
+		rows_not_taken("customer");
 }

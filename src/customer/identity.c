@@ -236,9 +236,11 @@ normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 				normalised = pg_server_to_any(normalised, strlen(normalised), PG_UTF8);
 			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
 			if (problem != NULL)
-				return refuse(refusal, problem,
-							  psprintf("Write it as in +%s601234567; without a plus it is a number of country %s.",
-									   home.code, home.country));
+				return refuse(
+					refusal, problem,
+					psprintf("Write it as in +%s601234567, an extension as in ;ext=12; without a plus it is a number "
+							 "of country %s.",
+							 home.code, home.country));
 			normalised = pstrdup(phone);
 			break;
 		}
@@ -274,22 +276,7 @@ identity_normalise(const char *kind, const char *value)
 static int64
 find_identity(Datum *values)
 {
-	LookScan scan;
-	bool isnull;
-	int64 customer_id = 0;
-
-	if (look_begin(&scan, &identity_look, values, 2, NULL))
-	{
-		Datum row[3];
-		bool nulls[3];
-
-		if (look_next(&scan, false, row, nulls))
-			customer_id = DatumGetInt64(row[2]);
-		look_end(&scan);
-	}
-	else if (kept_plan_run(&identity_select, values, NULL, false, 1) == 1)
-		customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
-	return customer_id;
+	return look_up_id(&identity_look, 2, &identity_select, values);
 }
 
 /*
@@ -306,7 +293,7 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 	bool isnull;
 
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
-	for (;;)
+	for (int round = 0;; round++)
 	{
 		int64 customer_id = find_identity(values);
 
@@ -315,6 +302,8 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 			*found = customer_id != 0;
 		if (customer_id != 0 || !create)
 			return customer_id;
+		if (round == INSERT_ROUNDS)
+			rows_not_taken("identity");
 		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
 			return DatumGetInt64(spi_datum(0, 1, &isnull));
 	}

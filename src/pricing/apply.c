@@ -105,21 +105,23 @@ line_apply(Line *line, const Promotion *promotion, Money quantity)
 {
 	Money units = promoted_units(promotion, quantity);
 	int nportions = line->nportions;
+	uint64 few_done[2] = {0};
+	uint64 *done = nportions <= 128 ? few_done : palloc0(BIT_WORDS(nportions) * sizeof(uint64));
 	bool changed = false;
 
 	/* Portions are few: choose the dearest one that is left, again and again. */
-	for (uint64 done = 0; money_positive(units);)
+	while (money_positive(units))
 	{
 		int dearest = -1;
 		Money price;
 
 		for (int i = 0; i < nportions; i++)
-			if (!(i < 64 && BIT_TEST(&done, i)) &&
+			if (!BIT_TEST(done, i) &&
 				(dearest < 0 || money_compare(line->portions[i].price, line->portions[dearest].price) > 0))
 				dearest = i;
-		if (dearest < 0 || dearest >= 64)
+		if (dearest < 0)
 			break;
-		BIT_SET(&done, dearest);
+		BIT_SET(done, dearest);
 		price = promoted_price(promotion, line->portions[dearest].price);
 		if (money_compare(price, line->portions[dearest].price) == 0)
 		{
@@ -140,23 +142,30 @@ line_apply(Line *line, const Promotion *promotion, Money quantity)
 	return changed;
 }
 
-/* Orders candidates: stage, priority from above, exclusive first, larger saving first, code. */
+/* promotions_compare orders promotions by stage, priority from above, exclusive first; equal ones by their saving. */
+int
+promotions_compare(const Promotion *left, const Promotion *right)
+{
+	if (left->stage != right->stage)
+		return left->stage < right->stage ? -1 : 1;
+	if (left->priority != right->priority)
+		return left->priority > right->priority ? -1 : 1;
+	if (left->exclusive != right->exclusive)
+		return left->exclusive ? -1 : 1;
+	return 0;
+}
+
+/* Orders candidates; those of equal promotions by the larger saving, then by code. */
 static int
 compare_candidates(const void *a, const void *b)
 {
 	const Candidate *left = a;
 	const Candidate *right = b;
-	int order;
+	int order = promotions_compare(left->promotion, right->promotion);
 
-	if (left->promotion->stage != right->promotion->stage)
-		return left->promotion->stage < right->promotion->stage ? -1 : 1;
-	if (left->promotion->priority != right->promotion->priority)
-		return left->promotion->priority > right->promotion->priority ? -1 : 1;
-	if (left->promotion->exclusive != right->promotion->exclusive)
-		return left->promotion->exclusive ? -1 : 1;
-	if ((order = money_compare(right->saving, left->saving)) != 0)
-		return order;
-	return left->promotion->number < right->promotion->number ? -1 : 1;
+	if (order == 0)
+		order = money_compare(right->saving, left->saving);
+	return order != 0 ? order : left->promotion->number < right->promotion->number ? -1 : 1;
 }
 
 /* Lowers *until to a bound of the span that is still to come. */
@@ -194,7 +203,7 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	span_changes(&promotion->valid, at, until);
 	if (!span_contains(&promotion->valid, at))
 		return VERDICT_WINDOW;
-	if (promotion->used_up_since <= at)
+	if (promotion_used_up(promotion, at, until))
 		return VERDICT_USED_UP;
 	if (question->closed != NULL && BIT_TEST(question->closed, number))
 		return VERDICT_CUSTOMER_LIMIT;
@@ -235,16 +244,13 @@ price_floor(const PriceQuestion *question, Money list_price)
 	const Product *product = question->product;
 	Money floor = MONEY_ZERO;
 
-	if (product->currency == question->currency)
+	if (product->has_min_price && product->min_price_currency == question->currency)
+		floor = product->min_price;
+	if (product->has_cost && product->cost_currency == question->currency && product->has_min_margin)
 	{
-		if (product->has_min_price)
-			floor = product->min_price;
-		if (product->has_cost && product->has_min_margin)
-		{
-			Money margin = money_multiply(product->min_margin, (Money){MONEY_ONE / 100, NULL});
+		Money margin = money_multiply(product->min_margin, (Money){MONEY_ONE / 100, NULL});
 
-			floor = money_greatest(floor, money_multiply(product->cost, money_add(money_of_int(1), margin)));
-		}
+		floor = money_greatest(floor, money_multiply(product->cost, money_add(money_of_int(1), margin)));
 	}
 	return money_least(floor, list_price);
 }

@@ -203,19 +203,16 @@ spread(BasketLine *lines, int n, const Promotion *promotion, int64 saving)
 	return changed;
 }
 
-/* Orders as the promotions of a line are: stage, priority from above, exclusive, saving, code. */
+/* Orders as the promotions of a line are. */
 static int
 compare_order_candidates(const void *a, const void *b)
 {
 	const OrderCandidate *left = a;
 	const OrderCandidate *right = b;
+	int order = promotions_compare(left->promotion, right->promotion);
 
-	if (left->promotion->stage != right->promotion->stage)
-		return left->promotion->stage < right->promotion->stage ? -1 : 1;
-	if (left->promotion->priority != right->promotion->priority)
-		return left->promotion->priority > right->promotion->priority ? -1 : 1;
-	if (left->promotion->exclusive != right->promotion->exclusive)
-		return left->promotion->exclusive ? -1 : 1;
+	if (order != 0)
+		return order;
 	if (left->saving != right->saving)
 		return left->saving > right->saving ? -1 : 1;
 	return left->promotion->number < right->promotion->number ? -1 : 1;

@@ -400,18 +400,18 @@ complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryC
 			product->category = parent->category;
 		if (product->brand == NULL)
 			product->brand = parent->brand;
-		/* The currency goes with the amounts that it is of. */
-		if (!product->has_cost && !product->has_min_price)
-			product->currency = parent->currency;
-		if (product->currency == parent->currency && !product->has_cost)
+		/* The currency goes with the amount that it is of. */
+		if (!product->has_cost)
 		{
 			product->cost = parent->cost;
 			product->has_cost = parent->has_cost;
+			product->cost_currency = parent->cost_currency;
 		}
-		if (product->currency == parent->currency && !product->has_min_price)
+		if (!product->has_min_price)
 		{
 			product->min_price = parent->min_price;
 			product->has_min_price = parent->has_min_price;
+			product->min_price_currency = parent->min_price_currency;
 		}
 		if (!product->has_min_margin)
 		{

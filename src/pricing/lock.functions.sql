@@ -10,7 +10,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_segments_of(bigint, timestamptz) IS
-'The segments of a customer, and of those merged with it, at a moment; none for NULL.';
+'The segments of a customer, and of those merged with it, at a moment; none for NULL. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.quote_rules(product text, currency text, at timestamptz, promotions text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_rules(text, text, timestamptz, text[]) IS
-'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them.';
+'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.quote_digest(inputs jsonb, rules jsonb, result jsonb) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -126,11 +126,15 @@ BEGIN
 		RAISE EXCEPTION 'key "%" belongs to quote %, which was asked for something else', key, made.quote_id
 			USING ERRCODE = 'unique_violation', HINT = 'Use one key for one question: customer, product, quantity, currency and coupons.';
 	END IF;
+	IF made.valid_until <= now() THEN
+		RAISE EXCEPTION 'quote % under key "%" held until %', made.quote_id, key, made.valid_until
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Lock the price of now under another key.';
+	END IF;
 	RETURN made.quote_id;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
-'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price or the customer was erased, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
+'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
 
 CREATE FUNCTION omnichannel.locked_quote(quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
 LANGUAGE plpgsql STABLE

@@ -134,7 +134,11 @@ moments_collect(const PriceQuestion *question)
 			moments_add(&moments, promotion->valid.until, question->at);
 			moments_add(&moments, promotion->active.from, question->at);
 			moments_add(&moments, promotion->active.until, question->at);
-			moments_add(&moments, promotion->used_up_since, question->at);
+			for (int i = 0; i < promotion->nused_up; i++)
+			{
+				moments_add(&moments, promotion->used_up[i].from, question->at);
+				moments_add(&moments, promotion->used_up[i].until, question->at);
+			}
 		}
 	if (moments.n > 0)
 		qsort(moments.at, moments.n, sizeof(TimestampTz), compare_moments);

@@ -3,15 +3,12 @@
  *	  Who is in which segments when, read on demand and kept, and the audiences that follow.
  *
  * A customer's entry holds all memberships with their times, of the customer and of those merged into it, and remembers
- * the audience found last with the time for which it holds. It is kept only while the triggers that tell of changes are
- * in place: where segment_member was distributed over other nodes, they cannot be, and each call reads afresh.
+ * the audience found last with the time for which it holds.
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "utils/hsearch.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -39,7 +36,6 @@ typedef struct MemberCache
 	MemoryContext context;
 	HTAB *members;
 	uint64 rules_generation;
-	bool keep;
 } MemberCache;
 
 typedef struct MemberJob
@@ -103,32 +99,12 @@ static LookUp member_look = {
 	.columns = (const TableColumn[]){{"segment", TEXTOID}, {"valid", TSTZRANGEOID}},
 };
 
-/* Returns whether a change of the table is told to this cache. */
-static bool
-has_trigger(const char *table)
-{
-	Relation relation = table_open(omni_table(table), AccessShareLock);
-	TriggerDesc *triggers = relation->trigdesc;
-	bool found = false;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers && !found; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-
-		found = strcmp(trigger->tgname, "00_config_changed_segment_member") == 0 &&
-				trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
-	}
-	table_close(relation, AccessShareLock);
-	return found;
-}
-
 static void *
 members_build(ConfigCache *config, MemoryContext context)
 {
 	MemberCache *cache = MemoryContextAllocZero(context, sizeof(MemberCache));
 
 	cache->parent = context;
-	cache->keep = has_trigger("segment_member") && has_trigger("customer");
 	return cache;
 }
 
@@ -281,7 +257,7 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 	bool kept;
 
 	if (cache->context != NULL &&
-		(!cache->keep || cache->rules_generation != rules->generation ||
+		(cache->rules_generation != rules->generation ||
 		 MemoryContextMemAllocated(cache->context, true) > (Size) price_cache_size * 1024 / 8))
 	{
 		MemoryContext context = cache->context;

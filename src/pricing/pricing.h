@@ -126,7 +126,8 @@ typedef struct Promotion
 	const char *best_of;
 	Span valid;
 	Span active;
-	TimestampTz used_up_since; /* DT_NOEND: something is left */
+	int nused_up;
+	Span *used_up; /* when nothing was left of it, in order of time */
 } Promotion;
 
 /* How a country compares a reduced price. */
@@ -185,6 +186,8 @@ typedef struct PriceRules
 	const Currency *company_currency;
 	ArrayType *no_promotions; /* an empty text[] */
 	Rounding rounding;
+	uint64 used_up_generation; /* of what the promotions' used_up was taken from */
+	uint64 stamp;              /* another one once anything has changed that is not kept with the rules themselves */
 	AudienceIndex list_audiences;
 	AudienceIndex promotion_audiences;
 	int naudiences;
@@ -247,7 +250,8 @@ typedef struct Product
 	const char *parent_code;
 	const char *category;
 	const char *brand;
-	const Currency *currency; /* of min_price and cost; NULL where the rules do not know it yet */
+	const Currency *min_price_currency; /* NULL where the rules do not know it yet */
+	const Currency *cost_currency;
 	bool has_min_price;
 	bool has_cost;
 	bool perishable;
@@ -265,6 +269,7 @@ typedef struct Product
 /* The prior price found last for a product, and the question that it answers. */
 typedef struct ReferencePrice
 {
+	uint64 stamp; /* of the rules */
 	const AudienceSet *audience;
 	const Currency *currency;
 	int64 quantity;
@@ -279,7 +284,7 @@ typedef struct PriceQuestion
 	const PriceRules *rules;
 	const Product *product;
 	const AudienceSet *audience;
-	TimestampTz audience_until; /* when the customer's segments change next */
+	TimestampTz audience_until; /* when the customer's segments, or what coupons open, change next */
 	const Currency *currency;
 	Money quantity;
 	TimestampTz at;
@@ -384,12 +389,15 @@ extern const Currency *currency_find(const PriceRules *rules, text *currency);
 
 /* promotions.c */
 extern void promotions_read(PriceRules *rules);
+extern bool promotions_take_used_up(PriceRules *rules);
+extern bool promotion_used_up(const Promotion *promotion, TimestampTz at, TimestampTz *until);
 extern void promotions_of(const PriceRules *rules, struct Product *product);
-extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id,
-							TimestampTz at);
-extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id);
+extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
+							TimestampTz *until);
+extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at);
 
 /* apply.c */
+extern int promotions_compare(const Promotion *left, const Promotion *right);
 extern PriceVerdict promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Money subtotal,
 									  TimestampTz *until);
 extern void promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price, Money list_price,

@@ -44,7 +44,6 @@ enum
 	COLUMN_CUSTOMER_LIMIT,
 	COLUMN_VALID,
 	COLUMN_STATUS,
-	COLUMN_USED_UP,
 	COLUMN_ACTIVE
 };
 
@@ -52,29 +51,67 @@ static KeptPlan promotions_select = {
 	.sql = "SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
 		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
 		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
-		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, u.since,"
-		   " p.active"
-		   " FROM omnichannel.promotion p LEFT JOIN omnichannel.promotion_used_up u ON u.promotion = p.promotion"
+		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, p.active"
+		   " FROM omnichannel.promotion p"
 		   " ORDER BY p.promotion COLLATE \"C\"",
 };
 
+static KeptPlan used_up_select = {
+	.sql = "SELECT promotion, since, until FROM omnichannel.promotion_used_up ORDER BY promotion, since",
+};
+
+/* Whether a use counts for those who ask as of $3. */
+#define USE_COUNTS "u.reserved_at <= $3 AND (u.state <> 'released' OR u.released_at > $3)"
+
 static KeptPlan coupons_select = {
-	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.uses < c.use_limit)"
-		   " AND (c.customer_id IS NULL OR c.customer_id = $2)"
+	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit > CASE WHEN $3 >= now() THEN c.uses ELSE"
+		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
+		   " AND (c.customer_id IS NULL OR c.customer_id = ANY (omnichannel.customer_group($2)))"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, INT8OID},
+	.nargs = 3,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
+};
+
+static KeptPlan anonymous_coupons_select = {
+	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit > CASE WHEN $3 >= now() THEN c.uses ELSE"
+		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
+		   " AND c.customer_id IS NULL"
+		   " FROM unnest($1) AS given (code)"
+		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
+	.nargs = 3,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
 static KeptPlan closed_select = {
 	.sql = "SELECT u.promotion FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion ="
-		   " u.promotion WHERE u.customer_id = $1 AND u.state <> 'released' AND p.customer_limit IS NOT NULL"
+		   " u.promotion WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND " USE_COUNTS
+		   " AND p.customer_limit IS NOT NULL"
 		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit"
 		   " UNION ALL SELECT p.promotion FROM omnichannel.promotion p WHERE p.customer_limit = 0",
-	.nargs = 1,
-	.argtypes = {INT8OID},
+	.nargs = 3,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
+
+/* A span of promotion_used_up. */
+typedef struct UsedUp
+{
+	const char *promotion;
+	Span span;
+} UsedUp;
+
+typedef struct UsedUpSpans
+{
+	MemoryContext context;
+	int n;
+	UsedUp *spans;
+} UsedUpSpans;
+
+static void *used_up_build(ConfigCache *cache, MemoryContext context);
+
+/* Apart from the rules: it comes and goes with every last use that is taken and given back. */
+static ConfigCache used_up_cache = {
+	.name = "promotion_used_up", .tables = {"promotion_used_up"}, .build = used_up_build};
 
 static PromotionKind
 promotion_kind(const char *name)
@@ -178,8 +215,6 @@ promotions_read(PriceRules *rules)
 		promotion->best_of = spi_text(i, COLUMN_BEST_OF, context);
 		promotion->customer_limit = DatumGetBool(spi_datum(i, COLUMN_CUSTOMER_LIMIT, &isnull));
 		promotion->valid = span_from_range(spi_datum(i, COLUMN_VALID, &isnull));
-		value = spi_datum(i, COLUMN_USED_UP, &isnull);
-		promotion->used_up_since = isnull ? DT_NOEND : DatumGetTimestampTz(value);
 		promotion->active = span_from_range(spi_datum(i, COLUMN_ACTIVE, &isnull));
 		if (promotion->customer_limit)
 			rules->ncustomer_limits++;
@@ -283,11 +318,10 @@ promotions_of(const PriceRules *rules, Product *product)
 	}
 }
 
-/* Sets the bit of a promotion that a row of the last result names; one that is too new for the rules is left out. */
-static void
-set_promotion_bit(const PriceRules *rules, uint64 row, uint64 *bits)
+/* Returns the promotion of this code, or NULL for one that is too new for the rules. */
+static Promotion *
+promotion_find(const PriceRules *rules, const char *code)
 {
-	const char *code = spi_text(row, 1, CurrentMemoryContext);
 	int low = 0;
 	int high = rules->npromotions;
 
@@ -297,28 +331,120 @@ set_promotion_bit(const PriceRules *rules, uint64 row, uint64 *bits)
 		int order = strcmp(rules->promotions[middle].code, code);
 
 		if (order == 0)
-		{
-			BIT_SET(bits, middle);
-			return;
-		}
+			return &rules->promotions[middle];
 		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
+	return NULL;
+}
+
+/* Sets the bit of a promotion that a row of the last result names, where it is known. */
+static void
+set_promotion_bit(const PriceRules *rules, uint64 row, uint64 *bits)
+{
+	const Promotion *promotion = promotion_find(rules, spi_text(row, 1, CurrentMemoryContext));
+
+	if (promotion != NULL)
+		BIT_SET(bits, promotion->number);
+}
+
+static void *
+used_up_build(ConfigCache *cache, MemoryContext context)
+{
+	UsedUpSpans *used_up = MemoryContextAllocZero(context, sizeof(UsedUpSpans));
+	uint64 n = kept_plan_run(&used_up_select, NULL, NULL, true, 0);
+
+	used_up->context = context;
+	used_up->n = (int) n;
+	used_up->spans = MemoryContextAllocHuge(context, mul_size(Max(n, 1), sizeof(UsedUp)));
+	for (uint64 i = 0; i < n; i++)
+	{
+		UsedUp *entry = &used_up->spans[i];
+		bool isnull;
+		Datum until;
+
+		entry->promotion = spi_text(i, 1, context);
+		entry->span.from = DatumGetTimestampTz(spi_datum(i, 2, &isnull));
+		until = spi_datum(i, 3, &isnull);
+		entry->span.until = isnull ? DT_NOEND : DatumGetTimestampTz(until);
+	}
+	return used_up;
+}
+
+/* Gives the promotions of the rules the times at which nothing was left; returns whether these may have changed. */
+bool
+promotions_take_used_up(PriceRules *rules)
+{
+	const UsedUpSpans *used_up = config_cache_get(&used_up_cache);
+	Promotion *promotion = NULL;
+
+	if (rules->used_up_generation == used_up_cache.generation)
+		return false;
+	rules->used_up_generation = used_up_cache.generation;
+	for (int i = 0; i < rules->npromotions; i++)
+		rules->promotions[i].nused_up = 0;
+	for (int i = 0; i < used_up->n; i++)
+	{
+		const UsedUp *entry = &used_up->spans[i];
+
+		if (i == 0 || strcmp(entry->promotion, used_up->spans[i - 1].promotion) != 0)
+		{
+			int n = 1;
+
+			while (i + n < used_up->n && strcmp(entry->promotion, used_up->spans[i + n].promotion) == 0)
+				n++;
+			promotion = promotion_find(rules, entry->promotion);
+			if (promotion != NULL)
+				promotion->used_up = MemoryContextAllocHuge(used_up->context, mul_size(n, sizeof(Span)));
+		}
+		if (promotion != NULL)
+			promotion->used_up[promotion->nused_up++] = entry->span;
+	}
+	return true;
+}
+
+/* Returns whether nothing was left of the promotion; lowers *until to the next moment at which that changes. */
+bool
+promotion_used_up(const Promotion *promotion, TimestampTz at, TimestampTz *until)
+{
+	int low = 0;
+	int high = promotion->nused_up;
+
+	/* The first span that has not ended. */
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (promotion->used_up[middle].until <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == promotion->nused_up)
+		return false;
+	if (promotion->used_up[low].from > at)
+	{
+		*until = Min(*until, promotion->used_up[low].from);
+		return false;
+	}
+	*until = Min(*until, promotion->used_up[low].until);
+	return true;
 }
 
 /*
- * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons.
+ * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons, and lowers
+ * *until to the next moment at which one of them begins or ends.
  *
  * Reads with the caller's rights. Raises 23503 for a code that is not known; one that is used up, out of its time or
  * another customer's opens nothing.
  */
 uint64 *
-coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at)
+coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
+			 TimestampTz *until)
 {
-	Datum arguments[2] = {PointerGetDatum(coupons), Int64GetDatum(customer_id)};
-	const char nulls[2] = {' ', has_customer ? ' ' : 'n'};
+	Datum arguments[3] = {PointerGetDatum(coupons), Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
@@ -328,7 +454,7 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
 	omni_table("coupon");
 	spi_scope_begin(&scope, false);
-	n = kept_plan_run(&coupons_select, arguments, nulls, true, 0);
+	n = kept_plan_run(has_customer ? &coupons_select : &anonymous_coupons_select, arguments, NULL, true, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;
@@ -343,22 +469,29 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 					 errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
 		usable = DatumGetBool(spi_datum(i, 3, &isnull));
 		valid = span_from_range(spi_datum(i, 2, &isnull));
-		if (usable && span_contains(&valid, at))
+		if (!usable)
+			continue;
+		if (valid.from > at)
+			*until = Min(*until, valid.from);
+		else if (valid.until > at)
+		{
+			*until = Min(*until, valid.until);
 			set_promotion_bit(rules, i, bits);
+		}
 	}
 	spi_scope_end(&scope);
 	return bits;
 }
 
 /*
- * promotions_closed returns a bit for each promotion whose limit for one customer this one has reached, or NULL.
+ * promotions_closed returns a bit for each promotion whose limit for one customer this one had reached then, or NULL.
  *
  * Reads with the caller's rights, and only where such limits exist.
  */
 uint64 *
-promotions_closed(PriceRules *rules, int64 customer_id)
+promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at)
 {
-	Datum argument = Int64GetDatum(customer_id);
+	Datum arguments[3] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
@@ -367,7 +500,7 @@ promotions_closed(PriceRules *rules, int64 customer_id)
 		return NULL;
 	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
 	spi_scope_begin(&scope, false);
-	n = kept_plan_run(&closed_select, &argument, NULL, true, 0);
+	n = kept_plan_run(&closed_select, arguments, "n  ", true, 0);
 	for (uint64 i = 0; i < n; i++)
 		set_promotion_bit(rules, i, bits);
 	spi_scope_end(&scope);

@@ -240,12 +240,14 @@ static bool
 reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *price)
 {
 	const ReferencePrice *kept = question->product->reference;
-	ReferencePrice reference = {question->audience, question->currency, question->quantity.ticks};
+	ReferencePrice reference = {question->rules->stamp, question->audience, question->currency,
+								question->quantity.ticks};
 	LowestAnswer lowest;
 
-	if (kept != NULL && kept->audience == question->audience && kept->currency == question->currency &&
-		kept->quantity == question->quantity.ticks && question->quantity.big == NULL && question->opened == NULL &&
-		question->closed == NULL && span_contains(&kept->valid, question->at))
+	if (kept != NULL && kept->stamp == question->rules->stamp && kept->audience == question->audience &&
+		kept->currency == question->currency && kept->quantity == question->quantity.ticks &&
+		question->quantity.big == NULL && question->opened == NULL && question->closed == NULL &&
+		span_contains(&kept->valid, question->at))
 	{
 		*price = kept->price;
 		return kept->found;
@@ -339,9 +341,10 @@ usage_arguments(FunctionCallInfo fcinfo, int coupons, bool has_customer, PriceRu
 	int64 customer_id = has_customer ? PG_GETARG_INT64(0) : 0;
 
 	if (!PG_ARGISNULL(coupons))
-		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(coupons), has_customer, customer_id, question->at);
+		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(coupons), has_customer, customer_id, question->at,
+										&question->audience_until);
 	if (has_customer && rules->ncustomer_limits > 0)
-		question->closed = promotions_closed(rules, customer_id);
+		question->closed = promotions_closed(rules, customer_id, question->at);
 }
 
 /*

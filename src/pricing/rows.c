@@ -158,7 +158,8 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Me
 	product->parent_code = keep_string(values[PRODUCT_PARENT], nulls[PRODUCT_PARENT], context);
 	product->category = keep_string(values[PRODUCT_CATEGORY], nulls[PRODUCT_CATEGORY], context);
 	product->brand = keep_string(values[PRODUCT_BRAND], nulls[PRODUCT_BRAND], context);
-	product->currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
+	product->cost_currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
+	product->min_price_currency = product->cost_currency;
 	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);
 	product->min_price =
 		keep_money(values[PRODUCT_MIN_PRICE], nulls[PRODUCT_MIN_PRICE], context, &product->has_min_price);

@@ -24,10 +24,9 @@
 
 static void *rules_build(ConfigCache *cache, MemoryContext context);
 
-static ConfigCache rules_cache = {
-	.name = "price_rules",
-	.tables = {"price_list", "segment", "currency", "promotion", "promotion_used_up", "omnibus_rule"},
-	.build = rules_build};
+static ConfigCache rules_cache = {.name = "price_rules",
+								  .tables = {"price_list", "segment", "currency", "promotion", "omnibus_rule"},
+								  .build = rules_build};
 
 static KeptPlan segments_select = {.sql = "SELECT segment FROM omnichannel.segment"};
 
@@ -317,14 +316,20 @@ rules_build(ConfigCache *cache, MemoryContext context)
 PriceRules *
 price_rules_get(void)
 {
+	static uint64 stamp = 0;
 	const Company *company = company_get();
 	PriceRules *rules = unconstify(PriceRules *, (const PriceRules *) config_cache_get(&rules_cache));
+
+	Rounding rounding = money_rounding(company->rounding);
+	const OmnibusRule *omnibus_rule = code_map_get(&rules->omnibus, company->country, strlen(company->country));
 
 	rules->generation = rules_cache.generation;
 	if (rules->company_currency == NULL || strcmp(rules->company_currency->code, company->currency) != 0)
 		rules->company_currency = code_map_get(&rules->currencies, company->currency, strlen(company->currency));
-	rules->rounding = money_rounding(company->rounding);
-	rules->omnibus_rule = code_map_get(&rules->omnibus, company->country, strlen(company->country));
+	if (promotions_take_used_up(rules) || rules->rounding != rounding || rules->omnibus_rule != omnibus_rule)
+		rules->stamp = ++stamp;
+	rules->rounding = rounding;
+	rules->omnibus_rule = omnibus_rule;
 	return rules;
 }
 

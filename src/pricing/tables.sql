@@ -3,6 +3,7 @@ CREATE TABLE omnichannel.segment (
 	name text,
 	rule text,
 	refreshed_at timestamptz,
+	refresh_error text,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE omnichannel.segment IS
@@ -10,6 +11,7 @@ COMMENT ON TABLE omnichannel.segment IS
 COMMENT ON COLUMN omnichannel.segment.segment IS 'Code, as in vip or region.pl.';
 COMMENT ON COLUMN omnichannel.segment.rule IS 'Who is in it: one SQL expression over the columns of segment_input, as in language = ''pl'' AND facts ->> ''tier'' = ''gold''; refresh_segments() applies it. NULL: members are entered by hand.';
 COMMENT ON COLUMN omnichannel.segment.refreshed_at IS 'When refresh_segments() last applied the rule.';
+COMMENT ON COLUMN omnichannel.segment.refresh_error IS 'What the rule raised when it was last tried; NULL: nothing.';
 CREATE TRIGGER segment_rule BEFORE INSERT OR UPDATE OF rule ON omnichannel.segment
 FOR EACH ROW WHEN (NEW.rule IS NOT NULL) EXECUTE FUNCTION omnichannel.check_segment();
 CREATE TRIGGER segment_unused BEFORE DELETE OR UPDATE OF segment ON omnichannel.segment
@@ -241,14 +243,18 @@ CREATE TABLE omnichannel.promotion_use (
 	state text NOT NULL DEFAULT 'reserved' CHECK (state IN ('reserved', 'committed', 'released')),
 	reserved_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz NOT NULL,
-	PRIMARY KEY (key, promotion)
+	released_at timestamptz,
+	PRIMARY KEY (key, promotion),
+	CONSTRAINT promotion_use_released CHECK (state = 'released' OR released_at IS NULL)
 );
-CREATE INDEX promotion_use_customer ON omnichannel.promotion_use (customer_id, promotion) WHERE state <> 'released';
+CREATE INDEX promotion_use_customer ON omnichannel.promotion_use (customer_id, promotion);
 CREATE INDEX promotion_use_expiry ON omnichannel.promotion_use (expires_at) WHERE state = 'reserved';
+CREATE INDEX promotion_use_coupon ON omnichannel.promotion_use (coupon) WHERE coupon IS NOT NULL;
 COMMENT ON TABLE omnichannel.promotion_use IS 'Who used which promotion: reserved when an order is placed, committed when it is paid, released when it is not.';
 COMMENT ON COLUMN omnichannel.promotion_use.key IS 'The application''s own key, as the number of the order: the same key never counts twice.';
 COMMENT ON COLUMN omnichannel.promotion_use.amount IS 'What it gave away, in the promotion''s currency.';
 COMMENT ON COLUMN omnichannel.promotion_use.expires_at IS 'When a reservation that is neither committed nor released is released by expire_uses().';
+COMMENT ON COLUMN omnichannel.promotion_use.released_at IS 'When it was released: before that moment it counts, for those who ask about the past.';
 
 CREATE TABLE omnichannel.promotion_total (
 	promotion text PRIMARY KEY REFERENCES omnichannel.promotion ON DELETE CASCADE,
@@ -258,12 +264,15 @@ CREATE TABLE omnichannel.promotion_total (
 COMMENT ON TABLE omnichannel.promotion_total IS 'The sums of promotion_use for promotions with a limit, reserved and committed; the row is the lock that keeps them exact.';
 
 CREATE TABLE omnichannel.promotion_used_up (
-	promotion text PRIMARY KEY REFERENCES omnichannel.promotion ON DELETE CASCADE,
-	since timestamptz NOT NULL
+	promotion text NOT NULL REFERENCES omnichannel.promotion ON DELETE CASCADE,
+	since timestamptz NOT NULL,
+	until timestamptz,
+	PRIMARY KEY (promotion, since)
 );
 CREATE TRIGGER promotion_keep_total AFTER INSERT OR UPDATE OF use_limit, budget ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.keep_promotion_total();
-COMMENT ON TABLE omnichannel.promotion_used_up IS 'Promotions of which nothing is left since that moment; kept by reserve_use() and release_use(), and cached.';
+COMMENT ON TABLE omnichannel.promotion_used_up IS 'When nothing was left of promotions; kept by reserve_use() and release_use(), and cached.';
+COMMENT ON COLUMN omnichannel.promotion_used_up.until IS 'When something came back; NULL: nothing is left now.';
 
 CREATE TABLE omnichannel.omnibus_rule (
 	country text PRIMARY KEY CHECK (country ~ '^[A-Z]{2}$'),
@@ -381,7 +390,8 @@ CREATE TABLE omnichannel.price_staging (
 COMMENT ON TABLE omnichannel.price_staging IS
 'Prices to come: COPY them here, then call apply_prices(). Columns as in price; valid NULL: from now on.';
 
-SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'promotion_used_up', 'omnibus_rule');
+SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'omnibus_rule');
+SELECT omnichannel.create_config_cache('promotion_used_up', 'promotion_used_up');
 SELECT omnichannel.create_config_cache('price', 'price', 'product');
 SELECT omnichannel.create_config_cache('segment_member', 'segment_member');
 -- A merge changes the segments of the customer that is kept.

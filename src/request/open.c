@@ -82,7 +82,7 @@ request_open(const RequestOpening *opening)
 	values[11] = TimestampTzGetDatum(opening->opened_at);
 
 	if (requests_write(&request_insert, values, nulls) != 1)
-		elog(ERROR, "a new request was not returned");
+		rows_not_taken("request");
 	request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	requests_changed(&request_id, 1);
 	return request_id;

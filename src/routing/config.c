@@ -429,7 +429,7 @@ config_judge(const RoutingConfig *config, int queue, int channel, const SkillSet
 }
 
 /* Returns whether two sets are equal. */
-static bool
+bool
 same_skills(const SkillSet *a, const SkillSet *b)
 {
 	return SKILL_SET_SIZE(a) == SKILL_SET_SIZE(b) &&

@@ -157,6 +157,7 @@ extern Verdict config_judge(const RoutingConfig *config, int queue, int channel,
 							const SkillSet *prefers, int agent, PoolMember *member);
 extern Pool *config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers);
 extern const PoolMember *pool_member(const Pool *pool, int agent);
+extern bool same_skills(const SkillSet *a, const SkillSet *b);
 extern int64 interval_usecs(const Interval *interval);
 
 /* lane.c */

@@ -194,6 +194,25 @@ live_row(RoutingConfig *config, int agent)
 	return rows_follow(config->rows, ROWS_AGENT_STATE, config->agents[agent].agent_id, &config->agents[agent].place);
 }
 
+/* live_one fills in presence and load of one agent, as live_read() does without read_only. */
+void
+live_one(RoutingConfig *config, int agent, Live *live)
+{
+	PoolMember member = {.agent = agent};
+	Pool alone = {.members = &member, .count = 1};
+	Datum id = Int64GetDatum(config->agents[agent].agent_id);
+	HeapTuple tuple;
+
+	memset(live, 0, sizeof(*live));
+	live->busy_until = DT_NOBEGIN;
+	if (config->rows == NULL)
+		read_by_plan(config, &alone,
+					 PointerGetDatum(construct_array(&id, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+					 false, live);
+	else if ((tuple = live_row(config, agent)) != NULL)
+		fill_live(config, (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff), live);
+}
+
 typedef struct PlaceOrder
 {
 	RoutingConfig *config;

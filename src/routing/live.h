@@ -18,6 +18,7 @@ typedef struct Live
 } Live;
 
 extern Live *live_read(RoutingConfig *config, Pool *pool, bool read_only);
+extern void live_one(RoutingConfig *config, int agent, Live *live);
 extern HeapTuple live_row(RoutingConfig *config, int agent);
 extern const RoutingState *live_state(const RoutingConfig *config, const void *datum);
 

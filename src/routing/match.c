@@ -58,13 +58,14 @@ enum
 
 /* What is known of the customer, and of customers merged with this one; and who refused the request. */
 static KeptPlan facts_select = {
-	.sql = "SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM omnichannel.relationship AS r"
-		   " WHERE r.customer_id = ANY ($1)"
-		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
-		   " WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL AND q.state IN ('assigned', 'waiting_customer')"
-		   " AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
-		   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
-		   " WHERE f.request_id = $2 AND f.until > $3",
+	.sql =
+		"SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM omnichannel.relationship AS r"
+		" WHERE r.customer_id = ANY ($1)"
+		" UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
+		" WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL AND q.state IN ('offered', 'assigned', 'waiting_customer')"
+		" AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
+		" UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
+		" WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
 	.argtypes = {INT8ARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
@@ -167,19 +168,15 @@ family_by_rows(Rows *rows, int64 customer_id)
 	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* Reads a request as match_look() does, where rows are open. */
-static bool
-load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *request)
+/* match_row reads what a request's own row says, where rows are open; returns false where there is none. */
+bool
+match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Rows *rows = config->rows;
 	TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
 	Datum *values = slot->tts_values;
 	bool *nulls = slot->tts_isnull;
-	char *state;
 	char *queue;
-	char *channel;
-	TimestampTz since;
 
 	if (!rows_find(rows, ROWS_REQUEST, request_id))
 		return false;
@@ -187,9 +184,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	memset(request, 0, sizeof(*request));
 	request->request_id = request_id;
 	request->customer_id = DatumGetInt64(values[REQUEST_CUSTOMER_ID - 1]);
-	state = TextDatumGetCString(values[REQUEST_STATE - 1]);
-	strlcpy(request->state, state, sizeof(request->state));
-	channel = TextDatumGetCString(values[REQUEST_CHANNEL - 1]);
+	strlcpy(request->state, TextDatumGetCString(values[REQUEST_STATE - 1]), sizeof(request->state));
 	queue = nulls[REQUEST_QUEUE - 1] ? NULL : TextDatumGetCString(values[REQUEST_QUEUE - 1]);
 	request->requires = nulls[REQUEST_REQUIRES - 1] ? skill_set_from_text("")
 													: (SkillSet *) PG_DETOAST_DATUM_COPY(values[REQUEST_REQUIRES - 1]);
@@ -197,16 +192,29 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 												  : (SkillSet *) PG_DETOAST_DATUM_COPY(values[REQUEST_PREFERS - 1]);
 	request->priority = DatumGetInt32(values[REQUEST_PRIORITY - 1]);
 	request->agent_id = nulls[REQUEST_AGENT_ID - 1] ? 0 : DatumGetInt64(values[REQUEST_AGENT_ID - 1]);
-	since = strcmp(request->state, "waiting_agent") == 0 ? DatumGetTimestampTz(values[REQUEST_STATE_SINCE - 1]) : now;
-
+	request->entered_at = strcmp(request->state, "waiting_agent") == 0
+							  ? DatumGetTimestampTz(values[REQUEST_STATE_SINCE - 1])
+							  : GetCurrentTransactionStartTimestamp();
 	request->due_at = DT_NOEND;
+	set_codes(config, request, queue, TextDatumGetCString(values[REQUEST_CHANNEL - 1]));
+	return true;
+}
+
+/* Reads a request as match_look() does, where rows are open. */
+static bool
+load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *request)
+{
+	Rows *rows = config->rows;
+
+	if (!match_row(config, request_id, request))
+		return false;
 	if (rows_find(rows, ROWS_KEPT_PLACE, request_id))
 	{
 		const KeptPlaceRow *place = rows_data(rows, ROWS_KEPT_PLACE);
 
-		request->kept_place = place->until > now;
+		request->kept_place = place->until > GetCurrentTransactionStartTimestamp();
 		if (request->kept_place)
-			since = place->entered_at;
+			request->entered_at = place->entered_at;
 	}
 	request->waiting = rows_find(rows, ROWS_WAITING, request_id);
 	if (rows_find(rows, ROWS_ASSIGNMENT, request_id))
@@ -216,7 +224,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 		request->assigned_to = assignment->agent_id;
 		(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &request->accepted);
 		request->accepted = !request->accepted;
-		since = assignment->entered_at;
+		request->entered_at = assignment->entered_at;
 		request->due_at = assignment->due_at;
 		request->expires_at = request->waiting ? 0 : assignment->expires_at;
 	}
@@ -224,12 +232,10 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	{
 		const WaitingRow *waiting = rows_data(rows, ROWS_WAITING);
 
-		since = waiting->entered_at;
+		request->entered_at = waiting->entered_at;
 		request->due_at = waiting->due_at;
 	}
-	request->entered_at = since;
 	request->family = family_by_rows(rows, request->customer_id);
-	set_codes(config, request, queue, channel);
 	return true;
 }
 
@@ -386,7 +392,7 @@ owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int 
 
 			CHECK_FOR_INTERRUPTS();
 			if (isnull || request_id == request->request_id ||
-				!(is_text(state, "assigned") || is_text(state, "waiting_customer")))
+				!(is_text(state, "offered") || is_text(state, "assigned") || is_text(state, "waiting_customer")))
 				continue;
 			opened_at = DatumGetTimestampTz(slot_getattr(slot, REQUEST_OPENED_AT, &isnull));
 			if (owner == 0 || opened_at > newest || (opened_at == newest && request_id > newest_id))
@@ -559,6 +565,83 @@ keep_best(Candidate *candidates, int count, int max)
 }
 
 /*
+ * Returns the agent to whom a request goes before others, or 0; owner_member is then his membership of the pool.
+ *
+ * Fills what is known of each of the pool's agents.
+ */
+static int64
+find_owner(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
+		   Acquaintance *known, const PoolMember **owner_member)
+{
+	int64 owner_id = read_facts(config, request, pool, now, read_only, known);
+	int owner = owner_id == 0 ? -1 : config_agent(config, owner_id);
+
+	*owner_member = NULL;
+	if (owner >= 0 && config->queues[request->queue].hold_for_owner > 0)
+		*owner_member = pool_member(pool, owner);
+	return *owner_member == NULL ? 0 : owner_id;
+}
+
+/* Returns until when a request is its owner's before others, because he is present and did not refuse it; 0 if not. */
+static TimestampTz
+held_until(const RoutingConfig *config, const MatchRequest *request, const Acquaintance *known, const Live *live,
+		   TimestampTz now)
+{
+	int64 hold = config->queues[request->queue].hold_for_owner;
+
+	if (known->refused || live->state == NULL || !live->state->present || now - request->entered_at >= hold)
+		return 0;
+	return request->entered_at + hold;
+}
+
+/* What an owner is found by, beside what a free agent is served from. */
+#define OWNER_ROWS (ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_RELATIONSHIP) | ROWS_BIT(ROWS_KEPT_PLACE))
+
+/*
+ * match_owner returns the agent to whom a waiting request goes before others as of now, or 0; with held nobody else may
+ * have it yet.
+ *
+ * Reads by config->rows if they are open and suit, otherwise by SQL.
+ */
+int64
+match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held)
+{
+	Rows *rows = config->rows;
+	MatchRequest request;
+	int64 owner_id = 0;
+	SpiScope scope;
+
+	*held = false;
+	if (rows == NULL || !rows_open_more(rows, OWNER_ROWS))
+	{
+		config->rows = NULL;
+		routing_scope_begin(&scope);
+	}
+	if (match_look(config, request_id, false, &request) && request.queue >= 0)
+	{
+		Pool *pool = config_pool(config, request.queue, request.channel, request.requires, request.prefers);
+		Acquaintance *known = palloc0(sizeof(Acquaintance) * (pool->count + 1));
+		const PoolMember *member;
+
+		owner_id = find_owner(config, &request, pool, now, false, known, &member);
+		if (owner_id != 0)
+		{
+			Live live;
+
+			live_one(config, member->agent, &live);
+			*held = held_until(config, &request, &known[member - pool->members], &live, now) != 0;
+		}
+		pfree(known);
+	}
+	if (config->rows == NULL)
+	{
+		spi_scope_end(&scope);
+		config->rows = rows;
+	}
+	return owner_id;
+}
+
+/*
  * match_find finds the best agents for a request, at most max, as of now.
  *
  * Reads by config->rows if they are open, otherwise needs an SPI scope. Does not lock. With collect it is told what
@@ -569,22 +652,14 @@ void
 match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
 		   MatchCollect collect, void *arg, MatchResult *result)
 {
-	const RoutingQueue *queue = &config->queues[request->queue];
 	Pool *pool = config_pool(config, request->queue, request->channel, request->requires, request->prefers);
 	Acquaintance *known = palloc0(sizeof(Acquaintance) * (pool->count + 1));
 	Candidate *candidates = palloc0(sizeof(Candidate) * (pool->count + 1));
-	const PoolMember *owner_member = NULL;
+	const PoolMember *owner_member;
 	Live *lives;
-	int owner;
 
 	memset(result, 0, sizeof(*result));
-
-	result->owner_id = read_facts(config, request, pool, now, read_only, known);
-	owner = result->owner_id == 0 ? -1 : config_agent(config, result->owner_id);
-	if (owner >= 0 && queue->hold_for_owner > 0)
-		owner_member = pool_member(pool, owner);
-	if (owner_member == NULL)
-		result->owner_id = 0;
+	result->owner_id = find_owner(config, request, pool, now, read_only, known, &owner_member);
 
 	lives = live_read(config, pool, read_only);
 	for (int place = 0; place < pool->count; place++)
@@ -602,10 +677,8 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 
 		candidates[place].owner = true;
 		if (judge_now(config, request, owner_member, &known[place], lives[place].state, now, &candidates[place]) !=
-				VERDICT_CANDIDATE &&
-			!known[place].refused && lives[place].state != NULL && lives[place].state->present &&
-			now - request->entered_at < queue->hold_for_owner)
-			result->held_until = request->entered_at + queue->hold_for_owner;
+			VERDICT_CANDIDATE)
+			result->held_until = held_until(config, request, &known[place], &lives[place], now);
 	}
 
 	for (int place = 0; place < pool->count; place++)

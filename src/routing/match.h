@@ -59,6 +59,8 @@ extern void match_load(const RoutingConfig *config, int64 request_id, bool read_
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
 					   MatchCollect collect, void *arg, MatchResult *result);
+extern bool match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request);
+extern int64 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held);
 extern bool is_text(const void *text, const char *value);
 extern int match_compare(const void *left, const void *right);
 extern char *match_reason(const RoutingConfig *config, const MatchRequest *request, const Candidate *candidate,

@@ -65,19 +65,18 @@ static KeptPlan queue_select = {
 };
 
 static KeptPlan enqueue = {
-	.sql =
-		"WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
-		" owner_id, priority)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-		" ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, rank = excluded.rank,"
-		" due_at = excluded.due_at, owner_id = excluded.owner_id, priority = excluded.priority RETURNING request_id),"
-		" head AS (UPDATE omnichannel.lane_head AS h SET rank = $4, due_at = $5, entered_at = $6, request_id = $1"
-		" WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > ($4, $5, $6, $1))"
-		" UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
-		" agent_id = nullif($9, 0) FROM waits"
-		" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
-	.nargs = 9,
-	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID},
+	.sql = "WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
+		   " priority)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+		   " ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, rank = excluded.rank,"
+		   " due_at = excluded.due_at, priority = excluded.priority RETURNING request_id),"
+		   " head AS (UPDATE omnichannel.lane_head AS h SET rank = $4, due_at = $5, entered_at = $6, request_id = $1"
+		   " WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > ($4, $5, $6, $1))"
+		   " UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
+		   " agent_id = nullif($8, 0) FROM waits"
+		   " WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
+	.nargs = 8,
+	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID},
 };
 
 /* Returns how many whole steps lie between 2000 and that time. */
@@ -210,9 +209,9 @@ route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool 
  * The holder has the queue's lock and the request's.
  */
 void
-route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 owner_id)
+route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 {
-	Datum values[9];
+	Datum values[8];
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
@@ -222,9 +221,8 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 ow
 	values[4] =
 		TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
-	values[6] = Int64GetDatum(owner_id);
-	values[7] = Int32GetDatum(request->priority);
-	values[8] = Int64GetDatum(request->agent_id);
+	values[6] = Int32GetDatum(request->priority);
+	values[7] = Int64GetDatum(request->agent_id);
 	if (requests_write(&enqueue, values, NULL) != 1)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
@@ -248,25 +246,40 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 
 	for (;;)
 	{
+		bool owner_changed = false;
+
 		match_find(config, request, now, false, max, NULL, NULL, &result);
 
-		/* First whoever is not being changed at this moment, so that arrivals do not queue up for the same agent. */
-		for (int pass = 0; pass < (patient ? 2 : 1); pass++)
+		/*
+		 * First whoever is not being changed at this moment, so that arrivals do not queue up for the same agent: but
+		 * for the owner, who is waited for.
+		 */
+		for (int pass = 0; pass < (patient ? 2 : 1) && !owner_changed; pass++)
 		{
-			for (int i = 0; i < result.count; i++)
+			for (int i = 0; i < result.count && !owner_changed; i++)
 			{
 				int agent = result.candidates[i].agent;
+				bool owner = result.candidates[i].owner;
 
-				if (route_offer(config, request, agent, false, pass == 1, now))
+				if (route_offer(config, request, agent, false, patient && (owner || pass == 1), now))
 					return config->agents[agent].agent_id;
+				owner_changed = owner;
 			}
+		}
+		CHECK_FOR_INTERRUPTS();
+
+		/* The owner is not as he was: whether it is held for him is another question now. */
+		if (owner_changed && patient)
+		{
+			if (config->rows != NULL)
+				rows_refresh(config->rows);
+			continue;
 		}
 
 		/* All of them were taken while we looked: look at everybody. */
-		if (result.count < max)
+		if (owner_changed || result.count < max)
 			break;
 		max = PG_INT32_MAX;
-		CHECK_FOR_INTERRUPTS();
 	}
 
 	if (!request->waiting || strcmp(request->state, "waiting_agent") != 0)
@@ -279,7 +292,7 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 			route_rows_end(config);
 			routing_scope_begin(&scope);
 		}
-		route_enqueue(config, request, result.owner_id);
+		route_enqueue(config, request);
 		if (by_rows)
 			spi_scope_end(&scope);
 	}

@@ -43,7 +43,7 @@ extern void route_rows_end(RoutingConfig *config);
 extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient);
 extern bool route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 						TimestampTz now);
-extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request, int64 owner_id);
+extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);
 pg_noreturn extern void route_changed_meanwhile(const MatchRequest *request);
 extern void queue_check_members(const RoutingConfig *config, int queue);
 extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at);
@@ -58,24 +58,12 @@ extern bool offer_suits_rows(const MatchRequest *request);
 extern bool offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 						  TimestampTz now, int64 lane_id, bool *closed);
 
-/* Lanes that suit an agent, in the form in which statements take them. */
-typedef struct LaneList
-{
-	int count;
-	const Lane **lanes;
-	Datum *ids;
-	Datum *ages;           /* what each queue's ageing adds by now */
-	Datum *entered_before; /* what may be taken has waited since then at least */
-	Datum *held_since;     /* what has waited since then is not held for its owner any more */
-} LaneList;
-
 /* take.c */
-extern int64 serve_by_rows(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
-						   TimestampTz now);
+extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
+							TimestampTz now);
+extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 
 /* serve.c */
-extern void lanes_of_agent(const RoutingConfig *config, int agent, const QueueLocks *locks, int64 room, TimestampTz now,
-						   LaneList *list);
 extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
 						 TimestampTz now);
 

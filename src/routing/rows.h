@@ -69,7 +69,6 @@ typedef struct WaitingRow
 	int64 rank;
 	TimestampTz due_at;
 	TimestampTz entered_at;
-	int64 owner_id;
 	int32 priority;
 } WaitingRow;
 
@@ -149,9 +148,14 @@ typedef struct RowsTrail
 	TransactionId updated_by;
 } RowsTrail;
 
+/* rows_open.c */
 extern Rows *rows_open(int tables);
+extern bool rows_open_more(Rows *rows, int tables);
 extern void rows_close(Rows *rows);
 extern void rows_refresh(Rows *rows);
+extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);
+
+/* rows.c */
 extern IndexScanDesc rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
 extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction);
 extern void rows_end(IndexScanDesc scan);

@@ -198,7 +198,6 @@ CREATE TABLE omnichannel.waiting (
 	rank bigint NOT NULL,
 	due_at timestamptz NOT NULL DEFAULT 'infinity',
 	entered_at timestamptz NOT NULL,
-	owner_id bigint NOT NULL DEFAULT 0,
 	priority integer NOT NULL DEFAULT 0
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_threshold = -1,
 	autovacuum_vacuum_cost_delay = 0);
@@ -208,7 +207,6 @@ COMMENT ON COLUMN omnichannel.waiting.rank IS
 'waiting_level() negated: the number of whole age_after from 2000-01-01 UTC to entered_at, less the priority. The order of ageing priorities, which time does not change; the least comes first.';
 COMMENT ON COLUMN omnichannel.waiting.due_at IS 'When the first of its service levels is due, or infinity.';
 COMMENT ON COLUMN omnichannel.waiting.entered_at IS 'When it began to wait; declines and expired offers do not change it.';
-COMMENT ON COLUMN omnichannel.waiting.owner_id IS 'The agent for whom it is held while hold_for_owner lasts, or 0.';
 CREATE INDEX waiting_order ON omnichannel.waiting (lane_id, rank, due_at, entered_at, request_id);
 
 CREATE TABLE omnichannel.lane_head (

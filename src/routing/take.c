@@ -1,14 +1,20 @@
 /*
  * take.c
- *	  Gives a free agent what comes first, without SQL: what serve.c does by statements.
+ *	  Gives a free agent what comes first among the waiting requests that suit him.
  *
  * Each lane is read from its head on, so that nobody steps over the traces of all requests that were taken before while
- * an old snapshot keeps them: whoever has to step over a few moves the head on.
+ * an old snapshot keeps them: whoever has to step over a few moves the head on. Whether what was found may be had now
+ * is asked of match.c, as for a request that arrives, where the lane does not tell: for whom it is held, who has just
+ * become its owner.
+ *
+ * Rows are read and written without SQL where they are to be had so (rows.c), by the statements below otherwise.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "routing/live.h"
@@ -18,54 +24,157 @@
 /* Of so many traces before a lane's first request its head is moved on. */
 #define PASSED_MAX 32
 
-/* The first request of a lane that suits an agent, as far as it was looked for. */
-typedef struct Head
+/* So many requests a statement reads of a lane. */
+#define BATCH 32
+#define BATCH_SQL "32"
+
+#define AGENT_SQL "SELECT state, used, busy_until, idle_since FROM omnichannel.agent_state WHERE agent_id = $1"
+
+static KeptPlan agent_select = {.sql = AGENT_SQL, .nargs = 1, .argtypes = {INT8OID}};
+static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argtypes = {INT8OID}};
+static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs = 1, .argtypes = {INT8OID}};
+
+/* The next requests of a lane after a place, or from its head on, but for those that the agent refused. */
+#define WAITING_SQL(after)                                                                                             \
+	"SELECT w.request_id, w.customer_id, w.rank, w.due_at, w.entered_at, w.priority"                                   \
+	" FROM omnichannel.waiting AS w WHERE w.lane_id = $1 AND (w.rank, w.due_at, w.entered_at, w.request_id) " after    \
+	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
+	" WHERE f.request_id = w.request_id AND f.agent_id = $2 AND f.until > $3)"                                         \
+	" ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT " BATCH_SQL
+
+static KeptPlan waiting_first = {
+	.sql =
+		WAITING_SQL(">= (coalesce((SELECT rank FROM omnichannel.lane_head WHERE lane_id = $1), -9223372036854775807),"
+					" coalesce((SELECT due_at FROM omnichannel.lane_head WHERE lane_id = $1), '-infinity'),"
+					" coalesce((SELECT entered_at FROM omnichannel.lane_head WHERE lane_id = $1), '-infinity'),"
+					" coalesce((SELECT request_id FROM omnichannel.lane_head WHERE lane_id = $1), 0))"),
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+};
+
+static KeptPlan waiting_next = {
+	.sql = WAITING_SQL("> ($4, $5, $6, $7)"),
+	.nargs = 7,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+};
+
+static KeptPlan waiting_take = {
+	.sql = "DELETE FROM omnichannel.waiting WHERE request_id ="
+		   " (SELECT w.request_id FROM omnichannel.waiting AS w WHERE w.request_id = $1 FOR UPDATE SKIP LOCKED)",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan row_hold = {
+	.sql = "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+};
+
+/* A lane that suits the agent, and the first request in it that does, as far as it was looked for. */
+typedef struct Choice
 {
 	const Lane *lane;
+	int64 age;                    /* what the queue's ageing adds by now */
+	TimestampTz joined_before;    /* what has waited since then at least is for this agent */
+	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
+	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
 	bool looked;
 	bool found;
-	bool after; /* one was found before, which somebody else is taking */
+	bool after; /* one was found before, which is not to be had */
 	WaitingRow row;
 	ItemPointerData place;
-} Head;
+} Choice;
 
-/* Returns whether an agent is there, so that requests are held for him. */
-static bool
-is_present(RoutingConfig *config, int64 agent_id)
+/* An agent who is to be given something. */
+typedef struct Taking
 {
-	int agent = config_agent(config, agent_id);
-	const RoutingState *state = NULL;
+	RoutingConfig *config;
+	int agent;
+	int64 agent_id;
+	const QueueLocks *locks; /* see serve_agent() */
+	bool accepted;
+	TimestampTz now;
+	int64 used;
+	TimestampTz idle_since;
+	Choice *choices;
+	int count;
+} Taking;
 
-	if (agent >= 0)
+/* Finds the lanes that suit the agent with the room that he has. */
+static void
+choose_lanes(Taking *taking)
+{
+	const RoutingConfig *config = taking->config;
+	int64 room = config->agents[taking->agent].capacity - taking->used;
+	int count;
+	const Lane *lanes = lanes_get(config, &count);
+
+	taking->count = 0;
+	taking->choices = palloc0(sizeof(Choice) * (count + 1));
+	for (int i = 0; i < count; i++)
 	{
-		HeapTuple tuple = live_row(config, agent);
+		const Lane *lane = &lanes[i];
+		Choice *choice = &taking->choices[taking->count];
+		const RoutingQueue *queue;
+		PoolMember member;
 
-		if (tuple != NULL)
-		{
-			state = live_state(config, ((AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff))->state);
-			heap_freetuple(tuple);
-		}
+		if (lane->queue < 0 || lane->channel < 0 || config->channels[lane->channel].cost > room)
+			continue;
+		if (taking->locks != NULL && taking->locks->modes[lane->queue] != QUEUE_FREE &&
+			taking->locks->modes[lane->queue] != QUEUE_BOTH)
+			continue;
+		if (config_judge(config, lane->queue, lane->channel, lane->requires, lane->prefers, taking->agent, &member) !=
+			VERDICT_CANDIDATE)
+			continue;
+		queue = &config->queues[lane->queue];
+
+		/* Who waited for the lock began before what arrived meanwhile: no wait is no bound. */
+		choice->lane = lane;
+		choice->age = queue_age(queue, taking->now);
+		choice->joined_before = member.join_after == 0 ? DT_NOEND : taking->now - member.join_after;
+		choice->preferred_before =
+			member.preferred || queue->prefer_for == 0 ? DT_NOEND : taking->now - queue->prefer_for;
+		choice->held_since = queue->hold_for_owner == 0 ? DT_NOEND : taking->now - queue->hold_for_owner;
+		taking->count++;
 	}
-	else if (rows_find(config->rows, ROWS_AGENT_STATE, agent_id))
-		state = live_state(config, ((const AgentStateRow *) rows_data(config->rows, ROWS_AGENT_STATE))->state);
-	return state != NULL && state->present;
 }
 
-/* Returns whether an agent refused a request not long ago. */
+/* Returns whether the agent refused a request not long ago; the statements leave such requests out. */
 static bool
-has_refused(Rows *rows, int64 request_id, int64 agent_id, TimestampTz now)
+has_refused(const Taking *taking, int64 request_id)
 {
-	IndexScanDesc scan = rows_scan(rows, ROWS_REFUSAL, ROWS_BY_KEY, request_id);
+	Rows *rows = taking->config->rows;
 	bool refused = false;
+	IndexScanDesc scan;
 
+	if (rows == NULL)
+		return false;
+	scan = rows_scan(rows, ROWS_REFUSAL, ROWS_BY_KEY, request_id);
 	while (!refused && rows_next(rows, ROWS_REFUSAL, scan, ForwardScanDirection))
 	{
 		const RefusalRow *row = rows_data(rows, ROWS_REFUSAL);
 
-		refused = row->agent_id == agent_id && row->until > now;
+		refused = row->agent_id == taking->agent_id && row->until > taking->now;
 	}
 	rows_end(scan);
 	return refused;
+}
+
+/* Returns whether the agent may be given the request that a choice stands at. */
+static bool
+suits(const Taking *taking, const Choice *choice)
+{
+	const WaitingRow *row = &choice->row;
+	int64 owner_id;
+	bool held;
+
+	if (row->entered_at > choice->joined_before || has_refused(taking, row->request_id))
+		return false;
+	if (row->entered_at <= choice->preferred_before && row->entered_at <= choice->held_since)
+		return true;
+	owner_id = match_owner(taking->config, row->request_id, taking->now, &held);
+	return owner_id == taking->agent_id || (!held && row->entered_at <= choice->preferred_before);
 }
 
 /* Moves a lane's head on to its first request, or, where there is none, to where one can be that arrives now. */
@@ -83,60 +192,96 @@ move_head(RoutingConfig *config, const Lane *lane, HeapTuple head, const Waiting
 		unconstify(Lane *, lane)->head_place = head->t_self;
 }
 
-/* Looks for the first request of a lane that suits the agent, after the one found before. */
+/* Looks for the first request of a lane that suits the agent, after the one found before, by rows. */
 static void
-look(RoutingConfig *config, const LaneList *list, int index, Head *head, int64 agent_id, TimestampTz now)
+look_by_rows(const Taking *taking, Choice *choice)
 {
+	RoutingConfig *config = taking->config;
 	Rows *rows = config->rows;
-	TimestampTz entered_before = DatumGetTimestampTz(list->entered_before[index]);
-	TimestampTz held_since = DatumGetTimestampTz(list->held_since[index]);
-	ItemPointer head_place = &unconstify(Lane *, head->lane)->head_place;
-	HeapTuple bound = head->after ? NULL : rows_follow(rows, ROWS_LANE_HEAD, head->lane->lane_id, head_place);
+	ItemPointer head_place = &unconstify(Lane *, choice->lane)->head_place;
+	HeapTuple bound = choice->after ? NULL : rows_follow(rows, ROWS_LANE_HEAD, choice->lane->lane_id, head_place);
 	LaneHeadRow from;
-	bool bounded = head->after || bound != NULL;
+	bool bounded = choice->after || bound != NULL;
 	bool is_first = true;
 	ScanKeyData keys[6];
 	IndexScanDesc scan;
 	int passed = 0;
 
-	if (head->after)
+	if (choice->after)
 	{
-		from.rank = head->row.rank;
-		from.due_at = head->row.due_at;
-		from.entered_at = head->row.entered_at;
-		from.request_id = head->row.request_id;
+		from.rank = choice->row.rank;
+		from.due_at = choice->row.due_at;
+		from.entered_at = choice->row.entered_at;
+		from.request_id = choice->row.request_id;
 	}
 	else if (bound != NULL)
 		memcpy(&from, (char *) bound->t_data + bound->t_data->t_hoff, sizeof(from));
 
-	head->looked = true;
-	head->found = false;
-	scan = rows_scan_lane(rows, head->lane->lane_id, bounded ? &from : NULL, head->after, keys);
-	while (!head->found && rows_next_passing(rows, ROWS_WAITING, scan, &passed))
+	scan = rows_scan_lane(rows, choice->lane->lane_id, bounded ? &from : NULL, choice->after, keys);
+	while (!choice->found && rows_next_passing(rows, ROWS_WAITING, scan, &passed))
 	{
-		memcpy(&head->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
-		head->place = rows->slots[ROWS_WAITING]->tts_tid;
+		memcpy(&choice->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
+		choice->place = rows->slots[ROWS_WAITING]->tts_tid;
 		if (is_first && bound != NULL && passed > PASSED_MAX)
-			move_head(config, head->lane, bound, &head->row, now);
+			move_head(config, choice->lane, bound, &choice->row, taking->now);
 		is_first = false;
-		head->found = head->row.entered_at <= entered_before &&
-					  (head->row.owner_id == 0 || head->row.owner_id == agent_id ||
-					   head->row.entered_at <= held_since || !is_present(config, head->row.owner_id)) &&
-					  !has_refused(rows, head->row.request_id, agent_id, now);
+		choice->found = suits(taking, choice);
 	}
 	rows_end(scan);
 	if (is_first && bound != NULL && passed > PASSED_MAX)
-		move_head(config, head->lane, bound, NULL, now);
+		move_head(config, choice->lane, bound, NULL, taking->now);
 	if (bound != NULL)
 		heap_freetuple(bound);
 }
 
-/* Returns whether the first of two heads comes before the other: aged priority, due time, longest wait, id. */
-static bool
-comes_before(const Head *a, int64 age_a, const Head *b, int64 age_b)
+/* Does the same by statements, in an SPI scope. */
+static void
+look_by_plan(const Taking *taking, Choice *choice)
 {
-	if (a->row.rank - age_a != b->row.rank - age_b)
-		return a->row.rank - age_a < b->row.rank - age_b;
+	bool first = !choice->after;
+
+	while (!choice->found)
+	{
+		WaitingRow batch[BATCH];
+		Datum values[7];
+		uint64 count;
+		bool isnull;
+
+		values[0] = Int64GetDatum(choice->lane->lane_id);
+		values[1] = Int64GetDatum(taking->agent_id);
+		values[2] = TimestampTzGetDatum(taking->now);
+		values[3] = Int64GetDatum(choice->row.rank);
+		values[4] = TimestampTzGetDatum(choice->row.due_at);
+		values[5] = TimestampTzGetDatum(choice->row.entered_at);
+		values[6] = Int64GetDatum(choice->row.request_id);
+		count = kept_plan_run(first ? &waiting_first : &waiting_next, values, NULL, false, BATCH);
+		first = false;
+		for (uint64 i = 0; i < count; i++)
+		{
+			batch[i].request_id = DatumGetInt64(spi_datum(i, 1, &isnull));
+			batch[i].customer_id = DatumGetInt64(spi_datum(i, 2, &isnull));
+			batch[i].rank = DatumGetInt64(spi_datum(i, 3, &isnull));
+			batch[i].due_at = DatumGetTimestampTz(spi_datum(i, 4, &isnull));
+			batch[i].entered_at = DatumGetTimestampTz(spi_datum(i, 5, &isnull));
+			batch[i].priority = DatumGetInt32(spi_datum(i, 6, &isnull));
+		}
+		for (uint64 i = 0; i < count && !choice->found; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			choice->row = batch[i];
+			choice->found = suits(taking, choice);
+		}
+		if (count < BATCH)
+			return;
+	}
+}
+
+/* Returns whether the first of two choices comes before the other: aged priority, due time, longest wait, id. */
+static bool
+comes_before(const Choice *a, const Choice *b)
+{
+	if (a->row.rank - a->age != b->row.rank - b->age)
+		return a->row.rank - a->age < b->row.rank - b->age;
 	if (a->row.due_at != b->row.due_at)
 		return a->row.due_at < b->row.due_at;
 	if (a->row.entered_at != b->row.entered_at)
@@ -144,20 +289,28 @@ comes_before(const Head *a, int64 age_a, const Head *b, int64 age_b)
 	return a->row.request_id < b->row.request_id;
 }
 
-/* Returns the index of the lane with the request that comes first, or -1. */
-static int
-first_of(RoutingConfig *config, const LaneList *list, Head *heads, int64 agent_id, TimestampTz now)
+/* Returns the choice whose request comes first, or NULL. */
+static Choice *
+first_choice(Taking *taking)
 {
-	int best = -1;
+	Choice *best = NULL;
 
-	for (int i = 0; i < list->count; i++)
+	for (int i = 0; i < taking->count; i++)
 	{
+		Choice *choice = &taking->choices[i];
+
 		CHECK_FOR_INTERRUPTS();
-		if (!heads[i].looked)
-			look(config, list, i, &heads[i], agent_id, now);
-		if (heads[i].found && (best < 0 || comes_before(&heads[i], DatumGetInt64(list->ages[i]), &heads[best],
-														DatumGetInt64(list->ages[best]))))
-			best = i;
+		if (!choice->looked)
+		{
+			choice->looked = true;
+			choice->found = false;
+			if (taking->config->rows != NULL)
+				look_by_rows(taking, choice);
+			else
+				look_by_plan(taking, choice);
+		}
+		if (choice->found && (best == NULL || comes_before(choice, best)))
+			best = choice;
 	}
 	return best;
 }
@@ -188,128 +341,191 @@ give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_since)
 	}
 }
 
-/* Returns whether a request is open still. */
-static bool
-is_open(Rows *rows, int64 request_id)
+/* What became of a request since it began to wait. */
+typedef enum Standing
 {
-	bool never_closed;
+	STANDS,
+	STANDS_ELSEWHERE, /* the sweep will put it into its place */
+	CLOSED
+} Standing;
 
-	if (!rows_find(rows, ROWS_REQUEST, request_id))
-		return false;
-	(void) slot_getattr(rows->slots[ROWS_REQUEST], REQUEST_CLOSED_AT, &never_closed);
-	return never_closed;
+/* Returns how the request of a choice stands now, and locks it where the sweep asks. */
+static Standing
+standing_of(const Taking *taking, const Choice *choice)
+{
+	RoutingConfig *config = taking->config;
+	const Lane *lane = choice->lane;
+	Datum values[2] = {Int64GetDatum(choice->row.request_id), Int64GetDatum(choice->row.customer_id)};
+	MatchRequest request;
+	bool found = config->rows != NULL ? match_row(config, choice->row.request_id, &request)
+									  : match_look(config, choice->row.request_id, false, &request);
+
+	if (!found || request.closed)
+		return CLOSED;
+	if (request.queue != lane->queue || request.channel != lane->channel || request.priority != choice->row.priority ||
+		strcmp(request.state, "waiting_agent") != 0 || !same_skills(request.requires, lane->requires) ||
+		!same_skills(request.prefers, lane->prefers))
+		return STANDS_ELSEWHERE;
+	if (taking->locks != NULL && !(config->rows != NULL ? rows_hold(config->rows, ROWS_REQUEST)
+														: kept_plan_run(&row_hold, values, NULL, false, 1) == 1))
+		return STANDS_ELSEWHERE;
+	return STANDS;
 }
 
 /*
- * Takes the request that comes first for the agent, and the room for it; returns whether, and the request.
+ * Takes the request that comes first for the agent out of its queue; returns whether, and the request.
  *
- * The agent's room is taken before the request: whoever cannot have both leaves the queue as it was.
+ * By rows, the agent's room is taken before the request: whoever cannot have both leaves the queue as it was.
  */
 static bool
-take_first(RoutingConfig *config, int agent, const LaneList *list, bool patient, bool accepted, TimestampTz now,
-		   TimestampTz idle_since, MatchRequest *request)
+take_first(Taking *taking, MatchRequest *request)
 {
+	RoutingConfig *config = taking->config;
 	Rows *rows = config->rows;
-	int64 agent_id = config->agents[agent].agent_id;
-	Head *heads = palloc0(sizeof(Head) * (list->count + 1));
 	int32 taken = 0;
 	bool has_room = false;
-	int best;
+	Choice *choice;
 
-	for (int i = 0; i < list->count; i++)
-		heads[i].lane = list->lanes[i];
-	while ((best = first_of(config, list, heads, agent_id, now)) >= 0)
+	while ((choice = first_choice(taking)) != NULL)
 	{
-		Head *head = &heads[best];
-		int32 cost = config->channels[head->lane->channel].cost;
-		bool open = is_open(rows, head->row.request_id);
+		int32 cost = config->channels[choice->lane->channel].cost;
+		Standing standing = standing_of(taking, choice);
+		Datum id = Int64GetDatum(choice->row.request_id);
+		bool gone = false;
 
-		if (open && !patient && !rows_hold(rows, ROWS_REQUEST))
-		{
-			head->looked = false;
-			head->after = true;
-			continue;
-		}
-
-		/* A request that was closed without a word to the queue leaves it. */
-		if (open && (!has_room || taken != cost))
+		if (rows != NULL && standing == STANDS && (!has_room || taken != cost))
 		{
 			if (has_room)
 			{
-				give_back(config, agent, taken, idle_since);
+				give_back(config, taking->agent, taken, taking->idle_since);
 				rows_refresh(rows);
 			}
-			has_room = offer_take_room(config, agent, cost, accepted, patient, now);
+			has_room =
+				offer_take_room(config, taking->agent, cost, taking->accepted, taking->locks == NULL, taking->now);
 			if (!has_room)
 				break;
 			taken = cost;
 		}
-		if (rows_delete(rows, ROWS_WAITING, &head->place, false) == TM_Ok && open)
+
+		/* A request that was closed without a word to the queue leaves it. */
+		if (standing != STANDS_ELSEWHERE)
+			gone = rows != NULL ? rows_delete(rows, ROWS_WAITING, &choice->place, false) == TM_Ok
+								: kept_plan_run(&waiting_take, &id, NULL, false, 0) == 1;
+		if (gone && standing == STANDS)
 		{
 			memset(request, 0, sizeof(*request));
-			request->request_id = head->row.request_id;
-			request->customer_id = head->row.customer_id;
-			request->due_at = head->row.due_at;
-			request->entered_at = head->row.entered_at;
-			request->priority = head->row.priority;
-			request->lane_id = head->lane->lane_id;
-			request->queue = head->lane->queue;
-			request->channel = head->lane->channel;
-			request->requires = head->lane->requires;
-			request->prefers = head->lane->prefers;
-			pfree(heads);
+			strlcpy(request->state, "waiting_agent", sizeof(request->state));
+			request->request_id = choice->row.request_id;
+			request->customer_id = choice->row.customer_id;
+			request->due_at = choice->row.due_at;
+			request->entered_at = choice->row.entered_at;
+			request->priority = choice->row.priority;
+			request->lane_id = choice->lane->lane_id;
+			request->queue = choice->lane->queue;
+			request->channel = choice->lane->channel;
+			request->requires = choice->lane->requires;
+			request->prefers = choice->lane->prefers;
 			return true;
 		}
-		head->looked = false;
-		head->after = true;
+		choice->looked = false;
+		choice->after = true;
 	}
 	if (has_room)
-		give_back(config, agent, taken, idle_since);
-	pfree(heads);
+		give_back(config, taking->agent, taken, taking->idle_since);
 	return false;
 }
 
-/* serve_by_rows does what serve_agent() does, with config->rows open. */
-int64
-serve_by_rows(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
+/* Reads the agent's row, and locks it unless it is read only; returns whether he may be given something as of now. */
+static bool
+read_agent(Taking *taking, bool read_only)
 {
-	Rows *rows = config->rows;
-	HeapTuple tuple = live_row(config, agent);
-	const AgentStateRow *row;
+	RoutingConfig *config = taking->config;
 	const RoutingState *state;
+	TimestampTz busy_until;
+
+	if (config->rows != NULL)
+	{
+		HeapTuple tuple = live_row(config, taking->agent);
+		const AgentStateRow *row;
+
+		if (tuple == NULL)
+			return false;
+		row = (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
+		state = live_state(config, row->state);
+		taking->used = row->used;
+		busy_until = row->busy_until;
+		taking->idle_since = row->idle_since;
+	}
+	else
+	{
+		Datum id = Int64GetDatum(taking->agent_id);
+		KeptPlan *plan = read_only ? &agent_select : taking->locks == NULL ? &agent_lock : &agent_try;
+		bool isnull;
+
+		if (kept_plan_run(plan, &id, NULL, false, 0) == 0)
+			return false;
+		state = config_state(config, spi_text(0, 1, CurrentMemoryContext));
+		taking->used = DatumGetInt32(spi_datum(0, 2, &isnull));
+		busy_until = DatumGetTimestampTz(spi_datum(0, 3, &isnull));
+		taking->idle_since = DatumGetTimestampTz(spi_datum(0, 4, &isnull));
+	}
+	return state != NULL && (taking->accepted ? state->present : state->available) && busy_until <= taking->now;
+}
+
+/*
+ * take_for_agent does what serve_agent() does, with config->rows open or in an SPI scope.
+ */
+int64
+take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
+{
+	Taking taking = {.config = config,
+					 .agent = agent,
+					 .agent_id = config->agents[agent].agent_id,
+					 .locks = locks,
+					 .accepted = accepted,
+					 .now = now};
 	int64 first = 0;
-	int64 used;
-	TimestampTz idle_since;
 
-	if (tuple == NULL)
+	if (!read_agent(&taking, false))
 		return 0;
-	row = (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
-	state = live_state(config, row->state);
-	used = row->used;
-	idle_since = row->idle_since;
-	if (state == NULL || !(accepted ? state->present : state->available) || row->busy_until > now)
-		return 0;
-
 	for (;;)
 	{
 		MatchRequest request;
-		LaneList list;
 
 		CHECK_FOR_INTERRUPTS();
-		lanes_of_agent(config, agent, locks, config->agents[agent].capacity - used, now, &list);
-		if (!take_first(config, agent, &list, locks == NULL, accepted, now, idle_since, &request))
+		choose_lanes(&taking);
+		if (!take_first(&taking, &request))
 			break;
-		if (!offer_note(config, &request, agent, accepted, now, request.lane_id))
-			route_changed_meanwhile(&request);
-		if (!accepted)
-			offer_notify(config, agent, request.request_id);
-		used += config->channels[request.channel].cost;
-		idle_since = now;
+		if (config->rows != NULL)
+		{
+			if (!offer_note(config, &request, agent, accepted, now, request.lane_id))
+				route_changed_meanwhile(&request);
+			if (!accepted)
+				offer_notify(config, agent, request.request_id);
+		}
+		else if (!route_offer(config, &request, agent, accepted, true, now))
+			rows_not_taken("agent_state");
+		taking.used += config->channels[request.channel].cost;
+		taking.idle_since = now;
 		if (first == 0)
 			first = request.request_id;
 		if (!all)
 			break;
-		rows_refresh(rows);
+		if (config->rows != NULL)
+			rows_refresh(config->rows);
 	}
 	return first;
+}
+
+/* could_take returns whether something waits that the agent could be offered now. Reads, in an SPI scope. */
+bool
+could_take(RoutingConfig *config, int agent, TimestampTz now)
+{
+	Taking taking = {
+		.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .accepted = false, .now = now};
+
+	if (!config->agents[agent].active || !read_agent(&taking, true))
+		return false;
+	choose_lanes(&taking);
+	return first_choice(&taking) != NULL;
 }

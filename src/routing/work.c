@@ -469,7 +469,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 
 	/* An offer goes back before the customer is waited for: the states say so. */
 	if (agent_id != 0)
-		route_enqueue(config, &request, 0);
+		route_enqueue(config, &request);
 	work_leave_queue(&request, now + keep_for);
 	change_request(&request, "waiting_customer", NULL, NULL, NULL, NULL);
 	(void) serve_freed(config, agent_id);

@@ -183,7 +183,10 @@ extern Datum sla_roots_array(const SlaFamily *families, int count);
 extern void sla_moments_add(const SlaFamily *families, int count);
 extern void sla_moments_write(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
-/* Which clocks to read, and whether to lock them for a change. */
+extern int64 sla_row_id(uint64 row, int column);
+extern TimestampTz sla_row_time(uint64 row, int column);
+
+/* clocks.c: which clocks to read, and whether to lock them for a change. */
 typedef enum SlaRead
 {
 	SLA_HOLD_OPEN,
@@ -192,7 +195,11 @@ typedef enum SlaRead
 	SLA_LOOK_AT_ALL
 } SlaRead;
 
+/* Of a customer with more open ones only those are read that new moments concern. */
+#define SLA_MANY_CLOCKS 16
+
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
+extern void sla_clocks_near(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_memberships_read(SlaMachine *machine);
@@ -208,7 +215,6 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 
 extern SlaFamily *sla_family_find(SlaFamily *families, int count, int64 root);
 extern SlaMoment *sla_moment_from_row(uint64 row, int column);
-extern TimestampTz sla_row_time(uint64 row, int column);
 
 /* hold.c */
 extern void sla_families_hold(SlaFamily *families, int count);
@@ -229,7 +235,8 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 
 /* prompt.c */
 extern bool sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write);
-extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request);
+extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
+							  bool *still);
 
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn

@@ -257,7 +257,8 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES);
 
 	/* Whoever was merged is locked as whom they were merged into. */
-	find_roots(moments, count);
+	if (count > 1)
+		find_roots(moments, count);
 	qsort(moments, count, sizeof(SlaNewMoment *), compare_new);
 	while (count > 1)
 	{
@@ -287,6 +288,66 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 	pfree(next);
 }
 
+/* Sets the moment of a contact, without an id; returns false where the contact concerns no clock. */
+static bool
+contact_moment(const SlaPolicies *policies, const SlaContact *contact, SlaMoment *moment)
+{
+	if (strcmp(contact->direction, "internal") == 0 ||
+		(contact->request_id == 0 && contact->thread == NULL && !sla_channel_counts(policies, contact->channel)))
+		return false;
+	*moment = (SlaMoment){
+		.customer_id = contact->customer_id,
+		.at = contact->occurred_at,
+		.what = strcmp(contact->direction, "inbound") == 0 ? MOMENT_INBOUND : MOMENT_OUTBOUND,
+		.request_id = contact->request_id,
+		.contact_id = contact->contact_id,
+		.channel = contact->channel,
+		.thread = contact->thread,
+		.outcome = contact->outcome,
+	};
+	return true;
+}
+
+/* Takes in contacts that were logged live, one of which may be prompt; returns whether that is still, where asked. */
+static bool
+take_logged(const SlaContact *contacts, int count, bool ask_still)
+{
+	const SlaPolicies *policies = sla_policies_to_write();
+	SlaNewMoment *rows;
+	SlaNewMoment **moments;
+	int64 *request_ids;
+	bool still = false;
+	int requests = 0;
+	int taken = 0;
+
+	if (policies->count == 0)
+	{
+		requests_told(NULL, 0);
+		return false;
+	}
+	rows = palloc0(sizeof(SlaNewMoment) * count);
+	moments = palloc(sizeof(SlaNewMoment *) * count);
+	for (int i = 0; i < count; i++)
+		if (contact_moment(policies, &contacts[i], &rows[taken].moment))
+		{
+			moments[taken] = &rows[taken];
+			taken++;
+		}
+	if (count == 1 && taken == 1 &&
+		sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, ask_still ? &still : NULL))
+		return still;
+	request_ids = palloc(sizeof(int64) * Max(taken, 1));
+	for (int i = 0; i < taken; i++)
+	{
+		moments[i]->moment.moment_id = sla_next_moment_id();
+		if (moments[i]->moment.request_id != 0)
+			request_ids[requests++] = moments[i]->moment.request_id;
+	}
+	take_many(moments, taken, policies);
+	requests_told(request_ids, requests);
+	return false;
+}
+
 /*
  * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
  *
@@ -296,48 +357,17 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 void
 sla_contacts_logged(const SlaContact *contacts, int count)
 {
-	const SlaPolicies *policies = sla_policies_to_write();
-	SlaNewMoment *rows;
-	SlaNewMoment **moments;
-	int64 *request_ids;
-	int requests = 0;
-	int taken = 0;
+	(void) take_logged(contacts, count, false);
+}
 
-	if (policies->count == 0)
-	{
-		requests_told(NULL, 0);
-		return;
-	}
-	rows = palloc0(sizeof(SlaNewMoment) * count);
-	moments = palloc(sizeof(SlaNewMoment *) * count);
-	for (int i = 0; i < count; i++)
-	{
-		const SlaContact *contact = &contacts[i];
-		SlaMoment *moment = &rows[taken].moment;
-
-		if (strcmp(contact->direction, "internal") == 0 ||
-			(contact->request_id == 0 && contact->thread == NULL && !sla_channel_counts(policies, contact->channel)))
-			continue;
-		moment->customer_id = contact->customer_id;
-		moment->moment_id = sla_next_moment_id();
-		moment->at = contact->occurred_at;
-		moment->what = strcmp(contact->direction, "inbound") == 0 ? MOMENT_INBOUND : MOMENT_OUTBOUND;
-		moment->request_id = contact->request_id;
-		moment->contact_id = contact->contact_id;
-		moment->channel = contact->channel;
-		moment->thread = contact->thread;
-		moment->outcome = contact->outcome;
-		moments[taken] = &rows[taken];
-		taken++;
-	}
-	if (count == 1 && taken == 1 && sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request))
-		return;
-	request_ids = palloc(sizeof(int64) * Max(taken, 1));
-	for (int i = 0; i < taken; i++)
-		if (moments[i]->moment.request_id != 0)
-			request_ids[requests++] = moments[i]->moment.request_id;
-	take_many(moments, taken, policies);
-	requests_told(request_ids, requests);
+/*
+ * sla_contact_still does the same with one contact that is about to be written; returns whether its row has to say so
+ * in contact.still, because it changes no clock and nothing else tells of it.
+ */
+bool
+sla_contact_still(const SlaContact *contact)
+{
+	return take_logged(contact, 1, true);
 }
 
 /*
@@ -357,9 +387,13 @@ sla_contact_revised(const SlaContact *contact)
 					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
 					   CStringGetTextDatum(contact->outcome)};
 
-	if (kept_plan_run(&moment_revise, values, NULL, false, 0) == 0)
+	/* That of a contact that is still reads as it says now. */
+	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
+		family.from = sla_row_time(0, 1);
+	else if (contact->still)
+		family.from = contact->occurred_at;
+	else
 		return;
-	family.from = sla_row_time(0, 1);
 	find_roots(&moment, 1);
 	family.root = row.root;
 	sla_families_hold(&family, 1);

@@ -43,6 +43,7 @@ typedef struct Explanation
 	int64 clock_id;
 	SlaMetric metric;
 	const char *held; /* the policy of a clock that has stopped, or NULL */
+	TimestampTz stop; /* of that clock, or DT_NOEND */
 	bool held_is_known;
 } Explanation;
 
@@ -102,8 +103,17 @@ explain_policy(void *context, const SlaPolicy *policy, const char *reason)
 static void
 explain_spell(void *context, TimestampTz from, TimestampTz to, int64 amount, int64 days)
 {
-	explain(context, "spell", NULL, from, to, days == 0 ? amount : -1,
-			days == 0 ? NULL : psprintf("working days: " INT64_FORMAT, days));
+	Explanation *explanation = context;
+	TimestampTz until = Min(to, explanation->stop);
+
+	/* What would have followed a stop was not used. */
+	if (from > until || (from == until && from < to))
+		return;
+	if (days != 0)
+		explain(explanation, "spell", NULL, from, until, -1,
+				psprintf(until < to ? "of working days: " INT64_FORMAT : "working days: " INT64_FORMAT, days));
+	else
+		explain(explanation, "spell", NULL, from, until, until < to ? until - from : amount, NULL);
 }
 
 /* Returns what started a clock. */
@@ -202,6 +212,7 @@ explain_stopped(Explanation *explanation, const SlaFamily *family, const SlaMach
 	Datum values[1];
 
 	explanation->clock_id = stored->clock_id;
+	explanation->stop = stored->stopped_at;
 	clock->policy = &terms;
 	explain(explanation, "start", NULL, clock->started_at, NO_TIME, -1, start_note(family, clock));
 	explain_policies(explanation, machine, clock);
@@ -321,6 +332,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	{
 		explanation.metric = clocks[i]->metric;
 		explanation.clock_id = 0;
+		explanation.stop = DT_NOEND;
 		has_clock[clocks[i]->metric] = true;
 		if (clocks[i]->stopped_at == NO_TIME)
 			explain_open(&explanation, &family, &machine, clocks[i], now);

@@ -181,8 +181,8 @@ sla_families_try(SlaFamily *families, int count)
 }
 
 /*
- * sla_families_doubt notes that the families' open clocks may not follow, where this transaction went by the rules of its
- * own snapshot: nobody who changes them can know of it. Needs an SPI scope.
+ * sla_families_doubt notes that the families' open clocks may not follow, where this transaction went by the rules of
+ * its own snapshot: nobody who changes them can know of it. Needs an SPI scope.
  */
 void
 sla_families_doubt(SlaFamily *families, int count)

@@ -6,6 +6,9 @@
  * nothing is locked. The customer's row of sla_customer is changed then, which waits for whoever holds it; if nobody
  * has changed it since the snapshot, nobody has written a moment or a clock of this customer since, and what was found
  * out holds. Otherwise nothing was done yet, and the contact goes the way of all others.
+ *
+ * The most ordinary one, a further message of a customer who waits for an answer, is not even written as a moment: the
+ * contact says that it is still, and sla_moments_read() finds it there.
  */
 #include "postgres.h"
 
@@ -157,11 +160,27 @@ read_request(const SlaMoment *moment, Snapshot snapshot, SlaRequestState *reques
 	return known;
 }
 
-/* Gives the machine the customer's open clocks, as far as contacts go; returns false where they are unknown. */
+/* Gives the machine the clocks of a customer with many that the moment concerns. */
+static void
+read_near(SlaMachine *machine, const SlaMoment *moment)
+{
+	SlaMoment asked = *moment;
+	SlaMoment *moments[1] = {&asked};
+	SlaFamily family = {.root = machine->root, .moment_count = 1, .moments = moments};
+
+	sla_clocks_near(machine->policies, &family);
+	for (int i = 0; i < family.clock_count; i++)
+		sla_machine_add(machine, family.clocks[i]);
+}
+
+/* Gives the machine the customer's open clocks that may be the moment's; returns false where they are unknown. */
 static bool
-read_clocks(SlaMachine *machine, Snapshot snapshot)
+read_clocks(SlaMachine *machine, const SlaMoment *moment, Snapshot snapshot)
 {
 	Datum keys[1] = {Int64GetDatum(machine->root)};
+	SlaClock *clocks[SLA_MANY_CLOCKS];
+	int count = 0;
+	bool many = false;
 	LookScan scan;
 	Datum row[7];
 	bool nulls[7];
@@ -170,8 +189,12 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 		return false;
 	while (look_next(&scan, false, row, nulls))
 	{
-		SlaClock *clock = palloc0(sizeof(SlaClock));
+		SlaClock *clock;
 
+		many = count == SLA_MANY_CLOCKS;
+		if (many)
+			break;
+		clock = clocks[count++] = palloc0(sizeof(SlaClock));
 		clock->customer_id = machine->root;
 		clock->metric = sla_metric_parse(TextDatumGetCString(row[1]));
 		clock->request_id = nulls[2] ? 0 : DatumGetInt64(row[2]);
@@ -180,9 +203,13 @@ read_clocks(SlaMachine *machine, Snapshot snapshot)
 		clock->started_at = DatumGetTimestampTz(row[5]);
 		clock->stopped_at = NO_TIME;
 		sla_pauses_read(clock, row[6]);
-		sla_machine_add(machine, clock);
 	}
 	look_end(&scan);
+	if (many)
+		read_near(machine, moment);
+	else
+		for (int i = 0; i < count; i++)
+			sla_machine_add(machine, clocks[i]);
 	return true;
 }
 
@@ -207,8 +234,31 @@ typedef enum Prompt
 {
 	PROMPT_LEFT,  /* nothing was done */
 	PROMPT_STILL, /* it may be written, and changes no clock */
+	PROMPT_WAITS, /* the same, and need not be written: see waits_already() */
 	PROMPT_MOVES  /* it may be written, and may change clocks */
 } Prompt;
+
+/*
+ * Returns whether a message says no more than one before it, of the same request and thread, to which a clock waits for
+ * an answer: that one is written, and tells that the customer has written, and when.
+ */
+static bool
+waits_already(const SlaMachine *machine, const SlaMoment *moment)
+{
+	if (moment->what != MOMENT_INBOUND || strcmp(moment->outcome, "received") != 0)
+		return false;
+	for (int i = 0; i < machine->running_count; i++)
+	{
+		const SlaClock *clock = machine->running[i];
+
+		if ((clock->metric == SLA_FIRST_RESPONSE || clock->metric == SLA_NEXT_RESPONSE) &&
+			clock->request_id == moment->request_id &&
+			(clock->thread == NULL || moment->thread == NULL ? clock->thread == moment->thread
+															 : strcmp(clock->thread, moment->thread) == 0))
+			return true;
+	}
+	return false;
+}
 
 /* Returns what the moment of a customer who stands alone does; said is what was said last of its request. */
 static Prompt
@@ -222,7 +272,7 @@ try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment
 	machine.find_memberships = ask_memberships;
 	machine.wrote_before = ask_wrote_before;
 	machine.partial = true;
-	if (!read_clocks(&machine, snapshot))
+	if (!read_clocks(&machine, moment, snapshot))
 		return PROMPT_LEFT;
 	if (moment->request_id != 0)
 		sla_machine_request(&machine, moment->request_id)->last = said;
@@ -236,7 +286,7 @@ try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment
 	for (int i = 0; i < count; i++)
 		if (sla_clock_moved(machine.clocks[i], before[i]))
 			return PROMPT_MOVES;
-	return PROMPT_STILL;
+	return waits_already(&machine, moment) ? PROMPT_WAITS : PROMPT_STILL;
 }
 
 /* Sets said to what the moment's request says; returns false where that is unknown, or another customer's. */
@@ -341,6 +391,9 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 		/* Who wrote at the same time has written before only where all moments are known. */
 		if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
 			prompt = PROMPT_LEFT;
+		/* What comes next at that time has to find it. */
+		if (prompt == PROMPT_WAITS && tie)
+			prompt = PROMPT_STILL;
 		if (prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known))
 			prompt = PROMPT_LEFT;
 	}
@@ -414,14 +467,17 @@ sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool writ
  * done nothing, where that cannot be told.
  *
  * request is what the contact's request says under the active snapshot; where it is NULL, all is read under a new one.
- * Needs an SPI scope that may write the tables of this room.
+ * Where still is given it is set to whether the contact itself is to say that it is still, in place of a moment. Needs
+ * an SPI scope that may write the tables of this room.
  */
 bool
-sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request)
+sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request, bool *still)
 {
 	SlaMoment said;
 	Prompt prompt;
 
+	/* It comes after all that say the same. */
+	moment->moment_id = PG_INT64_MAX;
 	if (request == NULL)
 	{
 		CommandCounterIncrement();
@@ -432,6 +488,11 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)
 		return false;
+	if (still != NULL)
+		*still = prompt == PROMPT_WAITS;
+	if (still != NULL && *still)
+		return true;
+	moment->moment_id = sla_next_moment_id();
 	write_moment(moment);
 	if (prompt == PROMPT_MOVES)
 		move_clocks(policies, moment, &said);

@@ -3,9 +3,9 @@
  *	  Clocks from moments: moved on by new ones, or reckoned anew from all.
  *
  * Where all new moments of a customer come after those that are known, they move the open clocks on. Where one came
- * late, where a request went elsewhere or was opened again, or where customers were merged, the clocks are reckoned anew
- * from all moments, and what differs from the stored ones is written. What had ended before the earliest new moment
- * stays: policies may have changed since.
+ * late, where a request went elsewhere or was opened again, or where customers were merged, the clocks are reckoned
+ * anew from all moments, and what differs from the stored ones is written. What had ended before the earliest new
+ * moment stays: policies may have changed since.
  */
 #include "postgres.h"
 

@@ -28,9 +28,11 @@ typedef struct SlaContact
 	const char *outcome;
 	const char *thread;
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
+	bool still;                     /* of one that is revised: contact.still */
 } SlaContact;
 
 /* effect.c, request.c and reckon.c: all need an SPI scope */
+extern bool sla_contact_still(const SlaContact *contact);
 extern void sla_contacts_logged(const SlaContact *contacts, int count);
 extern void sla_contact_revised(const SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);

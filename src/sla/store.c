@@ -1,6 +1,6 @@
 /*
  * store.c
- *	  Moments written and read, and clocks as they are stored.
+ *	  Moments written and read, and customers' segments.
  *
  * Moments of a customer are written under a lock on its row of sla_customer, which is taken by an update: at READ
  * COMMITTED the statements after it see all that others wrote under it, and above it the update itself fails with 40001
@@ -13,10 +13,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/multirangetypes.h"
-#include "utils/rangetypes.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
 
 #include "omnichannel.h"
 #include "sla/clock.h"
@@ -53,56 +50,23 @@ static KeptPlan moments_only = {
 				 INT8ARRAYOID},
 };
 
+/*
+ * A contact that is still comes after the moment that it waits with, which is written. Its id, without a moment, is that
+ * of the contact below zero; revised into an internal one it concerns no clock, like one that failed.
+ */
 static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
 		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id OFFSET 0) AS m ORDER BY f.root",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-/* Locked, so that what tick() tells of a clock meanwhile is not lost. */
-static KeptPlan open_clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
-		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL"
-		   " OFFSET 0)"
-		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
-		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
-		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
-		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan clocks_read = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
-		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
-		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
-		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-/* Of clocks that others hold there is nothing but the family. */
-static KeptPlan clocks_try = {
-	.sql =
-		"SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
-		" AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
-		" (SELECT customer_id, clock_id FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
-		" AS s LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = s.customer_id"
-		" AND o.clock_id = s.clock_id FOR NO KEY UPDATE OF o SKIP LOCKED) AS c ON true"
-		" ORDER BY f.root, c.customer_id, c.clock_id",
+		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id UNION ALL"
+		   " SELECT c.customer_id, c.occurred_at, - c.contact_id,"
+		   " CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END, c.request_id, c.contact_id,"
+		   " c.channel, c.thread, CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"
+		   " NULL, NULL, NULL, NULL, NULL FROM omnichannel.contact AS c"
+		   " WHERE c.customer_id = f.customer_id AND c.still AND c.occurred_at >= greatest(h.settled_until,"
+		   " (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		   " ORDER BY m.at LIMIT 1))"
+		   " OFFSET 0) AS m ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -117,7 +81,6 @@ static KeptPlan memberships_read = {
 };
 
 static const char *const moment_names[] = {"request", "inbound", "outbound"};
-static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
 
 /* Returns a number for a new moment. */
 int64
@@ -260,8 +223,8 @@ sla_moments_write(SlaFamily *families, int count)
 }
 
 /* Returns an id of a row, 0 for NULL. */
-static int64
-row_id(uint64 row, int column)
+int64
+sla_row_id(uint64 row, int column)
 {
 	bool isnull;
 	Datum value = spi_datum(row, column, &isnull);
@@ -279,16 +242,6 @@ sla_row_time(uint64 row, int column)
 	return isnull ? NO_TIME : DatumGetTimestampTz(value);
 }
 
-/* Returns an interval of a row in microseconds, -1 for NULL. */
-static int64
-row_microseconds(uint64 row, int column)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-
-	return isnull ? -1 : DatumGetIntervalP(value)->time;
-}
-
 /* Returns a moment of a row with SLA_MOMENT_COLUMNS from a column on, in the current context. */
 SlaMoment *
 sla_moment_from_row(uint64 row, int column)
@@ -298,12 +251,12 @@ sla_moment_from_row(uint64 row, int column)
 	bool isnull;
 	Datum priority;
 
-	moment->customer_id = row_id(row, column);
+	moment->customer_id = sla_row_id(row, column);
 	moment->at = sla_row_time(row, column + 1);
-	moment->moment_id = row_id(row, column + 2);
+	moment->moment_id = sla_row_id(row, column + 2);
 	moment->what = what[0] == 'r' ? MOMENT_REQUEST : what[0] == 'i' ? MOMENT_INBOUND : MOMENT_OUTBOUND;
-	moment->request_id = row_id(row, column + 4);
-	moment->contact_id = row_id(row, column + 5);
+	moment->request_id = sla_row_id(row, column + 4);
+	moment->contact_id = sla_row_id(row, column + 5);
 	moment->channel = spi_text(row, column + 6, CurrentMemoryContext);
 	moment->thread = spi_text(row, column + 7, CurrentMemoryContext);
 	moment->outcome = spi_text(row, column + 8, CurrentMemoryContext);
@@ -312,11 +265,11 @@ sla_moment_from_row(uint64 row, int column)
 	moment->queue = spi_text(row, column + 11, CurrentMemoryContext);
 	priority = spi_datum(row, column + 12, &isnull);
 	moment->priority = isnull ? 0 : DatumGetInt32(priority);
-	moment->version = row_id(row, column + 13);
+	moment->version = sla_row_id(row, column + 13);
 	return moment;
 }
 
-/* Reads all moments of the families into them, sorted, in place of those that they had. Needs an SPI scope. */
+/* Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they had. Needs an SPI scope. */
 void
 sla_moments_read(SlaFamily *families, int count)
 {
@@ -331,111 +284,11 @@ sla_moments_read(SlaFamily *families, int count)
 		bool isnull;
 
 		moment->settled = DatumGetBool(spi_datum(i, 2 + MOMENT_NCOLUMNS, &isnull));
-		sla_family_add(sla_family_find(families, count, row_id(i, 1)), moment);
+		sla_family_add(sla_family_find(families, count, sla_row_id(i, 1)), moment);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < count; i++)
 		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
-}
-
-/* Reads pauses from a multirange. */
-void
-sla_pauses_read(SlaClock *clock, Datum value)
-{
-	MultirangeType *pauses = DatumGetMultirangeTypeP(value);
-	TypeCacheEntry *type;
-	RangeType **ranges;
-
-	if (MultirangeIsEmpty(pauses))
-		return;
-	type = lookup_type_cache(MultirangeTypeGetOid(pauses), TYPECACHE_MULTIRANGE_INFO)->rngtype;
-	multirange_deserialize(type, pauses, &clock->pause_count, &ranges);
-	clock->pauses = palloc(sizeof(SlaSpan) * clock->pause_count);
-	for (int i = 0; i < clock->pause_count; i++)
-	{
-		RangeBound lower;
-		RangeBound upper;
-		bool empty;
-
-		range_deserialize(type, ranges[i], &lower, &upper, &empty);
-		clock->pauses[i].from = DatumGetTimestampTz(lower.val);
-		clock->pauses[i].to = upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val);
-	}
-}
-
-/* Returns a clock of a row with SLA_CLOCK_COLUMNS from a column on, in the current context. */
-SlaClock *
-sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
-{
-	SlaClock *clock = palloc0(sizeof(SlaClock));
-	char *outcome;
-	bool isnull;
-
-	clock->customer_id = row_id(row, column);
-	clock->clock_id = row_id(row, column + 1);
-	clock->metric = sla_metric_parse(spi_text(row, column + 2, CurrentMemoryContext));
-	clock->policy_code = spi_text(row, column + 3, CurrentMemoryContext);
-	clock->request_id = row_id(row, column + 4);
-	clock->channel = spi_text(row, column + 5, CurrentMemoryContext);
-	clock->thread = spi_text(row, column + 6, CurrentMemoryContext);
-	clock->moment_id = row_id(row, column + 7);
-	clock->started_at = sla_row_time(row, column + 8);
-	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
-	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
-	sla_pauses_read(clock, spi_datum(row, column + 11, &isnull));
-	clock->due_at = sla_row_time(row, column + 12);
-	clock->time_left = Max(row_microseconds(row, column + 13), 0);
-	clock->stopped_at = sla_row_time(row, column + 14);
-	outcome = spi_text(row, column + 15, CurrentMemoryContext);
-	for (int i = SLA_MET; outcome != NULL && i <= SLA_CANCELLED; i++)
-		if (strcmp(outcome, outcome_names[i]) == 0)
-			clock->outcome = (SlaOutcome) i;
-	clock->cancelled = clock->outcome == SLA_CANCELLED;
-	clock->elapsed = Max(row_microseconds(row, column + 16), 0);
-	clock->worked = row_microseconds(row, column + 17);
-	clock->warn_at = sla_row_time(row, column + 18);
-	clock->tell_at = sla_row_time(row, column + 19);
-	clock->warned_at = sla_row_time(row, column + 20);
-	clock->breached_at = sla_row_time(row, column + 21);
-	clock->policy = sla_policy_find(policies, clock->policy_code, clock->metric);
-	return clock;
-}
-
-/*
- * sla_clocks_read reads the families' stored clocks into them, and locks them in the order in which all do; sets
- * held_by_others of families of which SLA_TRY_ALL cannot have all. Needs an SPI scope.
- */
-void
-sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read)
-{
-	Datum values[1] = {sla_roots_array(families, count)};
-	KeptPlan *const plans[] = {&open_clocks_hold, &clocks_hold, &clocks_try, &clocks_read};
-	uint64 rows = kept_plan_run(plans[read], values, NULL, false, 0);
-
-	for (uint64 i = 0; i < rows; i++)
-	{
-		SlaFamily *family = sla_family_find(families, count, row_id(i, 1));
-		SlaClock *clock;
-		bool isnull;
-
-		(void) spi_datum(i, 2, &isnull);
-		if (isnull)
-		{
-			family->held_by_others = true;
-			continue;
-		}
-		clock = sla_clock_from_row(policies, i, 2);
-		if (read != SLA_HOLD_OPEN)
-			clock->settled = DatumGetBool(spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull));
-		if (family->clock_count == family->clock_room)
-		{
-			family->clock_room = Max(4, family->clock_room * 2);
-			family->clocks = family->clocks == NULL ? palloc(sizeof(SlaClock *) * family->clock_room)
-													: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
-		}
-		family->clocks[family->clock_count++] = clock;
-	}
-	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Reads the segments of families, which are sorted, where policies name any. Needs an SPI scope. */
@@ -454,7 +307,7 @@ sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int c
 	rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		SlaMemberships *found = &sla_family_find(families, count, row_id(i, 1))->memberships;
+		SlaMemberships *found = &sla_family_find(families, count, sla_row_id(i, 1))->memberships;
 
 		/* Grown by doubling: there is room where the count is no power of two. */
 		if ((found->count & (found->count - 1)) == 0)

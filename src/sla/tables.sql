@@ -95,7 +95,7 @@ CREATE TABLE omnichannel.sla_moment (
 	PRIMARY KEY (customer_id, at, moment_id)
 );
 COMMENT ON TABLE omnichannel.sla_moment IS
-'What clocks are reckoned from, as it was logged: contacts, and changes of requests. Clocks follow from them in the order of time, whatever order they were written in.';
+'What clocks are reckoned from, as it was logged: contacts, but those that are still, and changes of requests. Clocks follow from them in the order of time, whatever order they were written in.';
 COMMENT ON COLUMN omnichannel.sla_moment.customer_id IS 'Of whom it was logged; of merged customers the rows stay apart and are read together.';
 COMMENT ON COLUMN omnichannel.sla_moment.what IS 'request: its state, kind, queue or priority became what is said here; inbound and outbound: a contact.';
 COMMENT ON COLUMN omnichannel.sla_moment.outcome IS 'contact.outcome; NULL for a request.';
@@ -141,7 +141,7 @@ COMMENT ON TABLE omnichannel.sla_clock IS
 COMMENT ON COLUMN omnichannel.sla_clock.customer_id IS 'Of whom the contact that started it was logged.';
 COMMENT ON COLUMN omnichannel.sla_clock.policy IS 'The sla_policy that won, with its target and its calendar as they were.';
 COMMENT ON COLUMN omnichannel.sla_clock.request_id IS 'Of the contact that started it, or NULL; with thread and channel it tells what answers it.';
-COMMENT ON COLUMN omnichannel.sla_clock.moment_id IS 'The sla_moment that started it.';
+COMMENT ON COLUMN omnichannel.sla_clock.moment_id IS 'The sla_moment that started it; below zero, the contact of that number, which is still.';
 COMMENT ON COLUMN omnichannel.sla_clock.pauses IS 'When it stood still, because the customer was waited for or the request was closed; the last one is without an end while it lasts.';
 COMMENT ON COLUMN omnichannel.sla_clock.due_at IS 'NULL while it stands still; infinity where its calendar has not so much working time left.';
 COMMENT ON COLUMN omnichannel.sla_clock.time_left IS 'What is left of the target while it stands still.';
@@ -156,7 +156,8 @@ COMMENT ON COLUMN omnichannel.sla_clock.warned_at IS 'When the warning was told,
 COMMENT ON COLUMN omnichannel.sla_clock.breached_at IS 'When the breach was told, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.notice_at IS 'What tick() looks for: when something is to be told next, or NULL.';
 CREATE INDEX sla_clock_notice_at ON omnichannel.sla_clock (notice_at) WHERE notice_at IS NOT NULL;
-CREATE INDEX sla_clock_open ON omnichannel.sla_clock (customer_id) WHERE stopped_at IS NULL;
+CREATE INDEX sla_clock_open ON omnichannel.sla_clock (customer_id, thread, request_id, channel) WHERE stopped_at IS NULL;
+CREATE INDEX sla_clock_callback ON omnichannel.sla_clock (customer_id) WHERE stopped_at IS NULL AND metric = 'callback';
 CREATE INDEX sla_clock_request_id ON omnichannel.sla_clock (request_id) WHERE request_id IS NOT NULL;
 
 CREATE TABLE omnichannel.sla_event (

@@ -96,7 +96,7 @@ BEGIN
 		WHERE c.customer_id = asked.customer_id) AS m;
 	owner_id := coalesce(asked.agent_id,
 		(SELECT o.agent_id FROM peer_request AS o WHERE o.customer_id = ANY (family) AND o.closed_at IS NULL
-			AND o.state IN ('assigned', 'waiting_customer') AND o.agent_id IS NOT NULL AND o.id <> request ORDER BY o.opened_at DESC, o.id DESC LIMIT 1),
+			AND o.state IN ('offered', 'assigned', 'waiting_customer') AND o.agent_id IS NOT NULL AND o.id <> request ORDER BY o.opened_at DESC, o.id DESC LIMIT 1),
 		(SELECT r.agent_id FROM omnichannel.relationship AS r WHERE r.customer_id = ANY (family)
 			AND EXISTS (SELECT FROM peer_agent AS a WHERE a.queue = asked.queue AND a.agent_id = r.agent_id AND a.active AND (asked.skill IS NULL OR a.levels[asked.skill] >= asked.level))
 			GROUP BY r.agent_id ORDER BY sum(r.strength * power(0.5, date_part('epoch', now() - r.aged_at) / (180 * 86400))) DESC, r.agent_id LIMIT 1));

@@ -81,8 +81,11 @@ check_phone(const char *text, size_t size, const NumberingPlan *home, const Numb
 		size -= 4;
 		strcpy(spaced, "TEL:");
 	}
-	if (problem != NULL && strstr(problem, "characters") != NULL)
+	if (problem != NULL && (strstr(problem, "characters") != NULL || strstr(problem, "context") != NULL))
 		return;
+	/* What is accepted is the number in front of its parameters. */
+	if (memchr(text, ';', size) != NULL)
+		size = (const char *) memchr(text, ';', size) - text;
 	for (size_t i = 0; i < size; i++)
 	{
 		if (size - i >= 3 && strncmp(text + i, "(0)", 3) == 0 && bare[0] != '\0')

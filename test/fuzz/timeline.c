@@ -389,7 +389,8 @@ compare_spells(Timeline *timeline, int64_t first)
 static void
 compare_days(Timeline *timeline, int64_t first)
 {
-	int64_t start = (first + 1440 + take(1440)) * ZONE_MINUTE;
+	/* In the midst of the window: there are two days to either side. */
+	int64_t start = (first + 2 * 1440 + take(1440)) * ZONE_MINUTE;
 	int64_t local = zone_to_local(&zone, start);
 	int64_t day = floor_div(local, ZONE_DAY);
 	int64_t minute_of_day = (local - day * ZONE_DAY) / ZONE_MINUTE;

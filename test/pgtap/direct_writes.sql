@@ -182,7 +182,7 @@ SELECT lives_ok(public.written('o', 'own'), 'written to a table with more column
 SELECT results_eq($$SELECT count(DISTINCT number), min(own), min(length) FROM omnichannel.contact WHERE source_key ^@ 'o'$$,
 	$$VALUES (3::bigint, 'own'::text, 3)$$, 'which have their values');
 ROLLBACK TO s;
-CREATE TABLE omnichannel.contact_old (source_key text, source text, payload jsonb, gone int, body text, subject text, thread text, request_id bigint,
+CREATE TABLE omnichannel.contact_old (source_key text, source text, payload jsonb, gone int, body text, still boolean, subject text, thread text, request_id bigint,
 	agent_id bigint, outcome text NOT NULL, direction text NOT NULL, channel text NOT NULL, logged_at timestamptz NOT NULL,
 	occurred_at timestamptz NOT NULL, contact_id bigint NOT NULL, customer_id bigint NOT NULL,
 	CONSTRAINT contact_codes CHECK (omnichannel.is_contact(direction, outcome, occurred_at)));

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(45);
+SELECT plan(54);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -18,16 +18,30 @@ CREATE TYPE public.moods AS RANGE (subtype = text);
 SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, 'no rule: ' || rule)
 FROM unnest(ARRAY['to_jsonb(''a''::public.mood) IS NOT NULL', 'language::public.checked IS NOT NULL', 'ARRAY[language]::public.checked[] IS NULL',
 	'language::public.mood IS NULL', 'isempty(''[a,b]''::public.moods)', 'jsonb_populate_record(NULL::omnichannel.segment, ''{}'') IS NULL',
-	'table_to_xml(''omnichannel.segment_input'', true, true, '''') IS NULL', 'database_to_xml(true, true, '''') IS NULL']) AS rule;
+	'table_to_xml(''omnichannel.segment_input'', true, true, '''') IS NULL', 'database_to_xml(true, true, '''') IS NULL',
+	'domain_in(''1'', ''public.checked''::regtype, -1) IS NOT NULL', 'array_in(''{1}'', ''public.checked''::regtype, -1) IS NOT NULL',
+	'range_in(''[a,b]'', ''public.moods''::regtype, -1) IS NOT NULL', 'enum_in(''a'', ''public.mood''::regtype) IS NOT NULL',
+	'format_type(''public.checked''::regtype, 0) IS NULL']) AS rule;
+SELECT lives_ok(format('SELECT check_segment_rule(%L)', rule), 'a rule: ' || rule)
+FROM unnest(ARRAY['language = ANY (''{pl,de}'') AND facts @> ''{"tier": "gold"}''']) AS rule;
 INSERT INTO segment (segment, rule) VALUES ('polish', 'language = ''pl'' -- and nothing else'), ('gold', 'facts ->> ''tier'' = ''gold''');
-SELECT results_eq($$SELECT * FROM refresh_segments()$$, $$VALUES ('gold', 0::bigint, 0::bigint), ('polish', 2, 0)$$, 'who fits joins');
-SELECT results_eq($$SELECT * FROM refresh_segments('polish')$$, $$VALUES ('polish', 0::bigint, 0::bigint)$$, 'only once');
+SELECT results_eq($$SELECT refreshed, joined, gone FROM refresh_segments()$$, $$VALUES ('gold', 0::bigint, 0::bigint), ('polish', 2, 0)$$, 'who fits joins');
+SELECT results_eq($$SELECT refreshed, joined, gone FROM refresh_segments('polish')$$, $$VALUES ('polish', 0::bigint, 0::bigint)$$, 'only once');
 UPDATE segment_member SET valid = tstzrange(now() - interval '1 day', NULL);
 UPDATE customer SET language = 'de' WHERE customer_id = 2;
 INSERT INTO fact (customer_id, key, value) VALUES (3, 'tier', '"gold"');
-SELECT results_eq($$SELECT * FROM refresh_segments()$$, $$VALUES ('gold', 1::bigint, 0::bigint), ('polish', 0, 1)$$, 'who no longer fits leaves');
+SELECT results_eq($$SELECT refreshed, joined, gone FROM refresh_segments()$$, $$VALUES ('gold', 1::bigint, 0::bigint), ('polish', 0, 1)$$, 'who no longer fits leaves');
 SELECT is((SELECT upper(valid) FROM segment_member WHERE customer_id = 2), now(), 'and was in it until now');
 SELECT throws_ok($$SELECT refresh_segments('none')$$, '23503');
+-- one that fails, and one with a member to be
+INSERT INTO segment (segment, rule) VALUES ('failing', '1 / (customer_id - customer_id) = 1'), ('german', 'language = ''de''');
+INSERT INTO segment_member (customer_id, segment, valid) VALUES (2, 'german', tstzrange(now() + interval '1 day', NULL));
+SELECT results_eq($$SELECT refreshed, joined, error FROM refresh_segments()$$,
+	$$VALUES ('failing', NULL::bigint, '22012: division by zero'), ('german', 2, NULL), ('gold', 0, NULL), ('polish', 0, NULL)$$, 'a rule that fails holds up no other');
+SELECT results_eq($$SELECT valid FROM segment_member WHERE segment = 'german' AND customer_id = 2 ORDER BY valid$$,
+	ARRAY[tstzrange(now(), now() + interval '1 day'), tstzrange(now() + interval '1 day', NULL)], 'who is entered for later is in it until then');
+SELECT throws_ok($$SELECT refresh_segments('failing')$$, '22012');
+DELETE FROM segment WHERE segment = 'failing';
 
 INSERT INTO product (product, min_price) VALUES ('a', NULL), ('b', 5), ('c', NULL);
 INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale'), ('derived', 'override');

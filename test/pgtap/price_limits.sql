@@ -1,7 +1,7 @@
 -- Limits, coupons, derived lists and explanations.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(42);
+SELECT plan(43);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product, category, brand) VALUES ('p', 'A.B', 'acme'), ('q', 'A', NULL);
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -29,6 +29,7 @@ UPDATE promotion SET use_limit = NULL, budget = 15 WHERE promotion = 'two';
 SELECT is(reserve_use('two', 'order 4', 1, 6), false, 'a budget is not overdrawn');
 SELECT is(reserve_use('two', 'order 4', 1, 5), true, 'but used up to the last cent');
 SELECT is((SELECT unit_price FROM quote(1, 'p')), 100.00, 'then it is used up');
+SELECT is(reserve_use('two', 'order 5', 1, 0), false, 'also for what gives nothing away');
 UPDATE promotion_use SET expires_at = now() WHERE key = 'order 4';
 SELECT is(expire_uses(), 1, 'a forgotten reservation comes back');
 SELECT is((SELECT unit_price FROM quote(1, 'p')), 90.00, 'and can be used');

@@ -29,7 +29,9 @@ DECLARE
 	answer text;
 BEGIN
 	answer := omnichannel.route(100);
-	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at) SELECT 102, 3, lane_id, 0, now() FROM omnichannel.lane;
+	INSERT INTO omnichannel.lane (queue, channel, prefers) VALUES ('a', 'email', 'lang.pl');
+	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at, priority)
+	SELECT 102, 3, lane_id, 0, now(), 2 FROM omnichannel.lane WHERE channel = 'email';
 	answer := concat_ws(' ', answer, (SELECT string_agg(omnichannel.claim(n)::text, ' ') FROM generate_series(1, 18) AS n));
 	RAISE EXCEPTION USING ERRCODE = 'RT000';
 EXCEPTION WHEN SQLSTATE 'RT000' THEN

@@ -52,6 +52,7 @@ SELECT throws_ok($$SELECT shown_price('app', 'p', -1)$$, '22023', NULL, 'negativ
 SELECT throws_ok($$SELECT shown_price('app', 'p', 'NaN')$$, '22023', NULL, 'no number');
 SELECT throws_ok($$SELECT shown_price('app', 'p', 1, quantity => 0)$$, '22023', NULL, 'no quantity');
 SELECT throws_ok($$SELECT shown_price('app', 'p', 1, at => 'infinity')$$, '22023', NULL, 'no moment');
+SELECT throws_ok($$SELECT shown_price('app', 'p', 1, at => '4713-01-01 00:00 BC')$$, '22023', NULL, 'a moment before all channels');
 SELECT throws_ok($$SELECT shown_price('app', NULL, 1)$$, '22023', NULL, 'no product');
 SELECT throws_ok($$SELECT shown_price('app', 'p', 1, sample => 2)$$, '22023', NULL, 'no sample');
 SELECT throws_ok($$SELECT check_shown_prices(-1)$$, '22023', NULL, 'no rows');

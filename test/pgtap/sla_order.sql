@@ -2,15 +2,16 @@
 -- eight other orders, with threads and without, also where the log opens requests, and with a sweep in between; in the
 -- last ten of them several moments are at the same time.
 BEGIN;
-SELECT plan(6);
+SELECT plan(11);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target, calendar) VALUES
 	('chat', 50, 'first_response', 'chat', '20 minutes', NULL), ('chat_next', 50, 'next_response', 'chat', '10 minutes', NULL),
 	('any', 90, 'next_response', NULL, '1 day', 'office'), ('solve', 90, 'resolution', NULL, '2 days', 'office');
-INSERT INTO omnichannel.channel (channel, name, medium, opens_request) VALUES ('line', 'Line', 'voice', false), ('mail', 'Mail', 'mail', false);
+INSERT INTO omnichannel.channel (channel, name, medium, opens_request) VALUES ('line', 'Line', 'voice', false), ('mail', 'Mail', 'mail', false), ('crowd', 'Crowd', 'mail', false);
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES
-	('line', 10, 'callback', 'line', '1 hour'), ('mail', 10, 'first_response', 'mail', '6 hours'), ('line_first', 20, 'first_response', 'line', '30 minutes');
+	('line', 10, 'callback', 'line', '1 hour'), ('mail', 10, 'first_response', 'mail', '6 hours'), ('line_first', 20, 'first_response', 'line', '30 minutes'),
+	('crowd', 10, 'first_response', 'crowd', '9 days');
 
 -- What set number `seed` says, the same each time: hashes stand for chance.
 CREATE FUNCTION pg_temp.moments(seed int) RETURNS TABLE (n int, at timestamptz, channel text, direction text, outcome text, thread text)
@@ -28,12 +29,15 @@ LANGUAGE sql AS $$
 $$;
 
 -- Logs a set in some order for a new customer and returns the clocks.
-CREATE FUNCTION pg_temp.clocks(seed int, shuffle int, sweep boolean) RETURNS text
+CREATE FUNCTION pg_temp.clocks(seed int, shuffle int, sweep boolean, crowd int DEFAULT 0) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
-	customer bigint := omnichannel.identify('account', format('order-%s-%s-%s', seed, shuffle, sweep));
+	customer bigint := omnichannel.identify('account', format('order-%s-%s-%s-%s', seed, shuffle, crowd, sweep));
 	moment record;
 BEGIN
+	FOR n IN 1 .. crowd LOOP
+		PERFORM omnichannel.log_contact('crowd', customer, occurred_at => '2026-06-01 05:00Z', thread => customer || '-' || n, source => 'crowd');
+	END LOOP;
 	FOR moment IN
 		SELECT * FROM pg_temp.moments(seed) AS m
 		ORDER BY CASE WHEN shuffle = 0 THEN m.n ELSE hashint4(shuffle * 1000 + m.n * 31) END, m.n
@@ -49,7 +53,7 @@ BEGIN
 	END IF;
 	RETURN (SELECT string_agg(format('%s %s %s %s %s %s %s', c.metric, c.policy, c.started_at, c.due_at, c.stopped_at, c.outcome, c.pauses), E'\n'
 			ORDER BY c.metric, c.started_at, c.channel, c.thread, c.due_at, c.stopped_at)
-		FROM omnichannel.sla_clock AS c WHERE c.customer_id = customer);
+		FROM omnichannel.sla_clock AS c WHERE c.customer_id = customer AND c.channel <> 'crowd');
 END
 $$;
 
@@ -59,6 +63,9 @@ SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o,
 	WHERE NOT o.sweep AND pg_temp.clocks(o.seed, shuffle, false) IS DISTINCT FROM o.clocks), NULL, 'any order gives the same clocks');
 SELECT is((SELECT array_agg(format('%s/%s', o.seed, shuffle)) FROM ordered AS o, generate_series(1, 8) AS shuffle
 	WHERE o.sweep AND pg_temp.clocks(o.seed, shuffle, true) IS DISTINCT FROM o.clocks), NULL, 'also when breaches were told in between');
+-- Of a customer with many clocks only those are read that a contact may concern: that makes no difference.
+SELECT is((SELECT array_agg(o.seed) FROM ordered AS o WHERE NOT o.sweep AND pg_temp.clocks(o.seed, 0, false, 40) IS DISTINCT FROM o.clocks),
+	NULL, 'nor do forty others make a difference');
 -- What stands is what the clocks say: each breach once.
 SELECT is((SELECT count(*) FROM omnichannel.sla_clock AS c WHERE c.tell_at < now() AND c.customer_id IN
 		(SELECT customer_id FROM omnichannel.identity WHERE value LIKE 'order-%-true') AND (c.outcome = 'breached') IS DISTINCT FROM
@@ -77,5 +84,26 @@ $$;
 SELECT is(pg_temp.late('received'), false, 'the first of its time');
 SELECT is(ARRAY[pg_temp.late('received'), pg_temp.late('voicemail')], '{false,false}', 'others that come after it are in order');
 SELECT is(pg_temp.late('answered'), true, 'one that comes before them is not');
+
+-- One contact more of a customer of whom a thousand clocks run reads those of its conversation, and moves it alone.
+SELECT omnichannel.identify('account', 'many') AS many \gset
+INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, channel, thread, moment_id, started_at, target, due_at, tell_at)
+SELECT :many, 'first_response', 'crowd', 'crowd', 'many-' || n, -n, now() - interval '1 day', '9 days', now() + interval '8 days', now() + interval '8 days'
+FROM generate_series(1, 1000) AS n;
+CREATE FUNCTION pg_temp.fetched(channel text, direction text, outcome text, thread text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint := (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relid = 'omnichannel.sla_clock'::regclass);
+BEGIN
+	PERFORM omnichannel.log_contact(channel, omnichannel.identify('account', 'many'), direction => direction, outcome => outcome, thread => thread);
+	RETURN (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relid = 'omnichannel.sla_clock'::regclass) - before;
+END
+$$;
+SELECT cmp_ok(pg_temp.fetched('crowd', 'inbound', 'received', 'new'), '<', 100::bigint, 'one that begins a conversation reads few clocks');
+SELECT cmp_ok(pg_temp.fetched('crowd', 'outbound', 'sent', 'many-7'), '<', 100::bigint, 'so does one that answers');
+SELECT cmp_ok(pg_temp.fetched('line', 'inbound', 'missed', NULL), '<', 100::bigint, 'and a call');
+SELECT pg_temp.fetched('line', 'outbound', 'answered', NULL) < 100 AS few;
+SELECT results_eq(format('SELECT count(*) FILTER (WHERE stopped_at IS NULL), string_agg(thread, %L) FILTER (WHERE stopped_at IS NOT NULL AND channel = %L),
+	count(*) FILTER (WHERE stopped_at IS NOT NULL AND metric = %L) FROM omnichannel.sla_clock WHERE customer_id = %s', ',', 'crowd', 'callback', :many),
+	$$VALUES (1000::bigint, 'many-7', 1::bigint)$$, 'each has moved its own');
 SELECT * FROM finish();
 ROLLBACK;

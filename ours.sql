@@ -1,1 +1,0 @@
-\copy tracked (sender, kind, agent, body) FROM '/tmp/bulkwork/rows.inbound'

@@ -1,0 +1,150 @@
+CREATE FUNCTION omnichannel.check_staged_prices(max_jump numeric DEFAULT 50, OUT line bigint, OUT problem text, OUT detail text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+-- A million lines and no statistics yet: loops inside loops would take hours.
+SET enable_nestloop = off
+AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN QUERY
+	WITH staged AS (
+		SELECT s.*, list.kind, list.currency, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
+			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
+		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
+	), existing AS (
+		SELECT p.price_list, p.min_quantity, p.amount, p.valid,
+			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
+		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
+	)
+	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
+	UNION ALL
+	SELECT s.line, 'derived', format('price list %L is derived', s.price_list) FROM staged AS s WHERE s.derived_from IS NOT NULL
+	UNION ALL
+	SELECT s.line, 'product', format('product %L is not known', s.product) FROM staged AS s
+	WHERE s.product IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.product AS known WHERE known.product = s.product)
+	UNION ALL
+	SELECT s.line, 'target', 'exactly one of product, category and everything is to be set' FROM staged AS s
+	WHERE num_nonnulls(s.product, s.category, nullif(s.everything, false)) <> 1
+	UNION ALL
+	SELECT s.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none' FROM staged AS s
+	WHERE (s.amount IS NULL) = (s.adjust IS NULL AND s.surcharge IS NULL) OR NOT coalesce(s.amount >= 0 AND s.amount < 1e18, true)
+		OR NOT coalesce(s.adjust >= -100 AND s.adjust < 1e6, true) OR NOT coalesce(s.surcharge > -1e18 AND s.surcharge < 1e18, true)
+		OR NOT coalesce(s.round_to > 0 AND s.round_to < 1e18, true) OR (s.round_to IS NOT NULL AND s.amount IS NOT NULL)
+		OR NOT (s.min_quantity >= 0 AND s.min_quantity < 'Infinity') OR isempty(s.during) OR (s.kind = 'base' AND s.amount IS NULL)
+	UNION ALL
+	SELECT o.line, 'overlap', 'overlaps with a line before it'
+	FROM (
+		SELECT s.line, coalesce(lower(s.during), '-infinity') AS begins,
+			max(coalesce(upper(s.during), 'infinity')) OVER (PARTITION BY s.price_list, s.target, s.min_quantity
+				ORDER BY coalesce(lower(s.during), '-infinity'), s.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
+		FROM staged AS s WHERE s.target IS NOT NULL AND NOT isempty(s.during)
+	) AS o WHERE o.taken_until > o.begins
+	UNION ALL
+	SELECT b.line, 'tier rises', format('from %s on it costs %s, from %s on %s', a.min_quantity, a.amount, b.min_quantity, b.amount)
+	FROM staged AS b JOIN (
+		SELECT price_list, target, min_quantity, amount, during FROM staged
+		UNION ALL
+		SELECT e.price_list, e.target, e.min_quantity, e.amount, e.valid FROM existing AS e WHERE NOT EXISTS (
+			SELECT FROM staged AS s WHERE s.price_list = e.price_list AND s.target = e.target AND s.min_quantity = e.min_quantity AND s.during @> e.valid)
+	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
+	WHERE b.amount > a.amount
+	UNION ALL
+	SELECT s.line, 'sale above base', format('%s is not below %s', s.amount, min(base.amount))
+	FROM staged AS s JOIN (
+		SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
+		UNION ALL
+		SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
+		FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
+		WHERE list.kind = 'base' AND p.product IN (SELECT n.product FROM staged AS n WHERE n.kind = 'sale')
+			AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
+				AND n.min_quantity = p.min_quantity AND n.during && p.valid)
+	) AS base ON base.product = s.product AND base.currency = s.currency AND base.min_quantity <= s.min_quantity AND base.during && s.during
+	WHERE s.kind = 'sale'
+	GROUP BY s.line, s.amount HAVING s.amount >= min(base.amount)
+	UNION ALL
+	SELECT s.line, 'below floor', format('%s is below %s', s.amount, greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01))
+	FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product AND p.currency = s.currency
+	WHERE s.amount < greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01)
+	UNION ALL
+	SELECT s.line, 'jump', format('%s instead of %s', s.amount, e.amount)
+	FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
+		AND e.valid @> coalesce(lower(s.during), '-infinity')
+	WHERE abs(s.amount - e.amount) * 100 > max_jump * e.amount
+	ORDER BY 1, 2, 3;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
+	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	staged_lines bigint;
+	refused boolean := false;
+	found_problem record;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	LOCK TABLE omnichannel.price_staging IN SHARE ROW EXCLUSIVE MODE;
+	FOR found_problem IN SELECT * FROM omnichannel.check_staged_prices(apply_prices.max_jump)
+	LOOP
+		refused := refused OR found_problem.problem <> ALL (apply_prices.accept)
+			OR found_problem.problem IN ('list', 'derived', 'product', 'target', 'value', 'overlap');
+		line := found_problem.line;
+		problem := found_problem.problem;
+		detail := found_problem.detail;
+		RETURN NEXT;
+	END LOOP;
+	IF refused THEN
+		RETURN;
+	END IF;
+
+	-- What is replaced keeps the time that no new price takes.
+	CREATE TEMP TABLE replaced_price ON COMMIT DROP AS
+	SELECT p.price_id, ARRAY(SELECT unnest(tstzmultirange(p.valid) - range_agg(coalesce(s.valid, tstzrange(now(), NULL))))) AS pieces
+	FROM omnichannel.price_staging AS s JOIN omnichannel.price AS p ON p.price_list = s.price_list AND p.min_quantity = s.min_quantity
+		AND coalesce('p' || p.product, 'c' || p.category_path, '*') = coalesce('p' || s.product, 'c' || s.category, '*')
+		AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
+	GROUP BY p.price_id, p.valid;
+	DELETE FROM omnichannel.price AS p USING pg_temp.replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces = '{}';
+	UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces <> '{}';
+	INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
+	SELECT p.price_list, p.product, p.category, p.everything, p.min_quantity, p.amount, p.adjust, p.surcharge, p.round_to, piece, p.created_at
+	FROM pg_temp.replaced_price AS r JOIN omnichannel.price AS p ON p.price_id = r.price_id, unnest(r.pieces[2:]) AS piece;
+	DROP TABLE pg_temp.replaced_price;
+	PERFORM omnichannel.insert_staged_prices();
+	SELECT count(*) INTO staged_lines FROM omnichannel.price_staging;
+	DELETE FROM omnichannel.price_staging;
+
+	line := NULL;
+	problem := NULL;
+	detail := 'applied';
+	applied := staged_lines;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	ltree_type text;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- The schema of ltree is anyone's choice.
+	SELECT format_type(attribute.atttypid, NULL) INTO STRICT ltree_type FROM pg_attribute AS attribute
+	WHERE attribute.attrelid = 'omnichannel.price'::regclass AND attribute.attname = 'category';
+	EXECUTE format('INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid) '
+		'SELECT price_list, product, category::%s, everything, min_quantity, amount, adjust, surcharge, round_to, coalesce(valid, tstzrange(now(), NULL)) '
+		'FROM omnichannel.price_staging', ltree_type);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.insert_staged_prices() IS 'Called by apply_prices(): writes what is staged. Raises 55000 before setup().';

@@ -1,0 +1,334 @@
+CREATE FUNCTION omnichannel.keep_promotion_total() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP = 'UPDATE' THEN
+		PERFORM omnichannel.require_newest_uses(NEW.promotion);
+	END IF;
+	-- Waits for the uses under way, which are not summed yet, and holds up new ones until this commits.
+	PERFORM pg_advisory_xact_lock('omnichannel.promotion_use'::regclass::oid::integer, hashtext(NEW.promotion));
+	IF NEW.use_limit IS NULL AND NEW.budget IS NULL THEN
+		DELETE FROM omnichannel.promotion_total WHERE promotion_total.promotion = NEW.promotion;
+	ELSE
+		INSERT INTO omnichannel.promotion_total (promotion, uses, spent)
+		SELECT NEW.promotion, count(*), coalesce(sum(use.amount), 0) FROM omnichannel.promotion_use AS use
+		WHERE use.promotion = NEW.promotion AND use.state <> 'released'
+		ON CONFLICT (promotion) DO UPDATE SET uses = excluded.uses, spent = excluded.spent;
+	END IF;
+	PERFORM omnichannel.note_used_up(NEW.promotion);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.keep_promotion_total() IS
+'Trigger function of promotion: begins to keep its sums where it gets a limit. Raises 55000 above READ COMMITTED where the promotion is not new.';
+
+CREATE FUNCTION omnichannel.note_used_up(promotion text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	used_up boolean;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	SELECT coalesce(total.uses >= limited.use_limit, false) OR coalesce(total.spent >= limited.budget, false) INTO used_up
+	FROM omnichannel.promotion AS limited JOIN omnichannel.promotion_total AS total ON total.promotion = limited.promotion
+	WHERE limited.promotion = note_used_up.promotion;
+	IF used_up THEN
+		INSERT INTO omnichannel.promotion_used_up (promotion, since)
+		SELECT note_used_up.promotion, now()
+		WHERE NOT EXISTS (SELECT FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL)
+		ON CONFLICT ON CONSTRAINT promotion_used_up_pkey DO UPDATE SET until = NULL;
+	ELSE
+		DELETE FROM omnichannel.promotion_used_up AS noted
+		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL AND noted.since >= now();
+		UPDATE omnichannel.promotion_used_up AS noted SET until = now()
+		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_used_up(text) IS
+'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use(). Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.require_newest_uses(promotion text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION 'uses of promotion "%" cannot be counted at isolation level %', promotion, upper(current_setting('transaction_isolation'))
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Use READ COMMITTED: uses that others have just committed count, and an older snapshot does not see them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.require_newest_uses(text) IS
+'Returns nothing, or raises 55000 where the transaction''s snapshot can be older than uses of the promotion that count, and before setup().';
+
+CREATE FUNCTION omnichannel.lock_promotion_uses(promotion text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_newest_uses(promotion);
+	PERFORM pg_advisory_xact_lock_shared('omnichannel.promotion_use'::regclass::oid::integer, hashtext(lock_promotion_uses.promotion));
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_promotion_uses(text) IS
+'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 above READ COMMITTED and before setup().';
+
+CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
+	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	limited record;
+	code text := upper(btrim(coupon));
+	customers bigint[] := '{}'::bigint[];
+	reserved record;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF key IS NULL OR key = '' OR amount IS NULL OR NOT (amount >= 0 AND amount < 1e18) OR hold IS NULL OR hold <= interval '0' THEN
+		RAISE EXCEPTION 'key %, amount % and hold % do not make a reservation', coalesce(quote_literal(key), 'NULL'),
+			coalesce(amount::text, 'NULL'), coalesce(hold::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The key is not empty, the amount not below zero, and hold above it.';
+	END IF;
+	-- Before anything is read, so that no limit is set meanwhile.
+	PERFORM omnichannel.lock_promotion_uses(promotion);
+	SELECT limits.use_limit, limits.customer_limit, limits.budget, limits.needs_coupon, limits.status = 'active' AND limits.valid @> now() AS holds
+	INTO limited FROM omnichannel.promotion AS limits WHERE limits.promotion = reserve_use.promotion;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'promotion % is not known', coalesce(quote_literal(promotion), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.promotion.';
+	END IF;
+	IF code IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.coupon AS given WHERE given.coupon = code AND given.promotion = reserve_use.promotion) THEN
+		RAISE EXCEPTION 'coupon "%" does not open promotion "%"', code, promotion
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.coupon.';
+	END IF;
+	IF limited.needs_coupon AND code IS NULL THEN
+		RAISE EXCEPTION 'promotion "%" needs a coupon', promotion
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the code that the customer gave.';
+	END IF;
+	IF limited.customer_limit IS NOT NULL AND customer_id IS NULL THEN
+		RAISE EXCEPTION 'promotion "%" has a limit for each customer', promotion
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass customer_id.';
+	END IF;
+	IF customer_id IS NOT NULL THEN
+		PERFORM omnichannel.require_customer(customer_id);
+		customers := omnichannel.customer_group(customer_id);
+	END IF;
+
+	SELECT use.state, use.customer_id, use.amount, use.coupon INTO reserved FROM omnichannel.promotion_use AS use
+	WHERE use.key = reserve_use.key AND use.promotion = reserve_use.promotion;
+	IF reserved.state <> 'released' THEN
+		IF coalesce(reserved.customer_id <> ALL (customers), customer_id IS NOT NULL) OR reserved.amount <> amount
+			OR reserved.coupon IS DISTINCT FROM code
+		THEN
+			RAISE EXCEPTION 'key "%" belongs to another use of promotion "%"', key, promotion
+				USING ERRCODE = 'unique_violation', HINT = 'Use one key for one order: customer, amount and coupon stay the same.';
+		END IF;
+		RETURN true;
+	END IF;
+	IF NOT limited.holds THEN
+		RETURN false;
+	END IF;
+
+	FOR attempt IN 1 .. 2
+	LOOP
+		BEGIN
+			INSERT INTO omnichannel.promotion_use AS use (key, promotion, customer_id, coupon, amount, expires_at)
+			VALUES (key, promotion, customer_id, code, amount, now() + hold)
+			ON CONFLICT ON CONSTRAINT promotion_use_pkey DO UPDATE
+			SET state = 'reserved', customer_id = excluded.customer_id, coupon = excluded.coupon, amount = excluded.amount,
+				reserved_at = now(), expires_at = excluded.expires_at, released_at = NULL
+			WHERE use.state = 'released';
+			IF NOT FOUND THEN
+				-- Another session has just reserved it under the same key, perhaps for something else.
+				RETURN omnichannel.reserve_use(promotion, key, customer_id, amount, coupon, hold);
+			END IF;
+			IF limited.customer_limit IS NOT NULL THEN
+				-- One reservation of a customer at a time, so that the count is exact.
+				PERFORM pg_advisory_xact_lock(hashtextextended(promotion, customers[1]));
+				IF (SELECT count(*) FROM omnichannel.promotion_use AS use WHERE use.customer_id = ANY (customers)
+					AND use.promotion = reserve_use.promotion AND use.state <> 'released') > limited.customer_limit THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+			END IF;
+			IF code IS NOT NULL THEN
+				UPDATE omnichannel.coupon AS given SET uses = given.uses + 1
+				WHERE given.coupon = code AND (given.use_limit IS NULL OR given.uses < given.use_limit) AND given.valid @> now()
+					AND (given.customer_id IS NULL OR given.customer_id = ANY (customers));
+				IF NOT FOUND THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+			END IF;
+			IF limited.use_limit IS NOT NULL OR limited.budget IS NOT NULL THEN
+				UPDATE omnichannel.promotion_total AS total SET uses = total.uses + 1, spent = total.spent + reserve_use.amount
+				WHERE total.promotion = reserve_use.promotion AND (limited.use_limit IS NULL OR total.uses < limited.use_limit)
+					AND (limited.budget IS NULL OR total.spent < limited.budget AND total.spent + reserve_use.amount <= limited.budget);
+				IF NOT FOUND THEN
+					RAISE EXCEPTION USING ERRCODE = 'OC001';
+				END IF;
+				PERFORM omnichannel.note_used_up(promotion)
+				FROM omnichannel.promotion_total AS total WHERE total.promotion = reserve_use.promotion
+					AND (total.uses >= limited.use_limit OR total.spent >= limited.budget);
+			END IF;
+			RETURN true;
+		EXCEPTION WHEN SQLSTATE 'OC001' THEN
+			-- Nothing is left. What others have forgotten comes back, once.
+			EXIT WHEN attempt = 2 OR omnichannel.expire_uses(promotion) = 0;
+		END;
+	END LOOP;
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
+'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. Uses of customers who were merged count together. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each, 23505 for a key that has reserved for another customer, amount or coupon, 55000 for a customer who was erased, above READ COMMITTED, and before setup().';
+
+CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	lost text;
+	committed integer;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key ORDER BY use.promotion FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'nothing is reserved under key %', coalesce(quote_literal(key), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Call reserve_use() first.';
+	END IF;
+	SELECT use.promotion INTO lost FROM omnichannel.promotion_use AS use
+	WHERE use.key = commit_use.key AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'the use of promotion "%" under key "%" was released', lost, key
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its time was over. Call reserve_use() again.';
+	END IF;
+	UPDATE omnichannel.promotion_use AS use SET state = 'committed' WHERE use.key = commit_use.key AND use.state = 'reserved';
+	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key;
+	RETURN committed;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.commit_use(text) IS
+'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 55000 where one was released.';
+
+CREATE FUNCTION omnichannel.release_promotion_uses(promotion text, keys text[], expired_only boolean) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	coupons text[];
+	given_back numeric;
+	released integer;
+BEGIN
+	PERFORM omnichannel.lock_promotion_uses(promotion);
+	IF expired_only THEN
+		-- What another session is about to release or to use is not waited for.
+		keys := ARRAY(SELECT use.key FROM omnichannel.promotion_use AS use
+			WHERE use.promotion = release_promotion_uses.promotion AND use.key = ANY (keys) AND use.state = 'reserved' AND use.expires_at <= now()
+			ORDER BY use.key FOR UPDATE SKIP LOCKED);
+	END IF;
+	WITH gone AS (
+		UPDATE omnichannel.promotion_use AS use SET state = 'released', released_at = now()
+		WHERE use.promotion = release_promotion_uses.promotion AND use.key = ANY (keys) AND use.state <> 'released'
+		RETURNING use.coupon, use.amount
+	)
+	SELECT count(*), coalesce(sum(gone.amount), 0), coalesce(array_agg(gone.coupon ORDER BY gone.coupon) FILTER (WHERE gone.coupon IS NOT NULL), '{}')
+	INTO released, given_back, coupons FROM gone;
+	IF released = 0 THEN
+		RETURN 0;
+	END IF;
+	-- In the order in which reserve_use() locks: coupons, then the sum.
+	PERFORM FROM omnichannel.coupon AS given WHERE given.coupon = ANY (coupons) ORDER BY given.coupon FOR NO KEY UPDATE;
+	UPDATE omnichannel.coupon AS given SET uses = given.uses - held.n
+	FROM (SELECT code, count(*) AS n FROM unnest(coupons) AS code GROUP BY code) AS held WHERE given.coupon = held.code;
+	UPDATE omnichannel.promotion_total AS total SET uses = total.uses - released, spent = total.spent - given_back
+	WHERE total.promotion = release_promotion_uses.promotion;
+	PERFORM omnichannel.note_used_up(promotion)
+	FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = release_promotion_uses.promotion AND noted.until IS NULL;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.release_promotion_uses(text, text[], boolean) IS
+'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses. Raises 55000 above READ COMMITTED and before setup().';
+
+CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	held text;
+	released integer := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR held IN SELECT use.promotion FROM omnichannel.promotion_use AS use
+		WHERE use.key = release_use.key AND use.state <> 'released' ORDER BY use.promotion
+	LOOP
+		released := released + omnichannel.release_promotion_uses(held, ARRAY[key], false);
+	END LOOP;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.release_use(text) IS
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 55000 above READ COMMITTED and before setup().';
+
+CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	forgotten record;
+	released integer := 0;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- Promotion by promotion, in the order in which applications are to reserve them.
+	FOR forgotten IN
+		SELECT use.promotion, array_agg(use.key) AS keys
+		FROM (SELECT held.promotion, held.key FROM omnichannel.promotion_use AS held
+			WHERE held.state = 'reserved' AND held.expires_at <= now()
+				AND (expire_uses.promotion IS NULL OR held.promotion = expire_uses.promotion)
+			ORDER BY held.expires_at, held.key, held.promotion LIMIT max_rows) AS use
+		GROUP BY use.promotion ORDER BY use.promotion
+	LOOP
+		released := released + omnichannel.release_promotion_uses(forgotten.promotion, forgotten.keys, true);
+	END LOOP;
+	RETURN released;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 above READ COMMITTED, where there are any, and before setup().';
+
+CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
+	valid tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	batch text := to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD-') || substr(replace(gen_random_uuid()::text, '-', ''), 1, 8);
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF number IS NULL OR number NOT BETWEEN 1 AND 1000000 OR prefix IS NULL THEN
+		RAISE EXCEPTION '% coupons cannot be made', coalesce(number::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 1 to 1000000 of them.';
+	END IF;
+	-- 60 random bits in 12 letters and digits, none of which is taken for another: 0 and O, 1 and I.
+	INSERT INTO omnichannel.coupon (coupon, promotion, batch, use_limit, valid)
+	SELECT upper(btrim(prefix)) || code.code, promotion, batch, use_limit, valid
+	FROM generate_series(1, number) AS n
+	CROSS JOIN LATERAL (SELECT uuid_send(gen_random_uuid()) AS bytes WHERE n > 0) AS random
+	CROSS JOIN LATERAL (SELECT string_agg(substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', 1 + get_byte(random.bytes, place) % 32, 1), '') AS code
+		FROM unnest('{0,1,2,3,4,5,7,9,10,11,12,13}'::integer[]) AS place) AS code;
+	RETURN batch;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.create_coupons(text, integer, text, bigint, tstzrange) IS
+'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes, 55000 before setup().';

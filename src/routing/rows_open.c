@@ -1,0 +1,413 @@
+/*
+ * rows_open.c
+ *	  The tables of what is going on: opened to read and write their rows without SQL, where nothing asks for SQL.
+ *
+ * rows_open() answers NULL, and its caller runs the statements that it keeps, wherever that would not be the same:
+ *
+ * - a table is no ordinary one in the server's own heap, has rules, children or parents, or columns other than those
+ *   that it was made with; one that rows are inserted into has more columns; one that is changed has generated columns,
+ *   more checks, or triggers that are not this extension's own, all of which have nothing to do for these changes;
+ * - an index of a table that rows are inserted into is no plain btree (expressions, predicates, exclusion, deferred);
+ * - row security holds for the current role, or it lacks a right on a table; an extension asks to look at rights;
+ * - triggers are switched off by session_replication_role;
+ * - the transaction is above READ COMMITTED: matching is not, and others read.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "core/table.h"
+#include "routing/rows.h"
+
+#define ROWS_COLUMNS 17
+
+/* A table as it was made. */
+typedef struct RowsSpec
+{
+	const char *name;
+	AclMode rights;
+	bool inserts;
+	int checks; /* constraints that hold for whatever is written here */
+	int count;
+	struct
+	{
+		const char *name;
+		Oid type; /* InvalidOid for one of this extension's */
+		bool nullable;
+	} columns[ROWS_COLUMNS];
+} RowsSpec;
+
+#define READ ACL_SELECT
+#define CHANGE (ACL_SELECT | ACL_UPDATE)
+#define KEEP (ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE)
+
+static const RowsSpec specs[ROWS_TABLES] = {
+	[ROWS_REQUEST] = {"request",
+					  CHANGE,
+					  false,
+					  5,
+					  16,
+					  {{"request_id", INT8OID},
+					   {"customer_id", INT8OID},
+					   {"kind", TEXTOID},
+					   {"state", TEXTOID},
+					   {"channel", TEXTOID},
+					   {"queue", TEXTOID, true},
+					   {"priority", INT4OID},
+					   {"requires", InvalidOid, true},
+					   {"prefers", InvalidOid, true},
+					   {"agent_id", INT8OID, true},
+					   {"subject", TEXTOID, true},
+					   {"data", JSONBOID},
+					   {"version", INT8OID},
+					   {"opened_at", TIMESTAMPTZOID},
+					   {"state_since", TIMESTAMPTZOID},
+					   {"closed_at", TIMESTAMPTZOID, true}}},
+	[ROWS_CUSTOMER] = {"customer",
+					   READ,
+					   false,
+					   0,
+					   7,
+					   {{"customer_id", INT8OID},
+						{"name", TEXTOID, true},
+						{"birth_date", DATEOID, true},
+						{"language", TEXTOID, true},
+						{"preferred_channel", TEXTOID, true},
+						{"set_by", JSONBOID, true},
+						{"merged_into", INT8OID, true}}},
+	[ROWS_WAITING] = {"waiting",
+					  KEEP,
+					  false,
+					  0,
+					  7,
+					  {{"request_id", INT8OID},
+					   {"customer_id", INT8OID},
+					   {"lane_id", INT8OID},
+					   {"rank", INT8OID},
+					   {"due_at", TIMESTAMPTZOID},
+					   {"entered_at", TIMESTAMPTZOID},
+					   {"priority", INT4OID}}},
+	[ROWS_ASSIGNMENT] = {"assignment",
+						 KEEP,
+						 true,
+						 0,
+						 11,
+						 {{"request_id", INT8OID},
+						  {"customer_id", INT8OID},
+						  {"agent_id", INT8OID},
+						  {"lane_id", INT8OID},
+						  {"cost", INT4OID},
+						  {"priority", INT4OID},
+						  {"due_at", TIMESTAMPTZOID},
+						  {"entered_at", TIMESTAMPTZOID},
+						  {"offered_at", TIMESTAMPTZOID},
+						  {"expires_at", TIMESTAMPTZOID},
+						  {"accepted_at", TIMESTAMPTZOID, true}}},
+	[ROWS_KEPT_PLACE] = {"kept_place",
+						 READ,
+						 false,
+						 0,
+						 3,
+						 {{"request_id", INT8OID}, {"entered_at", TIMESTAMPTZOID}, {"until", TIMESTAMPTZOID}}},
+	[ROWS_REFUSAL] =
+		{"refusal", READ, false, 0, 3, {{"request_id", INT8OID}, {"agent_id", INT8OID}, {"until", TIMESTAMPTZOID}}},
+	[ROWS_RELATIONSHIP] = {"relationship",
+						   READ,
+						   false,
+						   0,
+						   5,
+						   {{"customer_id", INT8OID},
+							{"agent_id", INT8OID},
+							{"contacts", INT8OID},
+							{"strength", FLOAT8OID},
+							{"aged_at", TIMESTAMPTZOID}}},
+	[ROWS_AGENT_STATE] = {"agent_state",
+						  CHANGE,
+						  false,
+						  0,
+						  5,
+						  {{"agent_id", INT8OID},
+						   {"idle_since", TIMESTAMPTZOID},
+						   {"busy_until", TIMESTAMPTZOID},
+						   {"used", INT4OID},
+						   {"state", TEXTOID}}},
+	[ROWS_LANE_HEAD] = {"lane_head",
+						CHANGE,
+						false,
+						0,
+						5,
+						{{"lane_id", INT8OID},
+						 {"rank", INT8OID},
+						 {"due_at", TIMESTAMPTZOID},
+						 {"entered_at", TIMESTAMPTZOID},
+						 {"request_id", INT8OID}}},
+};
+
+/* Returns whether the triggers of a table have nothing to do for what is changed here. */
+static bool
+has_idle_triggers(Relation relation)
+{
+	static const char *const own[] = {"guard_request", "follow_request", "follow_requests", "note_arrival"};
+	const TriggerDesc *triggers = relation->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+		bool known = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE;
+
+		for (int j = 0; j < (int) lengthof(own) && !known; j++)
+			known = strcmp(trigger->tgname, own[j]) == 0 && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN &&
+					get_func_namespace(trigger->tgfoid) == RelationGetNamespace(relation);
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+/* Returns whether nothing but the heap and its indexes matters for a table. */
+static bool
+is_ordinary(Relation relation, const RowsSpec *spec)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	Form_pg_class class = relation->rd_rel;
+
+	if (class->relkind != RELKIND_RELATION || class->relam != HEAP_TABLE_AM_OID || class->relhassubclass ||
+		class->relispartition || relation->rd_rules != NULL || desc->natts < spec->count ||
+		(spec->inserts && desc->natts != spec->count))
+		return false;
+	for (int i = 0; i < spec->count; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped || (OidIsValid(spec->columns[i].type) && column->atttypid != spec->columns[i].type) ||
+			!(column->attnotnull || spec->columns[i].nullable) ||
+			strcmp(NameStr(column->attname), spec->columns[i].name) != 0)
+			return false;
+	}
+	if (spec->rights != ACL_SELECT)
+	{
+		if (desc->constr != NULL && (desc->constr->num_check != spec->checks || desc->constr->has_generated_stored))
+			return false;
+		if (!has_idle_triggers(relation))
+			return false;
+		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
+	}
+	return pg_class_aclmask(RelationGetRelid(relation), GetUserId(), spec->rights, ACLMASK_ALL) == spec->rights &&
+		   check_enable_rls(RelationGetRelid(relation), GetUserId(), true) != RLS_ENABLED;
+}
+
+/* Opens the indexes of a table that rows are inserted into; returns false where one asks for more than columns. */
+static bool
+open_indexes(Rows *rows, RowsTable table)
+{
+	List *oids = RelationGetIndexList(rows->tables[table]);
+
+	rows->indexes[table] = palloc(sizeof(Relation) * Max(list_length(oids), 1));
+	for (int i = 0; i < list_length(oids); i++)
+	{
+		Relation index = index_open(list_nth_oid(oids, i), RowExclusiveLock);
+		Form_pg_index form = index->rd_index;
+
+		rows->indexes[table][rows->index_counts[table]++] = index;
+		if (index->rd_rel->relam != BTREE_AM_OID || form->indisexclusion || !form->indimmediate ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
+			return false;
+		for (int key = 0; key < form->indnatts; key++)
+			if (form->indkey.values[key] <= 0)
+				return false;
+	}
+	list_free(oids);
+	return true;
+}
+
+/* Returns whether an index has these columns first, and all rows, or those for which the test of a column holds. */
+static bool
+is_index_on(Relation index, const AttrNumber *columns, int count, AttrNumber tested, IndexWhere where)
+{
+	Form_pg_index form = index->rd_index;
+	IndexWhere held;
+	AttrNumber column;
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < count)
+		return false;
+	/* One that was built while rows changed is not for older snapshots. */
+	if (form->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin))
+		return false;
+	for (int i = 0; i < count; i++)
+		if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0)
+			return false;
+	return index_where(index, &held, &column) && (held == INDEX_ALL || (held == where && column == tested));
+}
+
+/* Returns whether an index gives an order. */
+static bool
+gives_order(Relation index, RowsOrder order)
+{
+	static const AttrNumber first[] = {1};
+	static const AttrNumber by_customer[] = {REQUEST_CUSTOMER_ID, REQUEST_OPENED_AT, REQUEST_REQUEST_ID};
+	static const AttrNumber by_merged_into[] = {CUSTOMER_MERGED_INTO};
+	static const AttrNumber waiting_order[] = {3, 4, 5, 6, 1};
+
+	switch (order)
+	{
+		case ROWS_BY_KEY:
+			return is_index_on(index, first, lengthof(first), 0, INDEX_ALL);
+		case ROWS_OPEN_BY_CUSTOMER:
+			return is_index_on(index, by_customer, lengthof(by_customer), REQUEST_CLOSED_AT, INDEX_NULL);
+		case ROWS_BY_MERGED_INTO:
+			return is_index_on(index, by_merged_into, lengthof(by_merged_into), CUSTOMER_MERGED_INTO, INDEX_NOT_NULL);
+		case ROWS_WAITING_ORDER:
+			return is_index_on(index, waiting_order, lengthof(waiting_order), 0, INDEX_ALL);
+		default:
+			return false;
+	}
+}
+
+/* Where each order was to be had the last time. */
+static Oid known_orders[ROWS_TABLES][ROWS_ORDERS];
+
+/* Finds the indexes that rows are looked up by, which are opened when needed; returns false where one is missing. */
+static bool
+find_orders(Rows *rows, RowsTable table)
+{
+	List *oids = RelationGetIndexList(rows->tables[table]);
+
+	for (int order = 0; order < ROWS_ORDERS; order++)
+	{
+		Oid *known = &known_orders[table][order];
+
+		if (order != ROWS_BY_KEY && table != (order == ROWS_OPEN_BY_CUSTOMER ? ROWS_REQUEST
+											  : order == ROWS_BY_MERGED_INTO ? ROWS_CUSTOMER
+																			 : ROWS_WAITING))
+			continue;
+		if (OidIsValid(*known) && list_member_oid(oids, *known))
+			continue;
+		*known = InvalidOid;
+		for (int i = 0; i < list_length(oids) && !OidIsValid(*known); i++)
+		{
+			Relation index = index_open(list_nth_oid(oids, i), AccessShareLock);
+
+			if (gives_order(index, order))
+				*known = RelationGetRelid(index);
+			index_close(index, NoLock);
+		}
+		if (!OidIsValid(*known))
+			return false;
+	}
+	list_free(oids);
+	return true;
+}
+
+/* Returns the open index of an order. */
+Relation
+rows_order(Rows *rows, RowsTable table, RowsOrder order)
+{
+	Relation *index = &rows->orders[table][order];
+
+	if (*index == NULL)
+	{
+		*index = index_open(known_orders[table][order], AccessShareLock);
+		if (!gives_order(*index, order))
+		{
+			known_orders[table][order] = InvalidOid;
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("the indexes of table \"%s\" were changed meanwhile", specs[table].name),
+							errhint("Try again.")));
+		}
+	}
+	return *index;
+}
+
+/*
+ * rows_open opens these tables, a set of ROWS_BITs, or returns NULL where their rows are to be had by SQL only.
+ *
+ * What was committed and done until now is visible. Allocates in the current context. rows_close() must follow, unless
+ * an error does. Raises 55000 before setup().
+ */
+Rows *
+rows_open(int tables)
+{
+	Rows *rows;
+
+	if (IsolationUsesXactSnapshot() || ExecutorCheckPerms_hook != NULL ||
+		SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+		return NULL;
+
+	rows = palloc0(sizeof(Rows));
+	if (!rows_open_more(rows, tables))
+	{
+		rows_close(rows);
+		return NULL;
+	}
+	rows_refresh(rows);
+	return rows;
+}
+
+/* Opens further tables; returns false, with what is open as it was or more, where they are to be had by SQL only. */
+bool
+rows_open_more(Rows *rows, int tables)
+{
+	for (int table = 0; table < ROWS_TABLES; table++)
+	{
+		if (!(tables & ROWS_BIT(table)) || rows->slots[table] != NULL)
+			continue;
+		if (rows->tables[table] == NULL)
+			rows->tables[table] = table_open(omni_table(specs[table].name), RowExclusiveLock);
+		if (!is_ordinary(rows->tables[table], &specs[table]) || !find_orders(rows, table) ||
+			(specs[table].inserts && !open_indexes(rows, table)))
+			return false;
+		rows->slots[table] = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
+	}
+	return true;
+}
+
+/* Ends what rows_open() began; the tables stay locked until the transaction ends. */
+void
+rows_close(Rows *rows)
+{
+	for (int table = 0; table < ROWS_TABLES; table++)
+	{
+		if (rows->slots[table] != NULL)
+			ExecDropSingleTupleTableSlot(rows->slots[table]);
+		for (int order = 0; order < ROWS_ORDERS; order++)
+			if (rows->orders[table][order] != NULL)
+				index_close(rows->orders[table][order], NoLock);
+		for (int i = 0; i < rows->index_counts[table]; i++)
+			index_close(rows->indexes[table][i], NoLock);
+		if (rows->tables[table] != NULL)
+			table_close(rows->tables[table], NoLock);
+	}
+	if (rows->snapshot != NULL)
+	{
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
+	pfree(rows);
+}
+
+/* Makes visible what was committed and written since. */
+void
+rows_refresh(Rows *rows)
+{
+	if (rows->snapshot != NULL)
+		PopActiveSnapshot();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rows->snapshot = GetActiveSnapshot();
+}

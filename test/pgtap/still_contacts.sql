@@ -1,0 +1,109 @@
+-- A further message of a customer who waits for an answer moves no clock, and no moment of it is written: the contact says
+-- that it is still. Where clocks are reckoned anew it counts like any other.
+BEGIN;
+SELECT plan(27);
+
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES ('first', 1, 'first_response', 'email', '6 hours'),
+	('next', 1, 'next_response', 'email', '3 hours');
+DELETE FROM omnichannel.sla_stale;
+-- Logs a contact of the customer of that name at that hour.
+CREATE FUNCTION pg_temp.log(who text, hour int, direction text DEFAULT 'inbound', outcome text DEFAULT NULL, thread text DEFAULT NULL,
+	channel text DEFAULT 'email') RETURNS bigint LANGUAGE sql AS
+	$$SELECT omnichannel.log_contact(channel, kind => 'account', value => who, direction => direction, outcome => outcome,
+		thread => thread, occurred_at => '2026-06-01 00:00Z'::timestamptz + hour * interval '1 hour', source => 'still')$$;
+CREATE FUNCTION pg_temp.whose(who text) RETURNS bigint LANGUAGE sql AS
+	$$SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = who$$;
+CREATE FUNCTION pg_temp.hour(at timestamptz) RETURNS text LANGUAGE sql AS
+	$$SELECT coalesce((extract(epoch FROM at - '2026-06-01 00:00Z') / 3600)::int::text, '')$$;
+-- The customer's contacts by hour, those that are still with an s.
+CREATE FUNCTION pg_temp.stills(who text) RETURNS text LANGUAGE sql AS
+	$$SELECT string_agg(pg_temp.hour(occurred_at) || CASE WHEN still THEN 's' ELSE '' END, ' ' ORDER BY occurred_at, contact_id)
+	FROM omnichannel.contact WHERE customer_id = pg_temp.whose(who)$$;
+-- The customer's response clocks, with merged customers', as n(ext) or f(irst), start and stop.
+CREATE FUNCTION pg_temp.clocks(who text) RETURNS text LANGUAGE sql AS
+	$$SELECT string_agg(format('%s%s-%s', left(metric, 1), pg_temp.hour(started_at), pg_temp.hour(stopped_at)), ' ' ORDER BY started_at, metric)
+	FROM omnichannel.sla_clock WHERE omnichannel.customer_root(customer_id) = omnichannel.customer_root(pg_temp.whose(who))
+		AND metric IN ('first_response', 'next_response')$$;
+
+-- Which are still
+SELECT pg_temp.log('a', hour) FROM generate_series(1, 4) AS hour;
+SELECT is(pg_temp.stills('a'), '1 2s 3s 4s', 'who waits may write again');
+SELECT is(pg_temp.clocks('a'), 'f1-', 'and waits from the first');
+SELECT is((SELECT count(*) FROM omnichannel.sla_moment WHERE customer_id = pg_temp.whose('a') AND what <> 'request'), 1::bigint, 'one moment is written');
+SELECT is((SELECT pg_temp.hour(last_at) FROM omnichannel.sla_customer WHERE customer_id = pg_temp.whose('a')), '4', 'but it is known how far they go');
+SELECT pg_temp.log('a', 5, 'outbound'), pg_temp.log('a', 6);
+SELECT is(pg_temp.stills('a'), '1 2s 3s 4s 5 6', 'an answer and a new question move clocks');
+SELECT is(pg_temp.clocks('a'), 'f1-5 n6-', 'which says so');
+SELECT pg_temp.log('b', 1), pg_temp.log('b', 2, outcome => 'voicemail'), pg_temp.log('b', 3, 'internal'), pg_temp.log('b', 4, 'outbound', 'failed');
+SELECT is(pg_temp.stills('b'), '1 2 3 4', 'others that move none are not');
+SELECT pg_temp.log('c', 1, thread => 't'), pg_temp.log('c', 2, thread => 't'), pg_temp.log('c', 3, thread => 'u'), pg_temp.log('c', 4, thread => 'u');
+SELECT is(pg_temp.stills('c'), '1 2s 3 4s', 'nor one of another thread');
+SELECT pg_temp.log('d', 1), pg_temp.log('d', 2), pg_temp.log('d', 2), pg_temp.log('d', 2);
+SELECT is(pg_temp.stills('d'), '1 2s 2 2', 'of several at one time the first may be');
+
+-- What comes late
+SELECT pg_temp.log('e', hour) FROM unnest('{1,2,4}'::int[]) AS hour;
+SELECT is(pg_temp.clocks('e'), 'f1-', 'before');
+SELECT pg_temp.log('e', 3, 'outbound');
+SELECT is(pg_temp.clocks('e'), 'f1-3 n4-', 'after an answer that is logged late, one that was still starts a clock');
+SELECT is((SELECT moment_id FROM omnichannel.sla_clock WHERE metric = 'next_response' AND customer_id = pg_temp.whose('e')),
+	(SELECT -contact_id FROM omnichannel.contact WHERE customer_id = pg_temp.whose('e') AND pg_temp.hour(occurred_at) = '4'), 'and is named by it');
+SELECT pg_temp.log('e', 5);
+SELECT pg_temp.log('e', 0);
+SELECT is(pg_temp.clocks('e'), 'f0-3 n4-', 'it stays the same clock');
+SELECT is((SELECT count(DISTINCT clock_id) FROM omnichannel.sla_clock WHERE customer_id = pg_temp.whose('e')
+	AND metric = 'next_response'), 1::bigint, 'which is there once');
+SELECT is((SELECT count(*) FROM omnichannel.explain_sla((SELECT request_id FROM omnichannel.sla_clock
+	WHERE metric = 'next_response' AND customer_id = pg_temp.whose('e'))) WHERE metric = 'next_response' AND step = 'start'
+	AND pg_temp.hour(from_at) = '4'), 1::bigint, 'and is explained');
+
+-- What is revised
+CREATE TABLE public.still_mail (id int PRIMARY KEY, who text, direction text, outcome text, at timestamptz);
+SELECT omnichannel.track('public.still_mail', channel => 'email', kind => 'account', customer => '{who}', direction => '{direction}',
+	outcome => '{outcome}', occurred_at => '{at}', updates => true);
+INSERT INTO public.still_mail SELECT 1, 'f', 'inbound', 'received', '2026-06-01 01:00Z';
+INSERT INTO public.still_mail SELECT 2, 'f', 'inbound', 'received', '2026-06-01 02:00Z';
+INSERT INTO public.still_mail SELECT 3, 'f', 'inbound', 'received', '2026-06-01 03:00Z';
+SELECT is(pg_temp.stills('f'), '1 2s 3s', 'rows that are tracked');
+UPDATE public.still_mail SET direction = 'outbound', outcome = 'sent' WHERE id = 2;
+SELECT is(pg_temp.clocks('f'), 'f1-2 n3-', 'one that turns out to be the answer stops the clock');
+UPDATE public.still_mail SET direction = 'internal', outcome = 'received' WHERE id = 2;
+SELECT is(pg_temp.clocks('f'), 'f1-', 'or an internal note');
+UPDATE public.still_mail SET direction = 'inbound' WHERE id = 2;
+SELECT is(pg_temp.clocks('f'), 'f1-', 'or none of these');
+UPDATE public.still_mail SET outcome = 'failed' WHERE id = 1;
+SELECT is(pg_temp.clocks('f'), 'f2-', 'without the first the next one is the first');
+
+-- Customers who are one
+SELECT pg_temp.log('g', hour) FROM unnest('{2,3}'::int[]) AS hour;
+SELECT pg_temp.log('h', hour) FROM unnest('{1,5}'::int[]) AS hour;
+CREATE TEMP TABLE merged AS SELECT omnichannel.merge_customers(pg_temp.whose('g'), pg_temp.whose('h')) AS merge_id;
+SELECT is(pg_temp.stills('g') || ', ' || pg_temp.stills('h'), '2 3s, 1 5s', 'those of both are still');
+SELECT pg_temp.log('g', 4, 'outbound', thread => 'other', channel => 'email');
+SELECT is((SELECT count(*) FROM omnichannel.sla_clock WHERE customer_id IN (pg_temp.whose('g'), pg_temp.whose('h')) AND stopped_at IS NULL
+	AND metric = 'next_response') > 0, pg_temp.clocks('g') LIKE '%n5-%', 'and count as one');
+SELECT omnichannel.unmerge_customers(merge_id) FROM merged;
+SELECT is(pg_temp.stills('h'), '1 5s', 'parted again, they are as they were');
+
+-- What is forgotten
+SELECT pg_temp.log('i', hour) FROM unnest('{1,2}'::int[]) AS hour;
+SELECT pg_temp.log('i', 3, 'outbound');
+UPDATE omnichannel.sla_customer SET settled_until = '2026-06-02' WHERE customer_id = pg_temp.whose('i');
+DELETE FROM omnichannel.sla_moment WHERE customer_id = pg_temp.whose('i') AND what <> 'request';
+SELECT pg_temp.log('i', 50);
+SELECT pg_temp.log('i', 49);
+SELECT is((SELECT count(*) FROM omnichannel.sla_clock WHERE customer_id = pg_temp.whose('i') AND pg_temp.hour(started_at) = '2'), 0::bigint,
+	'what is settled starts nothing any more');
+
+-- Erased customers' stay what they are
+SELECT omnichannel.complete_request(request_id, (SELECT min(disposition) FROM omnichannel.disposition)) FROM omnichannel.request WHERE customer_id = pg_temp.whose('a');
+SELECT omnichannel.erase_customer(pg_temp.whose('a')) IS NOT NULL AS erased;
+SELECT is((SELECT count(*) FROM omnichannel.contact WHERE still AND customer_id NOT IN (SELECT customer_id FROM omnichannel.identity)), 3::bigint,
+	'erasure leaves the mark');
+
+-- Many at once are written as moments
+INSERT INTO public.still_mail SELECT 10 + i, 'j', 'inbound', 'received', '2026-06-01 01:00Z'::timestamptz + i * interval '1 hour' FROM generate_series(1, 5) AS i;
+SELECT is((SELECT count(*) FROM omnichannel.contact WHERE customer_id = pg_temp.whose('j') AND still), 0::bigint, 'none of many at once is still');
+SELECT is(pg_temp.clocks('j'), 'f2-', 'and the clock is the same');
+SELECT * FROM finish();
+ROLLBACK;
