@@ -312,6 +312,9 @@ next_row(LookScan *scan, ScanDirection direction)
 {
 	ItemPointer place;
 
+	/* Others may see several versions of a row. */
+	if (!IsMVCCSnapshot(scan->scan->xs_snapshot))
+		return index_getnext_slot(scan->scan, direction, scan->slot);
 	while ((place = index_getnext_tid(scan->scan, direction)) != NULL)
 		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
 			return true;
