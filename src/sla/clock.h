@@ -160,6 +160,7 @@ extern bool sla_state_ends(const char *state);
 typedef struct SlaFamily
 {
 	int64 root;
+	bool grouped;        /* merged, or others into it, by the time that its row was taken */
 	bool late;           /* some of the new moments came before others that are known: reckon with all */
 	TimestampTz from;    /* what had ended before stays as it is */
 	bool held_by_others; /* it cannot be had without waiting */
@@ -219,6 +220,7 @@ extern SlaMoment *sla_moment_from_row(uint64 row, int column);
 /* hold.c */
 extern void sla_families_hold(SlaFamily *families, int count);
 extern int sla_families_try(SlaFamily *families, int count);
+extern void sla_families_behind(const SlaFamily *families, int count, bool again);
 extern void sla_families_doubt(SlaFamily *families, int count);
 extern int sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies);
 

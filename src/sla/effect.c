@@ -101,6 +101,62 @@ find_roots(SlaNewMoment **moments, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Orders families by root. For bsearch. */
+static int
+compare_roots(const void *a, const void *b)
+{
+	int64 left = ((const SlaFamily *) a)->root;
+	int64 right = ((const SlaFamily *) b)->root;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * Follows moments that were taken to be of another family than they turned out to be of, once its row was had: somebody
+ * has merged or parted customers meanwhile. Without wait that is left to tick(). Needs an SPI scope.
+ */
+static void
+follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int family_count,
+			 const SlaPolicies *policies, bool wait, SlaChanges *changes)
+{
+	SlaNewMoment **doubtful = palloc(sizeof(SlaNewMoment *) * count);
+	int64 *roots = palloc(sizeof(int64) * count);
+	SlaFamily *moved;
+	TimestampTz from = DT_NOEND;
+	int doubts = 0;
+	int others = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		SlaFamily key = {.root = moments[i]->root};
+		const SlaFamily *family = bsearch(&key, families, family_count, sizeof(SlaFamily), compare_roots);
+
+		if (family != NULL && (family->grouped || moments[i]->root != moments[i]->moment.customer_id))
+			doubtful[doubts++] = moments[i];
+	}
+	if (doubts == 0)
+		return;
+	qsort(doubtful, doubts, sizeof(SlaNewMoment *), compare_customers);
+	for (int i = 0; i < doubts; i++)
+		roots[i] = doubtful[i]->root;
+	find_roots(doubtful, doubts);
+	for (int i = 0; i < doubts; i++)
+		if (doubtful[i]->root != roots[i])
+		{
+			roots[others++] = doubtful[i]->root;
+			from = Min(from, doubtful[i]->moment.at);
+		}
+	if (wait)
+	{
+		sla_customers_reckon(roots, others, policies, changes);
+		return;
+	}
+	others = sla_families_of(roots, others, &moved);
+	for (int i = 0; i < others; i++)
+		moved[i].from = from;
+	sla_families_behind(moved, others, true);
+}
+
 /*
  * Writes moments and what they do, which changes, begun, may tell of. Needs an SPI scope.
  *
@@ -151,6 +207,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		sla_family_advance(&prompt[i], policies, changes);
 	sla_families_reckon(anew, anew_count, policies, changes);
 	sla_changes_write(changes);
+	follow_moved(moments, count, families, family_count, policies, wait, changes);
 	sla_families_doubt(families, family_count);
 }
 

@@ -19,13 +19,16 @@
 #include "core/look.h"
 #include "sla/clock.h"
 
-/* Takes the rows that are free, and returns whose are not, and whether there is a row. */
+/* Takes the rows that are free, and returns of which families not all are, and whether that is because of a row. */
 static KeptPlan families_free = {
-	.sql = "WITH held AS MATERIALIZED (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
-		   " WHERE h.customer_id = ANY ($1) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
-		   " SELECT u.root, EXISTS (SELECT FROM omnichannel.sla_customer AS k WHERE k.customer_id = u.root)"
-		   " FROM unnest($1) AS u (root) WHERE NOT EXISTS (SELECT FROM held WHERE held.customer_id = u.root)"
-		   " ORDER BY u.root",
+	.sql =
+		"WITH member AS MATERIALIZED (SELECT * FROM " SLA_FAMILY " AS f), held AS MATERIALIZED"
+		" (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
+		" WHERE h.customer_id IN (SELECT m.customer_id FROM member AS m) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
+		" SELECT m.root, bool_or(k.customer_id IS NOT NULL) FROM member AS m"
+		" LEFT JOIN omnichannel.sla_customer AS k ON k.customer_id = m.customer_id"
+		" WHERE NOT EXISTS (SELECT FROM held WHERE held.customer_id = m.customer_id)"
+		" AND (m.customer_id = m.root OR k.customer_id IS NOT NULL) GROUP BY m.root ORDER BY m.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -56,27 +59,49 @@ static KeptPlan behind_take = {
 	.indexed = true,
 };
 
-/* Who was taken apart knows of the moments that others wrote for the group by those themselves. */
+/* Takes the rows of all in the families, in the order in which everybody takes them. */
 static KeptPlan families_hold = {
-	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		   " SELECT f.root, coalesce(max(k.last_at), '-infinity'), 0, coalesce(max(k.last_at), '-infinity'), 9, false"
-		   " FROM " SLA_FAMILY " AS f LEFT JOIN LATERAL (SELECT m.last_at FROM omnichannel.sla_customer AS m"
-		   " WHERE m.customer_id = f.customer_id UNION ALL (SELECT m.at FROM omnichannel.sla_moment AS m"
-		   " WHERE m.customer_id = f.customer_id ORDER BY m.at DESC LIMIT 1)) AS k ON true"
-		   " GROUP BY f.root ORDER BY f.root"
-		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = greatest(h.last_at, excluded.last_at), last_rank = 9",
+	.sql =
+		"INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		" SELECT f.customer_id, '-infinity', 0, '-infinity', 9, false FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
+		" ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
-/* Takes the families' rows, and makes sure that moments of merged customers count as known. Needs an SPI scope. */
+/*
+ * Those in a group count as having got as far as any of them: who is taken apart knows of the moments that others wrote
+ * for the group by those themselves.
+ */
+static KeptPlan families_note = {
+	.sql =
+		"WITH member AS MATERIALIZED (SELECT f.root, f.customer_id, greatest(h.last_at, m.at) AS last_at"
+		" FROM " SLA_FAMILY " AS f JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
+		" LEFT JOIN LATERAL (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		" ORDER BY m.at DESC LIMIT 1) AS m ON true)"
+		" UPDATE omnichannel.sla_customer AS h SET last_at = g.last_at, grouped = g.members > 1"
+		" FROM member AS f JOIN (SELECT root, max(last_at) AS last_at, count(*) AS members FROM member GROUP BY root)"
+		" AS g ON g.root = f.root WHERE h.customer_id = f.customer_id"
+		" AND (h.last_at, h.grouped) IS DISTINCT FROM (g.last_at, g.members > 1)",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/*
+ * Takes the families' rows, and makes sure that moments of merged customers count as known; notes who is in a group.
+ *
+ * Those of merged customers are taken too: whoever logs a contact of one, not knowing yet, has to be waited for. Needs
+ * an SPI scope.
+ */
 void
 sla_families_hold(SlaFamily *families, int count)
 {
 	Datum values[1] = {sla_roots_array(families, count)};
 
 	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
+	(void) kept_plan_run(&families_note, values, NULL, false, 0);
 }
 
 /* Returns whether another transaction is inserting the customer's row: nothing but waiting tells how that ends. */
@@ -137,12 +162,12 @@ hold_free(SlaFamily *families, int count)
 }
 
 /*
- * Notes that the families' clocks do not follow what is as of their `from` or later. Needs an SPI scope.
+ * sla_families_behind notes that the families' clocks do not follow what is as of their `from` or later. Needs an SPI scope.
  *
  * Where moments are new it is noted again: who has taken an earlier note may have read the moments before.
  */
-static void
-note_behind(const SlaFamily *families, int count, bool again)
+void
+sla_families_behind(const SlaFamily *families, int count, bool again)
 {
 	SlaColumn behind[2] = {{.type = INT8OID}, {.type = TIMESTAMPTZOID}};
 	Datum values[3];
@@ -175,7 +200,7 @@ sla_families_try(SlaFamily *families, int count)
 		for (int i = held; i < count; i++)
 			families[i].from = families[i].moments[0]->at;
 		sla_moments_add(&families[held], count - held);
-		note_behind(&families[held], count - held, true);
+		sla_families_behind(&families[held], count - held, true);
 	}
 	return held;
 }
@@ -191,7 +216,7 @@ sla_families_doubt(SlaFamily *families, int count)
 		return;
 	for (int i = 0; i < count; i++)
 		families[i].from = DT_NOEND;
-	note_behind(families, count, true);
+	sla_families_behind(families, count, true);
 }
 
 /*
@@ -226,7 +251,7 @@ sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies)
 		sla_clocks_read(policies, families, held, SLA_TRY_ALL);
 	}
 	ready = part(families, held);
-	note_behind(&families[ready], count - ready, false);
+	sla_families_behind(&families[ready], count - ready, false);
 	if (ready > 0)
 		sla_families_memberships(policies, families, ready);
 	return ready;

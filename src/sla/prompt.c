@@ -25,25 +25,12 @@
 static LookUp known_look = {
 	.table = "sla_customer",
 	.nkeys = 1,
-	.ncolumns = 4,
+	.ncolumns = 5,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"last_at", TIMESTAMPTZOID},
 									 {"last_rank", INT2OID},
-									 {"oldest_at", TIMESTAMPTZOID}},
-};
-
-static LookUp customer_look = {
-	.table = "customer",
-	.nkeys = 1,
-	.ncolumns = 2,
-	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"merged_into", INT8OID}},
-};
-
-static LookUp merged_look = {
-	.table = "customer",
-	.nkeys = 1,
-	.ncolumns = 1,
-	.columns = (const TableColumn[]){{"merged_into", INT8OID}},
+									 {"oldest_at", TIMESTAMPTZOID},
+									 {"grouped", BOOLOID}},
 };
 
 static LookUp request_look = {
@@ -117,27 +104,6 @@ static const char *
 text_of(Datum value, bool isnull)
 {
 	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-/* Returns whether the customer neither was merged nor had others merged into it. */
-static bool
-is_alone(int64 customer_id, Snapshot snapshot)
-{
-	Datum keys[1] = {Int64GetDatum(customer_id)};
-	LookScan scan;
-	Datum row[2];
-	bool nulls[2];
-	bool alone;
-
-	if (!look_begin(&scan, &customer_look, keys, 1, snapshot))
-		return false;
-	alone = look_next(&scan, false, row, nulls) && nulls[1];
-	look_end(&scan);
-	if (!alone || !look_begin(&scan, &merged_look, keys, 1, snapshot))
-		return false;
-	alone = !look_next(&scan, false, row, nulls);
-	look_end(&scan);
-	return alone;
 }
 
 /* Reads what the customer's request says; returns false where it is another's, or unknown. */
@@ -370,8 +336,8 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	Datum known[5] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
 					  Int16GetDatum(rank), BoolGetDatum(false)};
 	LookScan scan;
-	Datum row[4];
-	bool nulls[4];
+	Datum row[5];
+	bool nulls[5];
 	Prompt prompt = PROMPT_LEFT;
 
 	if (!look_begin(&scan, &known_look, keys, 1, snapshot))
@@ -386,7 +352,7 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 
 		if (tie && !late)
 			late = !is_last_of_its_time(moment, snapshot);
-		if (!late && is_alone(moment->customer_id, snapshot) && find_said(moment, request, snapshot, said))
+		if (!late && !DatumGetBool(row[4]) && find_said(moment, request, snapshot, said))
 			prompt = try_moment(policies, moment, said, snapshot);
 		/* Who wrote at the same time has written before only where all moments are known. */
 		if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))

@@ -33,7 +33,7 @@ static KeptPlan moments_write = {
 		" next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
 		" last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
 		" THEN excluded.last_rank ELSE h.last_rank END, oldest_at = least(h.oldest_at, excluded.oldest_at)"
-		" RETURNING customer_id, late",
+		" RETURNING customer_id, late, grouped",
 	.nargs = 19,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
 				 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
@@ -182,8 +182,8 @@ sla_moments_add(const SlaFamily *families, int count)
 }
 
 /*
- * sla_moments_write writes the families' new moments, which are sorted, takes the families' locks, and sets late and
- * from. The families are sorted by root. Needs an SPI scope.
+ * sla_moments_write writes the families' new moments, which are sorted, takes the families' locks, and sets late,
+ * grouped and from. The families are sorted by root. Needs an SPI scope.
  */
 void
 sla_moments_write(SlaFamily *families, int count)
@@ -215,9 +215,10 @@ sla_moments_write(SlaFamily *families, int count)
 	for (uint64 i = 0; i < held; i++)
 	{
 		bool isnull;
+		SlaFamily *family = sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)));
 
-		if (DatumGetBool(spi_datum(i, 2, &isnull)))
-			sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)))->late = true;
+		family->late |= DatumGetBool(spi_datum(i, 2, &isnull));
+		family->grouped = DatumGetBool(spi_datum(i, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

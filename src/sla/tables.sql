@@ -60,6 +60,7 @@ CREATE TABLE omnichannel.sla_customer (
 	next_at timestamptz NOT NULL,
 	next_rank smallint NOT NULL,
 	late boolean NOT NULL,
+	grouped boolean NOT NULL DEFAULT false,
 	oldest_at timestamptz NOT NULL DEFAULT '-infinity',
 	settled_until timestamptz
 ) WITH (fillfactor = 70);
@@ -71,6 +72,8 @@ COMMENT ON COLUMN omnichannel.sla_customer.next_at IS 'Time of the earliest of t
 COMMENT ON COLUMN omnichannel.sla_customer.next_rank IS 'As last_rank, of next_at.';
 COMMENT ON COLUMN omnichannel.sla_customer.late IS 'Whether the moments that were written last came before others that were known.';
 
+COMMENT ON COLUMN omnichannel.sla_customer.grouped IS
+'Whether the customer was merged into another, or others into it, and not taken apart again.';
 COMMENT ON COLUMN omnichannel.sla_customer.oldest_at IS
 'Time of the oldest moment that tick() may find too old to be kept, or when it is to look again.';
 COMMENT ON COLUMN omnichannel.sla_customer.settled_until IS
