@@ -7,6 +7,10 @@ AS $$
 #variable_conflict use_column
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF max_jump IS NULL OR max_jump = 'NaN' OR max_jump < 0 THEN
+		RAISE EXCEPTION 'max_jump must not be %', coalesce(max_jump::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
+	END IF;
 	RETURN QUERY
 	WITH staged AS (
 		SELECT s.*, list.kind, list.currency, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
@@ -75,7 +79,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
@@ -90,6 +94,10 @@ DECLARE
 	found_problem record;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF apply_prices.accept IS NULL OR array_position(apply_prices.accept, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'accept must not be %', coalesce(apply_prices.accept::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the kinds of problems to accept, as in ''{jump}''; ''{}'' accepts none.';
+	END IF;
 	LOCK TABLE omnichannel.price_staging IN SHARE ROW EXCLUSIVE MODE;
 	FOR found_problem IN SELECT * FROM omnichannel.check_staged_prices(apply_prices.max_jump)
 	LOOP
@@ -129,7 +137,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted. Raises 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql
