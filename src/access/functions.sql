@@ -101,11 +101,12 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 	-- One line a room.
-	-- Queues first: whoever changes a request takes its queue's lock before its clocks.
+	-- Prices first: displayed ones take a while to check, and uses of promotions may have to be waited for, which
+	-- nobody else is to wait for. Queues before clocks: whoever changes a request takes its queue's lock first.
+	done := done + omnichannel.tick_prices();
 	done := done + omnichannel.tick_queues();
 	done := done + omnichannel.tick_sla();
 	done := done + omnichannel.tick_erasure();
-	done := done + omnichannel.tick_prices();
 	done := done + omnichannel.tick_tracking();
 	RETURN done;
 END

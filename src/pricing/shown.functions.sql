@@ -186,7 +186,7 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
 'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured. expected: the right one; cause: NULL where it was displayed, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -194,11 +194,16 @@ DECLARE
 	shown record;
 	result record;
 	done bigint := 0;
+	begun timestamptz := clock_timestamp();
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF max_rows IS NULL OR max_rows < 0 THEN
 		RAISE EXCEPTION 'max_rows must not be %', coalesce(max_rows::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 10000.';
+	END IF;
+	IF max_time < interval '0' THEN
+		RAISE EXCEPTION 'max_time must not be %', max_time
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for as long as it takes.';
 	END IF;
 	FOR shown IN
 		SELECT seen.shown_at, seen.shown_id, seen.product, seen.price, seen.customer_id, seen.quantity, seen.currency, seen.coupons, seen.quote_id
@@ -219,21 +224,25 @@ BEGIN
 		UPDATE omnichannel.shown_price AS seen SET checked_at = now(), expected = result.expected, cause = result.cause
 		WHERE seen.shown_at = shown.shown_at AND seen.shown_id = shown.shown_id;
 		done := done + 1;
+		EXIT WHEN clock_timestamp() - begun >= max_time;
 	END LOOP;
 	RETURN done;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.check_shown_prices(integer) IS
-'Checks what shown_price holds and nobody has checked yet, the oldest first, at most max_rows, and returns how many; two at the same time share the work. Raises 55000 before setup(), 22023 for a negative max_rows.';
+COMMENT ON FUNCTION omnichannel.check_shown_prices(integer, interval) IS
+'Checks what shown_price holds and nobody has checked yet, the oldest first, at most max_rows and for about max_time (NULL: as long as it takes), and returns how many; two at the same time share the work. One that cannot be checked gets the error as its cause. Raises 55000 before setup(), 22023 for a negative max_rows or max_time.';
 
 CREATE FUNCTION omnichannel.tick_prices() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	done bigint;
 BEGIN
-	PERFORM omnichannel.require_setup();
-	RETURN omnichannel.expire_uses() + omnichannel.check_shown_prices();
+	-- What follows in the sweep is not to wait for long: where more is displayed, check_shown_prices() is called by itself.
+	done := omnichannel.check_shown_prices(max_time => '2 seconds');
+	RETURN done + omnichannel.expire_uses();
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_prices() IS
-'Part of tick(): releases forgotten reservations of promotions and checks the prices that channels have shown; returns the number of both. Raises 55000 before setup().';
+'Part of tick(): checks the prices that channels have shown, for two seconds at most, and releases forgotten reservations of promotions; returns the number of both. Raises 55000 before setup().';

@@ -59,7 +59,10 @@ SELECT throws_ok($$SELECT check_shown_prices(-1)$$, '22023', NULL, 'no rows');
 RESET ROLE;
 
 SELECT is((SELECT count(*) FROM report_price_divergence), 0::bigint, 'nothing is checked yet');
-SELECT is(tick_prices(), 20::bigint, 'tick() checks all');
+SELECT throws_ok($$SELECT check_shown_prices(max_time => '-1 second')$$, '22023', NULL, 'no time');
+SELECT is(check_shown_prices(max_time => '0'), 1::bigint, 'at least one');
+SELECT is(check_shown_prices(2, '1 hour'), 2::bigint, 'not more than asked for');
+SELECT is(tick_prices(), 17::bigint, 'tick() checks all');
 SELECT is(check_shown_prices(), 0::bigint, 'once');
 SELECT is((SELECT count(*) FROM shown_price WHERE cause IS NULL), 5::bigint, 'what was right is not reported');
 SET LOCAL ROLE analyst;
