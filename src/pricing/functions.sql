@@ -101,8 +101,18 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- What was taken back to draft or retired needs a new approval; to make an approved list active is none.
-	IF NEW.approved_by IS NULL OR (TG_OP = 'UPDATE' AND OLD.status NOT IN ('approved', 'active')) THEN
+	-- What was taken back to draft or retired needs a new approval; to make an approved one active is none.
+	IF TG_OP = 'UPDATE' THEN
+		NEW.approved_by := OLD.approved_by;
+		NEW.approved_at := OLD.approved_at;
+		IF OLD.status IN ('approved', 'active') THEN
+			RETURN NEW;
+		END IF;
+	ELSE
+		NEW.approved_by := NULL;
+		NEW.approved_at := NULL;
+	END IF;
+	IF NEW.status IN ('approved', 'active') THEN
 		NEW.approved_by := session_user;
 		NEW.approved_at := now();
 	END IF;
@@ -110,7 +120,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_approval() IS
-'Trigger function of price_list: notes who approved it and when, each time that it comes from draft or retired.';
+'Trigger function of price_list and promotion: notes who approved it and when, each time that it comes from draft or retired; whatever else is written there is not taken.';
 
 CREATE FUNCTION omnichannel.round_to_step(amount numeric, step numeric, rounding text) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

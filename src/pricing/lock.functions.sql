@@ -41,7 +41,7 @@ BEGIN
 		'price', (SELECT coalesce(jsonb_object_agg(priced.price_id, priced.body - '{price_id,created_at}'::text[]), '{}') FROM priced),
 		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, to_jsonb(list) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
 			FROM omnichannel.price_list AS list WHERE list.price_list IN (SELECT priced.price_list FROM priced)),
-		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, to_jsonb(applied) - '{name,created_at}'::text[]), '{}')
+		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, to_jsonb(applied) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
 			FROM omnichannel.promotion AS applied WHERE applied.promotion = ANY ($4)),
 		'setting', (SELECT jsonb_build_object('company', jsonb_build_object('rounding', company.rounding),
 			'currency', jsonb_build_object('minor_units', (SELECT unit.minor_units FROM omnichannel.currency AS unit WHERE unit.currency = $2)))

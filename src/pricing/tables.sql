@@ -64,7 +64,7 @@ COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices 
 COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the prices of derived_from: -10 makes them a tenth less.';
 COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
-COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired.';
+COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired. Kept by a trigger; other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.active IS 'From when to when status was active; kept by a trigger, so that past answers stay what they were. Always, where the list was made active.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
 CREATE TRIGGER price_list_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.price_list
@@ -141,8 +141,8 @@ CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
 ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
-CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status ON omnichannel.price_list
-FOR EACH ROW WHEN (NEW.status IN ('approved', 'active')) EXECUTE FUNCTION omnichannel.note_approval();
+CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.price_list
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount ON omnichannel.price
 FOR EACH ROW WHEN (NEW.amount IS NULL) EXECUTE FUNCTION omnichannel.check_price_base();
 
@@ -177,6 +177,8 @@ CREATE TABLE omnichannel.promotion (
 	budget numeric CHECK (budget >= 0 AND budget < 1e18),
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
 	status text NOT NULL DEFAULT 'active' CHECK (status IN ('draft', 'approved', 'active', 'retired')),
+	approved_by text,
+	approved_at timestamptz,
 	active tstzrange NOT NULL DEFAULT 'empty',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT promotion_percent CHECK (value <= 100 OR kind NOT IN ('percent', 'buy_get', 'order_percent')),
@@ -209,7 +211,10 @@ COMMENT ON COLUMN omnichannel.promotion.use_limit IS 'How often it can be used; 
 COMMENT ON COLUMN omnichannel.promotion.customer_limit IS 'How often one customer can use it.';
 COMMENT ON COLUMN omnichannel.promotion.budget IS 'How much money it can give away, in currency.';
 COMMENT ON COLUMN omnichannel.promotion.status IS 'Only active ones hold.';
+COMMENT ON COLUMN omnichannel.promotion.approved_by IS 'As in price_list.';
 COMMENT ON COLUMN omnichannel.promotion.active IS 'As in price_list.';
+CREATE TRIGGER promotion_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER promotion_note_active BEFORE INSERT OR UPDATE OF status ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_active();
 CREATE TRIGGER promotion_check BEFORE INSERT OR UPDATE ON omnichannel.promotion

@@ -1,7 +1,7 @@
 -- Every verdict of explain_quote(), and every bad input that prices refuse.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(65);
+SELECT plan(67);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO segment (segment) VALUES ('vip');
 INSERT INTO segment_member (customer_id, segment) VALUES (1, 'vip');
@@ -114,6 +114,12 @@ SELECT is((SELECT approved_by FROM price_list WHERE price_list = 'approved'), se
 UPDATE price_list SET status = 'draft', approved_by = 'another', approved_at = '2020-01-01' WHERE price_list = 'approved';
 UPDATE price_list SET status = 'active' WHERE price_list = 'approved';
 SELECT is((SELECT (approved_by, approved_at)::text FROM price_list WHERE price_list = 'approved'), (session_user, now())::text, 'anew after it was a draft again');
+UPDATE price_list SET approved_by = 'another', approved_at = '2020-01-01' WHERE price_list = 'approved';
+UPDATE promotion SET approved_by = 'another', approved_at = '2020-01-01', status = 'active';
+INSERT INTO price_list (price_list, status, approved_by) VALUES ('by another', 'active', 'another'), ('by nobody', 'draft', 'another');
+SELECT is((SELECT array_agg(DISTINCT approved_by) FROM (SELECT status, approved_by FROM price_list UNION ALL SELECT status, approved_by FROM promotion) AS one
+	WHERE status IN ('approved', 'active')), ARRAY[session_user::text], 'nobody else can be entered');
+SELECT is((SELECT approved_by FROM price_list WHERE price_list = 'by nobody'), NULL, 'nor before it is approved');
 
 -- a product has one state: what it was is noted
 UPDATE product SET created_at = now() - interval '1 year';
