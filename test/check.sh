@@ -66,7 +66,7 @@ run_regress() {
 	record_regress regress $# "$WORKSHOP/regress.log" "$WORKSHOP/regress/regression.diffs"
 }
 
-# Each in a database of its own: what one leaves behind is no other's business.
+# Each in a database of its own: what one leaves behind is no other's business. A step that hangs is named.
 run_isolation() {
 	# shellcheck disable=SC2046
 	set -- $(tests isolation test/isolation/specs/*.spec | sed 's,.*/\(.*\)\.spec$,\1,')
@@ -74,7 +74,7 @@ run_isolation() {
 	mkdir -p "$WORKSHOP/isolation"
 	for spec; do
 		createdb -T prepared "isolation_$spec"
-		timeout 300 "$PGXS_TEST/isolation/pg_isolation_regress" --inputdir=test/isolation \
+		PGISOLATIONTIMEOUT=60 timeout 300 "$PGXS_TEST/isolation/pg_isolation_regress" --inputdir=test/isolation \
 			--outputdir="$WORKSHOP/isolation/$spec" --bindir="$SERVER_BIN" --dbname="isolation_$spec" --use-existing \
 			"$spec" >>"$WORKSHOP/isolation.log" 2>&1 || true
 		cat "$WORKSHOP/isolation/$spec/regression.diffs" >>"$WORKSHOP/isolation/regression.diffs" 2>/dev/null || true

@@ -187,7 +187,7 @@ BEGIN
 		WHERE overlap.writer = gone.writer AND overlap.recomputed_by = gone.recomputed_by
 		RETURNING overlap.since, overlap.recomputed_by
 	)
-	SELECT max(age(ended.since::xid)), array_agg(ended.recomputed_by::xid) INTO age_of_writers, recomputed FROM ended;
+	SELECT max(age(ended.since)), array_agg(ended.recomputed_by::xid) INTO age_of_writers, recomputed FROM ended;
 	IF age_of_writers IS NOT NULL THEN
 		INSERT INTO omnichannel.sla_behind (customer_id, since)
 		SELECT written.customer_id, 'infinity' FROM omnichannel.sla_customer AS written

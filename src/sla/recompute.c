@@ -72,12 +72,16 @@ static KeptPlan stale_take = {
 		   " RETURNING s.fits_more, s.xmin",
 };
 
+/* Whoever has no number yet gets a later one than all that are known. */
 static KeptPlan overlap_write = {
-	.sql = "INSERT INTO omnichannel.sla_overlap (writer, recomputed_by, since)"
-		   " SELECT DISTINCT l.virtualtransaction, $1, pg_snapshot_xmin(pg_current_snapshot()) FROM pg_locks AS l"
-		   " WHERE l.locktype = 'relation' AND l.relation = $2 AND l.mode = 'RowExclusiveLock' AND l.granted"
+	.sql = "WITH locks AS MATERIALIZED (SELECT * FROM pg_locks) INSERT INTO omnichannel.sla_overlap"
+		   " (writer, recomputed_by, since) SELECT DISTINCT ON (l.virtualtransaction) l.virtualtransaction, $1,"
+		   " coalesce(t.transactionid, pg_snapshot_xmax(pg_current_snapshot())::xid) FROM locks AS l"
+		   " LEFT JOIN locks AS t ON t.virtualtransaction = l.virtualtransaction AND t.locktype = 'transactionid'"
+		   " AND t.mode = 'ExclusiveLock' WHERE l.locktype = 'relation' AND l.relation = $2"
+		   " AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()"
 		   " AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())"
-		   " AND l.pid IS DISTINCT FROM pg_backend_pid()",
+		   " ORDER BY l.virtualtransaction, age(t.transactionid) DESC",
 	.nargs = 2,
 	.argtypes = {XID8OID, OIDOID},
 };

@@ -199,7 +199,7 @@ COMMENT ON COLUMN omnichannel.sla_behind.since IS 'Time of the earliest moment t
 CREATE TABLE omnichannel.sla_overlap (
 	writer text,
 	recomputed_by xid8,
-	since xid8 NOT NULL,
+	since xid NOT NULL,
 	PRIMARY KEY (writer, recomputed_by)
 );
 COMMENT ON TABLE omnichannel.sla_overlap IS
