@@ -211,6 +211,20 @@ SELECT count(*) FROM recompute_sla();
 SELECT count(*) FROM sla_clock;
 ROLLBACK;
 
+-- What the customer wrote before the request was opened that it is about goes by that request, whoever asks.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, kind, target) VALUES ('order', 1, 'first_response', 'order', '1 hour'), ('any', 2, 'first_response', NULL, '5 hours');
+SELECT identify('account', 'sla-9') AS customer \gset
+SELECT open_request(:customer, 'order', 'branch', opened_at => '2026-06-01 12:00') AS request \gset
+SELECT log_contact('email', :customer, request_id => :request, occurred_at => '2026-06-01 11:00') > 0 AS logged;
+SELECT policy, due FROM pg_temp.clocks();
+UPDATE sla_policy SET target = '6 hours' WHERE policy = 'any';
+SELECT count(*) FROM recompute_sla();
+SELECT count(*) FROM recompute_sla(:request);
+ROLLBACK;
+
 -- Explained: what stopped by what held then, what runs by what holds now.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;

@@ -295,7 +295,8 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 		(void) start_clock(machine, SLA_RESOLUTION, request->first, request, moment->channel, request->first->at);
 		request = sla_machine_request(machine, moment->request_id);
 	}
-	if (before != NULL && !sla_state_ends(moment->state))
+	/* Also of what the customer wrote before it was opened. */
+	if (!sla_state_ends(moment->state))
 		refit_clocks(machine, request);
 
 	/* What was waited for ends with any other state; waiting again begins anew. */
