@@ -139,6 +139,10 @@ struct ConfigCache
 };
 
 extern const void *config_cache_get(ConfigCache *cache);
+extern uint64 config_caches_moved(void);
+extern void config_caches_hold(void);
+extern void config_caches_release(void);
+extern void config_cache_discard(MemoryContext context);
 extern uint64 relations_generation(void);
 extern void config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);
 extern void config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);

@@ -54,6 +54,15 @@ static ConfigCache *caches = NULL;
 /* Changes with every relation, role and function that does. */
 static uint64 generation = 1;
 
+static void register_callbacks(void);
+
+/* Counts changes that were told. */
+static uint64 moves = 0;
+
+/* Calls that read what caches hold, each within the one before; and what they may still read. */
+static int holders = 0;
+static MemoryContext held = NULL;
+
 /* Marks the caches that a relation concerns, all of them for InvalidOid. Sets flags only: it runs anywhere. */
 static void
 cache_relation_changed(Datum arg, Oid relation)
@@ -69,6 +78,7 @@ cache_relation_changed(Datum arg, Oid relation)
 		if (concerned)
 		{
 			cache->state = CACHE_NEEDS_REBUILD;
+			moves++;
 			cache->proxy = InvalidOid;
 			cache->reader = InvalidOid;
 		}
@@ -91,6 +101,75 @@ function_changed(Datum arg, int cacheid, uint32 hashvalue)
 	generation++;
 }
 
+/* Frees what was kept for calls that are over. */
+static void
+forget_held(void)
+{
+	MemoryContext context = held;
+
+	held = NULL;
+	if (context != NULL)
+		MemoryContextDelete(context);
+}
+
+/* Forgets calls that ended in an error: none outlasts the transaction. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	{
+		holders = 0;
+		forget_held();
+	}
+}
+
+/*
+ * config_caches_moved accepts pending messages and returns a number, another one once a change of any cache was told.
+ *
+ * What is made of several caches is of one moment where it is the same before and after.
+ */
+uint64
+config_caches_moved(void)
+{
+	AcceptInvalidationMessages();
+	return moves;
+}
+
+/*
+ * config_caches_hold begins a call that reads what caches hold while code of others may run: a policy, a function of
+ * the reader's. What that code makes the caches drop, by asking them anew, lives until config_caches_release().
+ *
+ * An error ends the call too, at the latest at the end of the transaction.
+ */
+void
+config_caches_hold(void)
+{
+	register_callbacks();
+	holders++;
+}
+
+/* config_caches_release ends the call. */
+void
+config_caches_release(void)
+{
+	if (holders > 0 && --holders == 0)
+		forget_held();
+}
+
+/* config_cache_discard deletes a context of a cache's data, once no call around this one can read it any more. */
+void
+config_cache_discard(MemoryContext context)
+{
+	if (holders <= 1)
+		MemoryContextDelete(context);
+	else
+	{
+		if (held == NULL)
+			held = AllocSetContextCreate(CacheMemoryContext, "omnichannel held", ALLOCSET_SMALL_SIZES);
+		MemoryContextSetParent(context, held);
+	}
+}
+
 /* Registers the callbacks, once a backend. */
 static void
 register_callbacks(void)
@@ -104,6 +183,7 @@ register_callbacks(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, cache_roles_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, cache_roles_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+	RegisterXactCallback(transaction_ended, NULL);
 }
 
 /* Returns a number, never 0, that is another one once a relation, a role or a function has changed. */
@@ -244,7 +324,7 @@ cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
 
 	MemoryContextSetParent(job.context, CacheMemoryContext);
 	if (cache->retired != NULL)
-		MemoryContextDelete(cache->retired);
+		config_cache_discard(cache->retired);
 	cache->retired = cache->context;
 	cache->context = job.context;
 	cache->data = job.data;

@@ -351,7 +351,6 @@ Datum
 omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	PriceRules *rules;
 	PriceQuestion question = {0};
 	Datum *codes;
 	Datum *quantities;
@@ -380,8 +379,6 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 				 errmsg("a basket cannot have %d products and %d quantities", n, nquantities),
 				 errhint("Pass a quantity for each product, and at most %d lines.", BASKET_LINES)));
 
-	rules = price_rules_get();
-	price_question_arguments(fcinfo, 3, rules, &question);
 	lines = palloc0(Max(n, 1) * sizeof(BasketLine));
 	wanted = palloc(Max(n, 1) * sizeof(text *));
 	products = palloc(Max(n, 1) * sizeof(Product *));
@@ -396,13 +393,9 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 		lines[i].quantity_datum = quantities[i];
 		lines[i].quantity = price_quantity(DatumGetNumeric(quantities[i]));
 	}
-	products_get(rules, wanted, n, products);
+	price_ask(fcinfo, ASKER_CUSTOMER, 3, &question, wanted, n, products);
 	for (int i = 0; i < n; i++)
-	{
-		if (products[i] == NULL)
-			price_unknown_product(wanted[i]);
 		lines[i].product = products[i];
-	}
 
 	answer_lines(&question, lines, n);
 	subtotal = lines_before_promotions(lines, n);
@@ -411,5 +404,6 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 	order_apply(&question, lines, n, &until);
 	for (int i = 0; i < n; i++)
 		put_line(result, &question, &lines[i], i + 1, until);
+	config_caches_release();
 	return (Datum) 0;
 }

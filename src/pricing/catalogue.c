@@ -410,11 +410,24 @@ omnichannel_catalogue_prices(PG_FUNCTION_ARGS)
 	bool done;
 
 	init_materialized_srf(fcinfo);
-	catalogue.rules = price_rules_get();
-	price_question_arguments(fcinfo, 2, catalogue.rules, &question);
-	PushActiveSnapshot(GetTransactionSnapshot());
+	config_caches_hold();
+	for (int attempt = 0; attempt < 10; attempt++)
+	{
+		uint64 moved = config_caches_moved();
+
+		if (attempt > 0)
+			PopActiveSnapshot();
+		catalogue.rules = price_rules_get();
+		price_question_arguments(fcinfo, 2, catalogue.rules, &question);
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (config_caches_moved() == moved)
+			break;
+	}
+	if (!PG_ARGISNULL(0))
+		question.closed = promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at);
 	done = scan_catalogue(&catalogue);
 	PopActiveSnapshot();
+	config_caches_release();
 	if (!done)
 		select_catalogue(fcinfo, PG_GETARG_DATUM(1));
 	return (Datum) 0;

@@ -176,26 +176,30 @@ explain_floor(PriceCollector *collector, const Money *floor)
 				"min_price, or cost and min_margin");
 }
 
-/* Explains the question, whose product is still to be found. */
+/* Explains the answer that the arguments ask for. */
 static Datum
-explain(FunctionCallInfo fcinfo, PriceQuestion *question, text *code)
+explain(FunctionCallInfo fcinfo, PriceAsker asker)
 {
 	Explainer explainer = {{explain_row, explain_promotion, explain_floor}, (ReturnSetInfo *) fcinfo->resultinfo};
+	text *code;
+	PriceQuestion question = {0};
 	PriceAnswer answer;
 
+	(void) company_get();
+	code = price_text_argument(fcinfo, 1, "product");
+	question.quantity = price_quantity_argument(fcinfo, 2);
 	init_materialized_srf(fcinfo);
-	products_get(unconstify(PriceRules *, question->rules), &code, 1, &question->product);
-	if (question->product == NULL)
-		price_unknown_product(code);
-	explainer.question = question;
-	price_resolve(question, &answer, &explainer.collector);
+	price_ask(fcinfo, asker, 3, &question, &code, 1, &question.product);
+	explainer.question = &question;
+	price_resolve(&question, &answer, &explainer.collector);
 	if (answer.reason != PRICE_FOUND)
 		explain_put(&explainer, "answer", NULL, NULL, NULL, NULL, NULL, "no price",
-					text_to_cstring(price_reason_text(question, answer.reason)));
+					text_to_cstring(price_reason_text(&question, answer.reason)));
 	else
 		explain_put(&explainer, "answer", answer.list->code, NULL, NULL, NULL,
 					answer.uniform ? &answer.unit_price : NULL, "unit price",
 					answer.uniform ? NULL : "its units cost different prices");
+	config_caches_release();
 	return (Datum) 0;
 }
 
@@ -203,22 +207,12 @@ explain(FunctionCallInfo fcinfo, PriceQuestion *question, text *code)
 Datum
 omnichannel_explain_quote(PG_FUNCTION_ARGS)
 {
-	PriceRules *rules = price_rules_get();
-	text *product = price_text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
-
-	price_question_arguments(fcinfo, 3, rules, &question);
-	return explain(fcinfo, &question, product);
+	return explain(fcinfo, ASKER_CUSTOMER);
 }
 
 /* explain_quote_segments(segments, product, quantity, currency, at, coupons): the same for segments. */
 Datum
 omnichannel_explain_quote_segments(PG_FUNCTION_ARGS)
 {
-	PriceRules *rules = price_rules_get();
-	text *product = price_text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
-
-	price_segments_question(fcinfo, rules, &question);
-	return explain(fcinfo, &question, product);
+	return explain(fcinfo, ASKER_SEGMENTS);
 }

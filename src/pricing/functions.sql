@@ -152,9 +152,9 @@ BEGIN
 			((100 + coalesce(source.adjust, 0)) * (100 + coalesce(list.derived_adjust, 0)) - 10000) / 100 END,
 		CASE WHEN source.amount IS NULL THEN made.surcharge END,
 		CASE WHEN source.amount IS NULL THEN coalesce(list.derived_round_to, source.round_to) END,
-		source.valid, source.price_id
+		source.valid * tstzrange(list.derived_since, NULL), source.price_id
 	FROM omnichannel.price_list AS list
-	JOIN omnichannel.price AS source ON source.price_list = list.derived_from
+	JOIN omnichannel.price AS source ON source.price_list = list.derived_from AND source.valid && tstzrange(list.derived_since, NULL)
 	CROSS JOIN LATERAL (SELECT trim_scale(source.amount * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS amount,
 		trim_scale(coalesce(source.surcharge, 0) * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS surcharge) AS made
 	WHERE (lists IS NULL OR list.price_list = ANY (lists)) AND (sources IS NULL OR source.price_id = ANY (sources));
@@ -167,9 +167,12 @@ CREATE FUNCTION omnichannel.keep_past_price() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	-- What another transaction has let begin since this one did was charged.
+	moment timestamptz := CASE WHEN lower(OLD.valid) > now() AND lower(OLD.valid) < clock_timestamp() THEN clock_timestamp() ELSE now() END;
 BEGIN
-	IF OLD.valid && tstzrange(NULL, now()) AND OLD.valid @> now() THEN
-		NEW.valid := tstzrange(now(), upper(OLD.valid));
+	IF OLD.valid && tstzrange(NULL, moment) AND OLD.valid @> moment THEN
+		NEW.valid := tstzrange(moment, upper(OLD.valid));
 	END IF;
 	RETURN NEW;
 END
@@ -261,13 +264,21 @@ DECLARE
 	refused text;
 	sources bigint[];
 	kept bigint[] := '{}'::bigint[];
+	began timestamptz[] := '{}'::timestamptz[];
 BEGIN
 	-- What keep_past_price() has moved to now leaves its past behind.
 	IF TG_OP = 'UPDATE' THEN
-		kept := ARRAY(SELECT former.price_id FROM former JOIN changed USING (price_id)
-			WHERE former.source_price IS NULL AND former.created_at < now() AND lower(changed.valid) = now()
-				AND former.valid && tstzrange(NULL, now()) AND former.valid && tstzrange(now(), NULL) AND former.valid <> changed.valid
-				AND upper(former.valid) IS NOT DISTINCT FROM upper(changed.valid));
+		-- Grouped, not joined: the planner takes what passes the filters of a join for one row, and loops.
+		SELECT coalesce(array_agg(moved.price_id), '{}'), coalesce(array_agg(lower(moved.after)), '{}') INTO kept, began
+		FROM (SELECT state.price_id, (array_agg(state.before) FILTER (WHERE state.before IS NOT NULL))[1] AS before,
+				(array_agg(state.after) FILTER (WHERE state.after IS NOT NULL))[1] AS after
+			FROM (SELECT former.price_id, former.valid AS before, NULL::tstzrange AS after FROM former
+					WHERE former.source_price IS NULL AND former.created_at <> now()
+				UNION ALL SELECT changed.price_id, NULL, changed.valid FROM changed) AS state
+			GROUP BY state.price_id) AS moved
+		WHERE lower(moved.after) >= now() AND lower(moved.after) <= clock_timestamp() AND moved.before @> lower(moved.after)
+			AND lower(moved.before) IS DISTINCT FROM lower(moved.after)
+			AND upper(moved.before) IS NOT DISTINCT FROM upper(moved.after);
 	END IF;
 	-- A list that is being derived from one of these waits for this change, or this change for it.
 	PERFORM FROM omnichannel.price_list AS list WHERE list.price_list IN (SELECT changed.price_list FROM changed)
@@ -276,7 +287,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	SELECT list.price_list INTO refused FROM changed JOIN omnichannel.price_list AS list USING (price_list)
-	WHERE list.derived_from IS NOT NULL AND changed.source_price IS NULL LIMIT 1;
+	WHERE list.derived_from IS NOT NULL AND changed.source_price IS NULL AND NOT coalesce(upper(changed.valid) <= now(), false) LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'price list "%" is derived and holds no prices of its own', refused
 			USING ERRCODE = 'check_violation', HINT = 'Change the list that it is derived from, or set derived_from to NULL first.';
@@ -286,8 +297,8 @@ BEGIN
 		DELETE FROM omnichannel.price WHERE price.source_price = ANY (sources);
 		INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
 		SELECT former.price_list, former.product, former.category, former.everything, former.min_quantity, former.amount, former.adjust,
-			former.surcharge, former.round_to, former.valid * tstzrange(NULL, now()), former.created_at
-		FROM former WHERE former.price_id = ANY (kept);
+			former.surcharge, former.round_to, former.valid * tstzrange(NULL, moved.began), former.created_at
+		FROM former JOIN unnest(kept, began) AS moved (price_id, began) ON moved.price_id = former.price_id;
 	END IF;
 	IF sources <> '{}' THEN
 		PERFORM omnichannel.insert_derived_prices(NULL, sources);
@@ -341,11 +352,16 @@ BEGIN
 			RAISE EXCEPTION 'price list "%" in % cannot be derived from one in %', NEW.price_list, NEW.currency, source_currency
 				USING ERRCODE = 'check_violation', HINT = 'Amounts are never converted.';
 		END IF;
-		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL) THEN
+		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL
+			AND NOT coalesce(upper(price.valid) <= now(), false)) THEN
 			RAISE EXCEPTION 'price list "%" has prices of its own', NEW.price_list
 				USING ERRCODE = 'check_violation', HINT = 'Delete them before you derive it from another list.';
 		END IF;
 	END IF;
+	-- What held before now stays, on its own.
+	UPDATE omnichannel.price SET source_price = NULL, valid = price.valid * tstzrange(NULL, now())
+	WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL AND NEW.created_at < now()
+		AND price.valid && tstzrange(NULL, now());
 	DELETE FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL;
 	IF NEW.derived_from IS NOT NULL THEN
 		PERFORM omnichannel.insert_derived_prices(ARRAY[NEW.price_list], NULL);
@@ -355,6 +371,33 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.derive_price_list() IS
 'Trigger function of price_list: writes the prices of a derived list; raises 23514 for a cycle, another currency, or a list with prices of its own.';
+
+CREATE FUNCTION omnichannel.note_derivation() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	NEW.derived_since := CASE WHEN TG_OP = 'INSERT' OR OLD.created_at = now() THEN NULL ELSE now() END;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_derivation() IS
+'Trigger function of price_list: lets a change of what a list is derived from begin now.';
+
+CREATE FUNCTION omnichannel.refuse_derived_price() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	list text := CASE TG_OP WHEN 'INSERT' THEN NEW.price_list ELSE OLD.price_list END;
+BEGIN
+	RAISE EXCEPTION 'prices of price list "%" follow from the list that it is derived from', list
+		USING ERRCODE = 'check_violation',
+			HINT = 'Change the list that it is derived from, or set derived_from and the other columns of the derivation to NULL first.';
+END
+$$;
+COMMENT ON FUNCTION omnichannel.refuse_derived_price() IS
+'Trigger function of price: raises 23514 where the price of a derived list is written by hand.';
 
 CREATE TYPE omnichannel.price_quote AS (
 	product text,
@@ -443,8 +486,17 @@ RETURNS SETOF omnichannel.basket_quote
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	unknown text;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	SELECT key INTO unknown FROM jsonb_array_elements(CASE jsonb_typeof(lines) WHEN 'array' THEN lines END) AS line (entry),
+		jsonb_object_keys(CASE jsonb_typeof(line.entry) WHEN 'object' THEN line.entry ELSE jsonb_build_object(line.entry::text, 0) END) AS key
+	WHERE key NOT IN ('product', 'quantity') LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'a line of a basket cannot have "%"', left(unknown, 60)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
+	END IF;
 	IF lines IS NULL OR jsonb_typeof(lines) <> 'array' THEN
 		RAISE EXCEPTION 'lines must be a JSON array, not %', coalesce(jsonb_typeof(lines), 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
@@ -458,7 +510,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_basket(bigint, jsonb, text, timestamptz, text[]) IS
-'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array.';
+'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array of objects with product and quantity.';
 
 CREATE FUNCTION omnichannel.lowest_price(product text, currency text DEFAULT NULL, at timestamptz DEFAULT now(), country text DEFAULT NULL,
 	segments text[] DEFAULT '{}', quantity numeric DEFAULT 1, personalised boolean DEFAULT false,

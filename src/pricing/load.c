@@ -119,7 +119,7 @@ price_cache_drop(PriceCache *cache)
 
 	cache->context = NULL;
 	if (context != NULL)
-		MemoryContextDelete(context);
+		config_cache_discard(context);
 }
 
 /* Adds a row of price to what is gathered, unless its list is too new for the rules: their message is due. */

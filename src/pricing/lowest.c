@@ -348,7 +348,7 @@ Datum
 omnichannel_lowest_price(PG_FUNCTION_ARGS)
 {
 	PriceRules *rules = price_rules_get();
-	PriceQuestion question = {.rules = rules, .audience_until = DT_NOEND};
+	PriceQuestion question = {.audience_until = DT_NOEND};
 	const Product *product;
 	const OmnibusRule *rule;
 	LowestAnswer answer;
@@ -358,17 +358,26 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 	text *code = price_text_argument(fcinfo, 0, "product");
 	const char *country = PG_ARGISNULL(3) ? pstrdup(company_get()->country) : text_to_cstring(PG_GETARG_TEXT_PP(3));
 
-	question.currency = price_currency_argument(fcinfo, 1, rules);
+	config_caches_hold();
 	question.at = price_at_argument(fcinfo, 2);
-	question.audience = price_segments_argument(fcinfo, 4, rules);
 	question.quantity = price_quantity_argument(fcinfo, 5);
+	for (int attempt = 0; attempt < 10; attempt++)
+	{
+		uint64 moved = config_caches_moved();
+
+		question.rules = rules = price_rules_get();
+		question.currency = price_currency_argument(fcinfo, 1, rules);
+		question.audience = price_segments_argument(fcinfo, 4, rules);
+		products_get(rules, &code, 1, &product);
+		if (config_caches_moved() == moved)
+			break;
+	}
 	rule = code_map_get(&rules->omnibus, country, strlen(country));
 	if (rule == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("no rule on price reductions is known for country \"%s\"", country),
 				 errhint("Insert it into omnichannel.omnibus_rule, or ask for another country, as in 'EU'.")));
-	products_get(rules, &code, 1, &product);
 	if (product == NULL)
 		price_unknown_product(code);
 	question.product = product;
@@ -398,5 +407,6 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 		values[5] = CStringGetTextDatum(answer.reason);
 		nulls[5] = false;
 	}
+	config_caches_release();
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

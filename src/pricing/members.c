@@ -263,7 +263,7 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 		MemoryContext context = cache->context;
 
 		cache->context = NULL;
-		MemoryContextDelete(context);
+		config_cache_discard(context);
 	}
 	if (cache->context == NULL)
 		member_cache_open(cache, rules);

@@ -118,7 +118,6 @@ typedef struct Promotion
 	Money min_quantity;
 	Money min_subtotal;
 	bool needs_coupon;
-	bool customer_limit;
 	int stage;
 	int priority;
 	bool exclusive;
@@ -182,7 +181,8 @@ typedef struct PriceRules
 	CodeMap promotions_of_category;
 	CodeMap promotions_of_brand;
 	List *promotions_of_all;
-	int ncustomer_limits; /* promotions with a limit for each customer */
+	uint64 *customer_limits; /* a bit for each promotion with a limit for each customer; NULL: none has */
+	uint64 *customer_zeros;  /* a bit for each with a limit of zero */
 	const Currency *company_currency;
 	ArrayType *no_promotions; /* an empty text[] */
 	Rounding rounding;
@@ -292,6 +292,13 @@ typedef struct PriceQuestion
 	const uint64 *closed;  /* promotions that the customer may not use again; NULL: none */
 	const Money *subtotal; /* of the basket, before promotions; NULL: the line alone */
 } PriceQuestion;
+
+/* Who asks: argument 0 is a customer_id, or segments. */
+typedef enum PriceAsker
+{
+	ASKER_CUSTOMER,
+	ASKER_SEGMENTS
+} PriceAsker;
 
 /* So many units of a line at this price. */
 typedef struct Portion
@@ -435,7 +442,8 @@ extern void quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const
 extern void quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswer *answer, Datum quantity);
 pg_noreturn extern void price_unknown_product(text *code);
 extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
-extern void price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question);
 extern void price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question);
+extern void price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *question, text **codes,
+					  int ncodes, const Product **products);
 
 #endif /* OMNICHANNEL_PRICING_H */

@@ -51,7 +51,7 @@ static KeptPlan promotions_select = {
 	.sql = "SELECT p.promotion, p.kind, p.value, p.cap, p.buy_quantity, p.get_quantity, p.max_units, p.currency,"
 		   " p.products, p.categories::text[], p.brands, p.except_products, p.except_categories::text[],"
 		   " p.except_brands, p.segments_any, p.segments_all, p.min_quantity, p.min_subtotal, p.needs_coupon, p.stage,"
-		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit IS NOT NULL, p.valid, p.status, p.active"
+		   " p.priority, p.exclusive, p.stop, p.best_of, p.customer_limit, p.valid, p.status, p.active"
 		   " FROM omnichannel.promotion p"
 		   " ORDER BY p.promotion COLLATE \"C\"",
 };
@@ -87,8 +87,7 @@ static KeptPlan closed_select = {
 	.sql = "SELECT u.promotion FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion ="
 		   " u.promotion WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND " USE_COUNTS
 		   " AND p.customer_limit IS NOT NULL"
-		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit"
-		   " UNION ALL SELECT p.promotion FROM omnichannel.promotion p WHERE p.customer_limit = 0",
+		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
 	.nargs = 3,
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
@@ -163,6 +162,22 @@ enter_targets(PriceRules *rules, CodeMap *map, const Codes *targets, Promotion *
 	}
 }
 
+/* Notes that a promotion has a limit for each customer. */
+static void
+note_customer_limit(PriceRules *rules, int number, int64 limit)
+{
+	Size size = BIT_WORDS(rules->npromotions) * sizeof(uint64);
+
+	if (rules->customer_limits == NULL)
+	{
+		rules->customer_limits = MemoryContextAllocZero(rules->context, size);
+		rules->customer_zeros = MemoryContextAllocZero(rules->context, size);
+	}
+	BIT_SET(rules->customer_limits, number);
+	if (limit == 0)
+		BIT_SET(rules->customer_zeros, number);
+}
+
 /* Reads all promotions into the rules. Needs an SPI scope, and the segments and currencies to be there. */
 void
 promotions_read(PriceRules *rules)
@@ -213,11 +228,11 @@ promotions_read(PriceRules *rules)
 		promotion->exclusive = DatumGetBool(spi_datum(i, COLUMN_EXCLUSIVE, &isnull));
 		promotion->stop = DatumGetBool(spi_datum(i, COLUMN_STOP, &isnull));
 		promotion->best_of = spi_text(i, COLUMN_BEST_OF, context);
-		promotion->customer_limit = DatumGetBool(spi_datum(i, COLUMN_CUSTOMER_LIMIT, &isnull));
+		value = spi_datum(i, COLUMN_CUSTOMER_LIMIT, &isnull);
+		if (!isnull)
+			note_customer_limit(rules, promotion->number, DatumGetInt64(value));
 		promotion->valid = span_from_range(spi_datum(i, COLUMN_VALID, &isnull));
 		promotion->active = span_from_range(spi_datum(i, COLUMN_ACTIVE, &isnull));
-		if (promotion->customer_limit)
-			rules->ncustomer_limits++;
 	}
 
 	old = MemoryContextSwitchTo(context);
@@ -496,9 +511,10 @@ promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at)
 	SpiScope scope;
 	uint64 n;
 
-	if (rules->ncustomer_limits == 0)
+	if (rules->customer_limits == NULL)
 		return NULL;
-	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
+	bits = palloc(BIT_WORDS(rules->npromotions) * sizeof(uint64));
+	memcpy(bits, rules->customer_zeros, BIT_WORDS(rules->npromotions) * sizeof(uint64));
 	spi_scope_begin(&scope, false);
 	n = kept_plan_run(&closed_select, arguments, "n  ", true, 0);
 	for (uint64 i = 0; i < n; i++)

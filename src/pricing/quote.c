@@ -334,72 +334,117 @@ quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum qua
 	}
 }
 
-/* Opens promotions by the coupons of the argument, and closes those that the customer may not use again. */
-static void
-usage_arguments(FunctionCallInfo fcinfo, int coupons, bool has_customer, PriceRules *rules, PriceQuestion *question)
-{
-	int64 customer_id = has_customer ? PG_GETARG_INT64(0) : 0;
-
-	if (!PG_ARGISNULL(coupons))
-		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(coupons), has_customer, customer_id, question->at,
-										&question->audience_until);
-	if (has_customer && rules->ncustomer_limits > 0)
-		question->closed = promotions_closed(rules, customer_id, question->at);
-}
-
 /*
- * price_question_arguments fills what quote() and its kin are asked but product and quantity: customer_id is argument
- * 0; currency, at and coupons are the argument named first and the two after it. Raises what quote() raises for them.
+ * price_question_arguments fills what quote() and its kin are asked but product and quantity, and but closed:
+ * customer_id is argument 0; currency, at and coupons are the argument named first and the two after it.
  */
 void
 price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question)
 {
+	bool has_customer = !PG_ARGISNULL(0);
+
 	question->rules = rules;
 	question->at = price_at_argument(fcinfo, first + 1);
 	question->currency = price_currency_argument(fcinfo, first, rules);
 	question->audience = customer_argument(fcinfo, 0, rules, question->at, &question->audience_until);
-	usage_arguments(fcinfo, first + 2, !PG_ARGISNULL(0), rules, question);
+	if (!PG_ARGISNULL(first + 2))
+		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), has_customer,
+										has_customer ? PG_GETARG_INT64(0) : 0, question->at, &question->audience_until);
 }
 
-/* price_segments_question does the same where argument 0 is segments. */
-void
-price_segments_question(FunctionCallInfo fcinfo, PriceRules *rules, PriceQuestion *question)
+/* Does the same where argument 0 is segments. */
+static void
+segments_question(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question)
 {
 	question->rules = rules;
-	question->at = price_at_argument(fcinfo, 4);
-	question->currency = price_currency_argument(fcinfo, 3, rules);
+	question->at = price_at_argument(fcinfo, first + 1);
+	question->currency = price_currency_argument(fcinfo, first, rules);
 	question->audience = price_segments_argument(fcinfo, 0, rules);
 	question->audience_until = DT_NOEND;
-	usage_arguments(fcinfo, 5, false, rules, question);
+	if (!PG_ARGISNULL(first + 2))
+		question->opened =
+			coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), false, 0, question->at, &question->audience_until);
+}
+
+/* Returns whether a promotion with a limit for each customer can concern one of the products. */
+static bool
+limits_concern(const PriceQuestion *question, const Product **products, int nproducts)
+{
+	const PriceRules *rules = question->rules;
+
+	if (rules->customer_limits == NULL)
+		return false;
+	for (int i = 0; i < nproducts; i++)
+		for (int word = 0; word < BIT_WORDS(rules->npromotions); word++)
+			if (products[i]->promotions[word] & rules->customer_limits[word] & question->audience->promotions[word])
+				return true;
+	return false;
+}
+
+/*
+ * price_ask fills a question by the arguments of a function, all but the quantity, and finds the products asked about.
+ *
+ * All of it is of one moment: where rules, segments or prices were told of a change meanwhile it is found anew, unless
+ * there is no end of changes. Begins a call that holds it: end it with config_caches_release(). Raises what quote()
+ * raises.
+ */
+void
+price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *question, text **codes, int ncodes,
+		  const Product **products)
+{
+	PriceRules *rules;
+
+	config_caches_hold();
+	for (int attempt = 0; attempt < 10; attempt++)
+	{
+		uint64 moved = config_caches_moved();
+
+		rules = price_rules_get();
+		if (asker == ASKER_CUSTOMER)
+			price_question_arguments(fcinfo, first, rules, question);
+		else
+			segments_question(fcinfo, first, rules, question);
+		products_get(rules, codes, ncodes, products);
+		if (config_caches_moved() == moved)
+			break;
+	}
+	for (int i = 0; i < ncodes; i++)
+		if (products[i] == NULL)
+			price_unknown_product(codes[i]);
+	if (asker == ASKER_CUSTOMER && !PG_ARGISNULL(0) && limits_concern(question, products, ncodes))
+		question->closed = promotions_closed(rules, PG_GETARG_INT64(0), question->at);
 }
 
 /* Answers for one product as a price_quote. */
 static Datum
-quote_one(FunctionCallInfo fcinfo, PriceQuestion *question, text *code, Datum quantity)
+quote_one(FunctionCallInfo fcinfo, PriceAsker asker)
 {
-	TupleDesc desc = lookup_type_cache(get_func_rettype(fcinfo->flinfo->fn_oid), TYPECACHE_TUPDESC)->tupDesc;
+	text *code;
+	PriceQuestion question = {0};
+	TupleDesc desc;
 	PriceAnswer answer;
 	Datum values[QUOTE_COLUMNS];
 	bool nulls[QUOTE_COLUMNS];
+	Datum quote;
 
-	products_get(unconstify(PriceRules *, question->rules), &code, 1, &question->product);
-	if (question->product == NULL)
-		price_unknown_product(code);
-	price_resolve(question, &answer, NULL);
-	quote_values(question, &answer, quantity, values, nulls);
-	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	/* Without tables no argument is right. */
+	(void) company_get();
+	code = price_text_argument(fcinfo, 1, "product");
+	question.quantity = price_quantity_argument(fcinfo, 2);
+	price_ask(fcinfo, asker, 3, &question, &code, 1, &question.product);
+	price_resolve(&question, &answer, NULL);
+	quote_values(&question, &answer, PG_GETARG_DATUM(2), values, nulls);
+	desc = lookup_type_cache(get_func_rettype(fcinfo->flinfo->fn_oid), TYPECACHE_TUPDESC)->tupDesc;
+	quote = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	config_caches_release();
+	return quote;
 }
 
 /* quote(customer_id, product, quantity, currency, at, coupons): returns the price for a customer. */
 Datum
 omnichannel_quote(PG_FUNCTION_ARGS)
 {
-	PriceRules *rules = price_rules_get();
-	text *product = price_text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
-
-	price_question_arguments(fcinfo, 3, rules, &question);
-	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
+	return quote_one(fcinfo, ASKER_CUSTOMER);
 }
 
 /*
@@ -409,12 +454,7 @@ omnichannel_quote(PG_FUNCTION_ARGS)
 Datum
 omnichannel_quote_segments(PG_FUNCTION_ARGS)
 {
-	PriceRules *rules = price_rules_get();
-	text *product = price_text_argument(fcinfo, 1, "product");
-	PriceQuestion question = {.quantity = price_quantity_argument(fcinfo, 2)};
-
-	price_segments_question(fcinfo, rules, &question);
-	return quote_one(fcinfo, &question, product, PG_GETARG_DATUM(2));
+	return quote_one(fcinfo, ASKER_SEGMENTS);
 }
 
 /* quote_put adds an answer to a set of price_quote. */
@@ -428,6 +468,9 @@ quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswe
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Products that a page answers for as of one moment; what is more is answered for part by part, for the memory's sake. */
+#define PAGE_PRODUCTS 20000
+
 /*
  * quotes_put answers for these products, in this order, by the arguments of a function; see price_question_arguments().
  */
@@ -435,19 +478,16 @@ void
 quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *codes, const bool *nulls, int ncodes)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	PriceQuestion question = {.quantity = price_quantity(DatumGetNumeric(quantity))};
 	MemoryContext passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel quotes", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(passing);
 
-	for (int start = 0; start == 0 || start < ncodes; start += PRODUCTS_AT_A_TIME)
+	for (int start = 0; start == 0 || start < ncodes; start += PAGE_PRODUCTS)
 	{
-		PriceRules *rules = price_rules_get();
-		const Product *products[PRODUCTS_AT_A_TIME];
-		text *wanted[PRODUCTS_AT_A_TIME];
-		int n = Min(ncodes - start, PRODUCTS_AT_A_TIME);
+		PriceQuestion question = {.quantity = price_quantity(DatumGetNumeric(quantity))};
+		int n = Min(ncodes - start, PAGE_PRODUCTS);
+		const Product **products = palloc(Max(n, 1) * sizeof(Product *));
+		text **wanted = palloc(Max(n, 1) * sizeof(text *));
 
-		CHECK_FOR_INTERRUPTS();
-		price_question_arguments(fcinfo, first, rules, &question);
 		for (int i = 0; i < n; i++)
 		{
 			if (nulls != NULL && nulls[start + i])
@@ -457,17 +497,17 @@ quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *code
 						 errhint("Leave the element out.")));
 			wanted[i] = DatumGetTextPP(codes[start + i]);
 		}
-		products_get(rules, wanted, n, products);
+		price_ask(fcinfo, ASKER_CUSTOMER, first, &question, wanted, n, products);
 		for (int i = 0; i < n; i++)
 		{
 			PriceAnswer answer;
 
-			if (products[i] == NULL)
-				price_unknown_product(wanted[i]);
+			CHECK_FOR_INTERRUPTS();
 			question.product = products[i];
 			price_resolve(&question, &answer, NULL);
 			quote_put(result, &question, &answer, quantity);
 		}
+		config_caches_release();
 		MemoryContextReset(passing);
 	}
 	MemoryContextSwitchTo(old);

@@ -46,7 +46,7 @@ BEGIN
 				ruled.rule || E'\n') USING ruled.segment;
 			EXECUTE format('UPDATE omnichannel.segment_member AS member SET valid = tstzrange(lower(member.valid), now()) '
 				'WHERE member.segment = $1 AND member.valid @> now() '
-				'AND member.customer_id NOT IN (SELECT customer.customer_id FROM omnichannel.segment_input AS customer WHERE (%s))',
+				'AND NOT EXISTS (SELECT FROM omnichannel.segment_input AS customer WHERE customer.customer_id = member.customer_id AND (%s))',
 				ruled.rule || E'\n') USING ruled.segment;
 			GET DIAGNOSTICS gone = ROW_COUNT;
 			EXECUTE format('INSERT INTO omnichannel.segment_member (customer_id, segment, valid) '

@@ -44,6 +44,7 @@ CREATE TABLE omnichannel.price_list (
 	derived_adjust numeric CHECK (derived_adjust >= -100 AND derived_adjust < 1e6),
 	derived_surcharge numeric CHECK (derived_surcharge > -1e18 AND derived_surcharge < 1e18),
 	derived_round_to numeric CHECK (derived_round_to > 0 AND derived_round_to < 1e18),
+	derived_since timestamptz,
 	approved_by text,
 	approved_at timestamptz,
 	active tstzrange NOT NULL DEFAULT 'empty',
@@ -64,6 +65,7 @@ COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices 
 COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the prices of derived_from: -10 makes them a tenth less.';
 COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
+COMMENT ON COLUMN omnichannel.price_list.derived_since IS 'Since when it is derived so; kept by a trigger. Prices of before stand on their own. NULL: always.';
 COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired. Kept by a trigger; other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.active IS 'From when to when status was active; kept by a trigger, so that past answers stay what they were. Always, where the list was made active.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
@@ -125,7 +127,7 @@ REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel
 CREATE TRIGGER price_derive_updated AFTER UPDATE ON omnichannel.price
 REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
 CREATE TRIGGER price_keep_past BEFORE UPDATE ON omnichannel.price
-FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at < now() AND OLD.valid = NEW.valid
+FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at <> now() AND OLD.valid = NEW.valid
 	-- One by one: a comparison of rows is dumped in another form than it is restored in.
 	AND (OLD.amount IS DISTINCT FROM NEW.amount
 		OR OLD.adjust IS DISTINCT FROM NEW.adjust
@@ -141,6 +143,12 @@ CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
 ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
+CREATE TRIGGER price_list_derivation BEFORE INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency, derived_since
+ON omnichannel.price_list FOR EACH ROW EXECUTE FUNCTION omnichannel.note_derivation();
+CREATE TRIGGER price_derived_inserted BEFORE INSERT ON omnichannel.price
+FOR EACH ROW WHEN (NEW.source_price IS NOT NULL AND pg_trigger_depth() = 0) EXECUTE FUNCTION omnichannel.refuse_derived_price();
+CREATE TRIGGER price_derived_changed BEFORE UPDATE OR DELETE ON omnichannel.price
+FOR EACH ROW WHEN (OLD.source_price IS NOT NULL AND pg_trigger_depth() = 0) EXECUTE FUNCTION omnichannel.refuse_derived_price();
 CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount ON omnichannel.price

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(60);
+SELECT plan(63);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -98,5 +98,7 @@ UPDATE customer SET merged_into = 2 WHERE customer_id = 1;
 SELECT is((SELECT array_agg(unit_price) FROM unnest('{1,2}'::bigint[]) AS id, quote(id, 'b')), ARRAY[6.00, 6.00], 'merged with one');
 UPDATE customer SET merged_into = NULL WHERE customer_id = 1;
 SELECT is((SELECT unit_price FROM quote(2, 'b')), 7.00, 'and parted again');
+-- baskets with typing errors
+SELECT throws_ok(format('SELECT quote_basket(NULL, %L)', lines), '22023') FROM unnest(ARRAY['[{"product": "a", "qty": 2}]', '["a"]', '{}']) AS lines;
 SELECT * FROM finish();
 ROLLBACK;

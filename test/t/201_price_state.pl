@@ -1,0 +1,53 @@
+# Answers are of one moment: while another session changes lists and prices together, no answer mixes them.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Omni;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = omni_node('state', conf => "fsync = off\n");
+omni_setup($node);
+$node->safe_psql('postgres', q{
+	SET search_path = omnichannel;
+	INSERT INTO product (product) SELECT 'p' || n FROM generate_series(1, 2000) AS n;
+	INSERT INTO price_list (price_list, priority) VALUES ('x', 1), ('y', 0);
+	INSERT INTO price (price_list, product, amount, valid) SELECT 'x', 'p' || n, 100, '[2030-01-01,)' FROM generate_series(1, 2000) AS n;
+	INSERT INTO price (price_list, product, amount, valid) SELECT 'y', 'p' || n, 1, '[2030-01-01,)' FROM generate_series(1, 2000) AS n;
+	CREATE TABLE public.wrong (n bigint);
+});
+
+# In every committed state the list of priority 1 costs 100 and the other one 1.
+my %script = (
+	swap => q{
+BEGIN;
+UPDATE omnichannel.price SET amount = CASE amount WHEN 1 THEN 100 ELSE 1 END WHERE product = 'p1';
+UPDATE omnichannel.price_list SET priority = 1 - priority;
+COMMIT;
+},
+	flip => q{UPDATE omnichannel.price_list SET priority = 1 - priority;
+},
+	ask => q{
+INSERT INTO public.wrong SELECT count(*) FROM generate_series(1, 200) AS n, omnichannel.quote(NULL, 'p1', at => '2031-01-01') AS quote
+WHERE n > 0 AND quote.unit_price <> 100 HAVING count(*) > 0;
+},
+	page => q{
+INSERT INTO public.wrong SELECT count(DISTINCT unit_price) FROM omnichannel.quotes(NULL, (SELECT array_agg('p' || n) FROM generate_series(2, 2000) AS n), at => '2031-01-01')
+HAVING count(DISTINCT unit_price) > 1;
+});
+append_to_file($node->basedir . "/$_.sql", $script{$_}) foreach keys %script;
+my @pgbench = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-T', '4', 'postgres');
+foreach my $pair ([ 'swap', 'ask' ], [ 'flip', 'page' ])
+{
+	my ($writer, $reader) = @$pair;
+	my $handle = IPC::Run::start([ @pgbench, '-R', '200', '-f', $node->basedir . "/$writer.sql" ], '>', \my $out, '2>', \my $err);
+	$node->command_ok([ 'pgbench', '-n', '-c', '2', '-T', '3', '-f', $node->basedir . "/$reader.sql", 'postgres' ], "$reader beside $writer");
+	$handle->finish;
+	is($node->safe_psql('postgres', 'SELECT coalesce(sum(n), 0) FROM public.wrong'), '0', "no answer of $reader mixes states");
+	$node->safe_psql('postgres', 'TRUNCATE public.wrong');
+}
+$node->stop;
+done_testing();
