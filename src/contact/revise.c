@@ -17,12 +17,12 @@
 #include "sla/sla.h"
 
 static KeptPlan contact_hold = {
-	.sql =
-		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still FROM omnichannel.contact_key AS k "
-		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
-		"AND c.contact_id = k.contact_id "
-		"JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
-		"WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
+	.sql = "SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still "
+		   "FROM omnichannel.contact_key AS k "
+		   "JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
+		   "AND c.contact_id = k.contact_id "
+		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
+		   "WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 	.indexed = true,

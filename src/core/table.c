@@ -88,9 +88,9 @@ index_where(Relation index, IndexWhere *where, AttrNumber *tested)
  * index_fetch_row fetches into a slot of the table the row at a place that index_getnext_tid() gave, or a newer version
  * of it on its page; returns false where the snapshot sees none. The caller releases the buffer, at first invalid.
  *
- * It is for heaps and MVCC snapshots. index_fetch_heap() prunes whatever page has less room than its fillfactor leaves; a table whose rows
- * are changed again and again leaves much, so that it would prune at every look for the sake of one version of a row,
- * which takes as long as the look. Here that waits until the page is nearly full.
+ * It is for heaps and MVCC snapshots. index_fetch_heap() prunes whatever page has less room than its fillfactor leaves;
+ * a table whose rows are changed again and again leaves much, so that it would prune at every look for the sake of one
+ * version of a row, which takes as long as the look. Here that waits until the page is nearly full.
  */
 bool
 index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot)

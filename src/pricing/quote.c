@@ -468,7 +468,7 @@ quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswe
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* Products that a page answers for as of one moment; what is more is answered for part by part, for the memory's sake. */
+/* Products that a page answers for as of one moment; what is more is answered part by part, for the memory's sake. */
 #define PAGE_PRODUCTS 20000
 
 /*

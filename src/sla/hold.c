@@ -162,7 +162,8 @@ hold_free(SlaFamily *families, int count)
 }
 
 /*
- * sla_families_behind notes that the families' clocks do not follow what is as of their `from` or later. Needs an SPI scope.
+ * sla_families_behind notes that the families' clocks do not follow what is as of their `from` or later. Needs an SPI
+ * scope.
  *
  * Where moments are new it is noted again: who has taken an earlier note may have read the moments before.
  */

@@ -51,8 +51,8 @@ static KeptPlan moments_only = {
 };
 
 /*
- * A contact that is still comes after the moment that it waits with, which is written. Its id, without a moment, is that
- * of the contact below zero; revised into an internal one it concerns no clock, like one that failed.
+ * A contact that is still comes after the moment that it waits with, which is written. Its id, without a moment, is
+ * that of the contact below zero; revised into an internal one it concerns no clock, like one that failed.
  */
 static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
@@ -270,7 +270,10 @@ sla_moment_from_row(uint64 row, int column)
 	return moment;
 }
 
-/* Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they had. Needs an SPI scope. */
+/*
+ * Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they
+ * had. Needs an SPI scope.
+ */
 void
 sla_moments_read(SlaFamily *families, int count)
 {
