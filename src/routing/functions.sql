@@ -316,13 +316,13 @@ CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'omnichannel_tick_queues';
 COMMENT ON FUNCTION omnichannel.tick_queues() IS
-'Does what only time makes due, and returns how many requests it moved: routes requests that were put into a queue by a plain statement, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE or deleted. Up to 250 of each kind a call; what somebody else holds, a queue, a request or an agent, is left to the next one. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'Does what only time makes due, and returns how many requests it moved: gives requests that plain statements put into a queue, changed or deleted the place that is theirs, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE or deleted. Up to 250 of each kind a call; what somebody else holds, a queue, a request or an agent, is left to the next one. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.note_arrival() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_note_arrival';
 COMMENT ON FUNCTION omnichannel.note_arrival() IS
-'Trigger function of request: notes a request that stands in a queue when its transaction ends and has not been passed to route(), for tick_queues().';
+'Trigger function of request: notes a request that does not stand where it should when its transaction ends, because a statement put it into a queue, changed or deleted it and it has not been passed to route(), for tick_queues().';
 
 CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
 LANGUAGE plpgsql

@@ -38,7 +38,8 @@ static KeptPlan request_select = {
 	.sql = "SELECT q.customer_id, q.state, q.queue, q.channel, q.requires, q.prefers, q.priority, q.agent_id,"
 		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
 		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
-		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id))"
+		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id)),"
+		   " w.lane_id, w.priority"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -234,6 +235,8 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 
 		request->entered_at = waiting->entered_at;
 		request->due_at = waiting->due_at;
+		request->waits_in = waiting->lane_id;
+		request->waits_with = waiting->priority;
 	}
 	request->family = family_by_rows(rows, request->customer_id);
 	return true;
@@ -280,6 +283,8 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	{
 		request->entered_at = spi_time(0, 10, now);
 		request->due_at = spi_time(0, 11, DT_NOEND);
+		request->waits_in = spi_id(0, 19);
+		request->waits_with = DatumGetInt32(spi_datum(0, 20, &isnull));
 	}
 	else if (request->assigned_to != 0)
 	{

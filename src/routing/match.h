@@ -25,7 +25,10 @@ typedef struct MatchRequest
 	bool accepted;
 	TimestampTz expires_at; /* of the offer */
 	bool closed;
-	int64 lane_id;          /* where it waits or waited, or 0 */
+	int64 waits_in; /* the lane that it was put into, with this priority */
+	int32 waits_with;
+	bool misplaced;         /* it stands in another place than its clocks say */
+	int64 lane_id;          /* whence it was taken, or 0 */
 	TimestampTz entered_at; /* when it began to wait */
 	TimestampTz due_at;
 } MatchRequest;

@@ -218,8 +218,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 	values[2] =
 		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
 	values[3] = Int64GetDatum(-queue_level(&config->queues[request->queue], request->priority, request->entered_at));
-	values[4] =
-		TimestampTzGetDatum(request->due_at != DT_NOEND ? request->due_at : sla_request_due(request->request_id));
+	values[4] = TimestampTzGetDatum(sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
 	values[6] = Int32GetDatum(request->priority);
 	values[7] = Int64GetDatum(request->agent_id);
@@ -229,6 +228,15 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
 	if (strcmp(request->state, "waiting_customer") == 0)
 		requests_changed(&request->request_id, 1);
+}
+
+/* route_in_place returns whether a waiting request waits as what it is, and with its priority. */
+bool
+route_in_place(const RoutingConfig *config, const MatchRequest *request)
+{
+	return request->waits_with == request->priority &&
+		   request->waits_in ==
+			   lane_ensure(config, request->queue, request->channel, request->requires, request->prefers);
 }
 
 /*
@@ -282,7 +290,8 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 		max = PG_INT32_MAX;
 	}
 
-	if (!request->waiting || strcmp(request->state, "waiting_agent") != 0)
+	if (!request->waiting || request->misplaced || strcmp(request->state, "waiting_agent") != 0 ||
+		!route_in_place(config, request))
 	{
 		SpiScope scope;
 		bool by_rows = config->rows != NULL;

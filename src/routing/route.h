@@ -40,6 +40,7 @@ extern bool request_lock_try(int64 request_id);
 
 /* route.c */
 extern void route_rows_end(RoutingConfig *config);
+extern bool route_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient);
 extern bool route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 						TimestampTz now);
@@ -70,6 +71,9 @@ extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *loc
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
+
+/* arrival.c */
+extern void arrivals_init(void);
 
 /* Argument checks that the functions share. */
 extern int agent_argument(const RoutingConfig *config, int64 agent_id);

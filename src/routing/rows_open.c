@@ -161,7 +161,8 @@ static const RowsSpec specs[ROWS_TABLES] = {
 static bool
 has_idle_triggers(Relation relation)
 {
-	static const char *const own[] = {"guard_request", "follow_request", "follow_requests", "note_arrival"};
+	static const char *const own[] = {"guard_request", "follow_request", "follow_requests",
+									  "note_arrival",  "note_change",    "note_removal"};
 	const TriggerDesc *triggers = relation->trigdesc;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)

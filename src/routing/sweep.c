@@ -20,6 +20,7 @@
 
 #include "request/request.h"
 #include "routing/route.h"
+#include "sla/sla.h"
 
 SQL_FUNCTION(omnichannel_tick_queues);
 
@@ -32,19 +33,17 @@ SQL_FUNCTION(omnichannel_tick_queues);
 /* For so long the sweep waits for queues in all, with others of them in its hands. */
 #define WAIT_MSECS 100
 
-/* Of what statements put into queues: what was routed since, or went elsewhere. */
-static KeptPlan arrivals_clear = {
-	.sql = "DELETE FROM omnichannel.arrival AS a WHERE NOT EXISTS (SELECT FROM omnichannel.request AS q"
-		   " WHERE q.request_id = a.request_id AND q.state = 'waiting_agent' AND q.queue IS NOT NULL"
-		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.request_id = q.request_id)"
-		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS s WHERE s.request_id = q.request_id))",
-};
-
 static KeptPlan arrivals_select = {
-	.sql = "SELECT a.request_id FROM omnichannel.arrival AS a JOIN omnichannel.request AS q USING (request_id)"
-		   " WHERE q.queue <> ALL ($1) ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT a.request_id FROM omnichannel.arrival AS a LEFT JOIN omnichannel.request AS q USING (request_id)"
+		   " WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
+};
+
+static KeptPlan arrival_delete = {
+	.sql = "DELETE FROM omnichannel.arrival WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
 };
 
 static KeptPlan expired_select = {
@@ -205,16 +204,21 @@ add_request_locks(const RoutingConfig *config, QueueLocks *locks, const IdList *
 	for (int i = 0; i < list->count; i++)
 	{
 		MatchRequest request;
+		const Lane *lane;
 		int agent;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!match_look(config, list->ids[i], false, &request))
 		{
+			memset(&request, 0, sizeof(request));
 			request.queue = -1;
 			request.assigned_to = agent_of(list->ids[i]);
 		}
 		if (request.queue >= 0)
 			queue_locks_add(locks, request.queue, mode);
+		lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
+		if (lane != NULL && lane->queue >= 0)
+			queue_locks_add(locks, lane->queue, mode);
 		if (request.queue >= 0 && overflow && config->queues[request.queue].overflow >= 0)
 			queue_locks_add(locks, config->queues[request.queue].overflow, QUEUE_BOTH);
 		agent = request.assigned_to == 0 ? -1 : config_agent(config, request.assigned_to);
@@ -332,6 +336,15 @@ hold_request(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	return true;
 }
 
+/* Locks the row of an agent, if nobody else has it; returns whether. */
+static bool
+hold_agent(int64 agent_id)
+{
+	Datum id = Int64GetDatum(agent_id);
+
+	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
+}
+
 /* Takes back the offers that have expired and ends the work on what was closed or deleted; returns how many. */
 static int
 end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdue, IdList *freed)
@@ -344,7 +357,6 @@ end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdu
 		MatchRequest request;
 		bool missing;
 		int64 agent_id;
-		Datum id;
 
 		if (!hold_request(config, overdue->ids[i], &request))
 			continue;
@@ -354,8 +366,7 @@ end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdu
 			continue;
 		if (!missing && !request.closed && (request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH))
 			continue;
-		id = Int64GetDatum(agent_id);
-		if (kept_plan_run(&agent_hold, &id, NULL, false, 1) == 0)
+		if (!hold_agent(agent_id))
 			continue;
 		work_end(config, &request, missing || request.closed ? "finished" : "expired", !missing && !request.closed);
 		if (!missing && !request.closed)
@@ -425,22 +436,61 @@ remove_lanes(const RoutingConfig *config, const QueueLocks *locks, TimestampTz n
 	(void) kept_plan_run(&heads_clear, NULL, NULL, false, 0);
 }
 
-/* Routes what statements have put into queues; returns how many it were. */
+/* Returns whether an arrival can be let into a queue under the locks. */
+static bool
+may_arrive(const QueueLocks *locks, int queue)
+{
+	return locks->modes[queue] == QUEUE_ARRIVE || locks->modes[queue] == QUEUE_BOTH;
+}
+
+/*
+ * Gives requests that were noted the place that is theirs: they wait, are offered, or have left; returns how many.
+ *
+ * What somebody holds stays noted.
+ */
 static int
-route_arrivals(RoutingConfig *config, const QueueLocks *locks, const IdList *arrivals)
+place_arrivals(RoutingConfig *config, const QueueLocks *locks, const IdList *arrivals, IdList *freed)
 {
 	int done = 0;
 
 	for (int i = 0; i < arrivals->count; i++)
 	{
+		Datum id = Int64GetDatum(arrivals->ids[i]);
 		MatchRequest request;
+		const Lane *lane;
+		int64 agent_id;
+		bool waits;
 
-		if (!hold_request(config, arrivals->ids[i], &request) || strcmp(request.state, "waiting_agent") != 0 ||
-			request.waiting || request.assigned_to != 0 || request.queue < 0 ||
-			(locks->modes[request.queue] != QUEUE_ARRIVE && locks->modes[request.queue] != QUEUE_BOTH))
+		if (!hold_request(config, arrivals->ids[i], &request))
 			continue;
-		(void) route_request(config, &request, false);
-		done++;
+		waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
+		lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
+		if ((waits && !may_arrive(locks, request.queue)) ||
+			(lane != NULL && lane->queue >= 0 && !may_arrive(locks, lane->queue)))
+			continue;
+		agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
+		if (strcmp(request.state, "offered") == 0 || strcmp(request.state, "assigned") == 0)
+			agent_id = 0;
+		if (agent_id != 0 && !hold_agent(agent_id))
+			continue;
+
+		(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
+		if (agent_id != 0)
+		{
+			work_end(config, &request, waits ? "transferred" : "finished", waits);
+			freed->ids[freed->count++] = agent_id;
+		}
+		if (waits)
+		{
+			request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
+			if (request.waiting && !request.misplaced && route_in_place(config, &request))
+				continue;
+			(void) route_request(config, &request, false);
+		}
+		else if (request.waiting || request.customer_id == 0)
+			work_leave_queue(&request, DT_NOBEGIN);
+		if (waits || lane != NULL || agent_id != 0)
+			done++;
 	}
 	return done;
 }
@@ -482,7 +532,6 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	config = routing_config();
 	routing_scope_begin(&scope);
 
-	(void) kept_plan_run(&arrivals_clear, NULL, NULL, false, 0);
 	locks = queue_locks(config);
 	find_due(config, locks, now, &due);
 	add_due_locks(config, locks, &due);
@@ -496,8 +545,8 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 		config = queue_locks_try(config, locks, end);
 	}
 
-	freed.ids = palloc(sizeof(int64) * (due.overdue.count + 1));
-	done = route_arrivals(config, locks, &due.arrivals);
+	freed.ids = palloc(sizeof(int64) * (due.arrivals.count + due.overdue.count + 1));
+	done = place_arrivals(config, locks, &due.arrivals, &freed);
 	done += end_overdue(config, locks, &due.overdue, &freed);
 	done += move_overflow(config, locks, &due.late);
 	for (int i = 0; i < freed.count + due.idle.count; i++)

@@ -287,10 +287,18 @@ CREATE TABLE omnichannel.arrival (
 	request_id bigint PRIMARY KEY
 );
 COMMENT ON TABLE omnichannel.arrival IS
-'Requests that were put into a queue by a statement and not passed to route() in the same transaction: tick_queues() does that.';
-CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT OR UPDATE OF state, queue ON omnichannel.request
+'Requests that a statement put into a queue, changed or deleted and that were not passed to route() in the same transaction, or whose clocks are due at other times since: tick_queues() gives them their place.';
+CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (new.state = 'waiting_agent' AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
+CREATE CONSTRAINT TRIGGER note_change AFTER UPDATE OF state, queue, channel, priority, requires, prefers ON omnichannel.request
+	DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (new.state = 'waiting_agent' OR old.state = 'waiting_agent'
+		OR (old.state IN ('offered', 'assigned') AND new.state NOT IN ('offered', 'assigned')))
+	EXECUTE FUNCTION omnichannel.note_arrival();
+CREATE CONSTRAINT TRIGGER note_removal AFTER DELETE ON omnichannel.request
+	DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (old.state IN ('waiting_agent', 'offered', 'assigned')) EXECUTE FUNCTION omnichannel.note_arrival();
 
 SELECT omnichannel.create_config_cache('routing', 'agent', 'agent_channel', 'queue', 'queue_member', 'queue_department',
 	'presence_state', 'channel', 'routing_setting');

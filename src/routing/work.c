@@ -420,6 +420,7 @@ void
 routing_init(void)
 {
 	request_closing_listener = requests_close;
+	arrivals_init();
 }
 
 /* release_request(request_id, state): the request that the freed agent is offered next, or NULL. */

@@ -268,6 +268,7 @@ typedef struct SlaChanges
 	SlaColumn reset[SLA_CLOCK_NCOLUMNS]; /* changed, but for their starts, pauses and stops */
 	SlaColumn dropped[2];
 	SlaColumn withdrawn[3];
+	SlaColumn moved; /* requests of which a clock is due at another time, or is new or no more */
 } SlaChanges;
 
 extern void sla_changes_begin(SlaChanges *changes, TimestampTz now);

@@ -41,4 +41,9 @@ extern void sla_customers_changed(const int64 *roots, int count, bool parted);
 
 extern void sla_init(void);
 
+/* Told of requests, as bigint[], whose clocks are due at other times than before, for the room that serves by them. */
+typedef void (*SlaDueListener)(Datum request_ids);
+
+extern SlaDueListener sla_due_listener;
+
 #endif /* OMNICHANNEL_SLA_H */

@@ -94,6 +94,8 @@ static KeptPlan events_withdraw = {
 	.indexed = true,
 };
 
+SlaDueListener sla_due_listener = NULL;
+
 static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
 
 /* Begins to gather, or begins anew, in the current context. What is to be reported and to whom stays. */
@@ -106,10 +108,11 @@ sla_changes_begin(SlaChanges *changes, TimestampTz now)
 	memset(changes->reset, 0, sizeof(changes->reset));
 	memset(changes->dropped, 0, sizeof(changes->dropped));
 	memset(changes->withdrawn, 0, sizeof(changes->withdrawn));
+	memset(&changes->moved, 0, sizeof(changes->moved));
 	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
 		changes->made[i].type = changes->changed[i].type = changes->reset[i].type = column_types[i];
 	changes->dropped[0].type = changes->dropped[1].type = INT8OID;
-	changes->withdrawn[0].type = changes->withdrawn[1].type = INT8OID;
+	changes->withdrawn[0].type = changes->withdrawn[1].type = changes->moved.type = INT8OID;
 	changes->withdrawn[2].type = TEXTOID;
 }
 
@@ -210,12 +213,21 @@ withdraw(SlaChanges *changes, const SlaClock *before, const char *event)
 	sla_column_add_text(&changes->withdrawn[2], event);
 }
 
+/* Notes that a request's clock is due at another time. */
+static void
+note_moved(SlaChanges *changes, const SlaClock *clock)
+{
+	if (clock->request_id != 0)
+		sla_column_add_id(&changes->moved, clock->request_id);
+}
+
 /* Gathers a stored clock that is no more. */
 void
 sla_changes_drop(SlaChanges *changes, const SlaClock *before)
 {
 	if (changes->report != NULL)
 		changes->report(changes->context, before, NULL);
+	note_moved(changes, before);
 	sla_column_add_id(&changes->dropped[0], before->customer_id);
 	sla_column_add_id(&changes->dropped[1], before->clock_id);
 	if (before->warned_at != NO_TIME)
@@ -239,6 +251,9 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 			clock->clock_id = nextval_internal(omni_table("sla_clock_clock_id_seq"), true);
 		changes->report(changes->context, before, clock);
 	}
+	if (before == NULL || before->due_at != clock->due_at || before->stopped_at != clock->stopped_at ||
+		before->request_id != clock->request_id)
+		note_moved(changes, clock);
 	if (before == NULL)
 	{
 		add_clock(changes->made, clock);
@@ -274,5 +289,7 @@ sla_changes_write(SlaChanges *changes)
 	write_columns(&terms_update, changes->reset, term_columns);
 	write_columns(&clocks_update, changes->changed, NULL);
 	write_columns(&clocks_insert, changes->made, NULL);
+	if (changes->moved.count > 0 && sla_due_listener != NULL)
+		sla_due_listener(sla_column_array(&changes->moved));
 	sla_changes_begin(changes, changes->now);
 }
