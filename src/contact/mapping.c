@@ -617,6 +617,19 @@ mapping_key(const FittedMapping *fitted, TupleTableSlot *slot)
 	return item_text(fitted, FIELD_SOURCE_KEY, slot, &logged);
 }
 
+/*
+ * mapping_only_key returns a row's source key in the current context, NULL where it has none, also where the rest of the
+ * mapping no longer fits the table. Raises 42703 where its own columns are gone.
+ */
+const char *
+mapping_only_key(const Tracking *tracking, Relation relation, TupleTableSlot *slot)
+{
+	FittedMapping fitted = {.tracking = tracking};
+
+	fitted.parts[FIELD_SOURCE_KEY] = fit_item(tracking, FIELD_SOURCE_KEY, relation);
+	return mapping_key(&fitted, slot);
+}
+
 /* Adds the columns of relation that decide the partition in a partitioned table of its tree. */
 static Bitmapset *
 add_partition_columns(Bitmapset *columns, Oid partitioned, Relation relation)

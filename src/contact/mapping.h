@@ -81,6 +81,7 @@ extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
 extern const char *mapping_value(const MappingItem *item, const char *text, bool *logged);
 extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
 extern const char *mapping_key(const FittedMapping *fitted, TupleTableSlot *slot);
+extern const char *mapping_only_key(const Tracking *tracking, Relation relation, TupleTableSlot *slot);
 extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
 extern void mapping_check_constants(const Tracking *tracking);
 extern const char *mapping_field_name(MappingField field);
@@ -91,7 +92,7 @@ extern void reject_row(const Tracking *tracking, Relation relation, TupleTableSl
 					   bool live, bool updated, bool as_owner);
 extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
 extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,
-						  const ContactEntry *entries, int count, bool revises);
+						  const ContactEntry *entries, const bool *other, int count, bool revises);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern bool follow_key(const ContactEntry *entry, const char *former);
 

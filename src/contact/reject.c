@@ -7,8 +7,9 @@
  * the texts of its columns are kept, as their types write and read them. Either is written under pinned settings, so
  * that it means the same to whoever reads it back.
  *
- * Of a source's key one row is kept, the last one that was written, and none once that is logged. Rows whose key cannot
- * be told are kept as they come.
+ * Of a source's key one row is kept, the last one that was written, and none once that is logged. Where the key cannot
+ * be told, because the column that holds it is gone, a row that is read again, or updated, is known by all its columns;
+ * what is inserted is another row each time.
  */
 #include "postgres.h"
 
@@ -38,19 +39,32 @@ static KeptPlan reject_insert = {
 	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID},
 };
 
+/* Says that a row without a key was tried again, and why it still could not be logged. */
+static KeptPlan reject_again = {
+	.sql = "UPDATE omnichannel.contact_reject AS r SET sqlstate = $4, message = $5, live = r.live OR $6,"
+		   " updated = r.updated AND ($7 OR NOT $6), rejected_at = now(), tries = r.tries + 1"
+		   " WHERE r.tracking = $1 AND r.source_key IS NULL"
+		   " AND jsonb_hash_extended(r.data, 0) = jsonb_hash_extended($2, 0) AND r.data = $2 AND r.as_text = $3"
+		   " AND r.source = $8",
+	.nargs = 8,
+	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID},
+	.indexed = true,
+};
+
 /*
- * Deletes the rows of keys; those under a key that is another row's only where the key is new. One that another session
- * holds is left: it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
+ * Deletes the rows of keys; those under a key that is another row's only where the key is new, and those that would
+ * revise a contact not where the row was found to be logged and nothing more. One that another session holds is left: it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
  */
 static KeptPlan rejects_delete = {
 	.sql = "DELETE FROM omnichannel.contact_reject AS r USING ("
-		   "SELECT one.reject_id FROM unnest($2, $3, $4) AS u (source, source_key, new) "
+		   "SELECT one.reject_id FROM unnest($2, $3, $4, $5) AS u (source, source_key, new, revised) "
 		   "JOIN omnichannel.contact_reject AS one ON one.tracking = $1 AND one.source = u.source"
 		   " AND one.source_key = u.source_key "
-		   "WHERE u.new OR one.sqlstate <> '23505' FOR UPDATE OF one SKIP LOCKED) AS logged "
+		   "WHERE u.new OR (one.sqlstate <> '23505' AND (u.revised OR NOT one.updated)) "
+		   "FOR UPDATE OF one SKIP LOCKED) AS logged "
 		   "WHERE r.reject_id = logged.reject_id",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID},
+	.nargs = 5,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
 	.indexed = true,
 };
 
@@ -126,7 +140,7 @@ make_json(KeptRow *row)
 static void
 make_key(KeptRow *row)
 {
-	const char *key = mapping_key(mapping_fit(row->tracking, row->relation), row->slot);
+	const char *key = mapping_only_key(row->tracking, row->relation, row->slot);
 
 	if (key != NULL && key[0] != '\0' && strlen(key) <= KEY_MAX)
 		row->key = key;
@@ -205,7 +219,10 @@ reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, co
 		relation_scope_end(&reader);
 
 	spi_scope_begin(&scope, as_owner);
-	(void) kept_plan_run(&reject_insert, values, row.key == NULL ? "        n" : NULL, false, 0);
+	if (row.key != NULL)
+		(void) kept_plan_run(&reject_insert, values, NULL, false, 0);
+	else if ((live && !updated) || kept_plan_run(&reject_again, values, NULL, false, 0) == 0)
+		(void) kept_plan_run(&reject_insert, values, "        n", false, 0);
 	spi_scope_end(&scope);
 }
 
@@ -247,33 +264,37 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 }
 
 /*
- * rejects_clear deletes what waits under the keys of entries that are logged now, new or, with revises, revised, and
- * under the key that a row had before, or NULL. Needs an SPI scope.
+ * rejects_clear deletes what waits under the keys of entries that are logged now: new, revised (with revises), or the
+ * same as they were logged before, which those marked in other are not; and under the key that a row had before, or
+ * NULL. Needs an SPI scope.
  */
 void
 rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former, const ContactEntry *entries,
-			  int count, bool revises)
+			  const bool *other, int count, bool revises)
 {
 	Datum *sources = palloc(sizeof(Datum) * (count + 1));
 	Datum *keys = palloc(sizeof(Datum) * (count + 1));
 	Datum *fresh = palloc(sizeof(Datum) * (count + 1));
-	Datum values[4] = {CStringGetTextDatum(tracking->code)};
+	Datum *revised = palloc(sizeof(Datum) * (count + 1));
+	Datum values[5] = {CStringGetTextDatum(tracking->code)};
 	int cleared = 0;
 	OwnerSwitch owner;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (found[i].source_key == NULL || (entries[i].duplicate && !revises))
+		if (found[i].source_key == NULL || other[i])
 			continue;
 		sources[cleared] = CStringGetTextDatum(found[i].source);
 		keys[cleared] = CStringGetTextDatum(found[i].source_key);
-		fresh[cleared++] = BoolGetDatum(!entries[i].duplicate);
+		fresh[cleared] = BoolGetDatum(!entries[i].duplicate);
+		revised[cleared++] = BoolGetDatum(revises);
 	}
 	if (former != NULL && cleared > 0)
 	{
 		sources[cleared] = sources[0];
 		keys[cleared] = CStringGetTextDatum(former);
 		fresh[cleared] = fresh[0];
+		revised[cleared] = revised[0];
 		cleared++;
 	}
 	if (cleared == 0)
@@ -281,6 +302,7 @@ rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *f
 	values[1] = contact_array(sources, NULL, cleared, TEXTOID);
 	values[2] = contact_array(keys, NULL, cleared, TEXTOID);
 	values[3] = contact_array(fresh, NULL, cleared, BOOLOID);
+	values[4] = contact_array(revised, NULL, cleared, BOOLOID);
 	owner_switch_begin(&owner);
 	rejects_delete.runs += cleared - 1;
 	(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);

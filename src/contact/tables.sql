@@ -137,7 +137,7 @@ CREATE TABLE omnichannel.contact_reject (
 	UNIQUE (tracking, source, source_key)
 );
 COMMENT ON TABLE omnichannel.contact_reject IS
-'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed. Of the rows of one source and key the last one that was written is kept, until one is logged.';
+'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed. Of the rows of one source and key the last one that was written is kept, until one is logged; of the same row without a key that can be told, one, if it is updated or read by backfill().';
 COMMENT ON COLUMN omnichannel.contact_reject.tracking IS 'Code of the tracking.';
 COMMENT ON COLUMN omnichannel.contact_reject.data IS 'The row as it was written, by column; times in UTC.';
 COMMENT ON COLUMN omnichannel.contact_reject.as_text IS
@@ -152,6 +152,7 @@ COMMENT ON COLUMN omnichannel.contact_reject.rejected_at IS 'When it was written
 COMMENT ON COLUMN omnichannel.contact_reject.tries IS 'How often a row of this key was tried in vain.';
 COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised.';
 CREATE INDEX contact_reject_tracking ON omnichannel.contact_reject (tracking, reject_id);
+CREATE INDEX contact_reject_unkeyed ON omnichannel.contact_reject (tracking, jsonb_hash_extended(data, 0)) WHERE source_key IS NULL;
 
 CREATE VIEW omnichannel.tracked_relations AS
 SELECT t.tracking, t.relation, t.source, t.channel, t.updates, t.on_error, t.created_at,

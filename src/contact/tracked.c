@@ -191,7 +191,7 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 			write->logged++;
 	}
 	if (waiting != NULL)
-		rejects_clear(tracking, waiting, changed_key, entries, logged, revises);
+		rejects_clear(tracking, waiting, changed_key, entries, other, logged, revises);
 	spi_scope_end(&scope);
 	write->entry = NULL;
 }

@@ -1,6 +1,6 @@
 -- Any row that cannot be logged is kept, whatever its columns hold, and is the same row when it is tried again.
 BEGIN;
-SELECT plan(37);
+SELECT plan(43);
 
 -- A column of type json holds what no jsonb can; the writer's settings do not matter.
 CREATE TYPE public.pair AS (a int, b json);
@@ -138,12 +138,29 @@ UPDATE omnichannel.contact_reject SET data = jsonb_set(data, '{who}', '"60123400
 SELECT public.track_once(false) \g /dev/null
 SELECT is(omnichannel.retry_rejects(), 1::bigint, 'or tried again');
 SELECT is_empty('TABLE public.waiting', 'and nothing waits');
+-- a mapping that no longer suits: the key still tells the rows
+SELECT public.track_once(false) \g /dev/null
+DELETE FROM public.once;
+INSERT INTO public.once VALUES (50, '601234001', 'missed');
+ALTER TABLE public.once RENAME who TO caller;
+INSERT INTO public.once VALUES (51, '601234001', 'missed');
+SELECT omnichannel.backfill('public.once'), omnichannel.backfill('public.once') \g /dev/null
+SELECT results_eq('SELECT source_key, live, tries FROM public.waiting ORDER BY 1', $$VALUES ('50', false, 2), ('51', true, 3)$$, 'rows whose mapping does not fit wait once');
+ALTER TABLE public.once RENAME caller TO who;
+SELECT is(omnichannel.backfill('public.once'), 1::bigint, 'when it fits they are logged');
+SELECT is_empty('TABLE public.waiting', 'and nothing waits');
 -- keys that nobody can tell
 SELECT public.track_once(false, source_key => '{ref}') \g /dev/null
 INSERT INTO public.once VALUES (20, 'nobody', 'missed', NULL), (21, 'nobody', 'missed', NULL), (22, 'nobody', 'missed', repeat('x', 1001)), (23, 'nobody', 'missed', '');
 ALTER TABLE public.once RENAME ref TO reference;
 INSERT INTO public.once VALUES (24, '601234001', 'missed', 'r'), (25, '601234001', 'missed', 'r');
 SELECT results_eq('SELECT source_key, count(*) FROM public.waiting GROUP BY 1', 'VALUES (NULL, 6::bigint)', 'rows without a key all wait');
+-- but each once
+SELECT omnichannel.backfill('public.once'), omnichannel.backfill('public.once') \g /dev/null
+SELECT is_empty('SELECT data FROM omnichannel.contact_reject GROUP BY 1 HAVING count(*) > 1', 'once, however often they are read');
+SELECT is((SELECT max(tries) FROM omnichannel.contact_reject), 3, 'which is counted');
+UPDATE public.once SET who = who WHERE id = 24;
+SELECT is((SELECT tries FROM omnichannel.contact_reject WHERE data ->> 'id' = '24'), 3, 'updates are not tracked');
 ALTER TABLE public.once RENAME reference TO ref;
 DELETE FROM omnichannel.contact_reject;
 -- the largest that fits
