@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(49);
+SELECT plan(57);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -116,10 +116,18 @@ ALTER TABLE public.ticket DETACH PARTITION public.ticket_late;
 SELECT results_eq($$SELECT relation::text, tracking, source, state FROM omnichannel.tracked_relations WHERE source = 'public.ticket' ORDER BY 1$$,
 	$$VALUES ('ticket', 'public.ticket', 'public.ticket', 'tracked'), ('ticket_done', 'public.ticket', 'public.ticket', 'detached'),
 	('ticket_late', 'public.ticket', 'public.ticket', 'detached')$$, 'partitions that are detached are listed');
-SELECT is(omnichannel.track('public.ticket_done', channel => 'phone', customer => '{who}', kind => 'login', outcome => '{res}', occurred_at => '{at}', source_key => '{no}',
-	source => 'public.ticket'), 'public.ticket_done', 'one is tracked by itself');
+INSERT INTO public.ticket_done VALUES (8, 'done', 'ola', 'voicemail', '2026-03-02 09:00+00');
+SELECT is(omnichannel.track('public.ticket_done'), 'public.ticket_done', 'one is tracked by itself');
+SELECT results_eq($$SELECT channel, customer, kind, outcome, occurred_at, source, source_key, updates, on_error FROM omnichannel.tracking WHERE tracking = 'public.ticket'$$,
+	$$SELECT channel, customer, kind, outcome, occurred_at, source, source_key, updates, on_error FROM omnichannel.tracking WHERE tracking = 'public.ticket_done'$$, 'as the whole was');
 INSERT INTO public.ticket_done VALUES (6, 'done', 'ola', 'busy', '2026-03-02 10:00+00');
 SELECT is((SELECT count(*) FROM omnichannel.contact WHERE source = 'public.ticket' AND source_key = '6'), 1::bigint, 'and logged');
+SET LOCAL client_min_messages = error;
+SELECT is(omnichannel.backfill('public.ticket_done'), 1::bigint, 'what was written meanwhile is imported, and nothing else');
+RESET client_min_messages;
+DELETE FROM omnichannel.contact_key WHERE source_key = '8';
+DELETE FROM omnichannel.contact WHERE source_key = '8';
+DELETE FROM public.ticket_done WHERE no = 8;
 SELECT ok(NOT omnichannel.untrack('public.ticket_late'), 'the other is waived');
 SELECT is_empty($$SELECT FROM omnichannel.tracked_relations WHERE state = 'detached'$$, 'and none is listed');
 SELECT omnichannel.untrack('public.ticket_done') \g /dev/null
@@ -127,6 +135,15 @@ ALTER TABLE public.ticket ATTACH PARTITION public.ticket_done FOR VALUES IN ('do
 INSERT INTO public.ticket VALUES (7, 'done', 'ola', 'busy', '2026-03-02 10:00+00');
 SELECT results_eq($$SELECT public.logged('public.ticket') OFFSET 7$$, $$VALUES ('5 failed'), ('6 busy'), ('7 busy')$$, 'attached again it is the whole''s');
 SELECT is(omnichannel.tick_tracking(), 1::bigint, 'and noticed');
+SELECT throws_ok($$SELECT omnichannel.track('public.ticket_done')$$, '55000', 'table "public.ticket_done" is a partition of "public.ticket": both cannot be tracked', 'nor does it go on by itself then');
+SELECT throws_ok($$SELECT omnichannel.track('public.region')$$, '55000', 'nobody knows how table "public.region" was tracked', 'a table that never was tracked');
+SELECT throws_ok($$SELECT omnichannel.track(NULL)$$, '55000', 'nobody knows how table "NULL" was tracked', 'and none');
+-- Triggers that are gone or disabled are made again.
+SELECT omnichannel.track('public.hashed', channel => 'post', occurred_at => '{at}', on_error => 'quarantine', on_replica => true) \g /dev/null
+DROP TRIGGER omnichannel_log_contact ON public.hashed;
+SELECT is(omnichannel.track('public.hashed'), 'public.hashed', 'a table without its trigger');
+SELECT results_eq($$SELECT state, on_error FROM omnichannel.tracked_relations WHERE tracking = 'public.hashed'$$, $$VALUES ('tracked', 'quarantine')$$, 'is tracked as it was');
+SELECT is((SELECT string_agg(DISTINCT tgenabled::text, '') FROM pg_trigger WHERE tgrelid = 'public.hashed'::regclass), 'A', 'on replicas too');
 -- A row whose primary key changes keeps its contact, where updates are tracked; it does not get another row's.
 CREATE TABLE public.renumbered (id int PRIMARY KEY, who text, res text, at timestamptz);
 SELECT omnichannel.track('public.renumbered', channel => 'phone', customer => '{who}', kind => 'login', outcome => '{res}', occurred_at => '{at}', updates => true) \g /dev/null
