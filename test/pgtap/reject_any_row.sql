@@ -1,6 +1,6 @@
 -- Any row that cannot be logged is kept, whatever its columns hold, and is the same row when it is tried again.
 BEGIN;
-SELECT plan(43);
+SELECT plan(48);
 
 -- A column of type json holds what no jsonb can; the writer's settings do not matter.
 CREATE TYPE public.pair AS (a int, b json);
@@ -138,6 +138,27 @@ UPDATE omnichannel.contact_reject SET data = jsonb_set(data, '{who}', '"60123400
 SELECT public.track_once(false) \g /dev/null
 SELECT is(omnichannel.retry_rejects(), 1::bigint, 'or tried again');
 SELECT is_empty('TABLE public.waiting', 'and nothing waits');
+-- what would revise a contact is not cleared by the row's being logged, and neither is another row under its key
+CREATE FUNCTION public.track_codes(maps jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT omnichannel.track('public.once', channel => 'phone', customer => '{who}', kind => 'phone', outcome => '{res}', occurred_at => '{at}', source => 'codes',
+		value_maps => maps, on_error => 'quarantine', updates => true)
+$$;
+DELETE FROM public.once;
+SELECT public.track_codes(NULL) \g /dev/null
+INSERT INTO public.once VALUES (60, '601234001', 'missed'), (61, '601234001', 'missed');
+UPDATE public.once SET res = 'BOGUS' WHERE id = 60;
+DELETE FROM public.once WHERE id = 61;
+INSERT INTO public.once VALUES (61, '601234001', 'BOGUS', NULL, '2026-03-02 10:00+00');
+SELECT public.track_codes('{"outcome": {"BOGUS": "answered"}}') \g /dev/null
+SET LOCAL client_min_messages = error;
+SELECT is(omnichannel.backfill('public.once'), 0::bigint, 'rows whose keys are logged');
+RESET client_min_messages;
+SELECT results_eq('SELECT source_key, updated FROM public.waiting ORDER BY 1', $$VALUES ('60', true), ('61', false)$$, 'wait on');
+SELECT is(omnichannel.retry_rejects(), 1::bigint, 'one revises its contact');
+SELECT results_eq($$SELECT source_key, outcome, occurred_at FROM omnichannel.contact WHERE source = 'codes' ORDER BY 1$$,
+	$$VALUES ('60', 'answered', '2026-03-01 10:00+00'::timestamptz), ('61', 'missed', '2026-03-01 10:00+00')$$, 'the other does not take the place of what is logged');
+SELECT results_eq('SELECT source_key, sqlstate FROM omnichannel.contact_reject', $$VALUES ('61', '23505')$$, 'and says why it waits');
+DELETE FROM omnichannel.contact_reject;
 -- a mapping that no longer suits: the key still tells the rows
 SELECT public.track_once(false) \g /dev/null
 DELETE FROM public.once;

@@ -1,6 +1,6 @@
 -- Code that comes with a tracked table (casts, domains, rules) runs with the rights of the table's owner when others have its rows read.
 BEGIN;
-SELECT plan(31);
+SELECT plan(33);
 CREATE ROLE owner_mallory;
 CREATE ROLE owner_keeper;
 SELECT omnichannel.grant_access('owner_keeper', 'supervisor') \g /dev/null
@@ -114,6 +114,15 @@ SELECT throws_ok($$SELECT omnichannel.log_tracked_row('owner_m.calls', ROW(9, '6
 	'42501', 'permission denied for table contact', 'nor a row of it');
 SET LOCAL ROLE owner_keeper;
 SELECT throws_ok($$SELECT omnichannel.backfill('owner_m.calls')$$, '42501', 'permission denied for table calls', 'nor an administrator of the log without rights on the table');
+SAVEPOINT before_retry;
+RESET ROLE;
+UPDATE omnichannel.tracking SET updates = true WHERE relation = 'owner_m.calls'::regclass;
+INSERT INTO omnichannel.contact_reject (tracking, data, sqlstate, message, updated, source, source_key)
+VALUES ('owner_m.calls', '{"id": 1, "caller": "605110001", "at": "2026-03-01T10:00:00+00:00", "mood": "a", "remark": null}', '22023', '', true, 'owner_3', '1');
+SET LOCAL ROLE owner_keeper;
+SELECT is(omnichannel.retry_rejects(), 0::bigint, 'nor are his rejects looked up in it');
+SELECT is((SELECT message FROM omnichannel.contact_reject), 'permission denied for table calls', 'as they say');
+ROLLBACK TO before_retry;
 RESET ROLE;
 SELECT is(owner_m.ran('%'), NULL, 'and nothing was run');
 GRANT SELECT (id, caller) ON owner_m.calls TO owner_keeper;
