@@ -59,14 +59,14 @@ enum
 
 /* What is known of the customer, and of customers merged with this one; and who refused the request. */
 static KeptPlan facts_select = {
-	.sql =
-		"SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM omnichannel.relationship AS r"
-		" WHERE r.customer_id = ANY ($1)"
-		" UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
-		" WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL AND q.state IN ('offered', 'assigned', 'waiting_customer')"
-		" AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
-		" UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
-		" WHERE f.request_id = $2 AND f.until > $3",
+	.sql = "SELECT 1, r.agent_id, r.contacts, r.strength, r.aged_at FROM omnichannel.relationship AS r"
+		   " WHERE r.customer_id = ANY ($1)"
+		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
+		   " WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL"
+		   " AND q.state IN ('offered', 'assigned', 'waiting_customer')"
+		   " AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
+		   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
+		   " WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
 	.argtypes = {INT8ARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
