@@ -1,6 +1,6 @@
 -- Any row that cannot be logged is kept, whatever its columns hold, and is the same row when it is tried again.
 BEGIN;
-SELECT plan(48);
+SELECT plan(51);
 
 -- A column of type json holds what no jsonb can; the writer's settings do not matter.
 CREATE TYPE public.pair AS (a int, b json);
@@ -159,6 +159,16 @@ SELECT results_eq($$SELECT source_key, outcome, occurred_at FROM omnichannel.con
 	$$VALUES ('60', 'answered', '2026-03-01 10:00+00'::timestamptz), ('61', 'missed', '2026-03-01 10:00+00')$$, 'the other does not take the place of what is logged');
 SELECT results_eq('SELECT source_key, sqlstate FROM omnichannel.contact_reject', $$VALUES ('61', '23505')$$, 'and says why it waits');
 DELETE FROM omnichannel.contact_reject;
+-- a table that is renamed takes along what waits
+SELECT public.track_codes(NULL) \g /dev/null
+INSERT INTO public.once VALUES (62, 'nobody', 'missed');
+ALTER TABLE public.once RENAME TO renamed_once;
+SELECT is(omnichannel.track('public.renamed_once'), 'public.renamed_once', 'a table that was renamed is tracked');
+SELECT results_eq('SELECT tracking, source, source_key FROM omnichannel.contact_reject', $$VALUES ('public.renamed_once', 'codes', '62')$$, 'with what waits of it');
+UPDATE omnichannel.contact_reject SET data = jsonb_set(data, '{who}', '"601234001"');
+UPDATE public.renamed_once SET who = '601234001' WHERE id = 62;
+SELECT is_empty('TABLE public.waiting', 'which is cleared when it is logged');
+ALTER TABLE public.renamed_once RENAME TO once;
 -- a mapping that no longer suits: the key still tells the rows
 SELECT public.track_once(false) \g /dev/null
 DELETE FROM public.once;
