@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/partition.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
@@ -679,9 +680,18 @@ bool
 mapping_names_rows(const FittedMapping *fitted, Relation relation)
 {
 	Bitmapset *key = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
-	Bitmapset *fixed = bms_difference(key, partition_columns(relation));
-	bool any = !bms_is_empty(key);
+	Bitmapset *fixed;
+	bool any;
 
+	/* The relation's cache leaves out a deferrable one. */
+	if (bms_is_empty(key))
+	{
+		Oid constraint;
+
+		key = get_primary_key_attnos(RelationGetRelid(relation), true, &constraint);
+	}
+	any = !bms_is_empty(key);
+	fixed = bms_difference(key, partition_columns(relation));
 	if (bms_is_empty(fixed))
 		fixed = key;
 	for (int i = 0; i < fitted->tracking->items[FIELD_SOURCE_KEY].nparts; i++)

@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(57);
+SELECT plan(59);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -155,6 +155,13 @@ DELETE FROM public.renumbered WHERE id = 3;
 SELECT throws_ok($$UPDATE public.renumbered SET id = 3, res = 'busy' WHERE id = 101$$, '23505', 'source "public.renumbered" has logged another row under key "3"',
 	'unless the key is another row''s');
 SELECT results_eq($$SELECT public.logged('public.renumbered')$$, $$VALUES ('101 answered'), ('102 answered'), ('3 missed')$$, 'which stays as it is');
+-- A primary key that is checked at the end is one too: rows that change places are refused, and so is another row under a key.
+CREATE TABLE public.swapped (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, who text, at timestamptz DEFAULT '2026-03-01 10:00+00');
+SELECT omnichannel.track('public.swapped', channel => 'phone', customer => '{who}', kind => 'login', body => '{who}', occurred_at => '{at}', updates => true) \g /dev/null
+INSERT INTO public.swapped VALUES (1, 'ola'), (2, 'eve');
+SELECT throws_ok('UPDATE public.swapped SET id = 3 - id', '23505', 'source "public.swapped" has logged another row under key "2"', 'a deferrable key names its row');
+DELETE FROM public.swapped;
+SELECT throws_ok($$INSERT INTO public.swapped VALUES (1, 'eve')$$, '23505', 'source "public.swapped" has logged another row under key "1"', 'also when it starts again');
 SELECT is_empty($$SELECT FROM omnichannel.contact AS c FULL JOIN omnichannel.contact_key AS k USING (source, source_key) WHERE c.contact_id IS DISTINCT FROM k.contact_id
 	AND source_key IS NOT NULL$$, 'every contact has its key');
 SELECT * FROM finish();
