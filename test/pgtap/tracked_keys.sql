@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(59);
+SELECT plan(60);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -155,6 +155,13 @@ DELETE FROM public.renumbered WHERE id = 3;
 SELECT throws_ok($$UPDATE public.renumbered SET id = 3, res = 'busy' WHERE id = 101$$, '23505', 'source "public.renumbered" has logged another row under key "3"',
 	'unless the key is another row''s');
 SELECT results_eq($$SELECT public.logged('public.renumbered')$$, $$VALUES ('101 answered'), ('102 answered'), ('3 missed')$$, 'which stays as it is');
+-- A row that has no key yet is logged, and again when it has one.
+CREATE TABLE public.draft (id int PRIMARY KEY, mid text, at timestamptz DEFAULT '2026-03-01 10:00+00');
+SELECT omnichannel.track('public.draft', channel => 'post', occurred_at => '{at}', source_key => '{mid}', updates => true) \g /dev/null
+INSERT INTO public.draft VALUES (1, NULL);
+UPDATE public.draft SET mid = 'm1';
+UPDATE public.draft SET mid = 'm2';
+SELECT results_eq($$SELECT source_key FROM omnichannel.contact WHERE source = 'public.draft' ORDER BY 1$$, $$VALUES ('m2'), (NULL)$$, 'a row that gets a key is logged under it');
 -- A primary key that is checked at the end is one too: rows that change places are refused, and so is another row under a key.
 CREATE TABLE public.swapped (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, who text, at timestamptz DEFAULT '2026-03-01 10:00+00');
 SELECT omnichannel.track('public.swapped', channel => 'phone', customer => '{who}', kind => 'login', body => '{who}', occurred_at => '{at}', updates => true) \g /dev/null
