@@ -225,6 +225,20 @@ SELECT count(*) FROM recompute_sla();
 SELECT count(*) FROM recompute_sla(:request);
 ROLLBACK;
 
+-- A calendar that has another name, or is gone, keeps nobody from seeing what is open.
+BEGIN;
+DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;
+SELECT log_contact('email', identify('account', 'sla-10'), occurred_at => '2026-06-01 11:00') > 0 AS logged;
+UPDATE calendar SET calendar = 'sla_bureau' WHERE calendar = 'office';
+SELECT calendar, state, time_left FROM sla_status;
+SELECT jsonb_path_query(customer_context(identify('account', 'sla-10')), '$.service_levels[*].state') AS state;
+SELECT count(*) AS moved FROM recompute_sla();
+SELECT calendar, state, time_left < '0' AS over FROM sla_status;
+UPDATE sla_policy SET calendar = NULL, notice_calendar = NULL;
+DELETE FROM calendar WHERE calendar = 'sla_bureau';
+SELECT calendar, state, time_left FROM sla_status;
+ROLLBACK;
+
 -- Explained: what stopped by what held then, what runs by what holds now.
 BEGIN;
 DELETE FROM sla_clock; DELETE FROM sla_moment; DELETE FROM sla_event;

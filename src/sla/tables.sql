@@ -262,6 +262,8 @@ SELECT c.clock_id, c.customer_id, c.request_id, c.metric, c.policy, c.channel, c
 	CASE WHEN c.time_left IS NOT NULL THEN c.time_left
 		WHEN NOT pg_catalog.isfinite(c.due_at) THEN NULL
 		WHEN c.calendar IS NULL THEN c.due_at OPERATOR(pg_catalog.-) pg_catalog.now()
+		-- Renamed or deleted, until the next tick().
+		WHEN NOT EXISTS (SELECT FROM omnichannel.calendar AS k WHERE k.calendar OPERATOR(pg_catalog.=) c.calendar) THEN NULL
 		ELSE omnichannel.working_time(pg_catalog.now(), c.due_at, c.calendar) END AS time_left
 FROM omnichannel.sla_clock AS c
 WHERE c.stopped_at IS NULL;
@@ -269,4 +271,4 @@ COMMENT ON VIEW omnichannel.sla_status IS
 'The clocks that run or stand still now.';
 COMMENT ON COLUMN omnichannel.sla_status.state IS 'running, warned, paused or breached.';
 COMMENT ON COLUMN omnichannel.sla_status.time_left IS
-'Working time until due_at where the policy has a calendar, else elapsed time; negative once it is breached; NULL where due_at is infinity.';
+'Working time until due_at where the policy has a calendar, else elapsed time; negative once it is breached; NULL where due_at is infinity, and where the calendar has another name or is gone, until tick() or recompute_sla().';
