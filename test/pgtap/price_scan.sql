@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(26);
+SELECT plan(28);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -19,6 +19,15 @@ SELECT is(pg_temp.all_prices(), '10.00 10.00 20.00 8.00 8.00 20.00 5.00 5.00 15.
 SELECT throws_ok($$SELECT quote(6, 'mug')$$, '23503', NULL, 'a customer who is not there, without memberships');
 SELECT throws_ok($$SELECT quote(1, 'cup')$$, '23503', NULL, 'a product that is not there');
 SELECT results_eq($$SELECT unit_price FROM quotes(3, '{tee,mug,tee,mug.red,tee}')$$, '{15,5,15,5,15}'::numeric[], 'a page that names one three times');
+
+-- a product's prices are read from their index alone
+SELECT is((SELECT count(*) FROM pg_index WHERE indexrelid = 'price_product'::regclass AND indnatts = 9 AND indnkeyatts = 1), 1::bigint, 'which holds all that is read');
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT idx_scan AS scans, idx_tup_fetch AS fetched FROM pg_stat_user_indexes WHERE indexrelname = 'price_product' \gset
+UPDATE segment SET name = 'anew';
+SELECT (quote(1, 'mug')).unit_price \g /dev/null
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT is((SELECT (idx_scan > :scans, idx_tup_fetch) FROM pg_stat_user_indexes WHERE indexrelname = 'price_product'), ROW(true, :fetched::bigint), 'and no row is fetched');
 
 -- pages that are no longer all visible, rows that are gone but still in the index
 DELETE FROM segment_member WHERE customer_id = 5;
