@@ -22,9 +22,9 @@ INSERT INTO omnichannel.product (product, parent, category, tax_rate)
 VALUES ('rg.tee', NULL, 'Wear.Tops', 23), ('rg.tee.l', 'rg.tee', NULL, NULL), ('rg.free', NULL, NULL, NULL);
 INSERT INTO omnichannel.price_list (price_list, kind, priority, segments_any, segments_all, tax_inclusive)
 VALUES ('rg.base', 'base', 0, '{}', '{}', true), ('rg.sale', 'sale', 0, '{rg.vip}', '{}', true), ('rg.deal', 'override', 5, '{}', '{rg.trade}', false);
-INSERT INTO omnichannel.price (price_list, product, category, min_quantity, amount, adjust)
-VALUES ('rg.base', 'rg.tee', NULL, 0, 100, NULL), ('rg.base', 'rg.tee', NULL, 10, 90, NULL), ('rg.sale', NULL, 'Wear', 0, NULL, -15.5),
-	('rg.deal', 'rg.tee', NULL, 0, 66.665, NULL);
+INSERT INTO omnichannel.price (price_list, product, category, min_quantity, amount, adjust, valid)
+VALUES ('rg.base', 'rg.tee', NULL, 0, 100, NULL, '(,)'), ('rg.base', 'rg.tee', NULL, 10, 90, NULL, '(,)'),
+	('rg.sale', NULL, 'Wear', 0, NULL, -15.5, '(,)'), ('rg.deal', 'rg.tee', NULL, 0, 66.665, NULL, '(,)');
 INSERT INTO omnichannel.segment_member VALUES (910001, 'rg.vip', '[2025-01-01 00:00+00, 2026-01-01 00:00+00)');
 
 \pset expanded on

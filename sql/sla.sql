@@ -176,7 +176,7 @@ INSERT INTO sla_policy (policy, rank, metric, channel, kind, queue, segment, min
 	('vip', 5, 'resolution', NULL, NULL, NULL, 'sla_vip', NULL, '5 hours', DEFAULT),
 	('urgent', 6, 'resolution', NULL, 'complaint', NULL, NULL, 5, '6 hours', DEFAULT);
 SELECT identify('account', 'sla-3') AS customer, identify('account', 'sla-4') AS vip \gset
-INSERT INTO segment_member (customer_id, segment) VALUES (:vip, 'sla_vip');
+INSERT INTO segment_member (customer_id, segment, valid) VALUES (:vip, 'sla_vip', tstzrange(NULL, NULL));
 SELECT open_request(:customer, 'complaint', 'branch', subject => 'none', opened_at => '2026-06-01 09:00') IS NOT NULL AS opened;
 SELECT * FROM pg_temp.clocks();
 SELECT open_request(:vip, 'complaint', 'branch', subject => 'sla', priority => 5, opened_at => '2026-06-01 09:00') AS request \gset

@@ -172,7 +172,7 @@ BEGIN ATOMIC
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'rawd'),
 		('shown_price', 'raw', 'r', 'rawd'),
-		('price_correction', 'r', 'r', 'ra'),
+		('price_correction', 'ra', 'ra', 'ra'),
 		('promotion_total', 'raw', 'r', 'rawd'),
 		('promotion_use', 'raw', 'r', 'raw'),
 		('promotion_used_up', 'rawd', 'r', 'rawd'),

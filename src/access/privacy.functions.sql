@@ -30,7 +30,8 @@ BEGIN ATOMIC
 			'{customer_id,identities,erased_at,running}', NULL),
 		('locked_quote', 't.customer_id = ANY ($1)', 'blank',
 			'{quote_id,key,customer_id,product,quantity,currency,unit_price,line_total,locked_at,valid_until,inputs,rules,result,digest}', '{key}'),
-		('price_correction', 't.relation = ''segment_member'' AND t.key = ANY ($1::text[])', 'blank',
+		('price_correction', '(t.relation = ''segment_member'' AND t.key = ANY ($1::text[])) '
+			'OR (t.relation IN (''coupon'', ''promotion_use'') AND coalesce(t.before, t.after) ->> ''customer_id'' = ANY ($1::text[]))', 'blank',
 			'{correction_id,corrected_at,corrected_by,relation,key,before,after}', NULL),
 		('promotion_use', 't.customer_id = ANY ($1)', 'blank',
 			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at,released_at}', '{key}'),

@@ -199,63 +199,6 @@ $$;
 COMMENT ON FUNCTION omnichannel.note_active() IS
 'Trigger function of price_list and promotion: keeps the time for which status was active.';
 
-CREATE FUNCTION omnichannel.note_corrections() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	key_column text := TG_ARGV[0];
-	past tstzrange := tstzrange(NULL, now());
-	ignored text[] := '{name,status,approved_by,approved_at,use_limit,customer_limit,budget,valid,active,created_at}'::text[];
-BEGIN
-	IF TG_OP = 'DELETE' THEN
-		INSERT INTO omnichannel.price_correction (relation, key, before)
-		SELECT TG_TABLE_NAME, body ->> key_column, body
-		FROM former CROSS JOIN LATERAL to_jsonb(former) AS body
-		WHERE former.valid && past AND (body ->> 'source_price') IS NULL AND coalesce((body ->> 'created_at')::timestamptz, '-infinity') < now()
-			AND coalesce((body ->> 'active')::tstzrange, past) && past;
-	ELSIF TG_TABLE_NAME IN ('price', 'segment_member') THEN
-		-- Their rows have no key to pair by but the whole; a past that is as it was is none.
-		INSERT INTO omnichannel.price_correction (relation, key, before, after)
-		SELECT TG_TABLE_NAME, paired.before ->> key_column, paired.before, paired.after
-		FROM (SELECT before.body AS before, after.body AS after, before.valid AS valid_before, after.valid AS valid_after
-			FROM (SELECT to_jsonb(former) AS body, former.valid, row_number() OVER () AS n FROM former) AS before
-			JOIN (SELECT to_jsonb(changed) AS body, changed.valid, row_number() OVER () AS n FROM changed) AS after USING (n)) AS paired
-		WHERE (paired.before ->> 'source_price') IS NULL AND coalesce((paired.before ->> 'created_at')::timestamptz, '-infinity') < now()
-			AND ((paired.valid_before * past <> paired.valid_after * past
-					AND NOT (paired.before - ignored <> paired.after - ignored AND lower(paired.valid_after) = now()
-						AND upper(paired.valid_before) IS NOT DISTINCT FROM upper(paired.valid_after)))
-				OR (paired.before - ignored <> paired.after - ignored AND paired.valid_after && past));
-	ELSE
-		INSERT INTO omnichannel.price_correction (relation, key, before, after)
-		SELECT TG_TABLE_NAME, paired.before ->> key_column, paired.before, paired.after
-		FROM (SELECT to_jsonb(former) AS before, to_jsonb(changed) AS after, former.valid AS valid_before, changed.valid AS valid_after,
-				former.active AS active_before, changed.active AS active_after
-			FROM (SELECT former.*, row_number() OVER () AS pair FROM former) AS former
-			JOIN (SELECT changed.*, row_number() OVER () AS pair FROM changed) AS changed USING (pair)) AS paired
-		WHERE (paired.before ->> 'created_at')::timestamptz < now()
-			AND (paired.valid_before * past * paired.active_before <> paired.valid_after * past * paired.active_after
-				OR (paired.before - ignored <> paired.after - ignored AND paired.valid_after * past * paired.active_after <> 'empty'));
-	END IF;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION omnichannel.note_corrections() IS
-'Trigger function of price, price_list, promotion and segment_member: notes in price_correction what changes the past. Its argument names the column that says which row.';
-
-CREATE FUNCTION omnichannel.note_product_correction() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	INSERT INTO omnichannel.price_correction (relation, key, before, after)
-	VALUES (TG_TABLE_NAME, OLD.product, to_jsonb(OLD), to_jsonb(NEW));
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION omnichannel.note_product_correction() IS
-'Trigger function of product: notes in price_correction what a price follows from, where it changes.';
-
 CREATE FUNCTION omnichannel.derive_prices() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -273,7 +216,7 @@ BEGIN
 		FROM (SELECT state.price_id, (array_agg(state.before) FILTER (WHERE state.before IS NOT NULL))[1] AS before,
 				(array_agg(state.after) FILTER (WHERE state.after IS NOT NULL))[1] AS after
 			FROM (SELECT former.price_id, former.valid AS before, NULL::tstzrange AS after FROM former
-					WHERE former.source_price IS NULL AND former.created_at <> now()
+					WHERE former.source_price IS NULL
 				UNION ALL SELECT changed.price_id, NULL, changed.valid FROM changed) AS state
 			GROUP BY state.price_id) AS moved
 		WHERE lower(moved.after) >= now() AND lower(moved.after) <= clock_timestamp() AND moved.before @> lower(moved.after)
@@ -290,7 +233,8 @@ BEGIN
 	WHERE list.derived_from IS NOT NULL AND changed.source_price IS NULL AND NOT coalesce(upper(changed.valid) <= now(), false) LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'price list "%" is derived and holds no prices of its own', refused
-			USING ERRCODE = 'check_violation', HINT = 'Change the list that it is derived from, or set derived_from to NULL first.';
+			USING ERRCODE = 'check_violation',
+				HINT = 'Change the list that it is derived from, or set derived_from, derived_adjust, derived_surcharge and derived_round_to to NULL first.';
 	END IF;
 	sources := ARRAY(SELECT changed.price_id FROM changed JOIN omnichannel.price_list AS list ON list.derived_from = changed.price_list);
 	IF TG_OP = 'UPDATE' THEN
@@ -355,7 +299,7 @@ BEGIN
 		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL
 			AND NOT coalesce(upper(price.valid) <= now(), false)) THEN
 			RAISE EXCEPTION 'price list "%" has prices of its own', NEW.price_list
-				USING ERRCODE = 'check_violation', HINT = 'Delete them before you derive it from another list.';
+				USING ERRCODE = 'check_violation', HINT = 'Let them end before you derive it from another list: UPDATE omnichannel.price SET valid = tstzrange(lower(valid), now()).';
 		END IF;
 	END IF;
 	-- What held before now stays, on its own.
@@ -370,7 +314,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.derive_price_list() IS
-'Trigger function of price_list: writes the prices of a derived list; raises 23514 for a cycle, another currency, or a list with prices of its own.';
+'Trigger function of price_list: writes the prices of a derived list from now on, and keeps what they were; raises 23514 for a cycle, another currency, or a list with prices of its own.';
 
 CREATE FUNCTION omnichannel.note_derivation() RETURNS trigger
 LANGUAGE plpgsql
@@ -383,21 +327,6 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.note_derivation() IS
 'Trigger function of price_list: lets a change of what a list is derived from begin now.';
-
-CREATE FUNCTION omnichannel.refuse_derived_price() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	list text := CASE TG_OP WHEN 'INSERT' THEN NEW.price_list ELSE OLD.price_list END;
-BEGIN
-	RAISE EXCEPTION 'prices of price list "%" follow from the list that it is derived from', list
-		USING ERRCODE = 'check_violation',
-			HINT = 'Change the list that it is derived from, or set derived_from and the other columns of the derivation to NULL first.';
-END
-$$;
-COMMENT ON FUNCTION omnichannel.refuse_derived_price() IS
-'Trigger function of price: raises 23514 where the price of a derived list is written by hand.';
 
 CREATE TYPE omnichannel.price_quote AS (
 	product text,

@@ -20,14 +20,14 @@ FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segment_unused();
 CREATE TABLE omnichannel.segment_member (
 	customer_id bigint NOT NULL REFERENCES omnichannel.customer,
 	segment text NOT NULL REFERENCES omnichannel.segment,
-	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	valid tstzrange NOT NULL DEFAULT tstzrange(now(), NULL) CHECK (NOT isempty(valid)),
 	PRIMARY KEY (customer_id, segment, valid),
 	CONSTRAINT segment_member_no_overlap EXCLUDE USING gist (customer_id WITH =, (segment || '') WITH =, valid WITH &&)
 );
 CREATE INDEX segment_member_segment ON omnichannel.segment_member (segment);
 COMMENT ON TABLE omnichannel.segment_member IS
 'Who is in which segment, and when. Two memberships of one customer in one segment cannot overlap (23P01).';
-COMMENT ON COLUMN omnichannel.segment_member.valid IS 'Half-open: in from its start, out at its end.';
+COMMENT ON COLUMN omnichannel.segment_member.valid IS 'Half-open: in from its start, out at its end. From now on, where none is given.';
 
 CREATE TABLE omnichannel.price_list (
 	price_list text PRIMARY KEY CHECK (price_list <> ''),
@@ -61,7 +61,7 @@ COMMENT ON COLUMN omnichannel.price_list.segments_any IS 'For customers in at le
 COMMENT ON COLUMN omnichannel.price_list.segments_all IS 'For customers in all of these segments.';
 COMMENT ON COLUMN omnichannel.price_list.valid IS 'Half-open: on from its start, off at its end.';
 COMMENT ON COLUMN omnichannel.price_list.status IS 'Only active lists answer; draft, approved and retired ones are kept.';
-COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices this one takes, changed; it holds no others. Its rows follow every change of that list. A cycle raises 23514.';
+COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices this one takes, changed; it holds no others. Its rows follow every change of that list; another percentage, surcharge or rounding begins now, and what they were stays for the past. They are written by triggers only (23514). A cycle raises 23514.';
 COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the prices of derived_from: -10 makes them a tenth less.';
 COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
@@ -88,7 +88,7 @@ CREATE TABLE omnichannel.price (
 	adjust numeric CHECK (adjust >= -100 AND adjust < 1e6),
 	surcharge numeric CHECK (surcharge > -1e18 AND surcharge < 1e18),
 	round_to numeric CHECK (round_to > 0 AND round_to < 1e18),
-	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	valid tstzrange NOT NULL DEFAULT tstzrange(now(), NULL) CHECK (NOT isempty(valid)),
 	source_price bigint REFERENCES omnichannel.price ON DELETE CASCADE,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT price_one_target CHECK (num_nonnulls(product, category, nullif(everything, false)) = 1),
@@ -122,14 +122,14 @@ COMMENT ON COLUMN omnichannel.price.amount IS 'Price of one unit in the list''s 
 COMMENT ON COLUMN omnichannel.price.adjust IS 'Instead of an amount: percent added to the base price; -10 makes it a tenth less.';
 COMMENT ON COLUMN omnichannel.price.surcharge IS 'Instead of an amount, added after adjust: money in the list''s currency; -1 makes it one less.';
 COMMENT ON COLUMN omnichannel.price.round_to IS 'What adjust and surcharge make is rounded to a multiple of this, as in 0.05.';
-COMMENT ON COLUMN omnichannel.price.valid IS 'Half-open: holds from its start, no longer at its end.';
+COMMENT ON COLUMN omnichannel.price.valid IS 'Half-open: holds from its start, no longer at its end. From now on, where none is given: it answers for no moment before.';
 COMMENT ON COLUMN omnichannel.price.source_price IS 'In a derived list: the price that this one is made of.';
 CREATE TRIGGER price_derive_inserted AFTER INSERT ON omnichannel.price
-REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.write_prices('derive_prices');
 CREATE TRIGGER price_derive_updated AFTER UPDATE ON omnichannel.price
-REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.derive_prices();
+REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.write_prices('derive_prices');
 CREATE TRIGGER price_keep_past BEFORE UPDATE ON omnichannel.price
-FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at <> now() AND OLD.valid = NEW.valid
+FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.valid = NEW.valid
 	-- One by one: a comparison of rows is dumped in another form than it is restored in.
 	AND (OLD.amount IS DISTINCT FROM NEW.amount
 		OR OLD.adjust IS DISTINCT FROM NEW.adjust
@@ -142,15 +142,11 @@ FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.created_at <> now() AND OLD.
 		OR OLD.category::text IS DISTINCT FROM NEW.category::text))
 EXECUTE FUNCTION omnichannel.keep_past_price();
 CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency
-ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
+ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
-ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.derive_price_list();
+ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
 CREATE TRIGGER price_list_derivation BEFORE INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency, derived_since
 ON omnichannel.price_list FOR EACH ROW EXECUTE FUNCTION omnichannel.note_derivation();
-CREATE TRIGGER price_derived_inserted BEFORE INSERT ON omnichannel.price
-FOR EACH ROW WHEN (NEW.source_price IS NOT NULL AND pg_trigger_depth() = 0) EXECUTE FUNCTION omnichannel.refuse_derived_price();
-CREATE TRIGGER price_derived_changed BEFORE UPDATE OR DELETE ON omnichannel.price
-FOR EACH ROW WHEN (OLD.source_price IS NOT NULL AND pg_trigger_depth() = 0) EXECUTE FUNCTION omnichannel.refuse_derived_price();
 CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount ON omnichannel.price
@@ -185,7 +181,7 @@ CREATE TABLE omnichannel.promotion (
 	use_limit bigint CHECK (use_limit >= 0),
 	customer_limit bigint CHECK (customer_limit >= 0),
 	budget numeric CHECK (budget >= 0 AND budget < 1e18),
-	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	valid tstzrange NOT NULL DEFAULT tstzrange(now(), NULL) CHECK (NOT isempty(valid)),
 	status text NOT NULL DEFAULT 'active' CHECK (status IN ('draft', 'approved', 'active', 'retired')),
 	approved_by text,
 	approved_at timestamptz,
@@ -220,6 +216,7 @@ COMMENT ON COLUMN omnichannel.promotion.best_of IS 'Of all with the same word he
 COMMENT ON COLUMN omnichannel.promotion.use_limit IS 'How often it can be used; see reserve_use().';
 COMMENT ON COLUMN omnichannel.promotion.customer_limit IS 'How often one customer can use it.';
 COMMENT ON COLUMN omnichannel.promotion.budget IS 'How much money it can give away, in currency.';
+COMMENT ON COLUMN omnichannel.promotion.valid IS 'Half-open: holds from its start, no longer at its end. From now on, where none is given.';
 COMMENT ON COLUMN omnichannel.promotion.status IS 'Only active ones hold.';
 COMMENT ON COLUMN omnichannel.promotion.approved_by IS 'As in price_list.';
 COMMENT ON COLUMN omnichannel.promotion.active IS 'As in price_list.';
@@ -239,7 +236,7 @@ CREATE TABLE omnichannel.coupon (
 	customer_id bigint REFERENCES omnichannel.customer,
 	use_limit bigint CHECK (use_limit >= 0),
 	uses bigint NOT NULL DEFAULT 0,
-	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),
+	valid tstzrange NOT NULL DEFAULT tstzrange(now(), NULL) CHECK (NOT isempty(valid)),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX coupon_promotion ON omnichannel.coupon (promotion, batch);
@@ -247,6 +244,7 @@ COMMENT ON TABLE omnichannel.coupon IS 'Codes that open a promotion. Case and sp
 COMMENT ON COLUMN omnichannel.coupon.batch IS 'The call of create_coupons() that made it.';
 COMMENT ON COLUMN omnichannel.coupon.customer_id IS 'For this customer only; NULL: for whoever has it.';
 COMMENT ON COLUMN omnichannel.coupon.use_limit IS 'How often it can be used: 1 for a single-use code, NULL for any number.';
+COMMENT ON COLUMN omnichannel.coupon.valid IS 'Half-open: can be used from its start, no longer at its end. From now on, where none is given.';
 COMMENT ON COLUMN omnichannel.coupon.uses IS 'How often it is reserved or used; kept by reserve_use() and release_use().';
 
 CREATE TABLE omnichannel.promotion_use (
@@ -343,51 +341,6 @@ INSERT INTO omnichannel.omnibus_rule (country, progressive, progressive_days, pe
 ('FR', true, NULL, 'exempt', false, 'Europe/Paris', 'Code de la consommation, article L112-1-1 I, inserted by ordonnance 2021-1734: successive reductions during a fixed period; goods that perish: only those threatened by rapid deterioration'),
 ('IT', true, NULL, 'exempt', false, 'Europe/Rome', 'Codice del consumo, article 17-bis(2) to (5), inserted by d.lgs. 26/2023: (3) perishable agricultural products and food, (4) products on the market for less than 30 days, (5) series in one campaign without interruption'),
 ('PL', false, NULL, 'before_first', true, 'Europe/Warsaw', 'Act of 9 May 2014 on information about prices of goods and services, article 4(2) to (5), Dz.U. 2023 item 168: (3) products offered for less than 30 days, (4) goods that perish, (5) advertisements');
-
-CREATE TABLE omnichannel.price_correction (
-	correction_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-	corrected_at timestamptz NOT NULL DEFAULT now(),
-	corrected_by text NOT NULL DEFAULT session_user,
-	relation text NOT NULL,
-	key text NOT NULL,
-	before jsonb NOT NULL,
-	after jsonb
-);
-CREATE INDEX price_correction_key ON omnichannel.price_correction (relation, key);
-COMMENT ON TABLE omnichannel.price_correction IS
-'Every change of prices, lists, promotions, memberships and products by which a past moment answers otherwise than before: written by triggers. A new amount for a price in force is none: it begins now, and the old one is kept with its time. Of a product there is one state only: its new parent, category, brand, cost, floor and tax count for past moments too, and the former ones stand here.';
-COMMENT ON COLUMN omnichannel.price_correction.after IS 'NULL: deleted.';
-CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.price
-REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_id');
-CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.price
-REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_id');
-CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.price_list
-REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_list');
-CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.price_list
-REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('price_list');
-CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion
-REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('promotion');
-CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion
-REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('promotion');
-CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.segment_member
-REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('customer_id');
-CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.segment_member
-REFERENCING OLD TABLE AS former FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_corrections('customer_id');
-
--- One column after the other: a comparison of rows is dumped in another form than it is restored in.
-CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.product
-FOR EACH ROW WHEN (OLD.created_at < now()
-	AND (OLD.parent IS DISTINCT FROM NEW.parent
-		OR OLD.category::text IS DISTINCT FROM NEW.category::text
-		OR OLD.brand IS DISTINCT FROM NEW.brand
-		OR OLD.currency IS DISTINCT FROM NEW.currency
-		OR OLD.cost IS DISTINCT FROM NEW.cost
-		OR OLD.min_price IS DISTINCT FROM NEW.min_price
-		OR OLD.min_margin IS DISTINCT FROM NEW.min_margin
-		OR OLD.tax_rate IS DISTINCT FROM NEW.tax_rate
-		OR OLD.perishable IS DISTINCT FROM NEW.perishable
-		OR OLD.service IS DISTINCT FROM NEW.service))
-EXECUTE FUNCTION omnichannel.note_product_correction();
 
 CREATE TABLE omnichannel.price_staging (
 	line bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,

@@ -307,7 +307,7 @@ COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
 'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 above READ COMMITTED, where there are any, and before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
-	valid tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS text
+	valid tstzrange DEFAULT tstzrange(now(), NULL)) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$

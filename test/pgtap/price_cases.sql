@@ -137,7 +137,7 @@ BEGIN
 	PERFORM pg_temp.load_case(body);
 	IF body ->> 'kind' = 'order' THEN
 		INSERT INTO customer (customer_id) VALUES (77);
-		INSERT INTO segment_member (customer_id, segment) SELECT DISTINCT 77, unnest(asked);
+		INSERT INTO segment_member (customer_id, segment, valid) SELECT DISTINCT 77, unnest(asked), tstzrange(NULL, NULL);
 		SELECT jsonb_build_object('order_total', sum(line_total), 'line_totals', jsonb_agg(line_total ORDER BY line),
 			'applied', (SELECT jsonb_agg(code ORDER BY first) FROM (
 				SELECT code, min(line * 100 + place) AS first FROM quote_basket(77, query -> 'lines', query ->> 'currency', (query ->> 'at')::timestamptz),

@@ -5,8 +5,9 @@ SELECT plan(10);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate) VALUES ('p', 23);
 INSERT INTO price_list (price_list) VALUES ('list');
-INSERT INTO price (price_list, product, amount, created_at) VALUES ('list', 'p', 100, now() - interval '1 year');
-INSERT INTO promotion (promotion, kind, value) VALUES ('tenth', 'percent', 10);
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'p', 100, '(,)');
+INSERT INTO promotion (promotion, kind, value, valid) VALUES ('tenth', 'percent', 10, '(,)');
+DELETE FROM price_correction;
 SELECT lock_quote(1, 'p', 2) AS quote_id \gset
 SELECT is((SELECT line_total FROM locked_quote(:quote_id)), 180.00, 'the promise');
 UPDATE price SET amount = 120 WHERE price_list = 'list';

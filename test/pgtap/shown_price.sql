@@ -20,8 +20,8 @@ INSERT INTO price (price_list, product, amount, min_quantity, valid) VALUES
 	('sale', 'p', 80, 0, tstzrange(now() - interval '5 days', now() - interval '1 day')),
 	('club', 'p', 70, 0, tstzrange(now() - interval '1 hour', NULL)), ('staff', 'p', 50, 0, tstzrange(NULL, NULL));
 SET LOCAL session_replication_role = origin;
-INSERT INTO promotion (promotion, kind, value, needs_coupon) VALUES ('tenth', 'percent', 10, true);
-INSERT INTO coupon (coupon, promotion) VALUES ('TEN', 'tenth');
+INSERT INTO promotion (promotion, kind, value, needs_coupon, valid) VALUES ('tenth', 'percent', 10, true, '(,)');
+INSERT INTO coupon (coupon, promotion, valid) VALUES ('TEN', 'tenth', '(,)');
 
 SET LOCAL ROLE shower;
 SELECT lock_quote(NULL, 'p', key => 'shown') AS quote_id \gset

@@ -1,0 +1,77 @@
+/*
+ * history.c
+ *	  Tells the writes by which this room keeps the past of prices from those of anybody else.
+ *
+ * The triggers of price and price_list write prices themselves: what a price was until now, and the rows of derived
+ * lists. Neither changes an answer about the past, and nobody else may write the like without being noted or refused.
+ * A setting or a column that said so could be set by anyone; a mark in memory, up while such a trigger runs, cannot.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/rel.h"
+
+#include "omnichannel.h"
+
+SQL_FUNCTION(omnichannel_write_prices);
+SQL_FUNCTION(omnichannel_writes_prices);
+
+/* How many calls of write_prices() are under way, one inside the other. */
+static int writing = 0;
+
+/*
+ * write_prices('function'): calls this trigger function of the extension as the same trigger, marked as the room's own.
+ *
+ * Raises 39P01 unless it is a trigger of price or price_list: a hand-made one would be a way round the marks.
+ */
+Datum
+omnichannel_write_prices(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(call, 0);
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	FmgrInfo function;
+	Datum result = (Datum) 0;
+	Oid relation;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"write_prices\" was not called by the trigger manager")));
+	relation = RelationGetRelid(trigger->tg_relation);
+	if (relation != omni_table("price") && relation != omni_table("price_list"))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"write_prices\" is for the extension's own triggers of price and price_list")));
+	if (trigger->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"write_prices\" needs the name of a trigger function as its argument")));
+
+	fmgr_info(LookupFuncName(list_make2(makeString(pstrdup(OMNI_SCHEMA)), makeString(trigger->tg_trigger->tgargs[0])),
+							 0, NULL, false),
+			  &function);
+	InitFunctionCallInfoData(*call, &function, 0, InvalidOid, fcinfo->context, NULL);
+	writing++;
+	PG_TRY();
+	{
+		result = FunctionCallInvoke(call);
+	}
+	PG_FINALLY();
+	{
+		writing--;
+	}
+	PG_END_TRY();
+	fcinfo->isnull = call->isnull;
+	return result;
+}
+
+/* writes_prices(): returns whether the room's own triggers are writing. Raises 55000 before setup(). */
+Datum
+omnichannel_writes_prices(PG_FUNCTION_ARGS)
+{
+	(void) omni_table("price");
+	PG_RETURN_BOOL(writing > 0);
+}

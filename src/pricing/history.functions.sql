@@ -1,0 +1,120 @@
+CREATE FUNCTION omnichannel.write_prices() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_write_prices';
+COMMENT ON FUNCTION omnichannel.write_prices() IS
+'Trigger function of price and price_list: calls the trigger function that its argument names, whose writes are then the extension''s own. Raises 39P01 elsewhere.';
+
+CREATE FUNCTION omnichannel.writes_prices() RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'omnichannel_writes_prices';
+COMMENT ON FUNCTION omnichannel.writes_prices() IS
+'Whether triggers of price write what a price was until now, or the rows of derived lists.';
+
+CREATE FUNCTION omnichannel.past_of(at timestamptz, valid tstzrange, active tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS tstzrange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN valid OPERATOR(pg_catalog.*) active OPERATOR(pg_catalog.*) pg_catalog.tstzrange(NULL, at);
+COMMENT ON FUNCTION omnichannel.past_of(timestamptz, tstzrange, tstzrange) IS
+'The part of a row''s time that lies before a moment.';
+
+CREATE FUNCTION omnichannel.keeps_past(former tstzrange, changed tstzrange) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN coalesce(lower(changed) >= now() AND lower(changed) <= clock_timestamp() AND former @> lower(changed)
+		AND lower(former) IS DISTINCT FROM lower(changed) AND upper(former) IS NOT DISTINCT FROM upper(changed), false);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.keeps_past(tstzrange, tstzrange) IS
+'Whether a price in force was changed from now on: derive_prices() then keeps what it was before.';
+
+CREATE FUNCTION omnichannel.note_correction() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+	after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+BEGIN
+	IF TG_TABLE_NAME = 'price' AND TG_OP = 'INSERT' THEN
+		IF NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.price_list = NEW.price_list
+			AND omnichannel.past_of(now(), list.valid, list.active) && NEW.valid)
+		THEN
+			RETURN NULL;
+		END IF;
+	END IF;
+	IF TG_NARGS > 1 THEN
+		before := (SELECT jsonb_object_agg(noted.name, before -> noted.name) FROM unnest(TG_ARGV[1]::text[]) AS noted (name) WHERE before IS NOT NULL);
+		after := (SELECT jsonb_object_agg(noted.name, after -> noted.name) FROM unnest(TG_ARGV[1]::text[]) AS noted (name) WHERE after IS NOT NULL);
+	END IF;
+	INSERT INTO omnichannel.price_correction (relation, key, before, after)
+	VALUES (TG_TABLE_NAME, coalesce(before, after) ->> TG_ARGV[0], before, after);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_correction() IS
+'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction. Its arguments are the column that says which row, and the columns to note where not all are.';
+
+CREATE FUNCTION omnichannel.note_truncation() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format('INSERT INTO omnichannel.price_correction (relation, key, before) '
+		'SELECT $1, gone.body ->> $2, gone.body FROM (SELECT to_jsonb(emptied) AS body FROM %s AS emptied) AS gone '
+		'WHERE NOT isempty(omnichannel.past_of(now(), coalesce((gone.body ->> ''valid'')::tstzrange, tstzrange(NULL, NULL)), '
+		'coalesce((gone.body ->> ''active'')::tstzrange, tstzrange(NULL, NULL))))', TG_RELID::regclass)
+	USING TG_TABLE_NAME, TG_ARGV[0];
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_truncation() IS
+'Trigger function of the same tables, before TRUNCATE: notes in price_correction each row that past answers follow from.';
+
+CREATE FUNCTION omnichannel.refuse_overtaken() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'price' AND TG_OP = 'UPDATE' THEN
+		IF omnichannel.writes_prices() OR omnichannel.keeps_past(OLD.valid, NEW.valid) THEN
+			RETURN NULL;
+		END IF;
+	END IF;
+	RAISE EXCEPTION 'a row of % changed after this transaction began: %', TG_TABLE_NAME, to_jsonb(OLD) ->> TG_ARGV[0]
+		USING ERRCODE = 'serialization_failure',
+			DETAIL = format('A change counts from the start of its transaction, %s, and would deny what was answered since.', now()),
+			HINT = 'Begin the transaction again.';
+END
+$$;
+COMMENT ON FUNCTION omnichannel.refuse_overtaken() IS
+'Trigger function of tables whose rows have a time: raises 40001 where a row began or ended after the transaction began that changes it. Its argument is the column that says which row.';
+
+CREATE FUNCTION omnichannel.refuse_derived() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	list text;
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		list := NEW.price_list;
+	ELSIF TG_OP = 'UPDATE' AND (NEW.source_price IS NOT NULL AND NEW.source_price IS DISTINCT FROM OLD.source_price) THEN
+		list := NEW.price_list;
+	ELSE
+		-- With its source a price goes as well, and one of a list that is derived no more is like any other.
+		SELECT derived.price_list INTO list FROM omnichannel.price_list AS derived
+		WHERE derived.price_list = OLD.price_list AND derived.derived_from IS NOT NULL
+			AND EXISTS (SELECT FROM omnichannel.price AS source WHERE source.price_id = OLD.source_price);
+	END IF;
+	IF list IS NOT NULL THEN
+		RAISE EXCEPTION 'prices that are derived from another price are not written by hand, as in price list "%"', list
+			USING ERRCODE = 'check_violation',
+				HINT = 'Change the list that it is derived from, or set derived_from, derived_adjust, derived_surcharge and derived_round_to to NULL first.';
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.refuse_derived() IS
+'Trigger function of price: raises 23514 for a row of a derived list that anything but the extension''s own triggers writes.';
