@@ -619,8 +619,8 @@ mapping_key(const FittedMapping *fitted, TupleTableSlot *slot)
 }
 
 /*
- * mapping_only_key returns a row's source key in the current context, NULL where it has none, also where the rest of the
- * mapping no longer fits the table. Raises 42703 where its own columns are gone.
+ * mapping_only_key returns a row's source key in the current context, NULL where it has none, also where the rest of
+ * the mapping no longer fits the table. Raises 42703 where its own columns are gone.
  */
 const char *
 mapping_only_key(const Tracking *tracking, Relation relation, TupleTableSlot *slot)

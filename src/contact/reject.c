@@ -53,7 +53,8 @@ static KeptPlan reject_again = {
 
 /*
  * Deletes the rows of keys; those under a key that is another row's only where the key is new, and those that would
- * revise a contact not where the row was found to be logged and nothing more. One that another session holds is left: it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
+ * revise a contact not where the row was found to be logged and nothing more. One that another session holds is left:
+ * it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
  */
 static KeptPlan rejects_delete = {
 	.sql = "DELETE FROM omnichannel.contact_reject AS r USING ("
