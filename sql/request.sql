@@ -25,6 +25,9 @@ SELECT omnichannel.open_request(:anna, 'complaint', 'fax');
 SELECT omnichannel.open_request(:anna, 'complaint', 'phone', data => '[]');
 SELECT omnichannel.open_request(:anna, 'complaint', 'phone', requires => 'billing:11');
 SELECT omnichannel.open_request(:anna, 'complaint', 'phone', opened_at => 'infinity');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', queue => 'nowhere');
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', agent_id => -1);
+SELECT omnichannel.open_request(:anna, 'complaint', 'phone', subject => repeat('s', 999));
 SELECT omnichannel.open_request(:anna, 'complaint', 'phone', opened_at => '9999-01-01 00:00+00');
 
 -- Each state, and what may follow it

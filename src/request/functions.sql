@@ -26,7 +26,7 @@ CREATE FUNCTION omnichannel.open_request(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_open_request';
 COMMENT ON FUNCTION omnichannel.open_request(bigint, text, text, text, integer, text, text, jsonb, bigint, text, timestamptz) IS
-'Opens a request of a customer and returns its request_id. kind: what it is about, a code of the company''s own; channel: where it was opened; queue: where it waits for an agent, NULL where nobody is to deal with it; priority: larger is sooner; requires, prefers: skills as in ''billing:4, lang.pl:5''; agent_id: who owns it already; opened_at: NULL for now. Its state is assigned with an owner, else waiting_agent in a queue, else new. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for another bad argument, 22P02 for malformed skills, 22008 for a time that is infinite or to come, 55000 for an erased customer and before setup().';
+'Opens a request of a customer and returns its request_id. kind: what it is about, a code of the company''s own; channel: where it was opened; queue: where it waits for an agent, NULL where nobody is to deal with it; priority: larger is sooner; requires, prefers: skills as in ''billing:4, lang.pl:5''; agent_id: who owns it already; opened_at: NULL for now. Its state is assigned with an owner, else waiting_agent in a queue, else new. Raises 23503 for an unknown customer, channel, queue or agent, 22023 for another bad argument, 22P02 for malformed skills, 22001 for a subject over 998 bytes, 22008 for a time that is infinite or to come, 55000 for an erased customer and before setup().';
 
 CREATE FUNCTION omnichannel.open_requests(
 	customer_id bigint,

@@ -27,6 +27,44 @@ static KeptPlan request_insert = {
 				 TIMESTAMPTZOID},
 };
 
+static KeptPlan queue_select = {
+	.sql = "SELECT FROM omnichannel.queue WHERE queue = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static KeptPlan agent_select = {
+	.sql = "SELECT FROM omnichannel.agent WHERE agent_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* Bytes of a subject, as of a contact's. */
+#define SUBJECT_MAX 998
+
+/* Raises 23503 for a queue or an agent that there is not; whoever opens a request need not read them. */
+static void
+check_references(const RequestOpening *opening)
+{
+	Datum value = Int64GetDatum(opening->agent_id);
+	OwnerSwitch owner;
+
+	owner_switch_begin(&owner);
+	if (opening->agent_id != 0 && kept_plan_run(&agent_select, &value, NULL, false, 1) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("agent " INT64_FORMAT " does not exist", opening->agent_id),
+						errhint("The table omnichannel.agent lists the agents; NULL is for none.")));
+	if (opening->queue != NULL)
+	{
+		value = CStringGetTextDatum(opening->queue);
+		if (kept_plan_run(&queue_select, &value, NULL, false, 1) == 0)
+			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+							errmsg("queue \"%s\" does not exist", excerpt(opening->queue)),
+							errhint("The table omnichannel.queue lists the queues; NULL is for none.")));
+	}
+	owner_switch_end(&owner);
+}
+
 /* Returns a text datum, marking in nulls what is not there. */
 static Datum
 text_or_null(const char *value, char *null)
@@ -39,7 +77,7 @@ text_or_null(const char *value, char *null)
  * request_open inserts a request and returns its id.
  *
  * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 55000 for an erased customer,
- * 22023 for a bad kind or data, 22008 for a time that is infinite or to come.
+ * 22023 for a bad kind or data, 22001 for an overlong subject, 22008 for a time that is infinite or to come.
  */
 int64
 request_open(const RequestOpening *opening)
@@ -53,7 +91,8 @@ request_open(const RequestOpening *opening)
 	bool isnull;
 
 	if (opening->kind[0] == '\0' || strlen(opening->kind) > 63)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no kind of request", opening->kind),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is no kind of request", excerpt(opening->kind)),
 						errhint("A kind is a code of 1 to 63 bytes, as in complaint.")));
 	if (TIMESTAMP_NOT_FINITE(opening->opened_at) || opening->opened_at > GetCurrentTimestamp() + CLOCK_SKEW)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
@@ -62,8 +101,13 @@ request_open(const RequestOpening *opening)
 	if (opening->data != NULL && !JB_ROOT_IS_OBJECT(opening->data))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the data of a request are no JSON object"),
 						errhint("Write them as in '{\"order\": 17}'.")));
+	if (opening->subject != NULL && strlen(opening->subject) > SUBJECT_MAX)
+		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+						errmsg("the subject of a request is longer than %d bytes", SUBJECT_MAX),
+						errhint("What the request says belongs in its data.")));
 	(void) channel_get(opening->channel);
 	customer_require(opening->customer_id);
+	check_references(opening);
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(opening->customer_id);
