@@ -200,6 +200,7 @@ typedef enum SlaRead
 #define SLA_MANY_CLOCKS 16
 
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
+extern void sla_clocks_own(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_clocks_near(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);

@@ -28,6 +28,16 @@ static KeptPlan open_clocks_hold = {
 	.indexed = true,
 };
 
+/* The same of one customer who stands alone, which is the ordinary case and costs a fraction. */
+static KeptPlan own_clocks_hold = {
+	.sql = "SELECT c.customer_id, " SLA_CLOCK_COLUMNS " FROM (SELECT * FROM omnichannel.sla_clock AS o"
+		   " WHERE o.customer_id = $1 AND o.stopped_at IS NULL LIMIT " CppAsString2(
+			   SLA_MANY_CLOCKS) " + 1) AS c ORDER BY c.clock_id FOR NO KEY UPDATE OF c",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
 static KeptPlan clocks_hold = {
 	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
 		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
@@ -268,6 +278,17 @@ sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, Sla
 	for (int i = 0; i < count && read == SLA_HOLD_OPEN; i++)
 		if (families[i].clock_count > SLA_MANY_CLOCKS)
 			read_near(&near_hold, policies, &families[i], 1);
+}
+
+/* sla_clocks_own does what SLA_HOLD_OPEN does, for a customer who stands alone. Needs an SPI scope. */
+void
+sla_clocks_own(const SlaPolicies *policies, SlaFamily *family)
+{
+	Datum values[1] = {Int64GetDatum(family->root)};
+
+	take_rows(policies, family, 1, kept_plan_run(&own_clocks_hold, values, NULL, false, 0), false);
+	if (family->clock_count > SLA_MANY_CLOCKS)
+		read_near(&near_hold, policies, family, 1);
 }
 
 /* Reads the open clocks that the family's moments concern, as the active snapshot has them. Needs an SPI scope. */

@@ -377,7 +377,7 @@ move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 	family.said_count = moment->request_id != 0 ? 1 : 0;
 	sla_family_add(&family, moment);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_clocks_read(policies, &family, 1, SLA_HOLD_OPEN);
+	sla_clocks_own(policies, &family);
 	sla_family_advance(&family, policies, &changes);
 	sla_changes_write(&changes);
 	sla_families_doubt(&family, 1);

@@ -21,41 +21,67 @@
 			TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID                         \
 	}
 
-static const Oid column_types[SLA_CLOCK_NCOLUMNS] = {
-	INT8OID,        INT8OID,        TEXTOID,        TEXTOID,        INT8OID,     TEXTOID,
-	TEXTOID,        INT8OID,        TIMESTAMPTZOID, INTERVALOID,    TEXTOID,     TEXTOID,
-	TIMESTAMPTZOID, INTERVALOID,    TIMESTAMPTZOID, TEXTOID,        INTERVALOID, INTERVALOID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-};
+#define CLOCK_COLUMN_TYPE                                                                                              \
+	{                                                                                                                  \
+		INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID,  \
+			TEXTOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID,   \
+			TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                                             \
+	}
 
-#define UNNEST_CLOCKS                                                                                                  \
-	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,"     \
-	" $22) AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at,"           \
+static const Oid column_types[SLA_CLOCK_NCOLUMNS] = CLOCK_COLUMN_TYPE;
+
+#define CLOCK_ARGUMENTS                                                                                                \
+	"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+#define MANY_CLOCKS "unnest" CLOCK_ARGUMENTS
+#define ONE_CLOCK "(VALUES " CLOCK_ARGUMENTS ")"
+
+#define FROM_CLOCKS(source)                                                                                            \
+	" FROM " source                                                                                                    \
+	" AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at,"                \
 	" target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at,"            \
 	" warned_at, breached_at)"
 
+#define INSERT_CLOCKS(source)                                                                                          \
+	"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"           \
+	" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"       \
+	" warn_at, tell_at, warned_at, breached_at)"                                                                       \
+	" SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric,"            \
+	" n.policy, n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"                   \
+	" n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"       \
+	" n.tell_at, n.warned_at, n.breached_at" FROM_CLOCKS(source)
+
+#define UPDATE_CLOCKS(source)                                                                                          \
+	"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"         \
+	" thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"                       \
+	" calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"           \
+	" stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"                         \
+	" warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at" FROM_CLOCKS(     \
+		source) " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id"
+
 static KeptPlan clocks_insert = {
-	.sql = "INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
-		   " moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
-		   " warn_at, tell_at, warned_at, breached_at)"
-		   " SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric,"
-		   " n.policy, n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"
-		   " n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"
-		   " n.tell_at, n.warned_at, n.breached_at" UNNEST_CLOCKS,
+	.sql = INSERT_CLOCKS(MANY_CLOCKS),
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 };
 
+/* One clock, which is the ordinary case, costs a fraction without arrays. */
+static KeptPlan clock_insert = {
+	.sql = INSERT_CLOCKS(ONE_CLOCK),
+	.nargs = SLA_CLOCK_NCOLUMNS,
+	.argtypes = CLOCK_COLUMN_TYPE,
+};
+
 static KeptPlan clocks_update = {
-	.sql =
-		"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"
-		" thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"
-		" calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"
-		" stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"
-		" warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at" UNNEST_CLOCKS
-		" WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+	.sql = UPDATE_CLOCKS(MANY_CLOCKS),
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
+	.indexed = true,
+};
+
+static KeptPlan clock_update = {
+	.sql = UPDATE_CLOCKS(ONE_CLOCK),
+	.nargs = SLA_CLOCK_NCOLUMNS,
+	.argtypes = CLOCK_COLUMN_TYPE,
 	.indexed = true,
 };
 
@@ -280,6 +306,26 @@ write_columns(KeptPlan *plan, const SlaColumn *columns, const int *numbers)
 	(void) kept_plan_run(plan, values, NULL, false, 0);
 }
 
+/* Runs a statement over all columns of clocks, or, where there is one clock, the other one. */
+static void
+write_clocks(KeptPlan *many, KeptPlan *one, const SlaColumn *columns)
+{
+	Datum values[SLA_CLOCK_NCOLUMNS];
+	char nulls[SLA_CLOCK_NCOLUMNS];
+
+	if (columns[0].count != 1)
+	{
+		write_columns(many, columns, NULL);
+		return;
+	}
+	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
+	{
+		values[i] = columns[i].values[0];
+		nulls[i] = columns[i].nulls[0] ? 'n' : ' ';
+	}
+	(void) kept_plan_run(one, values, nulls, false, 0);
+}
+
 /* Writes all that was gathered. Needs an SPI scope. */
 void
 sla_changes_write(SlaChanges *changes)
@@ -287,8 +333,8 @@ sla_changes_write(SlaChanges *changes)
 	write_columns(&events_withdraw, changes->withdrawn, NULL);
 	write_columns(&clocks_delete, changes->dropped, NULL);
 	write_columns(&terms_update, changes->reset, term_columns);
-	write_columns(&clocks_update, changes->changed, NULL);
-	write_columns(&clocks_insert, changes->made, NULL);
+	write_clocks(&clocks_update, &clock_update, changes->changed);
+	write_clocks(&clocks_insert, &clock_insert, changes->made);
 	if (changes->moved.count > 0 && sla_due_listener != NULL)
 		sla_due_listener(sla_column_array(&changes->moved));
 	sla_changes_begin(changes, changes->now);
