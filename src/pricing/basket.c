@@ -2,9 +2,11 @@
  * basket.c
  *	  quote_basket_lines(): the lines of a basket, and promotions of the order spread over them so that no cent is lost.
  *
- * Each line is a question of its own. Promotions of the order come after all of those of the lines, in the same order
- * of stage, priority and saving; what they give is cut to whole minor units and shared in proportion to the lines, the
- * units that are left going to the largest remainders, the earlier line first.
+ * Each product is a question of its own, asked for all its lines together: a basket costs the same however an
+ * application splits it into lines. Promotions of the order come after all of those of the products, in the same order of
+ * stage, priority and saving; what they give is cut to whole minor units and shared in proportion to the products, the
+ * units that are left going to the largest remainders, the earlier product first. Its lines then share what a product
+ * costs by their quantities.
  */
 #include "postgres.h"
 
@@ -24,37 +26,37 @@ SQL_FUNCTION(omnichannel_quote_basket_lines);
 /* More lines than any basket has; it bounds the memory of one call. */
 #define BASKET_LINES 10000
 
-/* The columns of basket_quote. */
+/* The columns of basket_quote: its own, and those of price_quote around order_discount. */
 enum
 {
 	BASKET_LINE,
-	BASKET_PRODUCT,
-	BASKET_QUANTITY,
-	BASKET_CURRENCY,
-	BASKET_LIST_PRICE,
-	BASKET_UNIT_PRICE,
-	BASKET_ORDER_DISCOUNT,
+	BASKET_QUOTE,
+	BASKET_ORDER_DISCOUNT = BASKET_QUOTE + QUOTE_LINE_TOTAL,
 	BASKET_LINE_TOTAL,
-	BASKET_PRICE_LIST,
-	BASKET_PROMOTIONS,
-	BASKET_VALID_UNTIL,
-	BASKET_REASON,
-	BASKET_COLUMNS
+	BASKET_COLUMNS = BASKET_QUOTE + QUOTE_COLUMNS + 1
 };
 
-typedef struct BasketLine
+/* A product of the basket, with all that its lines want of it. */
+typedef struct BasketItem
 {
 	const Product *product;
-	Datum quantity_datum;
 	Money quantity;
+	Money passed; /* of it: what the lines that were put take */
 	PriceAnswer answer;
 	int64 total; /* in minor units, what follows too */
-	int64 least; /* the floor of the whole line */
+	int64 least; /* the floor of the whole item */
 	int64 discount;
 	int64 share; /* of the promotion at hand */
 	int64 remainder;
 	const Promotion **promotions;
 	int npromotions;
+} BasketItem;
+
+/* A product and a line that wants it. */
+typedef struct BasketLine
+{
+	const Product *product;
+	int line;
 } BasketLine;
 
 typedef struct OrderCandidate
@@ -62,6 +64,15 @@ typedef struct OrderCandidate
 	const Promotion *promotion;
 	int64 saving;
 } OrderCandidate;
+
+pg_noreturn static void
+basket_too_dear(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("the basket costs more than can be added up"),
+			 errhint("Split it into several.")));
+}
 
 /* Returns an amount in minor units; raises 22003 where 64 bits do not hold it. */
 static int64
@@ -78,7 +89,10 @@ minor_units(Money amount, int decimals)
 			units /= 10;
 		return units;
 	}
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, DirectFunctionCall2(numeric_mul, value, scale)));
+	value = DirectFunctionCall2(numeric_mul, value, scale);
+	if (DatumGetBool(DirectFunctionCall2(numeric_gt, value, NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))))
+		basket_too_dear();
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, value));
 }
 
 /* Returns minor units as a numeric amount. */
@@ -107,79 +121,76 @@ order_saving(const Promotion *promotion, int64 total, const PriceQuestion *quest
 }
 
 static bool
-line_takes_part(const BasketLine *line, const Promotion *promotion)
+item_takes_part(const BasketItem *item, const Promotion *promotion)
 {
-	return line->answer.reason == PRICE_FOUND && !line->answer.ended && line->product->promotions != NULL &&
-		   BIT_TEST(line->product->promotions, promotion->number);
+	return item->answer.reason == PRICE_FOUND && !item->answer.ended && item->product->promotions != NULL &&
+		   BIT_TEST(item->product->promotions, promotion->number);
 }
 
-/* Returns the sum of the lines that the promotion concerns, and through *room what their floors leave of it. */
+/* Returns the sum of the items that the promotion concerns, and through *room what their floors leave of it. */
 static int64
-lines_total(const BasketLine *lines, int n, const Promotion *promotion, int64 *room)
+items_total(const BasketItem *items, int n, const Promotion *promotion, int64 *room)
 {
 	int64 total = 0;
 
 	*room = 0;
 	for (int i = 0; i < n; i++)
-		if (promotion == NULL ? lines[i].answer.reason == PRICE_FOUND : line_takes_part(&lines[i], promotion))
+		if (promotion == NULL ? items[i].answer.reason == PRICE_FOUND : item_takes_part(&items[i], promotion))
 		{
-			if (pg_add_s64_overflow(total, lines[i].total, &total))
-				ereport(ERROR,
-						(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						 errmsg("the basket costs more than can be added up"),
-						 errhint("Split it into several.")));
-			*room += Max(lines[i].total - lines[i].least, 0);
+			if (pg_add_s64_overflow(total, items[i].total, &total))
+				basket_too_dear();
+			*room += Max(items[i].total - items[i].least, 0);
 		}
 	return total;
 }
 
-/* Shares saving over the lines that the promotion concerns; returns whether any line got cheaper. */
+/* Shares saving over the items that the promotion concerns; returns whether any got cheaper. */
 static bool
-spread(BasketLine *lines, int n, const Promotion *promotion, int64 saving)
+spread(BasketItem *items, int n, const Promotion *promotion, int64 saving)
 {
 	bool changed = false;
 
 	for (int i = 0; i < n; i++)
-		lines[i].share = 0;
+		items[i].share = 0;
 
-	/* A line that its floor stops leaves the rest to the others: each round ends at least one line or the saving. */
+	/* An item that its floor stops leaves the rest to the others: each round ends at least one item or the saving. */
 	while (saving > 0)
 	{
 		int64 weight = 0;
 		int64 given = 0;
 
 		for (int i = 0; i < n; i++)
-			if (line_takes_part(&lines[i], promotion) && lines[i].total - lines[i].share > lines[i].least)
-				weight += lines[i].total;
+			if (item_takes_part(&items[i], promotion) && items[i].total - items[i].share > items[i].least)
+				weight += items[i].total;
 		if (weight == 0)
 			break;
 		for (int i = 0; i < n; i++)
 		{
-			int64 room = lines[i].total - lines[i].share - lines[i].least;
+			int64 room = items[i].total - items[i].share - items[i].least;
 			int64 part;
 
-			lines[i].remainder = -1;
-			if (!line_takes_part(&lines[i], promotion) || room <= 0)
+			items[i].remainder = -1;
+			if (!item_takes_part(&items[i], promotion) || room <= 0)
 				continue;
-			part = (int64) ((int128) saving * lines[i].total / weight);
-			lines[i].remainder = (int64) ((int128) saving * lines[i].total % weight);
+			part = (int64) ((int128) saving * items[i].total / weight);
+			items[i].remainder = (int64) ((int128) saving * items[i].total % weight);
 			if (part >= room)
 			{
 				part = room;
-				lines[i].remainder = -1;
+				items[i].remainder = -1;
 			}
-			lines[i].share += part;
+			items[i].share += part;
 			given += part;
 		}
 		saving -= given;
 		/* What rounding has left over, a unit each. */
 		for (int64 left = Min(saving, n); left > 0; left--)
 		{
-			BasketLine *best = NULL;
+			BasketItem *best = NULL;
 
 			for (int i = 0; i < n; i++)
-				if (lines[i].remainder >= 0 && (best == NULL || lines[i].remainder > best->remainder))
-					best = &lines[i];
+				if (items[i].remainder >= 0 && (best == NULL || items[i].remainder > best->remainder))
+					best = &items[i];
 			if (best == NULL)
 				break;
 			best->share++;
@@ -193,11 +204,11 @@ spread(BasketLine *lines, int n, const Promotion *promotion, int64 saving)
 	}
 
 	for (int i = 0; i < n; i++)
-		if (lines[i].share > 0)
+		if (items[i].share > 0)
 		{
-			lines[i].total -= lines[i].share;
-			lines[i].discount += lines[i].share;
-			lines[i].promotions[lines[i].npromotions++] = promotion;
+			items[i].total -= items[i].share;
+			items[i].discount += items[i].share;
+			items[i].promotions[items[i].npromotions++] = promotion;
 			changed = true;
 		}
 	return changed;
@@ -218,20 +229,20 @@ compare_order_candidates(const void *a, const void *b)
 	return left->promotion->number < right->promotion->number ? -1 : 1;
 }
 
-/* Applies the promotions of the order to the lines. */
+/* Applies the promotions of the order to the items. */
 static void
-order_apply(const PriceQuestion *question, BasketLine *lines, int n, TimestampTz *until)
+order_apply(const PriceQuestion *question, BasketItem *items, int n, TimestampTz *until)
 {
 	const PriceRules *rules = question->rules;
 	OrderCandidate *candidates = palloc(Max(rules->npromotions, 1) * sizeof(OrderCandidate));
 	int ncandidates = 0;
 	int napplied = 0;
 	int64 room;
-	int64 subtotal = lines_total(lines, n, NULL, &room);
+	int64 subtotal = items_total(items, n, NULL, &room);
 	int decimals = question->currency->decimals;
 
 	for (int i = 0; i < n; i++)
-		napplied += lines[i].answer.npromotions;
+		napplied += items[i].answer.npromotions;
 	for (int i = 0; i < rules->npromotions; i++)
 	{
 		const Promotion *promotion = &rules->promotions[i];
@@ -243,7 +254,7 @@ order_apply(const PriceQuestion *question, BasketLine *lines, int n, TimestampTz
 							  until) != VERDICT_APPLIED)
 			continue;
 		candidates[ncandidates].promotion = promotion;
-		candidates[ncandidates].saving = order_saving(promotion, lines_total(lines, n, promotion, &room), question);
+		candidates[ncandidates].saving = order_saving(promotion, items_total(items, n, promotion, &room), question);
 		ncandidates++;
 	}
 	qsort(candidates, ncandidates, sizeof(OrderCandidate), compare_order_candidates);
@@ -251,16 +262,16 @@ order_apply(const PriceQuestion *question, BasketLine *lines, int n, TimestampTz
 	for (int i = 0; i < ncandidates; i++)
 	{
 		const Promotion *promotion = candidates[i].promotion;
-		int64 total = lines_total(lines, n, promotion, &room);
+		int64 total = items_total(items, n, promotion, &room);
 		Money now =
-			money_from_numeric(DatumGetNumeric(minor_units_datum(lines_total(lines, n, NULL, &room), decimals)));
+			money_from_numeric(DatumGetNumeric(minor_units_datum(items_total(items, n, NULL, &room), decimals)));
 
 		if (promotion->exclusive && napplied > 0)
 			continue;
 		/* Those before it may have led below its threshold. */
 		if (money_compare(promotion->min_subtotal, now) > 0)
 			continue;
-		if (!spread(lines, n, promotion, order_saving(promotion, total, question)))
+		if (!spread(items, n, promotion, order_saving(promotion, total, question)))
 			continue;
 		napplied++;
 		if (promotion->exclusive || promotion->stop)
@@ -268,82 +279,142 @@ order_apply(const PriceQuestion *question, BasketLine *lines, int n, TimestampTz
 	}
 }
 
-/* Answers every line, and notes its floor. */
+/* Answers for every item, and notes its floor. */
 static void
-answer_lines(PriceQuestion *question, BasketLine *lines, int n)
+answer_items(PriceQuestion *question, BasketItem *items, int n)
 {
 	int decimals = question->currency->decimals;
 
 	for (int i = 0; i < n; i++)
 	{
-		BasketLine *line = &lines[i];
+		BasketItem *item = &items[i];
+		Money floor;
 
-		question->product = line->product;
-		question->quantity = line->quantity;
-		price_resolve(question, &line->answer, NULL);
-		if (line->answer.reason != PRICE_FOUND)
+		question->product = item->product;
+		question->quantity = item->quantity;
+		price_resolve(question, &item->answer, NULL);
+		if (item->answer.reason != PRICE_FOUND)
 			continue;
-		line->total = minor_units(line->answer.line_total, decimals);
-		line->least = minor_units(
-			money_round(money_multiply(line->answer.floor, line->quantity), decimals, question->rules->rounding),
-			decimals);
-		line->npromotions = line->answer.npromotions;
-		line->promotions = palloc((line->npromotions + question->rules->npromotions) * sizeof(Promotion *));
-		if (line->npromotions > 0)
-			memcpy(line->promotions, line->answer.promotions, line->npromotions * sizeof(Promotion *));
+		/* Rounded per unit, as where it stops the price of one. */
+		floor = money_round(item->answer.floor, decimals, question->rules->rounding);
+		item->total = minor_units(item->answer.line_total, decimals);
+		item->least = minor_units(
+			money_round(money_multiply(floor, item->quantity), decimals, question->rules->rounding), decimals);
+		item->npromotions = item->answer.npromotions;
+		item->promotions = palloc((item->npromotions + question->rules->npromotions) * sizeof(Promotion *));
+		if (item->npromotions > 0)
+			memcpy(item->promotions, item->answer.promotions, item->npromotions * sizeof(Promotion *));
 	}
 }
 
-/* Returns the sum of the lines before any promotion. */
+/* Returns the sum of the items before any promotion. */
 static Money
-lines_before_promotions(const BasketLine *lines, int n)
+items_before_promotions(const BasketItem *items, int n)
 {
 	Money sum = MONEY_ZERO;
 
 	for (int i = 0; i < n; i++)
-		if (lines[i].answer.reason == PRICE_FOUND)
-			sum = money_add(sum, lines[i].answer.before_promotions);
+		if (items[i].answer.reason == PRICE_FOUND)
+			sum = money_add(sum, items[i].answer.before_promotions);
 	return sum;
 }
 
-/* Puts one line into the result. */
+/* Returns the part of an amount that the lines up to here take of it, in minor units. */
+static int64
+part_until(int64 amount, Money quantity, const BasketItem *item)
+{
+	Money whole = money_from_numeric(int64_to_numeric(amount));
+	Money part;
+
+	if (money_compare(quantity, item->quantity) >= 0)
+		return amount;
+	part = money_divide_round(money_multiply(whole, quantity), item->quantity, 0, ROUND_HALF_UP);
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(money_to_numeric(part, 0))));
+}
+
+/* Puts a line that wants so much of an item into the result. */
 static void
-put_line(ReturnSetInfo *result, PriceQuestion *question, const BasketLine *line, int number, TimestampTz until)
+put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int number, Datum quantity,
+		 TimestampTz until)
 {
 	int decimals = question->currency->decimals;
-	const PriceAnswer *answer = &line->answer;
-	TimestampTz valid_until = Min(until, answer->valid_until);
+	Money before = item->passed;
+	Datum quote[QUOTE_COLUMNS];
+	bool quote_nulls[QUOTE_COLUMNS];
 	Datum values[BASKET_COLUMNS] = {0};
 	bool nulls[BASKET_COLUMNS] = {0};
-	Datum *codes = palloc(Max(line->npromotions, 1) * sizeof(Datum));
+	Datum *codes = palloc(Max(item->npromotions, 1) * sizeof(Datum));
+
+	item->passed = money_add(before, money_from_numeric(DatumGetNumeric(quantity)));
+	question->product = item->product;
+	question->quantity = item->quantity;
+	price_quote_values(question, &item->answer, quantity, quote, quote_nulls);
+	until = Min(until, item->answer.valid_until);
+	quote_nulls[QUOTE_VALID_UNTIL] = until == DT_NOEND;
+	quote[QUOTE_VALID_UNTIL] = TimestampTzGetDatum(until);
+	for (int i = 0; i < item->npromotions; i++)
+		codes[i] = PointerGetDatum(item->promotions[i]->code_text);
+	quote[QUOTE_PROMOTIONS] =
+		PointerGetDatum(construct_array(codes, item->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
 
 	values[BASKET_LINE] = Int32GetDatum(number);
-	values[BASKET_PRODUCT] = PointerGetDatum(line->product->code_text);
-	values[BASKET_QUANTITY] = line->quantity_datum;
-	values[BASKET_CURRENCY] = PointerGetDatum(question->currency->code_text);
-	nulls[BASKET_VALID_UNTIL] = valid_until == DT_NOEND;
-	values[BASKET_VALID_UNTIL] = TimestampTzGetDatum(valid_until);
-	if (answer->reason != PRICE_FOUND)
+	for (int i = 0; i < QUOTE_COLUMNS; i++)
 	{
-		nulls[BASKET_LIST_PRICE] = nulls[BASKET_UNIT_PRICE] = nulls[BASKET_ORDER_DISCOUNT] = true;
-		nulls[BASKET_LINE_TOTAL] = nulls[BASKET_PRICE_LIST] = true;
-		values[BASKET_REASON] = PointerGetDatum(price_reason_text(question, answer->reason));
+		int column = i < QUOTE_LINE_TOTAL ? BASKET_QUOTE + i : BASKET_QUOTE + i + 1;
+
+		values[column] = quote[i];
+		nulls[column] = quote_nulls[i];
 	}
-	else
+	nulls[BASKET_ORDER_DISCOUNT] = item->answer.reason != PRICE_FOUND;
+	if (item->answer.reason == PRICE_FOUND)
 	{
-		values[BASKET_LIST_PRICE] = NumericGetDatum(money_to_numeric(answer->list_price, decimals));
-		values[BASKET_UNIT_PRICE] = NumericGetDatum(money_to_numeric(answer->unit_price, decimals));
-		nulls[BASKET_UNIT_PRICE] = !answer->uniform;
-		values[BASKET_ORDER_DISCOUNT] = minor_units_datum(line->discount, decimals);
-		values[BASKET_LINE_TOTAL] = minor_units_datum(line->total, decimals);
-		values[BASKET_PRICE_LIST] = PointerGetDatum(answer->list->code_text);
-		nulls[BASKET_REASON] = true;
+		values[BASKET_ORDER_DISCOUNT] = minor_units_datum(
+			part_until(item->discount, item->passed, item) - part_until(item->discount, before, item), decimals);
+		values[BASKET_LINE_TOTAL] = minor_units_datum(
+			part_until(item->total, item->passed, item) - part_until(item->total, before, item), decimals);
 	}
-	for (int i = 0; i < line->npromotions; i++)
-		codes[i] = PointerGetDatum(line->promotions[i]->code_text);
-	values[BASKET_PROMOTIONS] =
-		PointerGetDatum(construct_array(codes, line->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Orders lines by product, and those of one as they came. */
+static int
+compare_lines(const void *a, const void *b)
+{
+	const BasketLine *left = a;
+	const BasketLine *right = b;
+
+	if (left->product != right->product)
+		return (uintptr_t) left->product < (uintptr_t) right->product ? -1 : 1;
+	return left->line < right->line ? -1 : 1;
+}
+
+/*
+ * Adds up what n lines want of each product: fills items, in the order in which products come first, and of each line
+ * the number of its item; returns how many items there are.
+ */
+static int
+collect_items(const Product *const *products, const Datum *quantities, int n, BasketItem *items, int *item_of)
+{
+	BasketLine *lines = palloc(Max(n, 1) * sizeof(BasketLine));
+	int *first = palloc(Max(n, 1) * sizeof(int));
+	int nitems = 0;
+
+	for (int i = 0; i < n; i++)
+		lines[i] = (BasketLine){products[i], i};
+	qsort(lines, n, sizeof(BasketLine), compare_lines);
+	for (int i = 0; i < n; i++)
+		first[lines[i].line] =
+			i > 0 && lines[i].product == lines[i - 1].product ? first[lines[i - 1].line] : lines[i].line;
+	for (int i = 0; i < n; i++)
+	{
+		BasketItem *item;
+
+		item_of[i] = first[i] == i ? nitems++ : item_of[first[i]];
+		item = &items[item_of[i]];
+		item->product = products[i];
+		item->quantity = money_add(item->quantity, price_quantity(DatumGetNumeric(quantities[i])));
+	}
+	return nitems;
 }
 
 /* quote_basket_lines(customer_id, products, quantities, currency, at, coupons): returns a row for each line. */
@@ -360,7 +431,9 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 	int nquantities;
 	text **wanted;
 	const Product **products;
-	BasketLine *lines;
+	BasketItem *items;
+	int *item_of;
+	int nitems;
 	Money subtotal;
 	TimestampTz until = DT_NOEND;
 
@@ -379,7 +452,8 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 				 errmsg("a basket cannot have %d products and %d quantities", n, nquantities),
 				 errhint("Pass a quantity for each product, and at most %d lines.", BASKET_LINES)));
 
-	lines = palloc0(Max(n, 1) * sizeof(BasketLine));
+	items = palloc0(Max(n, 1) * sizeof(BasketItem));
+	item_of = palloc(Max(n, 1) * sizeof(int));
 	wanted = palloc(Max(n, 1) * sizeof(text *));
 	products = palloc(Max(n, 1) * sizeof(Product *));
 	for (int i = 0; i < n; i++)
@@ -390,20 +464,17 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 					 errmsg("line %d of the basket has no product or no quantity", i + 1),
 					 errhint("Leave the line out.")));
 		wanted[i] = DatumGetTextPP(codes[i]);
-		lines[i].quantity_datum = quantities[i];
-		lines[i].quantity = price_quantity(DatumGetNumeric(quantities[i]));
 	}
 	price_ask(fcinfo, ASKER_CUSTOMER, 3, &question, wanted, n, products);
-	for (int i = 0; i < n; i++)
-		lines[i].product = products[i];
+	nitems = collect_items(products, quantities, n, items, item_of);
 
-	answer_lines(&question, lines, n);
-	subtotal = lines_before_promotions(lines, n);
+	answer_items(&question, items, nitems);
+	subtotal = items_before_promotions(items, nitems);
 	question.subtotal = &subtotal;
-	answer_lines(&question, lines, n);
-	order_apply(&question, lines, n, &until);
+	answer_items(&question, items, nitems);
+	order_apply(&question, items, nitems, &until);
 	for (int i = 0; i < n; i++)
-		put_line(result, &question, &lines[i], i + 1, until);
+		put_line(result, &question, &items[item_of[i]], i + 1, quantities[i], until);
 	config_caches_release();
 	return (Datum) 0;
 }

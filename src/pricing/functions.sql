@@ -354,7 +354,7 @@ COMMENT ON COLUMN omnichannel.price_quote.price_list IS 'The list whose price is
 COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did.';
 COMMENT ON COLUMN omnichannel.price_quote.reference_price IS 'The price to show beside a reduced one, where one is known.';
 COMMENT ON COLUMN omnichannel.price_quote.valid_until IS 'The nearest moment after which the answer can be another one by the passing of time alone; NULL where none is planned.';
-COMMENT ON COLUMN omnichannel.price_quote.reason IS 'Why there is no price; NULL where there is one.';
+COMMENT ON COLUMN omnichannel.price_quote.reason IS 'Why there is no price, or no single one of all units; NULL where there is one.';
 COMMENT ON COLUMN omnichannel.price_quote.tax_rate IS 'The product''s sales tax in percent, or NULL where none is known.';
 COMMENT ON COLUMN omnichannel.price_quote.tax_inclusive IS 'Whether unit_price contains the tax.';
 COMMENT ON COLUMN omnichannel.price_quote.unit_net IS 'One unit without the tax.';
@@ -395,11 +395,16 @@ CREATE TYPE omnichannel.basket_quote AS (
 	line_total numeric,
 	price_list text,
 	promotions text[],
+	reference_price numeric,
 	valid_until timestamptz,
-	reason text
+	reason text,
+	tax_rate numeric,
+	tax_inclusive boolean,
+	unit_net numeric,
+	unit_gross numeric
 );
 COMMENT ON TYPE omnichannel.basket_quote IS
-'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs.';
+'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs. Lines of one product have the price of their quantities together.';
 
 CREATE FUNCTION omnichannel.quote_basket_lines(customer_id bigint, products text[], quantities numeric[],
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
@@ -416,19 +421,25 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	unknown text;
+	refused record;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	SELECT key INTO unknown FROM jsonb_array_elements(CASE jsonb_typeof(lines) WHEN 'array' THEN lines END) AS line (entry),
-		jsonb_object_keys(CASE jsonb_typeof(line.entry) WHEN 'object' THEN line.entry ELSE jsonb_build_object(line.entry::text, 0) END) AS key
-	WHERE key NOT IN ('product', 'quantity') LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'a line of a basket cannot have "%"', left(unknown, 60)
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
-	END IF;
 	IF lines IS NULL OR jsonb_typeof(lines) <> 'array' THEN
 		RAISE EXCEPTION 'lines must be a JSON array, not %', coalesce(jsonb_typeof(lines), 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'As in [{"product": "tee", "quantity": 2}].';
+	END IF;
+	-- A key that is not known is one that is misspelt, and the price would be another one's.
+	SELECT line.ordinality, coalesce(part.key, 'value') AS key, coalesce(part.value, line.value) AS value INTO refused
+	FROM jsonb_array_elements(quote_basket.lines) WITH ORDINALITY AS line
+	LEFT JOIN LATERAL jsonb_each(CASE jsonb_typeof(line.value) WHEN 'object' THEN line.value END) AS part ON true
+	WHERE jsonb_typeof(line.value) <> 'object' OR part.key NOT IN ('product', 'quantity')
+		OR part.key = 'product' AND jsonb_typeof(part.value) NOT IN ('string', 'number')
+		OR part.key = 'quantity' AND jsonb_typeof(part.value) NOT IN ('number', 'null')
+			AND coalesce(part.value #>> '{}', '') !~ '^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,5})?$'
+	ORDER BY line.ordinality, part.key LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'line % of the basket has a % of %', refused.ordinality, refused.key, left(refused.value::text, 100)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'A line has a product and a quantity, as in {"product": "tee", "quantity": 2}, and nothing else.';
 	END IF;
 	RETURN QUERY SELECT quoted.*
 	FROM (SELECT coalesce(array_agg(line.value ->> 'product' ORDER BY line.ordinality), '{}') AS products,
@@ -439,7 +450,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_basket(bigint, jsonb, text, timestamptz, text[]) IS
-'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array of objects with product and quantity.';
+'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. Lines of one product count together, for tiers and promotions, so that a basket costs the same however it is split into lines; they share what it costs by their quantities. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array, a line that is no object or has another key or a quantity that is no number, and more than 10,000 lines, 22003 where the sum does not fit into 64 bits of minor units.';
 
 CREATE FUNCTION omnichannel.lowest_price(product text, currency text DEFAULT NULL, at timestamptz DEFAULT now(), country text DEFAULT NULL,
 	segments text[] DEFAULT '{}', quantity numeric DEFAULT 1, personalised boolean DEFAULT false,

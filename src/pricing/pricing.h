@@ -430,7 +430,30 @@ extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id
 /* resolve.c */
 extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector);
 
+/* The columns of price_quote. */
+enum
+{
+	QUOTE_PRODUCT,
+	QUOTE_QUANTITY,
+	QUOTE_CURRENCY,
+	QUOTE_LIST_PRICE,
+	QUOTE_UNIT_PRICE,
+	QUOTE_LINE_TOTAL,
+	QUOTE_PRICE_LIST,
+	QUOTE_PROMOTIONS,
+	QUOTE_REFERENCE_PRICE,
+	QUOTE_VALID_UNTIL,
+	QUOTE_REASON,
+	QUOTE_TAX_RATE,
+	QUOTE_TAX_INCLUSIVE,
+	QUOTE_UNIT_NET,
+	QUOTE_UNIT_GROSS,
+	QUOTE_COLUMNS
+};
+
 /* quote.c */
+extern void price_quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values,
+							   bool *nulls);
 extern Money price_quantity(Numeric value);
 extern text *price_text_argument(FunctionCallInfo fcinfo, int number, const char *name);
 extern Money price_quantity_argument(FunctionCallInfo fcinfo, int number);

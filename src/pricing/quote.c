@@ -21,27 +21,6 @@ SQL_FUNCTION(omnichannel_quote);
 SQL_FUNCTION(omnichannel_quote_segments);
 SQL_FUNCTION(omnichannel_quotes);
 
-/* The columns of price_quote. */
-enum
-{
-	QUOTE_PRODUCT,
-	QUOTE_QUANTITY,
-	QUOTE_CURRENCY,
-	QUOTE_LIST_PRICE,
-	QUOTE_UNIT_PRICE,
-	QUOTE_LINE_TOTAL,
-	QUOTE_PRICE_LIST,
-	QUOTE_PROMOTIONS,
-	QUOTE_REFERENCE_PRICE,
-	QUOTE_VALID_UNTIL,
-	QUOTE_REASON,
-	QUOTE_TAX_RATE,
-	QUOTE_TAX_INCLUSIVE,
-	QUOTE_UNIT_NET,
-	QUOTE_UNIT_GROSS,
-	QUOTE_COLUMNS
-};
-
 /* The largest quantity: beyond it somebody's finger stayed on a key. */
 #define QUANTITY_LIMIT INT64CONST(1000000000000)
 
@@ -244,18 +223,19 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 								question->quantity.ticks};
 	LowestAnswer lowest;
 
-	if (kept != NULL && kept->stamp == question->rules->stamp && kept->audience == question->audience &&
-		kept->currency == question->currency && kept->quantity == question->quantity.ticks &&
-		question->quantity.big == NULL && question->opened == NULL && question->closed == NULL &&
-		span_contains(&kept->valid, question->at))
+	if (kept != NULL && question->subtotal == NULL && kept->stamp == question->rules->stamp &&
+		kept->audience == question->audience && kept->currency == question->currency &&
+		kept->quantity == question->quantity.ticks && question->quantity.big == NULL && question->opened == NULL &&
+		question->closed == NULL && span_contains(&kept->valid, question->at))
 	{
 		*price = kept->price;
 		return kept->found;
 	}
 	lowest_find(question, question->rules->omnibus_rule, false, answer, &lowest);
 	*price = lowest.lowest;
-	if (question->audience->kept && question->quantity.big == NULL && question->opened == NULL &&
-		question->closed == NULL && lowest.lowest.big == NULL)
+	/* What a basket is worth can open promotions of its own. */
+	if (question->subtotal == NULL && question->audience->kept && question->quantity.big == NULL &&
+		question->opened == NULL && question->closed == NULL && lowest.lowest.big == NULL)
 	{
 		/* From the moment asked for until the price can change, the prior price stays the same. */
 		reference.valid = (Span){question->at, Min(answer->valid_until, lowest.until)};
@@ -280,9 +260,9 @@ promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
 	return PointerGetDatum(construct_array(codes, answer->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Fills the columns of a price_quote. */
-static void
-quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values, bool *nulls)
+/* price_quote_values fills the columns of a price_quote. */
+void
+price_quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values, bool *nulls)
 {
 	const Product *product = question->product;
 
@@ -433,7 +413,7 @@ quote_one(FunctionCallInfo fcinfo, PriceAsker asker)
 	question.quantity = price_quantity_argument(fcinfo, 2);
 	price_ask(fcinfo, asker, 3, &question, &code, 1, &question.product);
 	price_resolve(&question, &answer, NULL);
-	quote_values(&question, &answer, PG_GETARG_DATUM(2), values, nulls);
+	price_quote_values(&question, &answer, PG_GETARG_DATUM(2), values, nulls);
 	desc = lookup_type_cache(get_func_rettype(fcinfo->flinfo->fn_oid), TYPECACHE_TUPDESC)->tupDesc;
 	quote = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	config_caches_release();
@@ -464,7 +444,7 @@ quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswe
 	Datum values[QUOTE_COLUMNS];
 	bool nulls[QUOTE_COLUMNS];
 
-	quote_values(question, answer, quantity, values, nulls);
+	price_quote_values(question, answer, quantity, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
