@@ -46,7 +46,7 @@ FROM waiting AS w JOIN lane AS l USING (lane_id) WHERE request_id = 9200;
 SELECT set_presence(9003, 'available'), set_presence(9002, 'available') AS bo, set_presence(9001, 'available');
 SELECT state, agent_id FROM request WHERE request_id = 9200;
 SELECT count(*) FROM waiting WHERE request_id = 9200;
-SELECT agent_id, cost, expires_at - now() AS expires, accepted_at FROM assignment WHERE request_id = 9200;
+SELECT agent_id, cost, date_trunc('second', expires_at - now()) AS expires, accepted_at FROM assignment WHERE request_id = 9200;
 SELECT agent_id, used FROM agent_state WHERE agent_id > 9000 ORDER BY agent_id;
 SELECT route(9200) AS same_agent;
 SELECT accept_request(9200, 9002), accept_request(9200, 9002) AS twice;

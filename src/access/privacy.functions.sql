@@ -54,7 +54,7 @@ BEGIN ATOMIC
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,lane_id,rank,due_at,entered_at,priority}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
-		('arrival', NULL, 'none', '{request_id}', NULL),
+		('arrival', NULL, 'none', '{arrival_id,request_id}', NULL),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until}', NULL),
 		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id,used_at}', NULL),
 		('refusal', NULL, 'none', '{request_id,agent_id,until}', NULL),

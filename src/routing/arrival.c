@@ -7,8 +7,8 @@
  * nothing itself: the statement may be anybody's, at any isolation level, with any locks in its hands. So is a waiting
  * request whose clocks are due at another time.
  *
- * A note that is there is locked by whoever notes the same again: so the sweep, which removes it before it looks at the
- * request, cannot miss the later change.
+ * Each change has a note of its own, so that nobody waits for somebody else who notes the same; and the sweep, which
+ * removes the notes that it sees before it looks at the request, cannot miss the later change.
  */
 #include "postgres.h"
 
@@ -36,8 +36,7 @@ static KeptPlan arrival_insert = {
 		" AND CASE WHEN q.state = 'waiting_agent' AND q.queue IS NOT NULL THEN a.request_id IS NOT NULL OR (l.queue, l.channel, w.priority) IS DISTINCT FROM"
 		" (q.queue, q.channel, q.priority) OR l.requires OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.requires, '')"
 		" OR l.prefers OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.prefers, '')"
-		" ELSE w.request_id IS NOT NULL OR (a.request_id IS NOT NULL AND q.state NOT IN ('offered', 'assigned')) END"
-		" ON CONFLICT (request_id) DO UPDATE SET request_id = excluded.request_id",
+		" ELSE w.request_id IS NOT NULL OR (a.request_id IS NOT NULL AND q.state NOT IN ('offered', 'assigned')) END",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 	.indexed = true,
@@ -47,8 +46,7 @@ static KeptPlan arrival_insert = {
 static KeptPlan removal_insert = {
 	.sql = "INSERT INTO omnichannel.arrival (request_id) SELECT $1 WHERE EXISTS"
 		   " (SELECT FROM omnichannel.waiting WHERE request_id = $1) OR EXISTS"
-		   " (SELECT FROM omnichannel.assignment WHERE request_id = $1)"
-		   " ON CONFLICT (request_id) DO UPDATE SET request_id = excluded.request_id",
+		   " (SELECT FROM omnichannel.assignment WHERE request_id = $1)",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
@@ -57,8 +55,7 @@ static KeptPlan removal_insert = {
 /* Which of these wait. */
 static KeptPlan waiting_insert = {
 	.sql = "INSERT INTO omnichannel.arrival (request_id) SELECT w.request_id FROM omnichannel.waiting AS w"
-		   " WHERE w.request_id = ANY ($1)"
-		   " ON CONFLICT (request_id) DO UPDATE SET request_id = excluded.request_id",
+		   " WHERE w.request_id = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,

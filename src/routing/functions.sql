@@ -350,18 +350,10 @@ COMMENT ON FUNCTION omnichannel.guard_queue() IS
 'Trigger function of queue: refuses overflow in a circle with 22023, also of changes at the same time.';
 
 CREATE FUNCTION omnichannel.level_waiting() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	UPDATE omnichannel.waiting SET rank = -omnichannel.waiting_level(waiting.priority, waiting.entered_at, new.age_after)
-	FROM omnichannel.lane WHERE lane.lane_id = waiting.lane_id AND lane.queue = new.queue;
-	DELETE FROM omnichannel.lane_head USING omnichannel.lane WHERE lane.lane_id = lane_head.lane_id AND lane.queue = new.queue;
-	RETURN NULL;
-END
-$$;
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_level_waiting';
 COMMENT ON FUNCTION omnichannel.level_waiting() IS
-'Trigger function of queue: puts the waiting requests in the order of a changed age_after.';
+'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock.';
 
 CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamptz, age_after interval) RETURNS bigint
 LANGUAGE c IMMUTABLE PARALLEL SAFE

@@ -8,9 +8,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 
-#include "routing/config.h"
+#include "routing/route.h"
+
+SQL_FUNCTION(omnichannel_level_waiting);
 
 static void *lane_build(ConfigCache *cache, MemoryContext context);
 
@@ -41,6 +45,17 @@ static KeptPlan lane_select = {
 		   " AND prefers OPERATOR(" OMNI_SCHEMA ".=) CAST($4 AS omnichannel.skill_set)",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+static KeptPlan waiting_level = {
+	.sql =
+		"WITH heads AS (DELETE FROM omnichannel.lane_head AS h USING omnichannel.lane AS l"
+		" WHERE l.lane_id = h.lane_id AND l.queue = $1)"
+		" UPDATE omnichannel.waiting AS w SET rank = -omnichannel.waiting_level(w.priority, w.entered_at, q.age_after)"
+		" FROM omnichannel.lane AS l JOIN omnichannel.queue AS q ON q.queue = l.queue"
+		" WHERE l.lane_id = w.lane_id AND l.queue = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
 };
 
 /* Returns a copy of the skills in a column of the last result. */
@@ -164,4 +179,33 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	spi_scope_end(&scope);
 	return lane_id;
+}
+
+/*
+ * level_waiting(): trigger function; puts the waiting requests of a queue in the order of its changed age_after.
+ *
+ * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting.
+ */
+Datum
+omnichannel_level_waiting(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Datum queue;
+	SpiScope scope;
+	bool isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"level_waiting\" was not called by the trigger manager")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || RelationGetRelid(trigger->tg_relation) != omni_table("queue"))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"level_waiting\" must be fired AFTER UPDATE FOR EACH ROW of queue")));
+	queue = heap_getattr(trigger->tg_newtuple, SPI_fnumber(RelationGetDescr(trigger->tg_relation), "queue"),
+						 RelationGetDescr(trigger->tg_relation), &isnull);
+	queue_lock(TextDatumGetCString(queue), QUEUE_BOTH);
+	routing_scope_begin(&scope);
+	(void) kept_plan_run(&waiting_level, &queue, NULL, false, 0);
+	spi_scope_end(&scope);
+	return PointerGetDatum(NULL);
 }

@@ -51,13 +51,25 @@ take(const char *table, uint32 key, LOCKMODE mode, bool wait)
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Returns the key of the lock of the queue with that code. */
+static uint32
+code_key(const char *code)
+{
+	return hash_bytes((const unsigned char *) code, (int) strlen(code));
+}
+
 /* Returns the key of a queue's lock. */
 static uint32
 queue_key(const RoutingConfig *config, int queue)
 {
-	const char *code = config->queues[queue].queue;
+	return code_key(config->queues[queue].queue);
+}
 
-	return hash_bytes((const unsigned char *) code, (int) strlen(code));
+/* Takes the lock of the queue with that code. */
+void
+queue_lock(const char *queue, QueueLock mode)
+{
+	(void) take("waiting", code_key(queue), mode, true);
 }
 
 /* Takes a queue's lock if it is to be had at once, and returns whether. */

@@ -150,6 +150,13 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 	}
 }
 
+/* Returns when an offer that is made now expires: a transaction may have waited for long by then. */
+TimestampTz
+offer_ends(const RoutingQueue *queue)
+{
+	return GetCurrentTimestamp() + queue->offer_for;
+}
+
 /* Writes down the assignment of a request to an agent whose room was taken; returns whether it is open still. */
 bool
 offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, TimestampTz now, int64 lane_id)
@@ -168,7 +175,7 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	values[6] = TimestampTzGetDatum(request->due_at);
 	values[7] = TimestampTzGetDatum(request->entered_at);
 	values[8] = TimestampTzGetDatum(now);
-	values[9] = TimestampTzGetDatum(accepted ? DT_NOEND : now + queue->offer_for);
+	values[9] = TimestampTzGetDatum(accepted ? DT_NOEND : offer_ends(queue));
 	values[10] = TimestampTzGetDatum(now);
 	nulls[10] = !accepted;
 	rows_insert(config->rows, ROWS_ASSIGNMENT, values, nulls);

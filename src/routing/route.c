@@ -154,7 +154,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 	values[3] = Int32GetDatum(config->channels[request->channel].cost);
 	values[4] = Int32GetDatum(config->agents[agent].capacity);
 	values[5] = TimestampTzGetDatum(now);
-	values[6] = TimestampTzGetDatum(accepted ? DT_NOEND : now + queue->offer_for);
+	values[6] = TimestampTzGetDatum(accepted ? DT_NOEND : offer_ends(queue));
 	values[7] = TimestampTzGetDatum(request->entered_at);
 	values[8] = accepted ? config->present_states : config->available_states;
 	values[9] = Int64GetDatum(lane_id);

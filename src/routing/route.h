@@ -35,6 +35,7 @@ extern void queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks
 extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks);
 extern RoutingConfig *queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end);
 extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
+extern void queue_lock(const char *queue, QueueLock mode);
 extern void request_lock(int64 request_id);
 extern bool request_lock_try(int64 request_id);
 
@@ -54,6 +55,7 @@ extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now);
 extern bool offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, TimestampTz now,
 					   int64 lane_id);
+extern TimestampTz offer_ends(const RoutingQueue *queue);
 extern void offer_notify(const RoutingConfig *config, int agent, int64 request_id);
 extern bool offer_suits_rows(const MatchRequest *request);
 extern bool offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,

@@ -34,8 +34,9 @@ SQL_FUNCTION(omnichannel_tick_queues);
 #define WAIT_MSECS 100
 
 static KeptPlan arrivals_select = {
-	.sql = "SELECT a.request_id FROM omnichannel.arrival AS a LEFT JOIN omnichannel.request AS q USING (request_id)"
-		   " WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql =
+		"SELECT DISTINCT a.request_id FROM omnichannel.arrival AS a LEFT JOIN omnichannel.request AS q USING (request_id)"
+		" WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
@@ -103,7 +104,8 @@ static KeptPlan overflow_move = {
 static KeptPlan free_select = {
 	.sql = "SELECT s.agent_id FROM omnichannel.agent_state AS s JOIN omnichannel.agent AS a USING (agent_id)"
 		   " JOIN omnichannel.presence_state AS p USING (state)"
-		   " WHERE p.available AND s.busy_until <= $1 AND a.active AND s.used < a.capacity"
+		   " WHERE p.available AND s.busy_until <= $1 AND a.active AND (s.used < a.capacity"
+		   " OR EXISTS (SELECT FROM omnichannel.channel AS c WHERE c.cost = 0))"
 		   " AND EXISTS (SELECT FROM omnichannel.waiting) ORDER BY s.idle_since, s.agent_id",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},

@@ -25,9 +25,10 @@ SQL_FUNCTION(omnichannel_abandon_request);
 SQL_FUNCTION(omnichannel_request_callback);
 
 static KeptPlan accept_offer = {
-	.sql = "WITH accepted AS (UPDATE omnichannel.assignment SET accepted_at = $3, expires_at = 'infinity'"
-		   " WHERE request_id = $1 AND agent_id = $2 AND accepted_at IS NULL AND expires_at > $3"
-		   " RETURNING customer_id)"
+	.sql = "WITH accepted AS (UPDATE omnichannel.assignment AS a SET accepted_at = $3, expires_at = 'infinity'"
+		   " WHERE a.request_id = $1 AND a.agent_id = $2 AND a.accepted_at IS NULL AND a.expires_at > $3"
+		   " AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1"
+		   " AND q.customer_id = a.customer_id AND q.closed_at IS NULL) RETURNING a.customer_id)"
 		   " UPDATE omnichannel.request AS q SET state = 'assigned' FROM accepted"
 		   " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
 	.nargs = 3,
@@ -261,6 +262,8 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	routing_scope_begin(&scope);
 	config = lock_work(config, request_id, NULL, &request);
 	why = why_not_offered(request_id, agent_id, &accepted);
+	if (why == NULL && request.closed)
+		why = "It was closed.";
 	if (why != NULL || accepted)
 		not_offered(request_id, agent_id,
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
@@ -496,7 +499,9 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	if (found < 0)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("channel \"%s\" does not exist", channel),
 						errhint("Insert it into omnichannel.channel.")));
-	if (request.assigned_to != 0 || request.closed || request.queue < 0)
+	if (request.assigned_to != 0 || request.queue < 0 ||
+		!(request.waiting || request.kept_place || strcmp(request.state, "new") == 0 ||
+		  strcmp(request.state, "waiting_agent") == 0))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
 						errhint("Whoever waits in a queue can be called back.")));

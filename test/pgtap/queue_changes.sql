@@ -1,7 +1,7 @@
 -- Requests that plain statements change, close and delete while they wait or have an agent, and those whose clocks are
 -- due at other times meanwhile: the sweep gives each the place that is theirs.
 BEGIN;
-SELECT plan(32);
+SELECT plan(41);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -87,6 +87,42 @@ INSERT INTO sla_policy (policy, rank, metric, channel, target) VALUES ('d', -11,
 SELECT log_contact('email', customer_id => 7, request_id => :r2);
 SELECT tick_queues();
 SELECT is((SELECT date_trunc('minute', due_at - now()) FROM waiting WHERE request_id = :r2), '1 minute', 'what the customer writes meanwhile counts');
+
+-- an offer of what was closed can be neither accepted nor declined; one of a long transaction lasts as long as any
+SELECT release_request(:r1, 'done'), release_request(:r2, 'done'), set_presence(1, 'available');
+SELECT open_request(8, 'question', 'chat', 'q') AS r1, open_request(9, 'question', 'chat', 'q') AS r2 \gset
+SELECT pg_sleep(0.2);
+SELECT is(route(:r1), 1::bigint, 'an offer');
+SELECT cmp_ok((SELECT expires_at FROM assignment WHERE request_id = :r1), '>', clock_timestamp() + interval '29.9 seconds', 'lasts from when it is made');
+UPDATE request SET state = 'cancelled' WHERE request_id = :r1;
+SELECT throws_ok(format('SELECT accept_request(%s, 1)', :r1), '55000', NULL, 'a closed one is not accepted');
+SELECT is((SELECT accepted_at FROM assignment WHERE request_id = :r1), NULL, 'indeed');
+SELECT throws_ok(format('SELECT decline_request(%s, 1)', :r1), '55000', NULL, 'nor declined');
+SELECT tick_queues();
+
+-- a call back is for who waits
+SELECT open_request(10, 'question', 'chat', 'q', agent_id => 1) AS r3 \gset
+SELECT throws_ok(format('SELECT request_callback(%s, ''chat'')', :r3), '55000', NULL, 'not for whom an agent deals with');
+SELECT route(:r2), accept_request(:r2, 1), release_request(:r2);
+SELECT throws_ok(format('SELECT request_callback(%s, ''chat'')', :r2), '55000', NULL, 'nor for a customer whose turn it is');
+
+-- a channel that costs nothing reaches agents who are full
+UPDATE channel SET cost = 0 WHERE channel = 'sms';
+INSERT INTO agent_channel (agent_id, channel) VALUES (1, 'sms');
+SELECT open_request(11, 'question', 'chat', 'q') AS r1, open_request(12, 'question', 'sms', 'q') AS r2 \gset
+SELECT set_presence(1, 'busy'), route(:r2), route(:r1), claim(1);
+UPDATE agent_state SET state = 'available', used = 2 WHERE agent_id = 1;
+DELETE FROM assignment;
+INSERT INTO assignment (request_id, customer_id, agent_id, lane_id, cost, priority, due_at, entered_at, offered_at, expires_at, accepted_at)
+SELECT :r1, 11, 1, lane_id, 2, 0, 'infinity', now(), now(), 'infinity', now() FROM lane LIMIT 1;
+DELETE FROM waiting;
+UPDATE request SET state = 'assigned', agent_id = 1 WHERE request_id = :r1;
+UPDATE request SET state = 'waiting_agent' WHERE request_id = :r2;
+UPDATE agent_state SET state = 'offline' WHERE agent_id = 1;
+SELECT tick_queues();
+UPDATE agent_state SET state = 'available' WHERE agent_id = 1;
+SELECT is(tick_queues(), 1::bigint, 'the sweep serves who is full');
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = :r2), 1::bigint, 'with what costs nothing');
 
 SELECT * FROM finish();
 ROLLBACK;

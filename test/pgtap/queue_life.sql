@@ -81,7 +81,7 @@ SELECT is(next_offer(2), NULL, 'nothing meanwhile');
 SELECT is((SELECT count(*) FROM waiting WHERE request_id = 11), 1::bigint, 'it waits');
 SELECT is(next_offer(2, '5 seconds'), 11::bigint, 'next_offer() gives what waits when the wrap-up ends');
 SELECT is((SELECT agent_id FROM assignment WHERE request_id = 11), 2::bigint, 'it is offered');
-SELECT cmp_ok((SELECT expires_at - offered_at FROM assignment WHERE request_id = 11), '=', '30 seconds', 'for as long as any offer');
+SELECT is((SELECT date_trunc('second', expires_at - offered_at) FROM assignment WHERE request_id = 11), '30 seconds', 'for as long as any offer');
 SELECT cmp_ok((SELECT offered_at FROM assignment WHERE request_id = 11), '>', now(), 'from then on');
 SELECT is(next_offer(2), 11::bigint, 'again the same');
 SELECT accept_request(11, 2);
