@@ -136,7 +136,7 @@ $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
 'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
 
-CREATE FUNCTION omnichannel.locked_quote(quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
+CREATE FUNCTION omnichannel.locked_quote(customer_id bigint, quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -145,10 +145,12 @@ DECLARE
 	answer omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = locked_quote.quote_id;
+	-- Numbers can be guessed: another customer's quote is as unknown as none.
+	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = locked_quote.quote_id
+		AND (found.customer_id IS NULL OR found.customer_id = ANY (CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END));
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'quote % is not known', coalesce(quote_id::text, 'NULL')
-			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned.';
+		RAISE EXCEPTION 'quote % is not known for customer %', coalesce(quote_id::text, 'NULL'), coalesce($1::text, 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned for this customer; locked_quotes() lists them.';
 	END IF;
 	IF at < held.locked_at OR at >= held.valid_until THEN
 		RAISE EXCEPTION 'quote % holds from % until %', quote_id, held.locked_at, held.valid_until
@@ -159,8 +161,8 @@ BEGIN
 	RETURN answer;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.locked_quote(bigint, timestamptz) IS
-'The locked price, as quote() gave it, valid_until being the end of the lock: the same for every channel that asks. Raises 23503 for an unknown quote, 55000 where it does not hold at that moment.';
+COMMENT ON FUNCTION omnichannel.locked_quote(bigint, bigint, timestamptz) IS
+'The locked price, as quote() gave it, valid_until being the end of the lock: the same for every channel that asks. What was locked for a customer is answered for this customer only, under any number that was merged with it; what was locked for a visitor, for whoever has its number. Raises 23503 for a quote that is unknown or another customer''s, 55000 where it does not hold at that moment.';
 
 CREATE FUNCTION omnichannel.locked_quotes(customer_id bigint, OUT quote_id bigint, OUT product text, OUT quantity numeric, OUT currency text,
 	OUT unit_price numeric, OUT line_total numeric, OUT locked_at timestamptz, OUT valid_until timestamptz) RETURNS SETOF record

@@ -1,6 +1,6 @@
 -- Quotes that hold, and that can be checked.
 BEGIN;
-SELECT plan(32);
+SELECT plan(36);
 SET LOCAL search_path = omnichannel, public;
 CREATE ROLE locker;
 SELECT grant_access('locker', 'app');
@@ -16,18 +16,29 @@ INSERT INTO coupon (coupon, promotion, use_limit) VALUES ('ONCE', 'tenth', 1);
 
 SET LOCAL ROLE locker;
 SELECT lock_quote(1, 'tee.xl', 2, hold => '1 hour', key => 'basket 1') AS first \gset
-SELECT is((locked_quote(:first)).unit_price, 80.00, 'the price of quote()');
-SELECT is((locked_quote(:first)).line_total, 160.00, 'of the line');
-SELECT is((locked_quote(:first)).valid_until, now() + interval '1 hour', 'until the lock ends');
+SELECT is((locked_quote(1, :first)).unit_price, 80.00, 'the price of quote()');
+SELECT is((locked_quote(1, :first)).line_total, 160.00, 'of the line');
+SELECT is((locked_quote(1, :first)).valid_until, now() + interval '1 hour', 'until the lock ends');
 SELECT is(lock_quote(1, 'tee.xl', 2, hold => '1 hour', key => 'basket 1'), :first::bigint, 'the same key is the same quote');
 SELECT throws_ok($$SELECT lock_quote(1, 'tee.xl', 3, key => 'basket 1')$$, '23505', NULL, 'a key of another question');
 SELECT results_eq('SELECT quote_id, unit_price FROM locked_quotes(1)', format('VALUES (%s::bigint, 80.00)', :first), 'what holds for the customer');
 SELECT results_eq(format('SELECT same, reason, changes FROM verify_quote(%s)', :first), $$VALUES (true, 'the same rules give the same price', '{}'::text[])$$, 'verified');
 SELECT lock_quote(NULL, 'tee') AS anonymous \gset
-SELECT is((locked_quote(:anonymous)).unit_price, 100.00, 'for a visitor');
+SELECT is((locked_quote(NULL, :anonymous)).unit_price, 100.00, 'for a visitor');
 SELECT lock_quote(NULL, 'tee', coupons => '{ once}') AS coupon \gset
-SELECT is((locked_quote(:coupon)).unit_price, 90.00, 'with a coupon');
+SELECT is((locked_quote(2, :coupon)).unit_price, 90.00, 'with a coupon');
 SELECT is(same, true, 'verified with its coupon') FROM verify_quote(:coupon);
+
+-- a number is not enough for what was locked for a customer
+SELECT throws_ok(format('SELECT locked_quote(%s, %s)', who, :first), '23503', NULL, who) FROM unnest('{NULL,2,99}'::text[]) WITH ORDINALITY AS asks (given, n),
+	LATERAL (SELECT coalesce(given, 'NULL') AS who) AS named;
+RESET ROLE;
+SELECT merge_customers(2, 1, 'the same') AS merge_id \gset
+SET LOCAL ROLE locker;
+SELECT is((locked_quote(2, :first)).unit_price, 80.00, 'the same customer by another number');
+RESET ROLE;
+SELECT unmerge_customers(:merge_id) \g /dev/null
+SET LOCAL ROLE locker;
 
 -- bad input
 SELECT throws_ok($$SELECT lock_quote(1, 'nothing')$$, '23503', NULL, 'unknown product');
@@ -37,16 +48,16 @@ SELECT throws_ok($$SELECT lock_quote(1, 'tee', currency => 'EUR')$$, '55000', NU
 SELECT throws_ok($$SELECT lock_quote(1, 'tee', hold => '0')$$, '22023', NULL, 'no time');
 SELECT throws_ok($$SELECT lock_quote(1, 'tee', hold => '11 years')$$, '22023', NULL, 'too much time');
 SELECT throws_ok($$SELECT lock_quote(1, 'tee', key => '')$$, '22023', NULL, 'empty key');
-SELECT throws_ok($$SELECT locked_quote(-1)$$, '23503', NULL, 'unknown quote');
+SELECT throws_ok($$SELECT locked_quote(1, -1)$$, '23503', NULL, 'unknown quote');
 SELECT throws_ok($$SELECT verify_quote(-1)$$, '23503', NULL, 'unknown quote');
-SELECT throws_ok(format('SELECT locked_quote(%s, now() + interval ''1 hour'')', :first), '55000', NULL, 'over');
+SELECT throws_ok(format('SELECT locked_quote(1, %s, now() + interval ''1 hour'')', :first), '55000', NULL, 'over');
 SELECT throws_ok($$UPDATE locked_quote SET unit_price = 1$$, '42501', NULL, 'nobody changes it');
 RESET ROLE;
 
 -- Rules of that time that read otherwise now. (The guard of the past is put aside.)
 SET LOCAL session_replication_role = replica;
 UPDATE price SET amount = 120 WHERE price_id = 101;
-SELECT is((locked_quote(:first)).unit_price, 80.00, 'honoured although the price has changed');
+SELECT is((locked_quote(1, :first)).unit_price, 80.00, 'honoured although the price has changed');
 SELECT results_eq(format('SELECT same, changes, (recomputed).unit_price FROM verify_quote(%s)', :first),
 	$$VALUES (false, '{"price 101 has changed: amount from 100 to 120"}'::text[], 96.00)$$, 'says which rule has changed');
 UPDATE price SET amount = 100 WHERE price_id = 101;

@@ -9,12 +9,12 @@ INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'p', 100,
 INSERT INTO promotion (promotion, kind, value, valid) VALUES ('tenth', 'percent', 10, '(,)');
 DELETE FROM price_correction;
 SELECT lock_quote(1, 'p', 2) AS quote_id \gset
-SELECT is((SELECT line_total FROM locked_quote(:quote_id)), 180.00, 'the promise');
+SELECT is((SELECT line_total FROM locked_quote(1, :quote_id)), 180.00, 'the promise');
 UPDATE price SET amount = 120 WHERE price_list = 'list';
 SELECT is((SELECT unit_price FROM quote(1, 'p')), 108.00, 'a new amount holds from now');
 SELECT is((SELECT unit_price FROM quote(1, 'p', at => now() - interval '1 second')), 90.00, 'and the past stays');
 SELECT is((SELECT count(*) FROM price_correction), 0::bigint, 'which corrects nothing');
-SELECT is((SELECT line_total FROM locked_quote(:quote_id)), 180.00, 'the quote is honoured');
+SELECT is((SELECT line_total FROM locked_quote(1, :quote_id)), 180.00, 'the quote is honoured');
 UPDATE price SET amount = 99 WHERE upper(valid) = now();
 SELECT is((SELECT (before ->> 'amount')::numeric FROM price_correction WHERE relation = 'price'), 100::numeric, 'a correction is noted');
 SELECT is((SELECT same FROM verify_quote(:quote_id)), false, 'and a quote of that time is found to differ');
