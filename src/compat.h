@@ -30,6 +30,11 @@
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* 15 brought it along with its like for unsigned numbers. */
+#if PG_VERSION_NUM < 150000
+#define strtoi64(text, end, base) ((int64) strtoll(text, end, base))
+#endif
+
 /* 18 writes it before the declaration, and no longer has the form that stood behind it. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
