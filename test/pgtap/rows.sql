@@ -69,7 +69,7 @@ BEGIN
 		END;
 	END LOOP;
 	RETURN md5(concat_ws(E'\n', answer, (SELECT string_agg(format('%s %s %s %s %s', request_id, state, agent_id, version, state_since), ',' ORDER BY request_id) FROM omnichannel.request),
-		(SELECT string_agg((to_jsonb(a) - 'lane_id')::text, ',' ORDER BY request_id) FROM omnichannel.assignment AS a),
+		(SELECT string_agg((to_jsonb(a) - '{lane_id,expires_at}'::text[])::text, ',' ORDER BY request_id) FROM omnichannel.assignment AS a),
 		(SELECT string_agg((to_jsonb(w) - 'lane_id')::text, ',' ORDER BY request_id) FROM omnichannel.waiting AS w),
 		(SELECT string_agg(s::text, ',' ORDER BY agent_id) FROM omnichannel.agent_state AS s),
 		(SELECT string_agg(f::text, ',' ORDER BY request_id, agent_id) FROM omnichannel.refusal AS f),
