@@ -1,3 +1,23 @@
+CREATE FUNCTION omnichannel.is_category(path text) RETURNS boolean
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	ltree_type text;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- The schema of ltree is anyone's choice, and what a label may hold its own.
+	SELECT format_type(attribute.atttypid, NULL) INTO STRICT ltree_type FROM pg_attribute AS attribute
+	WHERE attribute.attrelid = 'omnichannel.price'::regclass AND attribute.attname = 'category';
+	EXECUTE format('SELECT $1::%s', ltree_type) USING path;
+	RETURN path <> '';
+EXCEPTION WHEN syntax_error OR invalid_text_representation OR name_too_long OR program_limit_exceeded THEN
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.is_category(text) IS
+'Whether a text can be the path of a category, as in Home.Kitchen; the empty one is none. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.check_staged_prices(max_jump numeric DEFAULT 50, OUT line bigint, OUT problem text, OUT detail text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -30,6 +50,9 @@ BEGIN
 	UNION ALL
 	SELECT s.line, 'target', 'exactly one of product, category and everything is to be set' FROM staged AS s
 	WHERE num_nonnulls(s.product, s.category, nullif(s.everything, false)) <> 1
+	UNION ALL
+	SELECT s.line, 'category', format('category %L is no path of labels', s.category) FROM staged AS s
+	WHERE s.category IN (SELECT path FROM (SELECT DISTINCT n.category FROM staged AS n) AS given (path) WHERE NOT omnichannel.is_category(path))
 	UNION ALL
 	SELECT s.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none' FROM staged AS s
 	WHERE (s.amount IS NULL) = (s.adjust IS NULL AND s.surcharge IS NULL) OR NOT coalesce(s.amount >= 0 AND s.amount < 1e18, true)
@@ -79,7 +102,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
@@ -102,7 +125,7 @@ BEGIN
 	FOR found_problem IN SELECT * FROM omnichannel.check_staged_prices(apply_prices.max_jump)
 	LOOP
 		refused := refused OR found_problem.problem <> ALL (apply_prices.accept)
-			OR found_problem.problem IN ('list', 'derived', 'product', 'target', 'value', 'overlap');
+			OR found_problem.problem IN ('list', 'derived', 'product', 'target', 'category', 'value', 'overlap');
 		line := found_problem.line;
 		problem := found_problem.problem;
 		detail := found_problem.detail;
@@ -137,7 +160,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, value and overlap cannot be accepted. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql

@@ -81,7 +81,7 @@ CREATE TABLE omnichannel.price (
 	price_list text NOT NULL REFERENCES omnichannel.price_list,
 	product text REFERENCES omnichannel.product,
 	category @ltree@.ltree,
-	category_path text GENERATED ALWAYS AS (@ltree@.ltree2text(category)) STORED,
+	category_path text GENERATED ALWAYS AS (@ltree@.ltree2text(category)) STORED CHECK (category_path <> ''),
 	everything boolean NOT NULL DEFAULT false,
 	min_quantity numeric NOT NULL DEFAULT 0 CHECK (min_quantity >= 0 AND min_quantity < 'Infinity'),
 	amount numeric CHECK (amount >= 0 AND amount < 1e18),

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(63);
+SELECT plan(65);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -69,6 +69,13 @@ SELECT is((SELECT count(*) FROM price_staging), 0::bigint, 'what is applied is s
 SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1) ORDER BY 1$$,
 	$$SELECT product.product, (quote(1, product.product)).unit_price FROM product ORDER BY 1$$, 'the catalogue is what quote() says of each');
 SELECT is_empty($$SELECT * FROM catalogue_prices(1, 2) AS one, quote(1, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$, 'column for column');
+
+-- categories that cannot be
+INSERT INTO price_staging (price_list, category, amount) VALUES ('list', 'a b!', 5), ('list', '', 5), ('list', 'Home.Kitchen', 5), ('list', repeat('x', 2000), 5);
+SELECT is((SELECT array_agg(left(detail, 16) ORDER BY line) FROM apply_prices(accept => '{category}') WHERE problem = 'category'),
+	ARRAY['category ''a b!'' ', 'category '''' is n', 'category ''xxxxxx'], 'each line whose category is none, and it cannot be accepted');
+SELECT throws_ok($$INSERT INTO price (price_list, category, amount) VALUES ('list', '', 5)$$, '23514', NULL, 'nor can one be written that never holds');
+DELETE FROM price_staging;
 
 -- an adjustment is staged with its rounding
 INSERT INTO price_staging (price_list, product, adjust, round_to) VALUES ('sale', 'a', -33, 0.5);
