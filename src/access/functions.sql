@@ -172,6 +172,7 @@ BEGIN ATOMIC
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'rawd'),
 		('shown_price', 'raw', 'r', 'rawd'),
+		('price_change', 'raw', 'r', 'raw'),
 		('price_correction', 'ra', 'ra', 'ra'),
 		('promotion_total', 'raw', 'r', 'rawd'),
 		('promotion_use', 'raw', 'r', 'raw'),

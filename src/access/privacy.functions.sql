@@ -82,6 +82,7 @@ BEGIN ATOMIC
 		('product', NULL, 'none', NULL, NULL),
 		('promotion', NULL, 'none', NULL, NULL),
 		('promotion_total', NULL, 'none', NULL, NULL),
+		('price_change', NULL, 'none', NULL, NULL),
 		('promotion_used_up', NULL, 'none', NULL, NULL),
 		('queue', NULL, 'none', NULL, NULL),
 		('queue_department', NULL, 'none', NULL, NULL),

@@ -118,3 +118,50 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.refuse_derived() IS
 'Trigger function of price: raises 23514 for a row of a derived list that anything but the extension''s own triggers writes.';
+
+CREATE FUNCTION omnichannel.note_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO omnichannel.price_change DEFAULT VALUES ON CONFLICT DO NOTHING;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_change() IS
+'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them.';
+
+CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
+LANGUAGE plpgsql
+-- At the end of a transaction a function that changed prices with its owner's rights has given them up.
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_RELID <> 'omnichannel.price_change'::regclass THEN
+		RAISE EXCEPTION 'function "note_change_seen" is for the extension''s own trigger of price_change'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
+	END IF;
+	UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()
+	WHERE change.changed_at = NEW.changed_at AND change.transaction = NEW.transaction;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_change_seen() IS
+'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the function''s owner. Raises 39P01 elsewhere.';
+
+CREATE FUNCTION omnichannel.moments_before_changes(at timestamptz) RETURNS SETOF timestamptz
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- A second for what a commit takes after its moment is noted.
+	RETURN QUERY SELECT DISTINCT change.changed_at - interval '1 microsecond' FROM omnichannel.price_change AS change
+	WHERE tstzrange(change.changed_at, change.seen_at) && tstzrange(moments_before_changes.at - interval '1 second', moments_before_changes.at, '[]')
+		AND change.changed_at <= moments_before_changes.at
+	ORDER BY 1 DESC;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.moments_before_changes(timestamptz) IS
+'For a moment at which changes of prices were under way, which nobody else could see yet and which count from before it: the moments just before them, as of which the answers of then can be found; none otherwise.';

@@ -161,3 +161,25 @@ FOR EACH ROW WHEN ((OLD.source_price IS NOT NULL OR NEW.source_price IS NOT NULL
 EXECUTE FUNCTION omnichannel.refuse_derived();
 CREATE TRIGGER derived_deleted AFTER DELETE ON omnichannel.price
 FOR EACH ROW WHEN (OLD.source_price IS NOT NULL AND NOT omnichannel.writes_prices()) EXECUTE FUNCTION omnichannel.refuse_derived();
+
+CREATE TABLE omnichannel.price_change (
+	changed_at timestamptz NOT NULL DEFAULT now(),
+	transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	seen_at timestamptz,
+	PRIMARY KEY (changed_at, transaction)
+);
+CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstzrange(changed_at, seen_at));
+COMMENT ON TABLE omnichannel.price_change IS
+'Transactions that changed prices, lists, promotions or memberships: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
+COMMENT ON COLUMN omnichannel.price_change.changed_at IS 'From when the changes count.';
+COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or was prepared.';
+CREATE CONSTRAINT TRIGGER seen AFTER INSERT ON omnichannel.price_change DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_change_seen();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price
+FOR EACH STATEMENT WHEN (NOT omnichannel.writes_prices()) EXECUTE FUNCTION omnichannel.note_change();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price_list
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.promotion
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.segment_member
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();

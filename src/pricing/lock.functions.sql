@@ -213,6 +213,9 @@ DECLARE
 	asked timestamptz;
 	coupons text[];
 	segments text[];
+	known text[];
+	before timestamptz;
+	other omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = verify_quote.quote_id;
@@ -224,9 +227,9 @@ BEGIN
 	coupons := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'coupons'));
 	segments := ARRAY(SELECT jsonb_array_elements_text(held.inputs -> 'segments'));
 	locked := jsonb_populate_record(NULL::omnichannel.price_quote, held.result);
-	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked,
-		ARRAY(SELECT given FROM unnest(coupons) AS given WHERE EXISTS (
-			SELECT FROM omnichannel.coupon AS found WHERE found.coupon = upper(btrim(given)))));
+	known := ARRAY(SELECT given FROM unnest(coupons) AS given WHERE EXISTS (
+		SELECT FROM omnichannel.coupon AS found WHERE found.coupon = upper(btrim(given))));
+	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked, known);
 	changes := omnichannel.rule_changes(held.rules, omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions));
 
 	IF held.digest <> omnichannel.quote_digest(held.inputs, held.rules, held.result)
@@ -246,6 +249,18 @@ BEGIN
 		RETURN;
 	END IF;
 
+	-- Nobody saw what was changed in a transaction that had not committed yet.
+	FOR before IN SELECT omnichannel.moments_before_changes(asked)
+	LOOP
+		other := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, before, known);
+		IF to_jsonb(locked) - 'valid_until' = to_jsonb(other) - 'valid_until' THEN
+			same := true;
+			recomputed := other;
+			reason := 'the same price as before a change that was under way';
+			RETURN;
+		END IF;
+	END LOOP;
+
 	IF segments IS DISTINCT FROM omnichannel.quote_segments_of(held.customer_id, asked) THEN
 		changes := changes || format('the customer''s segments at that time have changed from {%s} to {%s}', array_to_string(segments, ','),
 			array_to_string(omnichannel.quote_segments_of(held.customer_id, asked), ','));
@@ -264,4 +279,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
-'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';

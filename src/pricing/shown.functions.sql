@@ -120,6 +120,15 @@ BEGIN
 	IF price = expected OR (expected IS NULL AND price * quantity = answer.line_total) THEN
 		RETURN;
 	END IF;
+	-- Nobody saw what was changed in a transaction that had not committed yet.
+	FOR moment IN SELECT omnichannel.moments_before_changes(at)
+	LOOP
+		other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
+		IF price = other.unit_price OR (other.unit_price IS NULL AND price * quantity = other.line_total) THEN
+			expected := other.unit_price;
+			RETURN;
+		END IF;
+	END LOOP;
 	IF answer.line_total IS NULL THEN
 		cause := 'no price: ' || answer.reason;
 	ELSIF held_product = product AND price = held_price THEN
@@ -184,7 +193,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured. expected: the right one; cause: NULL where it was displayed, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
