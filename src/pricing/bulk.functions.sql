@@ -32,7 +32,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
 	END IF;
 	RETURN QUERY
-	WITH RECURSIVE staged AS (
+	WITH staged AS (
 		SELECT s.*, list.kind, list.currency, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
 		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
@@ -40,50 +40,6 @@ BEGIN
 		SELECT p.price_list, p.min_quantity, p.amount, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
-	), climb AS (
-		SELECT s.line, 0 AS level, sold.product, sold.parent
-		FROM staged AS s JOIN omnichannel.product AS sold ON sold.product = s.product WHERE sold.parent IS NOT NULL
-		UNION ALL
-		SELECT climb.line, climb.level + 1, above.product, above.parent
-		FROM climb JOIN omnichannel.product AS above ON above.product = climb.parent
-	), seat AS (
-		-- where a line finds its base price: at its product, else at the nearest above
-		SELECT s.line, 0 AS level, s.product FROM staged AS s WHERE s.product IS NOT NULL AND (s.kind = 'sale' OR s.amount IS NULL)
-		UNION ALL
-		SELECT climb.line, climb.level, climb.product FROM climb WHERE climb.level > 0
-	), based AS (
-		SELECT nearest.line, (array_agg(nearest.amount ORDER BY nearest.level))[1] AS amount
-		FROM (
-			SELECT s.line, seat.level, min(base.amount) AS amount
-			FROM staged AS s JOIN seat ON seat.line = s.line JOIN (
-				SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
-				UNION ALL
-				SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
-				FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
-				WHERE list.kind = 'base' AND p.product IN (SELECT seat.product FROM seat)
-					AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
-						AND n.min_quantity = p.min_quantity AND n.during && p.valid)
-			) AS base ON base.product = seat.product AND base.currency = s.currency AND base.min_quantity <= s.min_quantity AND base.during && s.during
-			GROUP BY s.line, seat.level
-		) AS nearest GROUP BY nearest.line
-	), floored AS (
-		SELECT s.line, greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01) AS amount
-		FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product AND p.currency = s.currency WHERE p.parent IS NULL
-		UNION ALL
-		SELECT s.line, greatest(CASE WHEN own.min_price_currency = s.currency THEN own.min_price END,
-			CASE WHEN own.cost_currency = s.currency THEN own.cost * (100 + own.min_margin) * 0.01 END)
-		FROM staged AS s JOIN (
-			SELECT climb.line, (array_agg(p.min_price ORDER BY climb.level) FILTER (WHERE p.min_price IS NOT NULL))[1] AS min_price,
-				(array_agg(p.currency ORDER BY climb.level) FILTER (WHERE p.min_price IS NOT NULL))[1] AS min_price_currency,
-				(array_agg(p.cost ORDER BY climb.level) FILTER (WHERE p.cost IS NOT NULL))[1] AS cost,
-				(array_agg(p.currency ORDER BY climb.level) FILTER (WHERE p.cost IS NOT NULL))[1] AS cost_currency,
-				(array_agg(p.min_margin ORDER BY climb.level) FILTER (WHERE p.min_margin IS NOT NULL))[1] AS min_margin
-			FROM climb JOIN omnichannel.product AS p ON p.product = climb.product GROUP BY climb.line
-		) AS own ON own.line = s.line
-	), made AS (
-		SELECT s.line, s.kind, based.amount AS base,
-			coalesce(s.amount, based.amount * (100 + coalesce(s.adjust, 0)) * 0.01 + coalesce(s.surcharge, 0)) AS amount
-		FROM staged AS s LEFT JOIN based ON based.line = s.line WHERE s.product IS NOT NULL
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -121,11 +77,22 @@ BEGIN
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
 	WHERE b.amount > a.amount
 	UNION ALL
-	SELECT m.line, 'sale above base', format('%s is not below %s', trim_scale(m.amount), m.base) FROM made AS m
-	WHERE m.kind = 'sale' AND m.amount >= m.base
+	SELECT s.line, 'sale above base', format('%s is not below %s', s.amount, min(base.amount))
+	FROM staged AS s JOIN (
+		SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
+		UNION ALL
+		SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
+		FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
+		WHERE list.kind = 'base' AND p.product IN (SELECT n.product FROM staged AS n WHERE n.kind = 'sale')
+			AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
+				AND n.min_quantity = p.min_quantity AND n.during && p.valid)
+	) AS base ON base.product = s.product AND base.currency = s.currency AND base.min_quantity <= s.min_quantity AND base.during && s.during
+	WHERE s.kind = 'sale'
+	GROUP BY s.line, s.amount HAVING s.amount >= min(base.amount)
 	UNION ALL
-	SELECT m.line, 'below floor', format('%s is below %s', trim_scale(m.amount), floored.amount)
-	FROM made AS m JOIN floored ON floored.line = m.line WHERE m.amount < floored.amount
+	SELECT s.line, 'below floor', format('%s is below %s', s.amount, greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01))
+	FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product AND p.currency = s.currency
+	WHERE s.amount < greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01)
 	UNION ALL
 	SELECT s.line, 'jump', format('%s instead of %s', s.amount, e.amount)
 	FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
@@ -135,7 +102,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. A variant is compared with the base price of its nearest ancestor that has one, and with the floor that it inherits; adjustments with what they make of the base price of their product. Prices of categories and of everything are not compared with a base or a floor. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
