@@ -37,6 +37,25 @@ static KeptPlan moment_revise = {
 	.indexed = true,
 };
 
+/*
+ * Once a contact is corrected, others of the customer may no longer wait with one that is written: they become moments.
+ * What is settled already stays as it is.
+ */
+static KeptPlan stills_write = {
+	.sql = "WITH written AS (UPDATE omnichannel.contact AS c SET still = NULL WHERE c.customer_id = $1 AND c.still"
+		   " AND c.occurred_at >= greatest((SELECT h.settled_until FROM omnichannel.sla_customer AS h"
+		   " WHERE h.customer_id = $1), (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = $1"
+		   " ORDER BY m.at LIMIT 1)) RETURNING c.*)"
+		   " INSERT INTO omnichannel.sla_moment"
+		   " (customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome)"
+		   " SELECT w.customer_id, w.occurred_at, - w.contact_id,"
+		   " CASE w.direction WHEN 'internal' THEN 'inbound' ELSE w.direction END, w.request_id, w.contact_id,"
+		   " w.channel, w.thread, CASE w.direction WHEN 'internal' THEN 'failed' ELSE w.outcome END FROM written AS w",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
+};
+
 /* Registers what this room does when requests and groups of customers change. */
 void
 sla_init(void)
@@ -113,11 +132,12 @@ compare_roots(const void *a, const void *b)
 
 /*
  * Follows moments that were taken to be of another family than they turned out to be of, once its row was had: somebody
- * has merged or parted customers meanwhile. Without wait that is left to tick(). Needs an SPI scope.
+ * has merged or parted customers meanwhile. Families that others hold are left to tick(): who waits in the midst of
+ * other locks may lock up. Needs an SPI scope.
  */
 static void
 follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int family_count,
-			 const SlaPolicies *policies, bool wait, SlaChanges *changes)
+			 const SlaPolicies *policies, SlaChanges *changes)
 {
 	SlaNewMoment **doubtful = palloc(sizeof(SlaNewMoment *) * count);
 	int64 *roots = palloc(sizeof(int64) * count);
@@ -146,15 +166,14 @@ follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int f
 			roots[others++] = doubtful[i]->root;
 			from = Min(from, doubtful[i]->moment.at);
 		}
-	if (wait)
-	{
-		sla_customers_reckon(roots, others, policies, changes);
+	if (others == 0)
 		return;
-	}
 	others = sla_families_of(roots, others, &moved);
 	for (int i = 0; i < others; i++)
 		moved[i].from = from;
-	sla_families_behind(moved, others, true);
+	others = sla_families_take(moved, others, policies);
+	sla_families_reckon_read(moved, others, policies, changes);
+	sla_changes_write(changes);
 }
 
 /*
@@ -207,7 +226,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		sla_family_advance(&prompt[i], policies, changes);
 	sla_families_reckon(anew, anew_count, policies, changes);
 	sla_changes_write(changes);
-	follow_moved(moments, count, families, family_count, policies, wait, changes);
+	follow_moved(moments, count, families, family_count, policies, changes);
 	sla_families_doubt(families, family_count);
 }
 
@@ -444,7 +463,7 @@ sla_contact_revised(const SlaContact *contact)
 					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
 					   CStringGetTextDatum(contact->outcome)};
 
-	/* That of a contact that is still reads as it says now. */
+	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
 		family.from = sla_row_time(0, 1);
 	else if (contact->still)
@@ -454,6 +473,7 @@ sla_contact_revised(const SlaContact *contact)
 	find_roots(&moment, 1);
 	family.root = row.root;
 	sla_families_hold(&family, 1);
+	(void) kept_plan_run(&stills_write, values, NULL, false, 0);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
 	sla_families_reckon(&family, 1, policies, &changes);
 	sla_changes_write(&changes);

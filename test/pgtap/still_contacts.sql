@@ -1,7 +1,7 @@
 -- A further message of a customer who waits for an answer moves no clock, and no moment of it is written: the contact says
 -- that it is still. Where clocks are reckoned anew it counts like any other.
 BEGIN;
-SELECT plan(27);
+SELECT plan(30);
 
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES ('first', 1, 'first_response', 'email', '6 hours'),
 	('next', 1, 'next_response', 'email', '3 hours');
@@ -73,6 +73,22 @@ UPDATE public.still_mail SET direction = 'inbound' WHERE id = 2;
 SELECT is(pg_temp.clocks('f'), 'f1-', 'or none of these');
 UPDATE public.still_mail SET outcome = 'failed' WHERE id = 1;
 SELECT is(pg_temp.clocks('f'), 'f2-', 'without the first the next one is the first');
+
+-- They tell that the customer has written before, where the one that did is none any more.
+INSERT INTO omnichannel.channel (channel, name, medium, opens_request) VALUES ('still_forum', 'Forum', 'text', false);
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES ('still_first', 1, 'first_response', 'still_forum', '6 hours'),
+	('still_next', 1, 'next_response', 'still_forum', '3 hours');
+CREATE TABLE public.still_posts (id int PRIMARY KEY, direction text, outcome text, at timestamptz);
+SELECT omnichannel.track('public.still_posts', channel => 'still_forum', kind => 'account', customer => 'k', thread => 'k', direction => '{direction}',
+	outcome => '{outcome}', occurred_at => '{at}', updates => true);
+INSERT INTO public.still_posts VALUES (1, 'inbound', 'received', '2026-06-01 01:00Z');
+INSERT INTO public.still_posts VALUES (2, 'inbound', 'received', '2026-06-01 02:00Z');
+SELECT is(pg_temp.stills('k'), '1 2s', 'two posts');
+UPDATE public.still_posts SET outcome = 'failed' WHERE id = 1;
+SELECT is(pg_temp.stills('k'), '1 2', 'once the first turns out to have failed the second is not still any more');
+INSERT INTO public.still_posts VALUES (3, 'outbound', 'sent', '2026-06-01 03:00Z');
+INSERT INTO public.still_posts VALUES (4, 'inbound', 'received', '2026-06-01 04:00Z');
+SELECT is(pg_temp.clocks('k'), 'f2-3 n4-', 'and the next question waits for the next response');
 
 -- Customers who are one
 SELECT pg_temp.log('g', hour) FROM unnest('{2,3}'::int[]) AS hour;
