@@ -208,4 +208,11 @@ heap_update_row(Relation relation, ItemPointer place, HeapTuple tuple, CommandId
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
+/* 17 asks whether a stronger lock will do. */
+#if PG_VERSION_NUM >= 170000
+#define lock_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define lock_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 #endif /* OMNICHANNEL_COMPAT_H */

@@ -102,12 +102,13 @@ BEGIN
 	PERFORM omnichannel.require_setup();
 	-- One line a room.
 	-- Prices first: displayed ones take a while to check, and uses of promotions may have to be waited for, which
-	-- nobody else is to wait for. Queues before clocks: whoever changes a request takes its queue's lock first.
+	-- nobody else is to wait for. Queues last: their locks, which stay until the end, keep nobody waiting for the
+	-- rest, and tick_queues() waits for no queue for long, whatever else is held by then.
 	done := done + omnichannel.tick_prices();
-	done := done + omnichannel.tick_queues();
 	done := done + omnichannel.tick_sla();
 	done := done + omnichannel.tick_erasure();
 	done := done + omnichannel.tick_tracking();
+	done := done + omnichannel.tick_queues();
 	RETURN done;
 END
 $$;

@@ -41,13 +41,22 @@ routing_writes(const char *function)
 						errhint("Call it in a READ COMMITTED transaction: others' offers must be seen.")));
 }
 
-/* Takes an advisory transaction lock in the class of a table; returns whether it was to be had. */
-static bool
-take(const char *table, uint32 key, LOCKMODE mode, bool wait)
+/* Returns the tag of an advisory lock in the class of a table. */
+static LOCKTAG
+tag_of(const char *table, uint32 key)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, omni_table(table), key, OMNI_LOCK_CLASS);
+	return tag;
+}
+
+/* Takes an advisory transaction lock in the class of a table; returns whether it was to be had. */
+static bool
+take(const char *table, uint32 key, LOCKMODE mode, bool wait)
+{
+	LOCKTAG tag = tag_of(table, key);
+
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -173,6 +182,25 @@ config_under_locks(uint64 generation, int queue_count)
 }
 
 /*
+ * Returns the mode in which to take a queue's lock that is to be held in this one.
+ *
+ * Two transactions that share a lock and then both need more of it wait for each other. Whoever routes and then frees an
+ * agent, or the other way round, in one transaction does so in the next ones too: from the second time on such a session
+ * takes at once what it will need.
+ */
+static LOCKMODE
+mode_in_session(uint32 key, LOCKMODE mode)
+{
+	static bool needs_both = false;
+	LOCKTAG tag = tag_of("waiting", key);
+
+	if (!needs_both && (lock_held(&tag, QUEUE_ARRIVE) || lock_held(&tag, QUEUE_FREE)) && !lock_held(&tag, mode) &&
+		!lock_held(&tag, QUEUE_BOTH))
+		needs_both = true;
+	return needs_both ? QUEUE_BOTH : mode;
+}
+
+/*
  * queue_locks_take takes the locks and returns the configuration as it is then.
  *
  * Raises 40001 where queues came or went meanwhile.
@@ -186,7 +214,7 @@ queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 	int queue_count = config->queue_count;
 
 	for (int i = 0; i < count; i++)
-		(void) take("waiting", keyed[i].key, keyed[i].mode, true);
+		(void) take("waiting", keyed[i].key, mode_in_session(keyed[i].key, keyed[i].mode), true);
 	return config_under_locks(generation, queue_count);
 }
 

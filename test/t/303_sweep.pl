@@ -68,5 +68,41 @@ is($node->safe_psql('postgres', "SET statement_timeout = '3s'; SELECT omnichanne
 $sitter->query_safe('COMMIT');
 is($node->safe_psql('postgres', "SET statement_timeout = '3s'; SELECT omnichannel.tick_queues(); SELECT request_id, state FROM omnichannel.request WHERE request_id IN (1001, 1003) ORDER BY 1"),
 	"2\n1001|waiting_agent\n1003|offered", 'whom it serves later');
+
+# While tick() waits for somebody in another room, it holds no queue.
+$node->safe_psql('postgres', "INSERT INTO omnichannel.lane (queue, channel, requires) VALUES ('z6', 'chat', 'never:9');
+	INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, requires) VALUES (1004, 1, 'question', 'new', 'chat', 'z6', 'never:9'), (1005, 1, 'question', 'new', 'chat', 'z6', '')");
+is($node->safe_psql('postgres', 'SELECT omnichannel.route(1004)'), '', 'something waits, so that the sweep looks at who is free');
+$sitter->query_safe('BEGIN; LOCK TABLE omnichannel.erasure');
+$ticker->query_until(qr/ticks/, "\\echo ticks\nSELECT omnichannel.tick();\n\\echo ticked\n");
+ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'omnichannel.erasure'::regclass AND NOT granted)"), 'tick() waits');
+is($node->safe_psql('postgres', "SET statement_timeout = '2s'; SELECT omnichannel.route(1005)"), '1', 'and keeps no arrival waiting');
+$sitter->query_safe('COMMIT');
+$ticker->query_until(qr/ticked/, '');
 $_->quit foreach $sitter, $ticker;
+
+# Who routes and frees in one transaction, many at once: a session learns what it needs by its first deadlock.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner, wrap_up) VALUES ('both', '0', '0');
+INSERT INTO omnichannel.agent (agent_id, name, capacity) SELECT n, 'Agent ' || n, 1000 FROM generate_series(101, 130) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(101, 130) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'both', n FROM generate_series(101, 130) AS n;
+INSERT INTO omnichannel.customer (customer_id) SELECT generate_series(1001, 1999);
+SELECT omnichannel.set_presence(n, 'available') FROM generate_series(101, 130) AS n;
+ALTER SYSTEM SET deadlock_timeout = '50ms';
+SELECT pg_reload_conf();
+SQL
+my $script = $node->basedir . '/both.sql';
+PostgreSQL::Test::Utils::append_to_file($script, <<'SQL');
+\set customer random(1001, 1999)
+BEGIN;
+SELECT omnichannel.open_request(:customer, 'question', 'chat', 'both') AS request \gset
+SELECT omnichannel.route(:request);
+SELECT omnichannel.complete_request(:request, 'resolved');
+COMMIT;
+SQL
+my ($said) = PostgreSQL::Test::Utils::run_command([ 'pgbench', '-n', '-c', '8', '-t', '30', '--max-tries=1000', '-f', $script, '-d', $node->connstr('postgres') ]);
+like($said, qr/processed: 240\/240/, 'all come through');
+$said =~ /retries: (\d+)/;
+cmp_ok($1 // 0, '<=', 24, 'with few retries');
 done_testing();
