@@ -7,15 +7,18 @@
  * are taken in their order, then each is looked at again under them.
  *
  * The sweep holds the locks of many queues, so it waits for nobody for long: what somebody else holds, a queue, a
- * request or an agent, is left to the next one.
+ * request or an agent, is left to the next one. Nor does a request that cannot be moved, as where a trigger of the
+ * company's refuses it, keep it from moving the others.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "request/request.h"
@@ -30,7 +33,7 @@ SQL_FUNCTION(omnichannel_tick_queues);
  */
 #define BATCH_SQL "250"
 
-/* For so long the sweep waits for queues in all, with others of them in its hands. */
+/* For so long the sweep waits for queues in all, and for whatever else a change of one request needs. */
 #define WAIT_MSECS 100
 
 static KeptPlan arrivals_select = {
@@ -238,6 +241,18 @@ typedef struct Due
 	IdList idle;
 } Due;
 
+/* A sweep under way. */
+typedef struct Sweep
+{
+	RoutingConfig *config;
+	QueueLocks *locks;
+	TimestampTz now;
+	IdList freed; /* agents */
+} Sweep;
+
+/* Does what is due with one request or agent; returns whether anything was. */
+typedef bool (*SweepStep)(Sweep *sweep, int64 id);
+
 /* Returns codes as text[]. */
 static Datum
 codes_array(Datum *codes, int count)
@@ -347,72 +362,60 @@ hold_agent(int64 agent_id)
 	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
 }
 
-/* Takes back the offers that have expired and ends the work on what was closed or deleted; returns how many. */
-static int
-end_overdue(RoutingConfig *config, const QueueLocks *locks, const IdList *overdue, IdList *freed)
+/* Takes back an offer that has expired, or ends the work on what was closed or deleted. */
+static bool
+end_overdue(Sweep *sweep, int64 request_id)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	int done = 0;
+	RoutingConfig *config = sweep->config;
+	MatchRequest request;
+	bool missing;
+	int64 agent_id;
 
-	for (int i = 0; i < overdue->count; i++)
-	{
-		MatchRequest request;
-		bool missing;
-		int64 agent_id;
-
-		if (!hold_request(config, overdue->ids[i], &request))
-			continue;
-		missing = request.customer_id == 0;
-		agent_id = missing ? agent_of(request.request_id) : request.assigned_to;
-		if (agent_id == 0 || (!missing && !request.closed && (request.accepted || request.expires_at > now)))
-			continue;
-		if (!missing && !request.closed && (request.queue < 0 || locks->modes[request.queue] != QUEUE_BOTH))
-			continue;
-		if (!hold_agent(agent_id))
-			continue;
-		work_end(config, &request, missing || request.closed ? "finished" : "expired", !missing && !request.closed);
-		if (!missing && !request.closed)
-			(void) route_request(config, &request, false);
-		freed->ids[freed->count++] = agent_id;
-		done++;
-	}
-	return done;
+	if (!hold_request(config, request_id, &request))
+		return false;
+	missing = request.customer_id == 0;
+	agent_id = missing ? agent_of(request.request_id) : request.assigned_to;
+	if (agent_id == 0 || (!missing && !request.closed && (request.accepted || request.expires_at > sweep->now)))
+		return false;
+	if (!missing && !request.closed && (request.queue < 0 || sweep->locks->modes[request.queue] != QUEUE_BOTH))
+		return false;
+	if (!hold_agent(agent_id))
+		return false;
+	work_end(config, &request, missing || request.closed ? "finished" : "expired", !missing && !request.closed);
+	if (!missing && !request.closed)
+		(void) route_request(config, &request, false);
+	sweep->freed.ids[sweep->freed.count++] = agent_id;
+	return true;
 }
 
-/* Moves the requests that have waited too long to the next queue; returns how many. */
-static int
-move_overflow(RoutingConfig *config, const QueueLocks *locks, const IdList *late)
+/* Moves a request that has waited too long to the next queue. */
+static bool
+move_overflow(Sweep *sweep, int64 request_id)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	int done = 0;
+	RoutingConfig *config = sweep->config;
+	MatchRequest request;
+	const RoutingQueue *queue;
+	Datum values[3];
 
-	for (int i = 0; i < late->count; i++)
+	if (!hold_request(config, request_id, &request) || !request.waiting || request.queue < 0 ||
+		sweep->locks->modes[request.queue] != QUEUE_BOTH)
+		return false;
+	queue = &config->queues[request.queue];
+	if (queue->overflow < 0 || sweep->now - request.entered_at < queue->overflow_after ||
+		sweep->locks->modes[queue->overflow] != QUEUE_BOTH)
+		return false;
+	work_leave_queue(&request, DT_NOBEGIN);
+	if (!request.closed)
 	{
-		MatchRequest request;
-		const RoutingQueue *queue;
-		Datum values[3];
-
-		if (!hold_request(config, late->ids[i], &request) || !request.waiting || request.queue < 0 ||
-			locks->modes[request.queue] != QUEUE_BOTH)
-			continue;
-		queue = &config->queues[request.queue];
-		if (queue->overflow < 0 || now - request.entered_at < queue->overflow_after ||
-			locks->modes[queue->overflow] != QUEUE_BOTH)
-			continue;
-		work_leave_queue(&request, DT_NOBEGIN);
-		if (!request.closed)
-		{
-			values[0] = Int64GetDatum(request.request_id);
-			values[1] = Int64GetDatum(request.customer_id);
-			values[2] = CStringGetTextDatum(config->queues[queue->overflow].queue);
-			(void) requests_write(&overflow_move, values, NULL);
-			requests_changed(&request.request_id, 1);
-			request.queue = queue->overflow;
-			(void) route_request(config, &request, false);
-		}
-		done++;
+		values[0] = Int64GetDatum(request.request_id);
+		values[1] = Int64GetDatum(request.customer_id);
+		values[2] = CStringGetTextDatum(config->queues[queue->overflow].queue);
+		(void) requests_write(&overflow_move, values, NULL);
+		requests_changed(&request.request_id, 1);
+		request.queue = queue->overflow;
+		(void) route_request(config, &request, false);
 	}
-	return done;
+	return true;
 }
 
 /* Removes the lanes that nobody has used for a day, of queues that can be locked at once. */
@@ -446,54 +449,133 @@ may_arrive(const QueueLocks *locks, int queue)
 }
 
 /*
- * Gives requests that were noted the place that is theirs: they wait, are offered, or have left; returns how many.
+ * Gives a request that was noted the place that is its own: it waits, is offered, or has left.
  *
  * What somebody holds stays noted.
  */
-static int
-place_arrivals(RoutingConfig *config, const QueueLocks *locks, const IdList *arrivals, IdList *freed)
+static bool
+place_arrival(Sweep *sweep, int64 request_id)
 {
-	int done = 0;
+	RoutingConfig *config = sweep->config;
+	Datum id = Int64GetDatum(request_id);
+	MatchRequest request;
+	const Lane *lane;
+	int64 agent_id;
+	bool waits;
 
-	for (int i = 0; i < arrivals->count; i++)
+	if (!hold_request(config, request_id, &request))
+		return false;
+	waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
+	lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
+	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
+		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
+		return false;
+	agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
+	if (strcmp(request.state, "offered") == 0 || strcmp(request.state, "assigned") == 0)
+		agent_id = 0;
+	if (agent_id != 0 && !hold_agent(agent_id))
+		return false;
+
+	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
+	if (agent_id != 0)
 	{
-		Datum id = Int64GetDatum(arrivals->ids[i]);
-		MatchRequest request;
-		const Lane *lane;
-		int64 agent_id;
-		bool waits;
-
-		if (!hold_request(config, arrivals->ids[i], &request))
-			continue;
-		waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
-		lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
-		if ((waits && !may_arrive(locks, request.queue)) ||
-			(lane != NULL && lane->queue >= 0 && !may_arrive(locks, lane->queue)))
-			continue;
-		agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
-		if (strcmp(request.state, "offered") == 0 || strcmp(request.state, "assigned") == 0)
-			agent_id = 0;
-		if (agent_id != 0 && !hold_agent(agent_id))
-			continue;
-
-		(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
-		if (agent_id != 0)
-		{
-			work_end(config, &request, waits ? "transferred" : "finished", waits);
-			freed->ids[freed->count++] = agent_id;
-		}
-		if (waits)
-		{
-			request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
-			if (request.waiting && !request.misplaced && route_in_place(config, &request))
-				continue;
-			(void) route_request(config, &request, false);
-		}
-		else if (request.waiting || request.customer_id == 0)
-			work_leave_queue(&request, DT_NOBEGIN);
-		if (waits || lane != NULL || agent_id != 0)
-			done++;
+		work_end(config, &request, waits ? "transferred" : "finished", waits);
+		sweep->freed.ids[sweep->freed.count++] = agent_id;
 	}
+	if (waits)
+	{
+		request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
+		if (request.waiting && !request.misplaced && route_in_place(config, &request))
+			return false;
+		(void) route_request(config, &request, false);
+	}
+	else if (request.waiting || request.customer_id == 0)
+		work_leave_queue(&request, DT_NOBEGIN);
+	return waits || lane != NULL || agent_id != 0;
+}
+
+/* Gives an agent what comes first and fits. */
+static bool
+serve_idle(Sweep *sweep, int64 agent_id)
+{
+	int agent = config_agent(sweep->config, agent_id);
+
+	CHECK_FOR_INTERRUPTS();
+	return agent >= 0 && serve_agent(sweep->config, agent, sweep->locks, false, true, sweep->now) != 0;
+}
+
+/* Returns whether an error is about more than what was being moved. */
+static bool
+ends_sweep(int code)
+{
+	return code == ERRCODE_QUERY_CANCELED || code == ERRCODE_INSUFFICIENT_PRIVILEGE ||
+		   ERRCODE_TO_CATEGORY(code) == ERRCODE_INSUFFICIENT_RESOURCES;
+}
+
+/*
+ * Does a step with these, all or none of them; returns whether, and adds to done how many there were.
+ *
+ * Warns of what a single one met with, unless it is only that somebody else has it.
+ */
+static bool
+attempt(Sweep *sweep, SweepStep step, const int64 *ids, int count, const char *what, int64 *done)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int setting = LockTimeout;
+	int freed = sweep->freed.count;
+	volatile int64 moved = 0;
+	volatile bool passed = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		LockTimeout = setting > 0 ? Min(setting, WAIT_MSECS) : WAIT_MSECS;
+		for (int i = 0; i < count; i++)
+			if (step(sweep, ids[i]))
+				moved++;
+		LockTimeout = setting;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		LockTimeout = setting;
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ends_sweep(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		sweep->config->rows = NULL;
+		sweep->freed.count = freed;
+		passed = false;
+		if (count == 1 && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
+			ereport(WARNING, (errcode(error->sqlerrcode), errmsg("the sweep left %s " INT64_FORMAT " alone", what, ids[0]),
+							  errdetail("%s", error->message), errhint("The next one tries again.")));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (passed)
+		*done += moved;
+	return passed;
+}
+
+/* Does a step with all of a list, or with each that can be done where they cannot all be; returns with how many. */
+static int64
+sweep_list(Sweep *sweep, SweepStep step, const IdList *list, const char *what)
+{
+	int64 done = 0;
+
+	if (list->count == 0 || attempt(sweep, step, list->ids, list->count, what, &done))
+		return done;
+	for (int i = 0; list->count > 1 && i < list->count; i++)
+		(void) attempt(sweep, step, &list->ids[i], 1, what, &done);
 	return done;
 }
 
@@ -523,7 +605,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	Datum time = TimestampTzGetDatum(now);
-	IdList freed = {0};
+	Sweep sweep = {.now = now};
 	Due due;
 	RoutingConfig *config;
 	QueueLocks *locks;
@@ -534,7 +616,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	config = routing_config();
 	routing_scope_begin(&scope);
 
-	locks = queue_locks(config);
+	sweep.locks = locks = queue_locks(config);
 	find_due(config, locks, now, &due);
 	add_due_locks(config, locks, &due);
 	config = queue_locks_try(config, locks, end);
@@ -547,18 +629,13 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 		config = queue_locks_try(config, locks, end);
 	}
 
-	freed.ids = palloc(sizeof(int64) * (due.arrivals.count + due.overdue.count + 1));
-	done = place_arrivals(config, locks, &due.arrivals, &freed);
-	done += end_overdue(config, locks, &due.overdue, &freed);
-	done += move_overflow(config, locks, &due.late);
-	for (int i = 0; i < freed.count + due.idle.count; i++)
-	{
-		int agent = config_agent(config, i < freed.count ? freed.ids[i] : due.idle.ids[i - freed.count]);
-
-		CHECK_FOR_INTERRUPTS();
-		if (agent >= 0 && serve_agent(config, agent, locks, false, true, now) != 0)
-			done++;
-	}
+	sweep.config = config;
+	sweep.freed.ids = palloc(sizeof(int64) * (due.arrivals.count + due.overdue.count + 1));
+	done = sweep_list(&sweep, place_arrival, &due.arrivals, "request");
+	done += sweep_list(&sweep, end_overdue, &due.overdue, "request");
+	done += sweep_list(&sweep, move_overflow, &due.late, "request");
+	done += sweep_list(&sweep, serve_idle, &sweep.freed, "agent");
+	done += sweep_list(&sweep, serve_idle, &due.idle, "agent");
 	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
 	move_heads(config, locks, now);
 	remove_lanes(config, locks, now);

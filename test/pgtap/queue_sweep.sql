@@ -1,6 +1,6 @@
 -- What the sweep does with many at once, with what was deleted, and the locks it takes.
 BEGIN;
-SELECT plan(17);
+SELECT plan(23);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, prefer_for) VALUES ('a', '0', '0'), ('over', '0', '0');
@@ -32,6 +32,30 @@ SELECT is((SELECT used FROM agent_state WHERE agent_id = 1), 2, 'and his load is
 SELECT is((SELECT outcome FROM assignment_history WHERE request_id = 1), 'finished', 'the work is on record');
 SELECT is(tick_queues(), 0::bigint, 'once');
 
+-- one that cannot be moved does not keep the others
+UPDATE agent SET capacity = 1000 WHERE agent_id = 1;
+CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not this one'; END$$;
+CREATE TRIGGER refuse BEFORE UPDATE ON request FOR EACH ROW WHEN (old.request_id IN (12, 22)) EXECUTE FUNCTION pg_temp.refuse();
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue)
+SELECT n, 2, 'question', 'waiting_agent', 'chat', 'a' FROM generate_series(11, 13) AS n;
+SET LOCAL client_min_messages = error;
+SELECT is(tick_queues(), 2::bigint, 'of three requests a trigger refuses one');
+SELECT results_eq('SELECT request_id FROM assignment WHERE request_id BETWEEN 11 AND 13 ORDER BY 1', 'VALUES (11::bigint), (13)', 'the others are offered');
+SELECT results_eq('SELECT request_id FROM arrival', 'VALUES (12::bigint)', 'and it stays noted');
+SELECT set_presence(1, 'break');
+INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 2, 'question', 'chat', 'a' FROM generate_series(21, 23) AS n;
+ALTER TABLE request DISABLE TRIGGER refuse;
+SELECT route(n) FROM generate_series(21, 23) AS n;
+SELECT set_presence(1, 'available');
+UPDATE assignment SET expires_at = now() WHERE request_id BETWEEN 21 AND 23;
+ALTER TABLE request ENABLE TRIGGER refuse;
+SELECT lives_ok('SELECT tick_queues()', 'so with offers that have expired');
+SELECT results_eq('SELECT request_id FROM assignment WHERE request_id BETWEEN 21 AND 23', 'VALUES (22::bigint)', 'which are taken back but for one');
+DROP TRIGGER refuse ON request;
+SELECT tick_queues();
+SELECT is_empty('SELECT FROM arrival UNION ALL SELECT FROM assignment WHERE request_id BETWEEN 21 AND 23', 'and that one when it can be');
+RESET client_min_messages;
+
 -- much that is due at once: some of it each time, with few locks
 INSERT INTO lane (queue, channel) SELECT 'o' || n, 'chat' FROM generate_series(1, 3) AS n;
 SET CONSTRAINTS ALL DEFERRED;
@@ -45,7 +69,7 @@ SELECT cmp_ok((SELECT count(*) FROM request WHERE queue = 'over'), '>=', 200::bi
 SELECT cmp_ok((SELECT count(*) FROM held), '<=', 350::bigint, 'and does not fill the table of locks');
 SELECT tick_queues(), tick_queues(), tick_queues();
 SELECT is((SELECT count(*) FROM request WHERE queue = 'over'), 900::bigint, 'the next ones move the rest');
-SELECT is((SELECT count(DISTINCT queue) FROM waiting JOIN lane USING (lane_id)), 1::bigint, 'to where they wait');
+SELECT is((SELECT count(DISTINCT queue) FROM waiting JOIN lane USING (lane_id) WHERE request_id > 1000), 1::bigint, 'to where they wait');
 SELECT is(set_presence(2, 'available'), 1001::bigint, 'for the agent there');
 SELECT is(tick_queues(), 0::bigint, 'and stay');
 
