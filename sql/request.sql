@@ -100,6 +100,8 @@ SELECT omnichannel.open_request(omnichannel.identify('email', 'ben2@request.test
 SELECT omnichannel.identify('email', 'ben2@request.test') AS ben2 \gset
 UPDATE omnichannel.customer SET merged_into = :ben WHERE customer_id = :ben2;
 SELECT kind FROM omnichannel.open_requests(:ben);
+-- A request stays with its customer.
+SELECT code, hint FROM public.raises(format('UPDATE omnichannel.request SET customer_id = %s WHERE kind = %L', :ben, 'merged'));
 ROLLBACK;
 
 -- The guard belongs to its table.

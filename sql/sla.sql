@@ -408,6 +408,10 @@ BEGIN
 END
 $$;
 
+-- Nothing is due at no time.
+SELECT public.raised($$SELECT omnichannel.tick_sla('infinity')$$);
+SELECT public.raised($$SELECT omnichannel.forget_moments('-infinity')$$);
+
 -- Who has no right on the tables gets no answer and moves nothing.
 CREATE ROLE regress_sla_nobody;
 GRANT USAGE ON SCHEMA omnichannel TO regress_sla_nobody;

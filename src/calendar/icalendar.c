@@ -185,6 +185,9 @@ add_rule(const Event *event, struct icalrecurrencetype rule)
 	Occurrence occurrence = {.zone = event->zone, .length = event->length};
 	icalrecur_iterator *iterator;
 
+	/* One that never matches takes seconds, and there may be many. */
+	if (event->reader->stop())
+		return ICAL_STOPPED;
 	if (ical_within_a_day(&rule))
 		return problem(event->reader, ICAL_UNSUPPORTED, event->uid, "recurs within a day");
 	if (ical_usable(rule.until) && icaltime_is_utc(rule.until) && !rule.until.is_date && !event->start.is_date)

@@ -126,7 +126,24 @@ request_column(Relation relation, const char *name)
 	return number;
 }
 
-/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at. */
+/* Raises 55000 where an UPDATE gives a request to another customer: contacts and clocks stay with whom they are of. */
+static void
+refuse_other_customer(const TriggerData *trigger)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	int column = request_column(trigger->tg_relation, "customer_id");
+	bool isnull;
+	int64 before = DatumGetInt64(heap_getattr(trigger->tg_trigtuple, column, desc, &isnull));
+	Datum after = heap_getattr(trigger->tg_newtuple, column, desc, &isnull);
+
+	if (!isnull && DatumGetInt64(after) != before)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a request of customer " INT64_FORMAT " cannot become one of customer " INT64_FORMAT,
+							   before, DatumGetInt64(after)),
+						errhint("Cancel it and open one of the other customer, or merge_customers() if they are one.")));
+}
+
+/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at; raises 55000. */
 Datum
 omnichannel_guard_request(PG_FUNCTION_ARGS)
 {
@@ -155,6 +172,8 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 	desc = RelationGetDescr(relation);
 	state_column = request_column(relation, "state");
 	version_column = request_column(relation, "version");
+
+	refuse_other_customer(trigger);
 
 	/* Whatever the statement says: nobody may set it back. */
 	columns[changed] = version_column;

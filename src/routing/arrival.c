@@ -33,7 +33,8 @@ static KeptPlan arrival_insert = {
 		" LEFT JOIN omnichannel.lane AS l ON l.lane_id = w.lane_id"
 		" LEFT JOIN omnichannel.assignment AS a ON a.request_id = q.request_id"
 		" WHERE q.request_id = $1 AND q.customer_id = $2"
-		" AND CASE WHEN q.state = 'waiting_agent' AND q.queue IS NOT NULL THEN a.request_id IS NOT NULL OR (l.queue, l.channel, w.priority) IS DISTINCT FROM"
+		" AND CASE WHEN q.state = 'waiting_agent' AND q.queue IS NOT NULL THEN a.request_id IS NOT NULL"
+		" OR (l.queue, l.channel, w.priority) IS DISTINCT FROM"
 		" (q.queue, q.channel, q.priority) OR l.requires OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.requires, '')"
 		" OR l.prefers OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.prefers, '')"
 		" ELSE w.request_id IS NOT NULL OR (a.request_id IS NOT NULL AND q.state NOT IN ('offered', 'assigned')) END",

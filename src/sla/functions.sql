@@ -81,6 +81,10 @@ DECLARE
 	forgotten bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF NOT isfinite(forget_moments.at) THEN
+		RAISE EXCEPTION 'time % is infinite', forget_moments.at
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
+	END IF;
 	SELECT setting.keep_moments INTO STRICT kept FROM omnichannel.sla_setting AS setting;
 	horizon := coalesce(forget_moments.at, now()) - kept;
 
@@ -158,7 +162,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.forget_moments(timestamptz) IS
-'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. at: as of this time, by default now. Part of tick_sla(). Raises 55000 before setup().';
+'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. at: as of this time, by default now. Part of tick_sla(). Raises 22008 for an infinite time, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -175,6 +179,10 @@ DECLARE
 	told bigint;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF NOT isfinite(tick_sla.at) THEN
+		RAISE EXCEPTION 'time % is infinite', tick_sla.at
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
+	END IF;
 
 	-- Who wrote while others were recomputed may have gone by what was before.
 	WITH ended AS (
@@ -261,4 +269,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';
