@@ -217,7 +217,7 @@ SELECT next_offer(9003), next_offer(9001) AS nothing;
 SELECT decline_request(9231, 9003);
 SELECT entered_at = now() FROM waiting WHERE request_id = 9231;
 SELECT state, agent_id FROM request WHERE request_id = 9231;
-SELECT until - now() AS until FROM refusal WHERE request_id = 9231;
+SELECT date_trunc('minute', until - now()) AS until FROM refusal WHERE request_id = 9231;
 SELECT tick_queues();
 UPDATE refusal SET until = now() WHERE request_id = 9231;
 SELECT tick_queues();
@@ -242,7 +242,7 @@ SELECT accept_request(9230, 9002);
 UPDATE queue SET wrap_up = '2 minutes' WHERE queue = 'rt.help';
 SELECT release_request(9230);
 SELECT state, agent_id FROM request WHERE request_id = 9230;
-SELECT busy_until - now() AS wraps_up, used FROM agent_state WHERE agent_id = 9002;
+SELECT date_trunc('minute', busy_until - now()) AS wraps_up, used FROM agent_state WHERE agent_id = 9002;
 SELECT set_presence(9002, 'available');
 SELECT busy_until, used FROM agent_state WHERE agent_id = 9002;
 

@@ -81,7 +81,7 @@ offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, boo
 			return false;
 		place = tuple->t_self;
 		row->used += cost;
-		row->idle_since = now;
+		row->idle_since = GetCurrentTimestamp();
 		result = rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, wait);
 		if (result == TM_Ok)
 		{
@@ -159,10 +159,11 @@ offer_ends(const RoutingQueue *queue)
 
 /* Writes down the assignment of a request to an agent whose room was taken; returns whether it is open still. */
 bool
-offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, TimestampTz now, int64 lane_id)
+offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, int64 lane_id)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
 	int64 agent_id = config->agents[agent].agent_id;
+	TimestampTz now = GetCurrentTimestamp();
 	Datum values[11];
 	bool nulls[11] = {0};
 
@@ -197,7 +198,7 @@ offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, boo
 		return false;
 	if (request->waiting)
 		leave_queue(config->rows, request->request_id);
-	*closed = !offer_note(config, request, agent, accepted, now, lane_id);
+	*closed = !offer_note(config, request, agent, accepted, lane_id);
 	return true;
 }
 

@@ -24,14 +24,14 @@ SQL_FUNCTION(omnichannel_waiting_level);
  * other parts follow from that row.
  */
 #define OFFER_SQL(the_agent, gone)                                                                                     \
-	"WITH agent AS (UPDATE omnichannel.agent_state AS s SET used = s.used + $4, idle_since = $6"                       \
+	"WITH agent AS (UPDATE omnichannel.agent_state AS s SET used = s.used + $4, idle_since = clock_timestamp()"        \
 	" WHERE s.agent_id = " the_agent " AND s.state = ANY ($9) AND s.busy_until <= $6 AND s.used::bigint + $4 <= $5"    \
 	" AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1 AND q.customer_id = $2"                 \
 	" AND q.closed_at IS NULL) RETURNING s.agent_id)," gone                                                            \
 	" made AS (INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority,"        \
 	" due_at, entered_at, offered_at, expires_at,"                                                                     \
-	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $6, $7,"                                      \
-	" CASE WHEN $13 THEN $6 END FROM agent),"                                                                          \
+	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, clock_timestamp(), $7,"                       \
+	" CASE WHEN $13 THEN clock_timestamp() END FROM agent),"                                                           \
 	" noted AS (UPDATE omnichannel.request AS q SET agent_id = $3,"                                                    \
 	" state = CASE WHEN $13 THEN 'assigned' ELSE 'offered' END FROM agent"                                             \
 	" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL RETURNING q.request_id)"                  \

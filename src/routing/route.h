@@ -53,8 +53,7 @@ extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 
 /* offer.c */
 extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now);
-extern bool offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, TimestampTz now,
-					   int64 lane_id);
+extern bool offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, int64 lane_id);
 extern TimestampTz offer_ends(const RoutingQueue *queue);
 extern void offer_notify(const RoutingConfig *config, int agent, int64 request_id);
 extern bool offer_suits_rows(const MatchRequest *request);

@@ -498,7 +498,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool a
 			break;
 		if (config->rows != NULL)
 		{
-			if (!offer_note(config, &request, agent, accepted, now, request.lane_id))
+			if (!offer_note(config, &request, agent, accepted, request.lane_id))
 				route_changed_meanwhile(&request);
 			if (!accepted)
 				offer_notify(config, agent, request.request_id);
@@ -506,7 +506,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool a
 		else if (!route_offer(config, &request, agent, accepted, true, now))
 			rows_not_taken("agent_state");
 		taking.used += config->channels[request.channel].cost;
-		taking.idle_since = now;
+		taking.idle_since = GetCurrentTimestamp();
 		if (first == 0)
 			first = request.request_id;
 		if (!all)

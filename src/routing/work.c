@@ -89,12 +89,14 @@ static KeptPlan request_change = {
  * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse,
  * keeps the request from coming back to him at once.
  *
+ * It ends by the clock, as offers begin: transactions do not get their turns in the order in which they began.
+ *
  * The holder has the locks of the agent's queues and the request's. The request is left without an agent.
  */
 void
 work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz now = GetCurrentTimestamp();
 	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
 	Datum values[5];
 
@@ -202,7 +204,7 @@ not_offered(int64 request_id, int64 agent_id, const char *why)
 static const char *
 why_not_offered(int64 request_id, int64 agent_id, bool *accepted)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz now = GetCurrentTimestamp();
 	Datum id = Int64GetDatum(request_id);
 	bool isnull;
 
@@ -223,14 +225,14 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 {
 	int64 request_id = PG_GETARG_INT64(0);
 	int64 agent_id = PG_GETARG_INT64(1);
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id), TimestampTzGetDatum(now)};
+	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id)};
 	SpiScope scope;
 
 	routing_writes("accept_request()");
 	(void) agent_argument(routing_config(), agent_id);
 	routing_scope_begin(&scope);
 	request_lock(request_id);
+	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	if (kept_plan_run(&accept_offer, values, NULL, false, 0) == 0)
 	{
 		bool accepted;

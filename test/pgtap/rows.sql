@@ -69,10 +69,10 @@ BEGIN
 		END;
 	END LOOP;
 	RETURN md5(concat_ws(E'\n', answer, (SELECT string_agg(format('%s %s %s %s %s', request_id, state, agent_id, version, state_since), ',' ORDER BY request_id) FROM omnichannel.request),
-		(SELECT string_agg((to_jsonb(a) - '{lane_id,expires_at}'::text[])::text, ',' ORDER BY request_id) FROM omnichannel.assignment AS a),
+		(SELECT string_agg((to_jsonb(a) - '{lane_id,offered_at,expires_at,accepted_at}'::text[])::text || (offered_at > now()) || coalesce(accepted_at >= offered_at, false), ',' ORDER BY request_id) FROM omnichannel.assignment AS a),
 		(SELECT string_agg((to_jsonb(w) - 'lane_id')::text, ',' ORDER BY request_id) FROM omnichannel.waiting AS w),
-		(SELECT string_agg(s::text, ',' ORDER BY agent_id) FROM omnichannel.agent_state AS s),
-		(SELECT string_agg(f::text, ',' ORDER BY request_id, agent_id) FROM omnichannel.refusal AS f),
+		(SELECT string_agg(s::text, ',' ORDER BY agent_id) FROM (SELECT agent_id, state, used, rank() OVER (ORDER BY idle_since), busy_until > now() FROM omnichannel.agent_state) AS s),
+		(SELECT string_agg(concat_ws(' ', request_id, agent_id, until > now()), ',' ORDER BY request_id, agent_id) FROM omnichannel.refusal AS f),
 		(SELECT count(*) || ' ' || sum(agent_id) FROM omnichannel.assignment_history))) || ' after ' || (SELECT count(*) FROM omnichannel.assignment_history);
 END
 $$;
