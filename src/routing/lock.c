@@ -184,9 +184,9 @@ config_under_locks(uint64 generation, int queue_count)
 /*
  * Returns the mode in which to take a queue's lock that is to be held in this one.
  *
- * Two transactions that share a lock and then both need more of it wait for each other. Whoever routes and then frees an
- * agent, or the other way round, in one transaction does so in the next ones too: from the second time on such a session
- * takes at once what it will need.
+ * Two transactions that share a lock and then both need more of it wait for each other. Whoever routes and then frees
+ * an agent, or the other way round, in one transaction does so in the next ones too: from the second time on such a
+ * session takes at once what it will need.
  */
 static LOCKMODE
 mode_in_session(uint32 key, LOCKMODE mode)
