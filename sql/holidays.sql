@@ -226,3 +226,10 @@ SELECT query, pg_temp.estimate(query, 'Plan Rows') AS rows FROM unnest(ARRAY[
 	'SELECT * FROM moment WHERE omnichannel.is_working(at, ''Sa 10:00-14:00'', ''UTC'')']) AS query;
 SELECT pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', hours, ''UTC'') < now()', 'Total Cost')
 	> 5 * pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', ''office'') < now()', 'Total Cost') AS anew_costs;
+-- More dates than are read of one line are not passed over in silence.
+SELECT public.raised(format($$SELECT count(*) FROM omnichannel.read_holidays(%L, 'UTC', 2030)$$,
+	E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:long\nDTSTART;VALUE=DATE:20200101\nRDATE;VALUE=DATE:' || string_agg(to_char(day, 'YYYYMMDD'), ',') || E'\nEND:VEVENT\nEND:VCALENDAR'))
+FROM generate_series(timestamp '2020-01-02', '2021-05-16', '1 day') AS day;
+SELECT count(*) FROM omnichannel.read_holidays((SELECT
+	E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:long\nDTSTART;VALUE=DATE:20200101\nRDATE;VALUE=DATE:' || string_agg(to_char(day, 'YYYYMMDD'), ',') || E'\nEND:VEVENT\nEND:VCALENDAR'
+	FROM generate_series(timestamp '2020-01-02', '2021-05-15', '1 day') AS day), 'UTC', 2030);

@@ -102,6 +102,11 @@ UPDATE omnichannel.customer SET merged_into = :ben WHERE customer_id = :ben2;
 SELECT kind FROM omnichannel.open_requests(:ben);
 -- A request stays with its customer.
 SELECT code, hint FROM public.raises(format('UPDATE omnichannel.request SET customer_id = %s WHERE kind = %L', :ben, 'merged'));
+-- and is in a state since a time, which is when it was closed.
+SELECT code, hint FROM public.raises($$UPDATE omnichannel.request SET state = 'waiting_customer', state_since = 'infinity' WHERE kind = 'merged'$$);
+SELECT code, message FROM public.raises($$UPDATE omnichannel.request SET state = 'done', closed_at = '-infinity' WHERE kind = 'merged'$$);
+UPDATE omnichannel.request SET opened_at = '2026-01-01', state = 'done', closed_at = '2026-02-01 10:00Z' WHERE kind = 'merged'
+RETURNING state_since = closed_at AS since_then;
 ROLLBACK;
 
 -- The guard belongs to its table.

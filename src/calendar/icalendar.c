@@ -19,6 +19,9 @@
 /* A calendar, its events and their alarms are 3. */
 #define MAX_DEPTH 16
 
+/* How many dates libical reads of one line. */
+#define DATES_MAX 500
+
 /* Notes what is wrong with an event, and returns the status. */
 static IcalStatus
 problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
@@ -536,6 +539,25 @@ nesting_problem(const char *text)
 	return depth > 0 ? "it has a BEGIN without an END" : NULL;
 }
 
+/* Returns whether a line has more dates than libical reads of one: it passes over those that follow. */
+static bool
+has_long_list(const char *text)
+{
+	for (const char *at = text; at != NULL; at = strpbrk(at, "\r\n"))
+	{
+		int dates = 1;
+
+		at += strspn(at, "\r\n \t");
+		if (!line_begins(at, "RDATE") && !line_begins(at, "EXDATE"))
+			continue;
+		for (at = skip_folds(at); *at != '\0' && *at != '\r' && *at != '\n'; at = skip_folds(at + 1))
+			dates += *at == ',';
+		if (dates > DATES_MAX)
+			return true;
+	}
+	return false;
+}
+
 /*
  * icalendar_read collects the spans of all events of a text.
  *
@@ -559,6 +581,11 @@ icalendar_read(IcalReader *reader, const char *text)
 	{
 		snprintf(reader->problem, sizeof(reader->problem), "%s", wrong);
 		return ICAL_MALFORMED;
+	}
+	if (has_long_list(text))
+	{
+		snprintf(reader->problem, sizeof(reader->problem), "a line of it has more than %d dates", DATES_MAX);
+		return ICAL_TOO_MUCH;
 	}
 	icalerror_set_errors_are_fatal(0);
 	root = icalparser_parse_string(text);

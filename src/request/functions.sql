@@ -2,7 +2,7 @@ CREATE FUNCTION omnichannel.guard_request() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_guard_request';
 COMMENT ON FUNCTION omnichannel.guard_request() IS
-'Trigger function of request: refuses another customer, and a state that does not follow from the one before, with 55000; counts version; sets state_since and closed_at where the statement that changes the state does not.';
+'Trigger function of request: refuses another customer, and a state that does not follow from the one before, with 55000; counts version; sets state_since and closed_at where the statement that changes the state does not, and refuses infinite times with 22008.';
 
 CREATE FUNCTION omnichannel.follow_request() RETURNS trigger
 LANGUAGE c

@@ -126,6 +126,16 @@ request_column(Relation relation, const char *name)
 	return number;
 }
 
+/* Raises 22008 where a column's new time is infinite: clocks would stop then. */
+static void
+refuse_time(const char *column, TimestampTz at)
+{
+	if (TIMESTAMP_NOT_FINITE(at))
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
+						errmsg("%s of a request must not be %s", column, timestamptz_to_str(at)),
+						errhint("Name a time, or leave the column out for now().")));
+}
+
 /* Raises 55000 where an UPDATE gives a request to another customer: contacts and clocks stay with whom they are of. */
 static void
 refuse_other_customer(const TriggerData *trigger)
@@ -143,7 +153,7 @@ refuse_other_customer(const TriggerData *trigger)
 						errhint("Cancel it and open one of the other customer, or merge_customers() if they are one.")));
 }
 
-/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at; raises 55000. */
+/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at; raises 55000, 22008. */
 Datum
 omnichannel_guard_request(PG_FUNCTION_ARGS)
 {
@@ -190,6 +200,7 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 		int closed = request_column(relation, "closed_at");
 		Datum old_since = heap_getattr(trigger->tg_trigtuple, since, desc, &isnull);
 		Datum new_since = heap_getattr(trigger->tg_newtuple, since, desc, &isnull);
+		Datum closed_at;
 		bool closed_isnull;
 
 		if (!request_state_parse(after, &to) || !request_state_parse(before, &from))
@@ -203,12 +214,19 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 								   before, after),
 							errhint("What may follow: %s.", successor_names(from))));
 
+		closed_at = heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
+		if (!closed_isnull)
+			refuse_time("closed_at", DatumGetTimestampTz(closed_at));
 		if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
 		{
+			/* It is in that state since it was closed, where the statement says when that was. */
 			columns[changed] = since;
-			values[changed++] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+			values[changed++] = request_state_ends(to) && !closed_isnull
+									? closed_at
+									: TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		}
-		(void) heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
+		else
+			refuse_time("state_since", DatumGetTimestampTz(new_since));
 		if (request_state_ends(to) == closed_isnull)
 		{
 			columns[changed] = closed;
