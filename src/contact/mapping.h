@@ -88,8 +88,6 @@ extern const char *mapping_field_name(MappingField field);
 extern int64 mapping_id(const Tracking *tracking, MappingField field, const char *text);
 
 extern bool is_about_row(int sqlstate);
-extern void reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, const ErrorData *error,
-					   bool live, bool updated, bool as_owner);
 extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
 extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,
 						  const ContactEntry *entries, const bool *other, int count, bool revises);

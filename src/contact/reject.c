@@ -10,10 +10,14 @@
  * Of a source's key one row is kept, the last one that was written, and none once that is logged. Where the key cannot
  * be told, because the column that holds it is gone, a row that is read again, or updated, is known by all its columns;
  * what is inserted is another row each time.
+ *
+ * A row whose key changes while it cannot be logged takes its contact along to the new key at once. The try that failed
+ * has taken that back, and when the row can be logged nobody knows any more which key it had.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -23,7 +27,7 @@
 #include "utils/typcache.h"
 
 #include "omnichannel.h"
-#include "contact/mapping.h"
+#include "contact/tracked.h"
 #include "core/look.h"
 
 /* A row that comes again is as new as it was: what backfill() reads was written live where it was rejected live. */
@@ -69,6 +73,18 @@ static KeptPlan rejects_delete = {
 	.indexed = true,
 };
 
+/*
+ * Deletes what is kept of a row under the key that it had before, unless another row has come to that key in the same
+ * transaction, as where keys are moved up.
+ */
+static KeptPlan former_delete = {
+	.sql = "DELETE FROM omnichannel.contact_reject AS r WHERE r.tracking = $1 AND r.source = $2 AND r.source_key = $3"
+		   " AND (r.rejected_at < now() OR (r.as_text = $5 AND r.data <@ $4))",
+	.nargs = 5,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID},
+	.indexed = true,
+};
+
 static KeptPlan any_select = {
 	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 LIMIT 1",
 	.nargs = 1,
@@ -90,7 +106,10 @@ typedef struct KeptRow
 	Relation relation;
 	TupleTableSlot *slot;
 	Datum data;
-	const char *key; /* or NULL */
+	bool as_text;
+	const char *key;    /* or NULL */
+	const char *former; /* the key that it had before, where that is another one, or NULL */
+	bool followed;      /* its contact has the key now */
 } KeptRow;
 
 /* Returns a row as the same row of texts. */
@@ -177,52 +196,103 @@ try_to_make(void (*make)(KeptRow *), KeptRow *row)
 	return made;
 }
 
+/* Gives the row's contact the key that the row has now. */
+static void
+follow(KeptRow *row)
+{
+	ContactEntry entry = {.source = row->tracking->source, .source_key = row->key};
+	SpiScope scope;
+
+	spi_scope_begin(&scope, true);
+	row->followed = follow_key(&entry, row->former);
+	spi_scope_end(&scope);
+}
+
+/* Makes what is kept of a row, and its key. */
+static void
+make_row(KeptRow *row)
+{
+	row->as_text = !try_to_make(make_json, row);
+	if (row->as_text)
+		row->data = row_to_jsonb(row_of_texts(row->slot));
+	(void) try_to_make(make_key, row);
+}
+
+/* Makes of a row in the slot what it was before its write, which may have been in another partition. */
+static void
+make_former(const TrackedWrite *write, KeptRow *former)
+{
+	/* Its statement holds a lock on it. */
+	former->relation =
+		relation_open(write->former == NULL ? write->left->relation : RelationGetRelid(write->relation), NoLock);
+	former->slot = MakeSingleTupleTableSlot(RelationGetDescr(former->relation), &TTSOpsMinimalTuple);
+	ExecStoreMinimalTuple(write->former == NULL ? write->left->row : write->former, former->slot, false);
+	(void) try_to_make(make_row, former);
+	ExecDropSingleTupleTableSlot(former->slot);
+	relation_close(former->relation, NoLock);
+}
+
 /*
- * reject_row keeps the row of the relation in the slot for retry_rejects(), with the error that kept it from the log,
- * instead of what is kept of its key.
+ * reject_row keeps the row of the write's relation in its slot for retry_rejects(), with the error that kept it from
+ * the log, instead of what is kept of its key, or of the one that it had before the write; from there its contact
+ * follows it.
  *
- * updated: an UPDATE wrote it. as_owner: the trigger keeps it, with the rights of the log's owner. Waits for who keeps
- * a row of the same key.
+ * Waits for who keeps a row of the same key, or tries again what is kept of the former.
  *
  * Types may have output functions of their own: a row's texts are written with the rights of its writer, or, where it
  * was there before, of its table's owner. Raises what those functions raise, and 54000 for a row that no jsonb holds.
  */
 void
-reject_row(const Tracking *tracking, Relation relation, TupleTableSlot *slot, const ErrorData *error, bool live,
-		   bool updated, bool as_owner)
+reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error)
 {
-	KeptRow row = {.tracking = tracking, .relation = relation, .slot = slot};
+	KeptRow row = {.tracking = tracking, .relation = write->relation, .slot = write->slot};
+	KeptRow former = {.tracking = tracking};
 	SpiScope scope;
 	Datum values[9] = {0};
 	RelationScope reader;
-	bool as_text;
+	bool updated = write->update;
 	int settings = 0;
 
-	if (as_owner)
+	if (write->owner)
 		settings = pinned_output_begin();
 	else
 		relation_scope_begin(&reader, tracking->relation);
-	as_text = !try_to_make(make_json, &row);
-	values[0] = CStringGetTextDatum(tracking->code);
-	values[1] = as_text ? row_to_jsonb(row_of_texts(slot)) : row.data;
-	values[2] = BoolGetDatum(as_text);
-	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
-	values[5] = BoolGetDatum(live);
-	values[6] = BoolGetDatum(updated);
-	values[7] = CStringGetTextDatum(tracking->source);
-	(void) try_to_make(make_key, &row);
-	if (row.key != NULL)
-		values[8] = CStringGetTextDatum(row.key);
-	if (as_owner)
+	make_row(&row);
+	if (updated && (write->former != NULL || write->left != NULL) && row.key != NULL)
+		make_former(write, &former);
+	if (write->owner)
 		pinned_output_end(settings);
 	else
 		relation_scope_end(&reader);
 
-	spi_scope_begin(&scope, as_owner);
+	if (former.key != NULL && strcmp(former.key, row.key) != 0)
+	{
+		Datum kept[5] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(tracking->source),
+						 CStringGetTextDatum(former.key), former.data, BoolGetDatum(former.as_text)};
+
+		spi_scope_begin(&scope, write->owner);
+		(void) kept_plan_run(&former_delete, kept, NULL, false, 0);
+		spi_scope_end(&scope);
+		row.former = former.key;
+		(void) try_to_make(follow, &row);
+		/* Without a contact of its own, what is logged under the key is another row's. */
+		updated = row.followed;
+	}
+	values[0] = CStringGetTextDatum(tracking->code);
+	values[1] = row.data;
+	values[2] = BoolGetDatum(row.as_text);
+	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
+	values[5] = BoolGetDatum(write->live);
+	values[6] = BoolGetDatum(updated);
+	values[7] = CStringGetTextDatum(tracking->source);
+	if (row.key != NULL)
+		values[8] = CStringGetTextDatum(row.key);
+
+	spi_scope_begin(&scope, write->owner);
 	if (row.key != NULL)
 		(void) kept_plan_run(&reject_insert, values, NULL, false, 0);
-	else if ((live && !updated) || kept_plan_run(&reject_again, values, NULL, false, 0) == 0)
+	else if ((write->live && !updated) || kept_plan_run(&reject_again, values, NULL, false, 0) == 0)
 		(void) kept_plan_run(&reject_insert, values, "        n", false, 0);
 	spi_scope_end(&scope);
 }

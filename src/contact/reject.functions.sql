@@ -152,12 +152,20 @@ BEGIN
 
 	IF (tracked.updates OR missing IS NOT NULL) AND reject_queries.source IN ('', tracked.source) THEN
 		-- The row as it is now: it may have changed since, and what is older must not undo that.
-		SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $1) AS k WHERE (%2$s) = (%3$s)',
-				tracked.relation, string_agg(format('t.%I', a.attname), ', '), string_agg(format('k.%I', a.attname), ', ')),
+		-- The operators are the index's: a type's = need not be where names are looked up.
+		SELECT format('SELECT ROW(t.*)::%1$s FROM %1$s AS t CROSS JOIN jsonb_populate_record(NULL::%1$s, $1) AS k WHERE %2$s',
+				tracked.relation, string_agg(format('t.%1$I OPERATOR(%2$I.%3$s) k.%1$I', a.attname,
+					coalesce(n.nspname, 'pg_catalog'), coalesce(o.oprname, '=')), ' AND ')),
 			jsonb_object_agg(a.attname, reject_queries.data -> a.attname)
 		INTO present, key
 		FROM pg_index AS i
-		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])
+		CROSS JOIN unnest(i.indkey::smallint[], i.indclass::oid[]) AS part (attnum, class)
+		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = part.attnum
+		JOIN pg_opclass AS class ON class.oid = part.class
+		LEFT JOIN pg_amop AS amop ON amop.amopfamily = class.opcfamily AND amop.amopmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
+			AND amop.amoplefttype = class.opcintype AND amop.amoprighttype = class.opcintype AND amop.amopstrategy = 3
+		LEFT JOIN pg_operator AS o ON o.oid = amop.amopopr
+		LEFT JOIN pg_namespace AS n ON n.oid = o.oprnamespace
 		WHERE i.indrelid = tracked.relation AND i.indisprimary
 		HAVING bool_and(reject_queries.data ? a.attname);
 	END IF;

@@ -137,7 +137,7 @@ CREATE TABLE omnichannel.contact_reject (
 	UNIQUE (tracking, source, source_key)
 );
 COMMENT ON TABLE omnichannel.contact_reject IS
-'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed. Of the rows of one source and key the last one that was written is kept, until one is logged; of the same row without a key that can be told, one, if it is updated or read by backfill().';
+'Rows of tracked tables that could not be logged, where their tracking says on_error => ''quarantine''. retry_rejects() logs them when the cause is removed. Of the rows of one source and key the last one that was written is kept, until one is logged; a row whose key changes, where its tracking has updates, is kept under the new one instead, which its contact gets at once; of the same row without a key that can be told, one, if it is updated or read by backfill().';
 COMMENT ON COLUMN omnichannel.contact_reject.tracking IS 'Code of the tracking.';
 COMMENT ON COLUMN omnichannel.contact_reject.data IS 'The row as it was written, by column; times in UTC.';
 COMMENT ON COLUMN omnichannel.contact_reject.as_text IS
@@ -150,7 +150,7 @@ COMMENT ON COLUMN omnichannel.contact_reject.source_key IS
 'Key of the row in the source, by which it is replaced and cleared; NULL where it has none, or none that can be told.';
 COMMENT ON COLUMN omnichannel.contact_reject.rejected_at IS 'When it was written last.';
 COMMENT ON COLUMN omnichannel.contact_reject.tries IS 'How often a row of this key was tried in vain.';
-COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised.';
+COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised; not where it got another key and no contact came along.';
 CREATE INDEX contact_reject_tracking ON omnichannel.contact_reject (tracking, reject_id);
 CREATE INDEX contact_reject_unkeyed ON omnichannel.contact_reject (tracking, jsonb_hash_extended(data, 0)) WHERE source_key IS NULL;
 

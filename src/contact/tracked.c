@@ -280,7 +280,7 @@ tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 				if (error != NULL)
 				{
 					ExecStoreMinimalTuple(rows[i], write->slot, false);
-					reject_row(tracking, write->relation, write->slot, error, write->live, write->update, write->owner);
+					reject_row(tracking, write, error);
 					ExecClearTuple(write->slot);
 				}
 			}

@@ -45,6 +45,8 @@ extern void tracked_begin_batches(TrackedWrite *write);
 extern void tracked_end_batches(TrackedWrite *write);
 extern void tracked_lock_batches(void);
 
+extern void reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error);
+
 extern void note_moved_row(Relation relation, HeapTuple tuple, TupleTableSlot *slot);
 extern const MovedRow *take_moved_row(HeapTuple tuple);
 extern bool moved_rows_arrive(Oid tracked);

@@ -1,6 +1,6 @@
 -- Any row that cannot be logged is kept, whatever its columns hold, and is the same row when it is tried again.
 BEGIN;
-SELECT plan(51);
+SELECT plan(52);
 
 -- A column of type json holds what no jsonb can; the writer's settings do not matter.
 CREATE TYPE public.pair AS (a int, b json);
@@ -199,5 +199,14 @@ SELECT public.track_once(false, repeat('s', 1000), '{ref}') \g /dev/null
 INSERT INTO public.once SELECT 30, 'nobody', 'missed', string_agg(chr(33 + (n * n) % 90), '') FROM generate_series(1, 1000) AS n;
 SELECT is((SELECT length(source_key) FROM public.waiting), 1000, 'a long key is one');
 SELECT ok(omnichannel.export_customer(omnichannel.identify('phone', '601234002')) -> 'data' -> 'contact_reject' = '[]', 'which is nobody''s');
+-- A primary key whose type has its = in another schema, and one that includes a column that changes.
+DELETE FROM omnichannel.contact_reject;
+CREATE TABLE public.labelled (id ltree, note text, n int, who text, PRIMARY KEY (n, id) INCLUDE (note));
+SELECT omnichannel.track('public.labelled', channel => 'phone', customer => '{who}', kind => 'phone', on_error => 'quarantine', updates => true) \g /dev/null
+INSERT INTO public.labelled VALUES ('a.b', 'first', 1, 'nobody'), ('a.b', 'other', 2, '601234001');
+ALTER TABLE public.labelled DISABLE TRIGGER ALL;
+UPDATE public.labelled SET who = '601234003', note = 'second' WHERE n = 1;
+ALTER TABLE public.labelled ENABLE TRIGGER ALL;
+SELECT is(omnichannel.retry_rejects('public.labelled'), 1::bigint, 'the present row is found by any primary key');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(60);
+SELECT plan(71);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -169,6 +169,48 @@ INSERT INTO public.swapped VALUES (1, 'ola'), (2, 'eve');
 SELECT throws_ok('UPDATE public.swapped SET id = 3 - id', '23505', 'source "public.swapped" has logged another row under key "2"', 'a deferrable key names its row');
 DELETE FROM public.swapped;
 SELECT throws_ok($$INSERT INTO public.swapped VALUES (1, 'eve')$$, '23505', 'source "public.swapped" has logged another row under key "1"', 'also when it starts again');
+-- A row that waits while its key changes is one row, wherever it moves.
+CREATE TABLE public.waiting (id int, part int, ch text, at timestamptz, who text DEFAULT 'ola', PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TABLE public.waiting_1 PARTITION OF public.waiting FOR VALUES IN (1);
+CREATE TABLE public.waiting_2 (who text DEFAULT 'ola', at timestamptz, ch text, part int NOT NULL, id int NOT NULL);
+ALTER TABLE public.waiting ATTACH PARTITION public.waiting_2 FOR VALUES IN (2);
+SELECT omnichannel.track('public.waiting', channel => '{ch}', kind => 'login', customer => '{who}', occurred_at => '{at}', source_key => '{id}',
+	updates => true, on_error => 'quarantine') \g /dev/null
+CREATE VIEW public.kept AS SELECT source_key, (data ->> 'part')::int AS part, sqlstate, updated FROM omnichannel.contact_reject WHERE tracking = 'public.waiting' ORDER BY 1;
+CREATE VIEW public.found AS SELECT source_key, occurred_at::time AS at FROM omnichannel.contact WHERE source = 'public.waiting' ORDER BY 1;
+SET LOCAL timezone = 'UTC';
+INSERT INTO public.waiting SELECT n, 1, CASE WHEN n IN (11, 13, 15) THEN 'seance' ELSE 'phone' END, timestamptz '2026-03-01 10:00+00' + n * interval '1 minute'
+FROM generate_series(11, 16) AS n;
+UPDATE public.waiting SET id = id + 20, ch = 'seance' WHERE id IN (11, 12);
+UPDATE public.waiting SET id = id + 20, ch = 'seance', part = 2 WHERE id IN (13, 14);
+SELECT results_eq('SELECT source_key, part, updated FROM public.kept', $$VALUES ('15', 1, false), ('31', 1, false), ('32', 1, true), ('33', 2, false), ('34', 2, true)$$,
+	'a row whose key changes waits once');
+SELECT results_eq('SELECT source_key FROM public.found', $$VALUES ('16'), ('32'), ('34')$$, 'and its contact goes along');
+UPDATE public.waiting SET ch = 'phone' WHERE id IN (33, 34);
+SELECT results_eq('SELECT source_key FROM public.kept', $$VALUES ('15'), ('31'), ('32')$$, 'until it is mended');
+INSERT INTO omnichannel.channel (channel, name, medium) VALUES ('seance', 'Seance', 'voice');
+SELECT is(omnichannel.retry_rejects('public.waiting'), 3::bigint, 'or tried again');
+SELECT results_eq('TABLE public.found', $$VALUES ('15', '10:15'::time), ('16', '10:16'), ('31', '10:11'), ('32', '10:12'), ('33', '10:13'), ('34', '10:14')$$, 'each row has one contact');
+SELECT is_empty('TABLE public.kept', 'and none waits');
+-- The key of another row's contact stays that one's.
+DELETE FROM public.waiting WHERE id = 16;
+INSERT INTO public.waiting VALUES (17, 1, 'telex', '2026-03-01 10:17+00');
+UPDATE public.waiting SET id = 16 WHERE id = 17;
+SELECT results_eq('SELECT source_key, updated FROM public.kept', $$VALUES ('16', false)$$, 'a row that gets the key of a contact waits');
+INSERT INTO omnichannel.channel (channel, name, medium) VALUES ('telex', 'Telex', 'text');
+SELECT is(omnichannel.retry_rejects('public.waiting'), 0::bigint, 'as long as it has it');
+SELECT results_eq('SELECT source_key, sqlstate FROM public.kept', $$VALUES ('16', '23505')$$, 'and says so');
+-- Rows that wait and move up.
+CREATE TABLE public.moved_up (id int PRIMARY KEY DEFERRABLE, who text);
+SELECT omnichannel.track('public.moved_up', channel => '{who}', updates => true, on_error => 'quarantine') \g /dev/null
+INSERT INTO public.moved_up VALUES (1, 'a'), (2, 'b'), (3, 'c');
+UPDATE public.moved_up SET id = id + 1;
+SELECT results_eq($$SELECT source_key, data ->> 'who' FROM omnichannel.contact_reject WHERE tracking = 'public.moved_up' ORDER BY 1$$,
+	$$VALUES ('2', 'a'), ('3', 'b'), ('4', 'c')$$, 'rows that wait and move up all wait');
+DELETE FROM public.moved_up WHERE id > 2;
+UPDATE public.moved_up SET id = 9;
+SELECT results_eq($$SELECT source_key, data ->> 'who' FROM omnichannel.contact_reject WHERE tracking = 'public.moved_up' ORDER BY 1$$,
+	$$VALUES ('3', 'b'), ('4', 'c'), ('9', 'a')$$, 'each under its key');
 SELECT is_empty($$SELECT FROM omnichannel.contact AS c FULL JOIN omnichannel.contact_key AS k USING (source, source_key) WHERE c.contact_id IS DISTINCT FROM k.contact_id
 	AND source_key IS NOT NULL$$, 'every contact has its key');
 SELECT * FROM finish();
