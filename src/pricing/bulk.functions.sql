@@ -23,6 +23,8 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 -- A million lines and no statistics yet: loops inside loops would take hours.
 SET enable_nestloop = off
+-- To compile so many joins takes longer than they do.
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -32,7 +34,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
 	END IF;
 	RETURN QUERY
-	WITH staged AS (
+	WITH RECURSIVE staged AS (
 		SELECT s.*, list.kind, list.currency, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
 		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
@@ -40,6 +42,37 @@ BEGIN
 		SELECT p.price_list, p.min_quantity, p.amount, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
+	), climb AS (
+		-- Each line at its product and at all above it, with the nearest of each part of the floor so far.
+		SELECT s.line, s.kind, s.currency, s.min_quantity, s.amount, s.adjust, s.surcharge, s.during, 0 AS level, p.product, p.parent,
+			p.min_price, p.currency AS min_price_currency, p.cost, p.currency AS cost_currency, p.min_margin
+		FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product
+		UNION ALL
+		SELECT c.line, c.kind, c.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.during, c.level + 1, p.product, p.parent,
+			coalesce(c.min_price, p.min_price), CASE WHEN c.min_price IS NULL THEN p.currency ELSE c.min_price_currency END,
+			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin)
+		FROM climb AS c JOIN omnichannel.product AS p ON p.product = c.parent
+	), based AS (
+		-- The base price of each line, at its product or the nearest above. One join has both keys: by currency alone it would
+		-- pair everything with everything.
+		SELECT DISTINCT ON (c.line) c.line, base.amount
+		FROM climb AS c JOIN (
+			SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
+			UNION ALL
+			SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
+			FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
+			WHERE list.kind = 'base' AND p.product IN (SELECT seat.product FROM climb AS seat)
+				AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
+					AND n.min_quantity = p.min_quantity AND n.during && p.valid)
+		) AS base ON base.product = c.product AND base.currency = c.currency AND base.min_quantity <= c.min_quantity AND base.during && c.during
+		WHERE c.kind = 'sale' OR c.amount IS NULL
+		ORDER BY c.line, c.level, base.amount
+	), made AS (
+		SELECT c.line, c.kind, based.amount AS base,
+			coalesce(c.amount, based.amount * (100 + coalesce(c.adjust, 0)) * 0.01 + coalesce(c.surcharge, 0)) AS amount,
+			greatest(CASE WHEN c.min_price_currency = c.currency THEN c.min_price END,
+				CASE WHEN c.cost_currency = c.currency THEN c.cost * (100 + c.min_margin) * 0.01 END) AS lowest
+		FROM climb AS c LEFT JOIN based ON based.line = c.line WHERE c.parent IS NULL
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -77,22 +110,10 @@ BEGIN
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
 	WHERE b.amount > a.amount
 	UNION ALL
-	SELECT s.line, 'sale above base', format('%s is not below %s', s.amount, min(base.amount))
-	FROM staged AS s JOIN (
-		SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
-		UNION ALL
-		SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
-		FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
-		WHERE list.kind = 'base' AND p.product IN (SELECT n.product FROM staged AS n WHERE n.kind = 'sale')
-			AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
-				AND n.min_quantity = p.min_quantity AND n.during && p.valid)
-	) AS base ON base.product = s.product AND base.currency = s.currency AND base.min_quantity <= s.min_quantity AND base.during && s.during
-	WHERE s.kind = 'sale'
-	GROUP BY s.line, s.amount HAVING s.amount >= min(base.amount)
+	SELECT m.line, 'sale above base', format('%s is not below %s', trim_scale(m.amount), m.base) FROM made AS m
+	WHERE m.kind = 'sale' AND m.amount >= m.base
 	UNION ALL
-	SELECT s.line, 'below floor', format('%s is below %s', s.amount, greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01))
-	FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product AND p.currency = s.currency
-	WHERE s.amount < greatest(p.min_price, p.cost * (100 + p.min_margin) * 0.01)
+	SELECT m.line, 'below floor', format('%s is below %s', trim_scale(m.amount), m.lowest) FROM made AS m WHERE m.amount < m.lowest
 	UNION ALL
 	SELECT s.line, 'jump', format('%s instead of %s', s.amount, e.amount)
 	FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
@@ -102,7 +123,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. A variant is compared with the base price of its nearest ancestor that has one, and with the floor that it inherits; adjustments with what they make of the base price of their product, before it is rounded. Prices of categories and of everything are not compared with a base or a floor. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(65);
+SELECT plan(68);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -69,6 +69,36 @@ SELECT is((SELECT count(*) FROM price_staging), 0::bigint, 'what is applied is s
 SELECT results_eq($$SELECT product, unit_price FROM catalogue_prices(1) ORDER BY 1$$,
 	$$SELECT product.product, (quote(1, product.product)).unit_price FROM product ORDER BY 1$$, 'the catalogue is what quote() says of each');
 SELECT is_empty($$SELECT * FROM catalogue_prices(1, 2) AS one, quote(1, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$, 'column for column');
+
+-- variants and adjustments
+INSERT INTO product (product, min_price, currency) VALUES ('top', 95, 'PLN');
+INSERT INTO product (product, parent, cost, min_margin, currency) VALUES ('top.s', 'top', NULL, NULL, 'PLN'), ('top.e', 'top', 1, 0, 'EUR'), ('top.m', 'top.s', NULL, NULL, 'PLN');
+INSERT INTO price (price_list, product, amount) VALUES ('list', 'top', 100), ('list', 'top.m', 900);
+INSERT INTO price_staging (line, price_list, product, amount, adjust, surcharge) VALUES (1, 'sale', 'top.s', 500, NULL, NULL), (2, 'sale', 'top.s', 20, NULL, NULL),
+	(3, 'sale', 'top', NULL, 50, NULL), (4, 'sale', 'top.e', NULL, -99, NULL), (5, 'sale', 'top.m', 500, NULL, NULL), (6, 'sale', 'top.e', NULL, -4, NULL),
+	(7, 'sale', 'top', NULL, NULL, 0);
+SELECT results_eq($$SELECT line, problem, detail FROM check_staged_prices() WHERE problem <> 'overlap'$$, $$VALUES (1::bigint, 'sale above base', '500 is not below 100'),
+	(2, 'below floor', '20 is below 95'), (3, 'sale above base', '150 is not below 100'), (4, 'below floor', '1 is below 95'), (7, 'sale above base', '100 is not below 100')$$,
+	'compared with what they inherit and what they make');
+DELETE FROM price_staging;
+DELETE FROM price WHERE product LIKE 'top%';
+DELETE FROM product WHERE product IN ('top.m', 'top.s', 'top.e');
+DELETE FROM product WHERE product = 'top';
+
+-- many, in a time that is far above what they take, and far below what comparing each with each would
+INSERT INTO product (product, parent) SELECT 'many' || i, CASE WHEN i % 4 = 0 THEN 'many' || i - 1 END FROM generate_series(1, 20000) AS i;
+INSERT INTO price (price_list, product, amount) SELECT 'list', product, 100 FROM product WHERE product LIKE 'many%' AND parent IS NULL;
+INSERT INTO price_staging (price_list, product, amount) SELECT 'sale', 'many' || i, CASE WHEN i % 4 = 0 THEN 150 ELSE 90 END FROM generate_series(1, 20000) AS i;
+SET LOCAL statement_timeout = '15s';
+SELECT results_eq($$SELECT problem, detail, count(*) FROM check_staged_prices() GROUP BY problem, detail$$,
+	$$VALUES ('sale above base', '150 is not below 100', 5000::bigint)$$, 'twenty thousand lines are checked soon');
+ANALYZE product, price, price_staging;
+SELECT is((SELECT count(*) FROM check_staged_prices()), 5000::bigint, 'and with statistics');
+SET LOCAL statement_timeout = 0;
+DELETE FROM price_staging;
+DELETE FROM price WHERE product LIKE 'many%';
+DELETE FROM product WHERE product LIKE 'many%' AND parent IS NOT NULL;
+DELETE FROM product WHERE product LIKE 'many%';
 
 -- categories that cannot be
 INSERT INTO price_staging (price_list, category, amount) VALUES ('list', 'a b!', 5), ('list', '', 5), ('list', 'Home.Kitchen', 5), ('list', repeat('x', 2000), 5);
