@@ -88,11 +88,13 @@ plan_indexed(SPIPlanPtr plan)
  * An indexed one is planned for all values, never to scan a whole table, and again now and then while it is young: a
  * plan that was made while a table was empty would scan it, or a wrong index, for as long as nobody analyzes it. Needs
  * an SPI scope; the rows are in SPI_tuptable until the next call. read_only takes the active snapshot, otherwise a new
- * one is taken. max_rows 0 means all. Raises whatever the statement raises.
+ * one is taken. max_rows 0 means all. The current memory context stays, where SPI would leave that of the connection:
+ * who works in batches frees the memory of each. Raises whatever the statement raises.
  */
 uint64
 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows)
 {
+	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr plan;
 	int result;
 
@@ -107,6 +109,7 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 	if (kept->indexed && needs_planning(plan))
 		plan_indexed(plan);
 	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	MemoryContextSwitchTo(context);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);
 	return SPI_processed;

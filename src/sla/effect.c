@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -260,20 +261,36 @@ take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies)
 /* What part of many moments must be of different customers, so that it pays to look at each. */
 #define MANY_CUSTOMERS 8
 
-/* How many moments are taken in together at most: each takes some kilobytes for its customer's clocks. */
+/* How many moments are taken in together at most, and were last. */
 #define MOMENTS_AT_ONCE 1000
 
-/* Takes in the moments of contacts together, which are in the order of their customers. */
+static int moments_at_once = MOMENTS_AT_ONCE;
+
+/*
+ * Takes in the moments of contacts together, which are in the order of their customers.
+ *
+ * Where all that is known of their customers is read, it would take more and more memory, the more that is: fewer are
+ * taken in together then, so that it fits into work_mem, and more again where there is room.
+ */
 static void
 take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, MemoryContext scratch)
 {
-	for (int i = 0; i < count; i += MOMENTS_AT_ONCE)
+	for (int i = 0; i < count;)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
+		int some = Min(count - i, moments_at_once);
+		Size limit = work_mem * (Size) 1024;
+		Size taken;
 
-		take_contacts(&moments[i], Min(count - i, MOMENTS_AT_ONCE), policies);
+		take_contacts(&moments[i], some, policies);
 		MemoryContextSwitchTo(old);
+		taken = MemoryContextMemAllocated(scratch, true);
 		MemoryContextReset(scratch);
+		i += some;
+		if (taken > limit)
+			moments_at_once = Max(some / 2, 1);
+		else if (some == moments_at_once && taken < limit / 4)
+			moments_at_once = Min(some * 2, MOMENTS_AT_ONCE);
 	}
 }
 
