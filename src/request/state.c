@@ -150,10 +150,13 @@ refuse_other_customer(const TriggerData *trigger)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a request of customer " INT64_FORMAT " cannot become one of customer " INT64_FORMAT,
 							   before, DatumGetInt64(after)),
-						errhint("Cancel it and open one of the other customer, or merge_customers() if they are one.")));
+						errhint("Cancel it and open one of the other customer, or merge the two if they are one.")));
 }
 
-/* guard_request(): trigger function; returns the new row with its version, state_since and closed_at; raises 55000, 22008. */
+/*
+ * guard_request(): trigger function; returns the new row with its version, state_since and closed_at. Raises 55000 and
+ * 22008.
+ */
 Datum
 omnichannel_guard_request(PG_FUNCTION_ARGS)
 {

@@ -37,9 +37,9 @@ SQL_FUNCTION(omnichannel_tick_queues);
 #define WAIT_MSECS 100
 
 static KeptPlan arrivals_select = {
-	.sql =
-		"SELECT DISTINCT a.request_id FROM omnichannel.arrival AS a LEFT JOIN omnichannel.request AS q USING (request_id)"
-		" WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql = "SELECT DISTINCT a.request_id FROM omnichannel.arrival AS a"
+		   " LEFT JOIN omnichannel.request AS q USING (request_id)"
+		   " WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
@@ -554,7 +554,8 @@ attempt(Sweep *sweep, SweepStep step, const int64 *ids, int count, const char *w
 		passed = false;
 		if (count == 1 && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
 			ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
-			ereport(WARNING, (errcode(error->sqlerrcode), errmsg("the sweep left %s " INT64_FORMAT " alone", what, ids[0]),
+			ereport(WARNING, (errcode(error->sqlerrcode),
+							  errmsg("the sweep left %s " INT64_FORMAT " alone", what, ids[0]),
 							  errdetail("%s", error->message), errhint("The next one tries again.")));
 		FreeErrorData(error);
 	}
