@@ -5,8 +5,8 @@ SELECT plan(22);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate, min_price) VALUES ('tier', 23, NULL), ('cut', 8, NULL), ('floor', NULL, 18.365), ('dear', NULL, NULL), ('none', NULL, NULL);
 INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale');
-INSERT INTO price (price_list, product, min_quantity, amount) VALUES ('list', 'tier', 0, 10), ('list', 'tier', 10, 8), ('list', 'cut', 0, 100),
-	('list', 'floor', 0, 18.365), ('list', 'dear', 0, 999999999999999);
+INSERT INTO price (price_list, product, min_quantity, amount, valid) SELECT v.*, tstzrange(NULL, NULL)
+FROM (VALUES ('list', 'tier', 0, 10), ('list', 'tier', 10, 8), ('list', 'cut', 0, 100), ('list', 'floor', 0, 18.365), ('list', 'dear', 0, 999999999999999)) AS v;
 INSERT INTO price (price_list, product, amount, valid) VALUES ('sale', 'cut', 75, tstzrange(now() - interval '3 days', NULL));
 
 -- lines of one product are one
