@@ -26,7 +26,6 @@
 
 /* So many requests a statement reads of a lane. */
 #define BATCH 32
-#define BATCH_SQL "32"
 
 #define AGENT_SQL "SELECT state, used, busy_until, idle_since FROM omnichannel.agent_state WHERE agent_id = $1"
 
@@ -40,7 +39,7 @@ static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs 
 	" FROM omnichannel.waiting AS w WHERE w.lane_id = $1 AND (w.rank, w.due_at, w.entered_at, w.request_id) " after    \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
 	" WHERE f.request_id = w.request_id AND f.agent_id = $2 AND f.until > $3)"                                         \
-	" ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT " BATCH_SQL
+	" ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT " CppAsString2(BATCH)
 
 static KeptPlan waiting_first = {
 	.sql =

@@ -112,14 +112,6 @@ sla_requests_read(SlaFamily *families, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-static bool
-same_thread(const SlaMoment *left, const SlaMoment *right)
-{
-	if (left->thread == NULL || right->thread == NULL)
-		return left->thread == right->thread;
-	return strcmp(left->thread, right->thread) == 0;
-}
-
 /*
  * sla_earlier_read sets wrote_before of the new moments of which sla_wrote_before() will be asked, at once where they
  * are several; of others it will find out. Needs an SPI scope.
@@ -149,7 +141,8 @@ sla_earlier_read(SlaFamily *families, int count)
 				(moment->request_id == 0 && moment->thread == NULL))
 				continue;
 			/* Who goes on in the same conversation has written in it. */
-			if (before == NULL || before->request_id != moment->request_id || !same_thread(before, moment))
+			if (before == NULL || before->request_id != moment->request_id ||
+				!sla_same_text(before->thread, moment->thread))
 			{
 				asked[total++] = moment;
 				sla_column_add_id(&columns[0], families[i].root);

@@ -154,6 +154,8 @@ extern void sla_machine_apply(SlaMachine *machine, const SlaMoment *moment);
 extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *request,
 										const char *channel, TimestampTz at);
 extern int sla_moment_compare(const void *a, const void *b);
+extern bool sla_same_text(const char *left, const char *right);
+extern bool sla_is_response(const SlaClock *clock);
 extern bool sla_state_ends(const char *state);
 
 /* store.c: a customer with all that were merged into it, and what is to be reckoned of them */
@@ -210,6 +212,14 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 #define SLA_MOMENT_COLUMNS                                                                                             \
 	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
 	" priority, version"
+/*
+ * The same of a contact c that is still. The moment's id, as none is written, is that of the contact below zero; revised
+ * into an internal one it concerns no clock, like one that failed.
+ */
+#define SLA_STILL_COLUMNS                                                                                                 \
+	"c.customer_id, c.occurred_at, - c.contact_id, CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END," \
+	" c.request_id, c.contact_id, c.channel, c.thread,"                                                                   \
+	" CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END, NULL, NULL, NULL, NULL::integer, NULL::bigint"
 /* A customer with all that were merged into it. */
 #define SLA_FAMILY                                                                                                     \
 	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \

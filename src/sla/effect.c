@@ -43,15 +43,12 @@ static KeptPlan moment_revise = {
  * What is settled already stays as it is.
  */
 static KeptPlan stills_write = {
-	.sql = "WITH written AS (UPDATE omnichannel.contact AS c SET still = NULL WHERE c.customer_id = $1 AND c.still"
-		   " AND c.occurred_at >= greatest((SELECT h.settled_until FROM omnichannel.sla_customer AS h"
-		   " WHERE h.customer_id = $1), (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = $1"
-		   " ORDER BY m.at LIMIT 1)) RETURNING c.*)"
-		   " INSERT INTO omnichannel.sla_moment"
-		   " (customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome)"
-		   " SELECT w.customer_id, w.occurred_at, - w.contact_id,"
-		   " CASE w.direction WHEN 'internal' THEN 'inbound' ELSE w.direction END, w.request_id, w.contact_id,"
-		   " w.channel, w.thread, CASE w.direction WHEN 'internal' THEN 'failed' ELSE w.outcome END FROM written AS w",
+	.sql =
+		"WITH written AS (UPDATE omnichannel.contact AS c SET still = NULL WHERE c.customer_id = $1 AND c.still"
+		" AND c.occurred_at >= greatest((SELECT h.settled_until FROM omnichannel.sla_customer AS h"
+		" WHERE h.customer_id = $1), (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = $1"
+		" ORDER BY m.at LIMIT 1)) RETURNING c.*)"
+		" INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT " SLA_STILL_COLUMNS " FROM written AS c",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
@@ -121,16 +118,6 @@ find_roots(SlaNewMoment **moments, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Orders families by root. For bsearch. */
-static int
-compare_roots(const void *a, const void *b)
-{
-	int64 left = ((const SlaFamily *) a)->root;
-	int64 right = ((const SlaFamily *) b)->root;
-
-	return left < right ? -1 : left > right;
-}
-
 /*
  * Follows moments that were taken to be of another family than they turned out to be of, once its row was had: somebody
  * has merged or parted customers meanwhile. Families that others hold are left to tick(): who waits in the midst of
@@ -144,15 +131,17 @@ follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int f
 	int64 *roots = palloc(sizeof(int64) * count);
 	SlaFamily *moved;
 	TimestampTz from = DT_NOEND;
+	int family = 0;
 	int doubts = 0;
 	int others = 0;
 
+	/* Both are in the order of the roots; there are no families of the moments that were only written. */
 	for (int i = 0; i < count; i++)
 	{
-		SlaFamily key = {.root = moments[i]->root};
-		const SlaFamily *family = bsearch(&key, families, family_count, sizeof(SlaFamily), compare_roots);
-
-		if (family != NULL && (family->grouped || moments[i]->root != moments[i]->moment.customer_id))
+		while (family < family_count && families[family].root < moments[i]->root)
+			family++;
+		if (family < family_count && families[family].root == moments[i]->root &&
+			(families[family].grouped || moments[i]->root != moments[i]->moment.customer_id))
 			doubtful[doubts++] = moments[i];
 	}
 	if (doubts == 0)

@@ -96,6 +96,13 @@ compare_texts(const char *left, const char *right)
 	return strcmp(left, right);
 }
 
+/* Returns whether texts are the same, or both NULL. */
+bool
+sla_same_text(const char *left, const char *right)
+{
+	return compare_texts(left, right) == 0;
+}
+
 static int
 compare_ids(int64 left, int64 right)
 {
@@ -139,8 +146,9 @@ concerns(const SlaMoment *moment, const SlaClock *clock)
 	return strcmp(moment->channel, clock->channel) == 0;
 }
 
-static bool
-is_response(const SlaClock *clock)
+/* Returns whether the clock waits for an answer. */
+bool
+sla_is_response(const SlaClock *clock)
 {
 	return clock->metric == SLA_FIRST_RESPONSE || clock->metric == SLA_NEXT_RESPONSE;
 }
@@ -403,9 +411,9 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 			continue;
 		/* What the customer was waited for is here. */
 		resume_clock(clock, moment->at);
-		if (is_response(clock) && spoke)
+		if (sla_is_response(clock) && spoke)
 			stop_clock(clock, moment->at, false);
-		else if (is_response(clock))
+		else if (sla_is_response(clock))
 			waits = true;
 	}
 
@@ -447,8 +455,8 @@ apply_outbound(SlaMachine *machine, const SlaMoment *moment)
 	{
 		SlaClock *clock = machine->running[i];
 
-		if (runs(clock) &&
-			((clock->metric == SLA_CALLBACK && called) || (is_response(clock) && reached && concerns(moment, clock))))
+		if (runs(clock) && ((clock->metric == SLA_CALLBACK && called) ||
+							(sla_is_response(clock) && reached && concerns(moment, clock))))
 			stop_clock(clock, moment->at, false);
 	}
 }

@@ -217,10 +217,8 @@ waits_already(const SlaMachine *machine, const SlaMoment *moment)
 	{
 		const SlaClock *clock = machine->running[i];
 
-		if ((clock->metric == SLA_FIRST_RESPONSE || clock->metric == SLA_NEXT_RESPONSE) &&
-			clock->request_id == moment->request_id &&
-			(clock->thread == NULL || moment->thread == NULL ? clock->thread == moment->thread
-															 : strcmp(clock->thread, moment->thread) == 0))
+		if (sla_is_response(clock) && clock->request_id == moment->request_id &&
+			sla_same_text(clock->thread, moment->thread))
 			return true;
 	}
 	return false;
@@ -433,7 +431,7 @@ sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool writ
  * done nothing, where that cannot be told.
  *
  * request is what the contact's request says under the active snapshot; where it is NULL, all is read under a new one.
- * Where still is given it is set to whether the contact itself is to say that it is still, in place of a moment. Needs
+ * Where still is given, and the contact itself is to say that it is still, it is set in place of a moment. Needs
  * an SPI scope that may write the tables of this room.
  */
 bool
@@ -454,10 +452,11 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)
 		return false;
-	if (still != NULL)
-		*still = prompt == PROMPT_WAITS;
-	if (still != NULL && *still)
+	if (prompt == PROMPT_WAITS && still != NULL)
+	{
+		*still = true;
 		return true;
+	}
 	moment->moment_id = sla_next_moment_id();
 	write_moment(moment);
 	if (prompt == PROMPT_MOVES)

@@ -56,12 +56,6 @@ sla_state_class(const char *state)
 	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
 }
 
-static bool
-differ(const char *left, const char *right)
-{
-	return left == NULL || right == NULL ? left != right : strcmp(left, right) != 0;
-}
-
 /* Turns a row of requests_select into the moments that tell what is new in it; returns how many, up to two. */
 static int
 request_moments(uint64 row, SlaNewMoment *moments)
@@ -117,8 +111,8 @@ request_moments(uint64 row, SlaNewMoment *moments)
 	}
 
 	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0;
-	moved = differ(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
-			differ(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
+	moved = !sla_same_text(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
+			!sla_same_text(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
 			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
 	if (!changed && !moved)
 		return 0;

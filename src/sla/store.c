@@ -50,19 +50,13 @@ static KeptPlan moments_only = {
 				 INT8ARRAYOID},
 };
 
-/*
- * A contact that is still comes after the moment that it waits with, which is written. Its id, without a moment, is
- * that of the contact below zero; revised into an internal one it concerns no clock, like one that failed.
- */
+/* A contact that is still comes after the moment that it waits with, which is written. */
 static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
 		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
 		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id UNION ALL"
-		   " SELECT c.customer_id, c.occurred_at, - c.contact_id,"
-		   " CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END, c.request_id, c.contact_id,"
-		   " c.channel, c.thread, CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"
-		   " NULL, NULL, NULL, NULL, NULL FROM omnichannel.contact AS c"
+		   " SELECT " SLA_STILL_COLUMNS " FROM omnichannel.contact AS c"
 		   " WHERE c.customer_id = f.customer_id AND c.still AND c.occurred_at >= greatest(h.settled_until,"
 		   " (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
 		   " ORDER BY m.at LIMIT 1))"

@@ -197,12 +197,6 @@ add_clock(SlaColumn *columns, const SlaClock *clock)
 	sla_column_add_time(&columns[21], clock->breached_at);
 }
 
-static bool
-same_text(const char *left, const char *right)
-{
-	return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
-}
-
 /* Returns whether two clocks are stored alike in what the moments say of them. */
 static bool
 same_course(const SlaClock *left, const SlaClock *right)
@@ -210,8 +204,8 @@ same_course(const SlaClock *left, const SlaClock *right)
 	if (left->customer_id != right->customer_id || left->request_id != right->request_id ||
 		left->moment_id != right->moment_id || left->started_at != right->started_at ||
 		left->stopped_at != right->stopped_at || left->elapsed != right->elapsed || left->worked != right->worked ||
-		left->pause_count != right->pause_count || !same_text(left->channel, right->channel) ||
-		!same_text(left->thread, right->thread))
+		left->pause_count != right->pause_count || !sla_same_text(left->channel, right->channel) ||
+		!sla_same_text(left->thread, right->thread))
 		return false;
 	for (int i = 0; i < left->pause_count; i++)
 		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
@@ -226,8 +220,8 @@ same_terms(const SlaClock *left, const SlaClock *right)
 	return left->due_at == right->due_at && left->time_left == right->time_left && left->outcome == right->outcome &&
 		   left->warn_at == right->warn_at && left->tell_at == right->tell_at && left->warned_at == right->warned_at &&
 		   left->breached_at == right->breached_at && left->target.time == right->target.time &&
-		   left->target.day == right->target.day && same_text(left->policy_code, right->policy_code) &&
-		   same_text(left->calendar, right->calendar);
+		   left->target.day == right->target.day && sla_same_text(left->policy_code, right->policy_code) &&
+		   sla_same_text(left->calendar, right->calendar);
 }
 
 /* Notes that what was told of a clock is not true any more. */
