@@ -80,6 +80,8 @@ extern void relation_scope_end(RelationScope *scope);
 extern int pinned_output_begin(void);
 extern void pinned_output_end(int level);
 
+extern ErrorData *subtransaction_try(void (*work)(void *argument), void *argument);
+
 /*
  * core/plan.c: plans prepared once a backend.
  */

@@ -18,12 +18,10 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "omnichannel.h"
@@ -151,15 +149,17 @@ row_to_jsonb(Datum row)
 
 /* Makes the JSON of the row's columns. */
 static void
-make_json(KeptRow *row)
+make_json(void *argument)
 {
+	KeptRow *row = argument;
 	row->data = row_to_jsonb(ExecFetchSlotHeapTupleDatum(row->slot));
 }
 
 /* Makes the row's key, where it has one that the log would take. */
 static void
-make_key(KeptRow *row)
+make_key(void *argument)
 {
+	KeptRow *row = argument;
 	const char *key = mapping_only_key(row->tracking, row->relation, row->slot);
 
 	if (key != NULL && key[0] != '\0' && strlen(key) <= KEY_MAX)
@@ -168,38 +168,23 @@ make_key(KeptRow *row)
 
 /* Makes something of a row in a subtransaction and the current context; returns whether the row allows that. */
 static bool
-try_to_make(void (*make)(KeptRow *), KeptRow *row)
+try_to_make(void (*make)(void *row), KeptRow *row)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool made = true;
+	ErrorData *error = subtransaction_try(make, row);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		make(row);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (!is_about_row(geterrcode()))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		made = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return made;
+	if (error == NULL)
+		return true;
+	if (!is_about_row(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /* Gives the row's contact the key that the row has now. */
 static void
-follow(KeptRow *row)
+follow(void *argument)
 {
+	KeptRow *row = argument;
 	ContactEntry entry = {.source = row->tracking->source, .source_key = row->key};
 	SpiScope scope;
 
@@ -210,8 +195,9 @@ follow(KeptRow *row)
 
 /* Makes what is kept of a row, and its key. */
 static void
-make_row(KeptRow *row)
+make_row(void *argument)
 {
+	KeptRow *row = argument;
 	row->as_text = !try_to_make(make_json, row);
 	if (row->as_text)
 		row->data = row_to_jsonb(row_of_texts(row->slot));

@@ -12,7 +12,6 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "utils/resowner.h"
 
 #include "omnichannel.h"
 #include "contact/tracked.h"
@@ -215,39 +214,38 @@ is_about_row(int sqlstate)
 	}
 }
 
+/* Rows that are to be logged, all or none of them. */
+typedef struct TrackedRows
+{
+	TrackedWrite *write;
+	MinimalTuple *rows;
+	int count;
+} TrackedRows;
+
+/* Logs rows, for subtransaction_try(). */
+static void
+write_rows(void *argument)
+{
+	const TrackedRows *rows = argument;
+
+	tracked_write_rows(rows->write, rows->rows, rows->count);
+}
+
 /* Logs rows in a subtransaction; returns NULL, or the error in the current context. Others than of rows are raised. */
 static ErrorData *
 try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorContextCallback *callbacks = error_context_stack;
+	TrackedRows all = {write, rows, count};
 	uint64 logged = write->logged;
 	uint64 strange = write->strange;
-	ErrorData *volatile error = NULL;
+	ErrorData *error = subtransaction_try(write_rows, &all);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		tracked_write_rows(write, rows, count);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		write->logged = logged;
-		write->strange = strange;
-		write->entry = NULL;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	error_context_stack = callbacks;
-	if (error != NULL && !is_about_row(error->sqlerrcode))
+	if (error == NULL)
+		return NULL;
+	write->logged = logged;
+	write->strange = strange;
+	write->entry = NULL;
+	if (!is_about_row(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
 }

@@ -9,9 +9,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "omnichannel.h"
@@ -149,4 +151,35 @@ relation_scope_end(RelationScope *scope)
 {
 	pinned_output_end(scope->guc_level);
 	SetUserIdAndSecContext(scope->user, scope->security);
+}
+
+/*
+ * subtransaction_try does work in a subtransaction; returns NULL, or the error that it ended in, a copy in the current
+ * context, with nothing left of what it did. The caller raises with ReThrowError() what it has no answer to.
+ */
+ErrorData *
+subtransaction_try(void (*work)(void *argument), void *argument)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work(argument);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
 }

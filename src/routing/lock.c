@@ -20,7 +20,6 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "routing/route.h"
@@ -218,45 +217,45 @@ queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 	return config_under_locks(generation, queue_count);
 }
 
+/* A queue's lock that is waited for. */
+typedef struct LockWait
+{
+	uint32 key;
+	LOCKMODE mode;
+	int msecs;
+} LockWait;
+
+/* Takes a queue's lock, waiting for so long at most, for subtransaction_try(). */
+static void
+wait_for_lock(void *argument)
+{
+	const LockWait *wait = argument;
+
+	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, wait->msecs) : wait->msecs;
+	(void) take("waiting", wait->key, wait->mode, true);
+}
+
 /* Takes a queue's lock, waiting until that time at most; returns whether it was to be had. */
 static bool
 take_until(uint32 key, LOCKMODE mode, TimestampTz end)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	LockWait wait = {key, mode};
 	int setting = LockTimeout;
-	long msecs;
-	volatile bool taken = true;
+	ErrorData *error;
 
 	if (take("waiting", key, mode, false))
 		return true;
-	msecs = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-	if (msecs <= 0)
+	wait.msecs = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	if (wait.msecs <= 0)
 		return false;
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		LockTimeout = setting > 0 ? Min(setting, (int) msecs) : (int) msecs;
-		(void) take("waiting", key, mode, true);
-		LockTimeout = setting;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		int code = geterrcode();
-
-		LockTimeout = setting;
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		taken = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return taken;
+	error = subtransaction_try(wait_for_lock, &wait);
+	LockTimeout = setting;
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /*

@@ -18,7 +18,6 @@
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "request/request.h"
@@ -512,6 +511,28 @@ ends_sweep(int code)
 		   ERRCODE_TO_CATEGORY(code) == ERRCODE_INSUFFICIENT_RESOURCES;
 }
 
+/* A step that is to be done with these, and with how many it was. */
+typedef struct Batch
+{
+	Sweep *sweep;
+	SweepStep step;
+	const int64 *ids;
+	int count;
+	int64 done;
+} Batch;
+
+/* Does a step with all of a batch, for subtransaction_try(). */
+static void
+step_all(void *argument)
+{
+	Batch *batch = argument;
+
+	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, WAIT_MSECS) : WAIT_MSECS;
+	for (int i = 0; i < batch->count; i++)
+		if (batch->step(batch->sweep, batch->ids[i]))
+			batch->done++;
+}
+
 /*
  * Does a step with these, all or none of them; returns whether, and adds to done how many there were.
  *
@@ -520,51 +541,28 @@ ends_sweep(int code)
 static bool
 attempt(Sweep *sweep, SweepStep step, const int64 *ids, int count, const char *what, int64 *done)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Batch batch = {sweep, step, ids, count, 0};
 	int setting = LockTimeout;
 	int freed = sweep->freed.count;
-	volatile int64 moved = 0;
-	volatile bool passed = true;
+	ErrorData *error = subtransaction_try(step_all, &batch);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	LockTimeout = setting;
+	if (error == NULL)
 	{
-		LockTimeout = setting > 0 ? Min(setting, WAIT_MSECS) : WAIT_MSECS;
-		for (int i = 0; i < count; i++)
-			if (step(sweep, ids[i]))
-				moved++;
-		LockTimeout = setting;
-		ReleaseCurrentSubTransaction();
+		*done += batch.done;
+		return true;
 	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		LockTimeout = setting;
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (ends_sweep(error->sqlerrcode))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		sweep->config->rows = NULL;
-		sweep->freed.count = freed;
-		passed = false;
-		if (count == 1 && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
-			ereport(WARNING, (errcode(error->sqlerrcode),
-							  errmsg("the sweep left %s " INT64_FORMAT " alone", what, ids[0]),
-							  errdetail("%s", error->message), errhint("The next one tries again.")));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (passed)
-		*done += moved;
-	return passed;
+	if (ends_sweep(error->sqlerrcode))
+		ReThrowError(error);
+	sweep->config->rows = NULL;
+	sweep->freed.count = freed;
+	if (count == 1 && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode), errmsg("the sweep left %s " INT64_FORMAT " alone", what, ids[0]),
+				 errdetail("%s", error->message), errhint("The next one tries again.")));
+	FreeErrorData(error);
+	return false;
 }
 
 /* Does a step with all of a list, or with each that can be done where they cannot all be; returns with how many. */
