@@ -198,12 +198,12 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	if (money_compare(promotion->min_subtotal, subtotal) > 0)
 		return VERDICT_SUBTOTAL;
 	span_changes(&promotion->active, at, until);
-	if (!span_contains(&promotion->active, at))
+	if (!span_contains(&promotion->active, at) || spans_contain(&promotion->pauses, at, until))
 		return VERDICT_STATUS;
 	span_changes(&promotion->valid, at, until);
 	if (!span_contains(&promotion->valid, at))
 		return VERDICT_WINDOW;
-	if (promotion_used_up(promotion, at, until))
+	if (spans_contain(&promotion->used_up, at, until))
 		return VERDICT_USED_UP;
 	if (question->closed != NULL && BIT_TEST(question->closed, number))
 		return VERDICT_CUSTOMER_LIMIT;

@@ -186,18 +186,17 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		NEW.active := CASE NEW.status WHEN 'active' THEN tstzrange(NULL, NULL) ELSE 'empty' END;
+		NEW.active := CASE NEW.status WHEN 'active' THEN '{(,)}'::tstzmultirange ELSE '{}' END;
 	ELSIF NEW.status = 'active' AND OLD.status <> 'active' THEN
-		-- What was active before stays so; a time between counts as active from here on, which is noted as a correction.
-		NEW.active := CASE WHEN isempty(OLD.active) THEN tstzrange(now(), NULL) ELSE tstzrange(lower(OLD.active), NULL) END;
+		NEW.active := OLD.active + tstzmultirange(tstzrange(now(), NULL));
 	ELSIF NEW.status <> 'active' AND OLD.status = 'active' THEN
-		NEW.active := CASE WHEN OLD.created_at = now() THEN 'empty' ELSE OLD.active * tstzrange(NULL, now()) END;
+		NEW.active := CASE WHEN OLD.created_at = now() THEN '{}'::tstzmultirange ELSE OLD.active * tstzmultirange(tstzrange(NULL, now())) END;
 	END IF;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_active() IS
-'Trigger function of price_list and promotion: keeps the time for which status was active.';
+'Trigger function of price_list and promotion: keeps the times at which status was active.';
 
 CREATE FUNCTION omnichannel.derive_prices() RETURNS trigger
 LANGUAGE plpgsql

@@ -10,10 +10,10 @@ AS 'MODULE_PATHNAME', 'omnichannel_writes_prices';
 COMMENT ON FUNCTION omnichannel.writes_prices() IS
 'Whether triggers of price write what a price was until now, or the rows of derived lists.';
 
-CREATE FUNCTION omnichannel.past_of(at timestamptz, valid tstzrange, active tstzrange DEFAULT tstzrange(NULL, NULL)) RETURNS tstzrange
+CREATE FUNCTION omnichannel.past_of(at timestamptz, valid tstzrange, active tstzmultirange DEFAULT '{(,)}') RETURNS tstzmultirange
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN valid OPERATOR(pg_catalog.*) active OPERATOR(pg_catalog.*) pg_catalog.tstzrange(NULL, at);
-COMMENT ON FUNCTION omnichannel.past_of(timestamptz, tstzrange, tstzrange) IS
+RETURN pg_catalog.tstzmultirange(valid OPERATOR(pg_catalog.*) pg_catalog.tstzrange(NULL, at)) OPERATOR(pg_catalog.*) active;
+COMMENT ON FUNCTION omnichannel.past_of(timestamptz, tstzrange, tstzmultirange) IS
 'The part of a row''s time that lies before a moment.';
 
 CREATE FUNCTION omnichannel.keeps_past(former tstzrange, changed tstzrange) RETURNS boolean
@@ -64,7 +64,7 @@ BEGIN
 	EXECUTE format('INSERT INTO omnichannel.price_correction (relation, key, before) '
 		'SELECT $1, gone.body ->> $2, gone.body FROM (SELECT to_jsonb(emptied) AS body FROM %s AS emptied) AS gone '
 		'WHERE NOT isempty(omnichannel.past_of(now(), coalesce((gone.body ->> ''valid'')::tstzrange, tstzrange(NULL, NULL)), '
-		'coalesce((gone.body ->> ''active'')::tstzrange, tstzrange(NULL, NULL))))', TG_RELID::regclass)
+		'coalesce((gone.body ->> ''active'')::tstzmultirange, ''{(,)}'')))', TG_RELID::regclass)
 	USING TG_TABLE_NAME, TG_ARGV[0];
 	RETURN NULL;
 END

@@ -143,12 +143,14 @@ BEGIN
 			noted.relation, noted.key);
 	END LOOP;
 	-- What somebody else has begun or ended since, a transaction that began before must not date back.
-	FOR noted IN SELECT * FROM (VALUES ('price', 'price_id', 'valid'), ('price_list', 'price_list', 'active'), ('promotion', 'promotion', 'active'),
-		('segment_member', 'customer_id', 'valid')) AS noted (relation, key, span)
+	-- Of the times at which status was active the last start and end matter; what lies before the start is the last pause.
+	FOR noted IN SELECT * FROM (VALUES ('price', 'price_id', 'lower(OLD.valid)', 'valid'), ('segment_member', 'customer_id', 'lower(OLD.valid)', 'valid'),
+		('price_list', 'price_list', 'upper(''{(,)}'' - OLD.active)', 'active'),
+		('promotion', 'promotion', 'upper(''{(,)}'' - OLD.active)', 'active')) AS noted (relation, key, began, span)
 	LOOP
 		EXECUTE format('CREATE TRIGGER overtaken AFTER UPDATE OR DELETE ON omnichannel.%1$I FOR EACH ROW '
-			'WHEN ((lower(OLD.%2$I) > now() AND lower(OLD.%2$I) <= clock_timestamp()) OR (upper(OLD.%2$I) > now() AND upper(OLD.%2$I) <= clock_timestamp())) '
-			'EXECUTE FUNCTION omnichannel.refuse_overtaken(%3$L)', noted.relation, noted.span, noted.key);
+			'WHEN ((%2$s > now() AND %2$s <= clock_timestamp()) OR (upper(OLD.%3$I) > now() AND upper(OLD.%3$I) <= clock_timestamp())) '
+			'EXECUTE FUNCTION omnichannel.refuse_overtaken(%4$L)', noted.relation, noted.began, noted.span, noted.key);
 	END LOOP;
 END
 $$;

@@ -92,6 +92,16 @@ compare_moments(const void *a, const void *b)
 	return left > right ? -1 : left < right;
 }
 
+static void
+moments_of_spans(const Spans *spans, Moments *moments, TimestampTz latest)
+{
+	for (int i = 0; i < spans->n; i++)
+	{
+		moments_add(moments, spans->spans[i].from, latest);
+		moments_add(moments, spans->spans[i].until, latest);
+	}
+}
+
 /* Adds the moments at which rows of a target, or their lists, begin or end. */
 static void
 moments_of_target(const PriceQuestion *question, const PriceTarget *target, Moments *moments)
@@ -109,6 +119,7 @@ moments_of_target(const PriceQuestion *question, const PriceTarget *target, Mome
 		moments_add(moments, list->valid.until, question->at);
 		moments_add(moments, list->active.from, question->at);
 		moments_add(moments, list->active.until, question->at);
+		moments_of_spans(&list->pauses, moments, question->at);
 	}
 }
 
@@ -134,11 +145,8 @@ moments_collect(const PriceQuestion *question)
 			moments_add(&moments, promotion->valid.until, question->at);
 			moments_add(&moments, promotion->active.from, question->at);
 			moments_add(&moments, promotion->active.until, question->at);
-			for (int i = 0; i < promotion->nused_up; i++)
-			{
-				moments_add(&moments, promotion->used_up[i].from, question->at);
-				moments_add(&moments, promotion->used_up[i].until, question->at);
-			}
+			moments_of_spans(&promotion->pauses, &moments, question->at);
+			moments_of_spans(&promotion->used_up, &moments, question->at);
 		}
 	if (moments.n > 0)
 		qsort(moments.at, moments.n, sizeof(TimestampTz), compare_moments);

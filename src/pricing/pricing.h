@@ -28,7 +28,15 @@ span_contains(const Span *span, TimestampTz at)
 	return span->from <= at && at < span->until;
 }
 
+/* Spans in order of time that do not touch. */
+typedef struct Spans
+{
+	int n;
+	Span *spans;
+} Spans;
+
 extern Span span_from_range(Datum range);
+extern bool spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until);
 
 typedef struct Currency
 {
@@ -72,7 +80,8 @@ typedef struct PriceList
 	const Currency *currency;
 	Audience audience;
 	Span valid;
-	Span active; /* when its status was active */
+	Span active;  /* from when to when its status was active */
+	Spans pauses; /* within which it was not */
 	bool tax_inclusive;
 } PriceList;
 
@@ -125,8 +134,8 @@ typedef struct Promotion
 	const char *best_of;
 	Span valid;
 	Span active;
-	int nused_up;
-	Span *used_up; /* when nothing was left of it, in order of time */
+	Spans pauses;
+	Spans used_up; /* when nothing was left of it */
 } Promotion;
 
 /* How a country compares a reduced price. */
@@ -391,13 +400,13 @@ extern Money keep_money(Datum value, bool isnull, MemoryContext context, bool *p
 extern Money spi_keep_money(uint64 row, int column, MemoryContext context, bool *present);
 extern int *spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count);
 extern ListStatus list_status(const char *name);
+extern Span keep_active(Datum active, MemoryContext context, Spans *pauses);
 extern const int *segment_find(const PriceRules *rules, text *segment);
 extern const Currency *currency_find(const PriceRules *rules, text *currency);
 
 /* promotions.c */
 extern void promotions_read(PriceRules *rules);
 extern bool promotions_take_used_up(PriceRules *rules);
-extern bool promotion_used_up(const Promotion *promotion, TimestampTz at, TimestampTz *until);
 extern void promotions_of(const PriceRules *rules, struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
 							TimestampTz *until);

@@ -232,7 +232,7 @@ promotions_read(PriceRules *rules)
 		if (!isnull)
 			note_customer_limit(rules, promotion->number, DatumGetInt64(value));
 		promotion->valid = span_from_range(spi_datum(i, COLUMN_VALID, &isnull));
-		promotion->active = span_from_range(spi_datum(i, COLUMN_ACTIVE, &isnull));
+		promotion->active = keep_active(spi_datum(i, COLUMN_ACTIVE, &isnull), context, &promotion->pauses);
 	}
 
 	old = MemoryContextSwitchTo(context);
@@ -399,7 +399,7 @@ promotions_take_used_up(PriceRules *rules)
 		return false;
 	rules->used_up_generation = used_up_cache.generation;
 	for (int i = 0; i < rules->npromotions; i++)
-		rules->promotions[i].nused_up = 0;
+		rules->promotions[i].used_up.n = 0;
 	for (int i = 0; i < used_up->n; i++)
 	{
 		const UsedUp *entry = &used_up->spans[i];
@@ -412,39 +412,11 @@ promotions_take_used_up(PriceRules *rules)
 				n++;
 			promotion = promotion_find(rules, entry->promotion);
 			if (promotion != NULL)
-				promotion->used_up = MemoryContextAllocHuge(used_up->context, mul_size(n, sizeof(Span)));
+				promotion->used_up.spans = MemoryContextAllocHuge(used_up->context, mul_size(n, sizeof(Span)));
 		}
 		if (promotion != NULL)
-			promotion->used_up[promotion->nused_up++] = entry->span;
+			promotion->used_up.spans[promotion->used_up.n++] = entry->span;
 	}
-	return true;
-}
-
-/* Returns whether nothing was left of the promotion; lowers *until to the next moment at which that changes. */
-bool
-promotion_used_up(const Promotion *promotion, TimestampTz at, TimestampTz *until)
-{
-	int low = 0;
-	int high = promotion->nused_up;
-
-	/* The first span that has not ended. */
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (promotion->used_up[middle].until <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == promotion->nused_up)
-		return false;
-	if (promotion->used_up[low].from > at)
-	{
-		*until = Min(*until, promotion->used_up[low].from);
-		return false;
-	}
-	*until = Min(*until, promotion->used_up[low].until);
 	return true;
 }
 

@@ -89,7 +89,8 @@ list_verdict(Walk *walk, const PriceList *list)
 	}
 	walk_changes_at(walk, list->active.from);
 	walk_changes_at(walk, list->active.until);
-	if (!span_contains(&list->active, question->at))
+	if (!span_contains(&list->active, question->at) ||
+		(unlikely(list->pauses.n > 0) && spans_contain(&list->pauses, question->at, &walk->until)))
 	{
 		walk_reason(walk, PRICE_NO_LIST);
 		return VERDICT_STATUS;

@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
@@ -64,6 +65,62 @@ span_from_range(Datum range)
 			span.until++;
 	}
 	return span;
+}
+
+/* Returns whether one of the spans contains the moment; lowers *until to the next moment at which that changes. */
+bool
+spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until)
+{
+	int low = 0;
+	int high = spans->n;
+
+	/* The first span that has not ended. */
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (spans->spans[middle].until <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == spans->n)
+		return false;
+	if (spans->spans[low].from > at)
+	{
+		*until = Min(*until, spans->spans[low].from);
+		return false;
+	}
+	*until = Min(*until, spans->spans[low].until);
+	return true;
+}
+
+/* Returns the span over all of a tstzmultirange; *pauses, kept in context, become what lies in it between the ranges. */
+Span
+keep_active(Datum active, MemoryContext context, Spans *pauses)
+{
+	TypeCacheEntry *type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
+	RangeType **ranges;
+	int32 n;
+	Span all = {DT_NOBEGIN, DT_NOBEGIN};
+
+	multirange_deserialize(type, DatumGetMultirangeTypeP(active), &n, &ranges);
+	*pauses = (Spans){Max(n - 1, 0), NULL};
+	if (n > 1)
+		pauses->spans = MemoryContextAlloc(context, (n - 1) * sizeof(Span));
+	for (int i = 0; i < n; i++)
+	{
+		Span span = span_from_range(RangeTypePGetDatum(ranges[i]));
+
+		if (i == 0)
+			all = span;
+		else
+		{
+			pauses->spans[i - 1] = (Span){all.until, span.from};
+			all.until = span.until;
+		}
+	}
+	return all;
 }
 
 static int
@@ -232,7 +289,7 @@ rules_read_lists(PriceRules *rules)
 		list->audience.all = spi_keep_segments(rules, i, 7, &list->audience.nall);
 		list->valid = span_from_range(spi_datum(i, 8, &isnull));
 		list->tax_inclusive = DatumGetBool(spi_datum(i, 9, &isnull));
-		list->active = span_from_range(spi_datum(i, 10, &isnull));
+		list->active = keep_active(spi_datum(i, 10, &isnull), context, &list->pauses);
 		code_map_put(&rules->lists_by_code, list->code, strlen(list->code), list);
 	}
 }

@@ -63,9 +63,13 @@ BEGIN
 		)
 		SELECT DISTINCT moment
 		FROM (
-			SELECT unnest(ARRAY[lower(span.valid), upper(span.valid), lower(span.list_valid), upper(span.list_valid), lower(span.active), upper(span.active)]) FROM span
+			SELECT unnest(ARRAY[lower(span.valid), upper(span.valid), lower(span.list_valid), upper(span.list_valid)]) FROM span
 			UNION ALL
-			SELECT unnest(ARRAY[lower(promotion.valid), upper(promotion.valid), lower(promotion.active), upper(promotion.active)]) FROM omnichannel.promotion
+			SELECT unnest(ARRAY[lower(time), upper(time)]) FROM span, unnest(span.active) AS time
+			UNION ALL
+			SELECT unnest(ARRAY[lower(promotion.valid), upper(promotion.valid)]) FROM omnichannel.promotion
+			UNION ALL
+			SELECT unnest(ARRAY[lower(time), upper(time)]) FROM omnichannel.promotion, unnest(promotion.active) AS time
 		) AS bound (moment)
 		WHERE moment > $2 AND moment <= $3
 		ORDER BY moment DESC LIMIT $4);

@@ -13,7 +13,7 @@ INSERT INTO product (product, tax_rate) VALUES ('p', 23), ('none', NULL);
 INSERT INTO price_list (price_list, kind, segments_any, priority) VALUES ('base', 'base', '{}', 0), ('sale', 'sale', '{}', 1), ('club', 'sale', '{club}', 2), ('staff', 'sale', '{staff}', 3);
 -- 90 until ten days ago, 100 since, 110 from tomorrow on; on sale for 80 until yesterday; club 70, staff 50; from 10 pieces on 60
 SET LOCAL session_replication_role = replica;
-UPDATE price_list SET active = '(,)';
+UPDATE price_list SET active = '{(,)}';
 INSERT INTO price (price_list, product, amount, min_quantity, valid) VALUES
 	('base', 'p', 90, 0, tstzrange(NULL, now() - interval '10 days')), ('base', 'p', 100, 0, tstzrange(now() - interval '10 days', now() + interval '1 day')),
 	('base', 'p', 110, 0, tstzrange(now() + interval '1 day', NULL)), ('base', 'p', 60, 10, tstzrange(NULL, NULL)),
