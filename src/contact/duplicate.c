@@ -152,6 +152,30 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 }
 
 /*
+ * logged_of returns whether what is logged under a key, if anything is, was logged of the checked row, or what the row
+ * has been. Needs an SPI scope.
+ */
+bool
+logged_of(const ContactEntry *row, const char *source, const char *source_key)
+{
+	ContactEntry probe = *row;
+	bool other;
+
+	probe.source = source;
+	probe.source_key = source_key;
+	probe.duplicate = true;
+	if (probe.kind != NULL && probe.customer_id == 0)
+	{
+		probe.customer_id = customer_match(probe.kind, probe.value, false, NULL);
+		/* Of an identity that nobody has nothing was logged. */
+		if (probe.customer_id == 0)
+			return contact_find(source, source_key) == 0;
+	}
+	probe.named = row->kind != NULL || row->customer_id != 0;
+	return find_other_rows(&probe, 1, &other) == 0;
+}
+
+/*
  * follow_key gives the contact that was logged under the row's former key the entry's: the row's key has changed. Of an
  * erased customer only the digest of the key is kept. Returns whether there is such a contact; does nothing where the
  * key is logged already. Needs an SPI scope of the log's owner.

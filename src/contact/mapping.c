@@ -570,20 +570,21 @@ item_time(const FittedMapping *fitted, TupleTableSlot *slot, bool *timed)
 /*
  * mapping_evaluate makes a contact of a row, in the current context; what points into the slot is good as long as it.
  *
- * Returns false for a row that its value maps leave out. Raises 22P02 for what is no id, and what output functions
- * raise.
+ * Returns false for a row that its value maps leave out, of which whole makes as much as there is. Raises 22P02 for
+ * what is no id, and what output functions raise.
  */
 bool
-mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry)
+mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, bool whole, ContactEntry *entry)
 {
 	MappingField who;
 	bool logged = true;
 
 	memset(entry, 0, sizeof(*entry));
+	entry->source = fitted->tracking->source;
 	entry->channel = item_text(fitted, FIELD_CHANNEL, slot, &logged);
 	entry->direction = item_text(fitted, FIELD_DIRECTION, slot, &logged);
 	entry->outcome = item_text(fitted, FIELD_OUTCOME, slot, &logged);
-	if (!logged)
+	if (!logged && !whole)
 		return false;
 
 	entry->kind = item_text(fitted, FIELD_KIND, slot, &logged);
@@ -604,9 +605,19 @@ mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry
 	entry->subject = item_document(fitted, FIELD_SUBJECT, slot, &logged);
 	entry->body = item_document(fitted, FIELD_BODY, slot, &logged);
 	entry->payload = item_payload(fitted, slot, &logged);
-	entry->source = fitted->tracking->source;
 	entry->source_key = item_text(fitted, FIELD_SOURCE_KEY, slot, &logged);
 	return logged;
+}
+
+/* mapping_leaves_out returns whether a value map leaves rows out. */
+bool
+mapping_leaves_out(const Tracking *tracking)
+{
+	for (int field = 0; field < MAPPING_FIELDS; field++)
+		for (int i = 0; i < tracking->items[field].nvalues; i++)
+			if (tracking->items[field].values[i].to == NULL)
+				return true;
+	return false;
 }
 
 /* Returns a row's source key in the current context, NULL where it has none. */

@@ -79,7 +79,8 @@ extern void mapping_check_registered(const Tracking *tracking, Relation relation
 extern const FittedMapping *mapping_fit(const Tracking *tracking, Relation relation);
 extern bool mapping_needs_pinned_output(const FittedMapping *fitted);
 extern const char *mapping_value(const MappingItem *item, const char *text, bool *logged);
-extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, ContactEntry *entry);
+extern bool mapping_evaluate(const FittedMapping *fitted, TupleTableSlot *slot, bool whole, ContactEntry *entry);
+extern bool mapping_leaves_out(const Tracking *tracking);
 extern const char *mapping_key(const FittedMapping *fitted, TupleTableSlot *slot);
 extern const char *mapping_only_key(const Tracking *tracking, Relation relation, TupleTableSlot *slot);
 extern bool mapping_names_rows(const FittedMapping *fitted, Relation relation);
@@ -91,7 +92,9 @@ extern bool is_about_row(int sqlstate);
 extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
 extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,
 						  const ContactEntry *entries, const bool *other, int count, bool revises);
+extern bool reject_is_new(const Tracking *tracking, const char *source, const char *source_key);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
+extern bool logged_of(const ContactEntry *row, const char *source, const char *source_key);
 extern bool follow_key(const ContactEntry *entry, const char *former);
 
 #endif /* OMNICHANNEL_MAPPING_H */

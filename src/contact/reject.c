@@ -90,6 +90,14 @@ static KeptPlan any_select = {
 	.indexed = true,
 };
 
+static KeptPlan new_select = {
+	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 AND source = $2 AND source_key = $3"
+		   " AND NOT updated",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
 static LookUp any_look = {
 	.table = "contact_reject",
 	.nkeys = 2,
@@ -166,9 +174,9 @@ make_key(void *argument)
 		row->key = key;
 }
 
-/* Makes something of a row in a subtransaction and the current context; returns whether the row allows that. */
-static bool
-try_to_make(void (*make)(void *row), KeptRow *row)
+/* row_allows makes something of a row in a subtransaction and the current context; returns whether that can be done. */
+bool
+row_allows(void (*make)(void *row), void *row)
 {
 	ErrorData *error = subtransaction_try(make, row);
 
@@ -198,10 +206,10 @@ static void
 make_row(void *argument)
 {
 	KeptRow *row = argument;
-	row->as_text = !try_to_make(make_json, row);
+	row->as_text = !row_allows(make_json, row);
 	if (row->as_text)
 		row->data = row_to_jsonb(row_of_texts(row->slot));
-	(void) try_to_make(make_key, row);
+	(void) row_allows(make_key, row);
 }
 
 /* Makes of a row in the slot what it was before its write, which may have been in another partition. */
@@ -213,7 +221,7 @@ make_former(const TrackedWrite *write, KeptRow *former)
 		relation_open(write->former == NULL ? write->left->relation : RelationGetRelid(write->relation), NoLock);
 	former->slot = MakeSingleTupleTableSlot(RelationGetDescr(former->relation), &TTSOpsMinimalTuple);
 	ExecStoreMinimalTuple(write->former == NULL ? write->left->row : write->former, former->slot, false);
-	(void) try_to_make(make_row, former);
+	(void) row_allows(make_row, former);
 	ExecDropSingleTupleTableSlot(former->slot);
 	relation_close(former->relation, NoLock);
 }
@@ -233,6 +241,7 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 {
 	KeptRow row = {.tracking = tracking, .relation = write->relation, .slot = write->slot};
 	KeptRow former = {.tracking = tracking};
+	FormerRow before = {0};
 	SpiScope scope;
 	Datum values[9] = {0};
 	RelationScope reader;
@@ -245,12 +254,22 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 		relation_scope_begin(&reader, tracking->relation);
 	make_row(&row);
 	if (updated && (write->former != NULL || write->left != NULL) && row.key != NULL)
+	{
 		make_former(write, &former);
+		former_read(&before, write, tracking);
+	}
 	if (write->owner)
 		pinned_output_end(settings);
 	else
 		relation_scope_end(&reader);
 
+	if (former.key != NULL && updated)
+	{
+		/* What is logged under its key is its own, or nothing known is. */
+		spi_scope_begin(&scope, write->owner);
+		updated = !former_is_other(&before, tracking->source, former.key, NULL);
+		spi_scope_end(&scope);
+	}
 	if (former.key != NULL && strcmp(former.key, row.key) != 0)
 	{
 		Datum kept[5] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(tracking->source),
@@ -260,10 +279,13 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 		(void) kept_plan_run(&former_delete, kept, NULL, false, 0);
 		spi_scope_end(&scope);
 		row.former = former.key;
-		(void) try_to_make(follow, &row);
+		if (updated)
+			(void) row_allows(follow, &row);
 		/* Without a contact of its own, what is logged under the key is another row's. */
 		updated = row.followed;
 	}
+	else if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
+		updated = false;
 	values[0] = CStringGetTextDatum(tracking->code);
 	values[1] = row.data;
 	values[2] = BoolGetDatum(row.as_text);
@@ -318,6 +340,19 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 	}
 	owner_switch_end(&owner);
 	return copies;
+}
+
+/*
+ * reject_is_new returns whether a row waits under a key of which no contact is known to have been logged. Needs an SPI
+ * scope of the log's owner.
+ */
+bool
+reject_is_new(const Tracking *tracking, const char *source, const char *source_key)
+{
+	Datum values[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(source),
+					   CStringGetTextDatum(source_key)};
+
+	return any_waits(tracking) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
 }
 
 /*

@@ -150,7 +150,7 @@ COMMENT ON COLUMN omnichannel.contact_reject.source_key IS
 'Key of the row in the source, by which it is replaced and cleared; NULL where it has none, or none that can be told.';
 COMMENT ON COLUMN omnichannel.contact_reject.rejected_at IS 'When it was written last.';
 COMMENT ON COLUMN omnichannel.contact_reject.tries IS 'How often a row of this key was tried in vain.';
-COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it, so that a contact logged before is revised; not where it got another key and no contact came along.';
+COMMENT ON COLUMN omnichannel.contact_reject.updated IS 'Whether an UPDATE wrote it and what is logged under its key, if anything is, was logged of it, so that it is revised; where that is not known, it is told by time and customer whose it is.';
 CREATE INDEX contact_reject_tracking ON omnichannel.contact_reject (tracking, reject_id);
 CREATE INDEX contact_reject_unkeyed ON omnichannel.contact_reject (tracking, jsonb_hash_extended(data, 0)) WHERE source_key IS NULL;
 

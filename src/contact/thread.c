@@ -71,17 +71,17 @@ static KeptPlan threads_claim = {
 	.indexed = true,
 };
 
-/* Returns an array datum. */
+/* Returns an array datum of texts, booleans or values of eight bytes. */
 Datum
 contact_array(Datum *elements, bool *nulls, int count, Oid type)
 {
 	int dims[1] = {count};
 	int bounds[1] = {1};
-	bool text_like = type == TEXTOID;
+	int length = type == TEXTOID ? -1 : type == BOOLOID ? 1 : 8;
+	bool by_value = type == BOOLOID || (type != TEXTOID && FLOAT8PASSBYVAL);
+	char align = type == TEXTOID ? TYPALIGN_INT : type == BOOLOID ? TYPALIGN_CHAR : TYPALIGN_DOUBLE;
 
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, text_like ? -1 : 8,
-											  text_like ? false : FLOAT8PASSBYVAL,
-											  text_like ? TYPALIGN_INT : TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
 }
 
 /* Orders pointers to entries by source and thread; those without a thread come last. */

@@ -99,9 +99,23 @@ evaluate_left(const TrackedWrite *write, const Tracking *tracking, bool keyed, C
 	if (keyed)
 		entry->source_key = mapping_key(fitted, slot);
 	else
-		(void) mapping_evaluate(fitted, slot, entry);
+		(void) mapping_evaluate(fitted, slot, false, entry);
 	ExecDropSingleTupleTableSlot(slot);
 	relation_close(relation, NoLock);
+}
+
+/* Gives what was logged of a row that is left out now the key that it has now. Needs an SPI scope. */
+static void
+leave_out_row(const Tracking *tracking, FormerRow *former, const ContactEntry *entry, const char *former_key)
+{
+	const ContactEntry *waiting = rejects_find(tracking, entry, 1);
+	bool other = former_is_other(former, entry->source, former_key, NULL);
+
+	if (!other)
+		(void) follow_key(entry, former_key);
+	other = false;
+	if (waiting != NULL)
+		rejects_clear(tracking, waiting, former_key, entry, &other, 1, true);
 }
 
 /* tracked_write_rows logs rows, all or none, in the current context. */
@@ -119,6 +133,9 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	int duplicates = 0;
 	int logged = 0;
 	int settings = 0;
+	/* Whether something may be logged of the row. */
+	bool changes = revises && (write->former != NULL || write->left != NULL);
+	FormerRow former = {0};
 	RelationScope reader;
 	SpiScope scope;
 
@@ -130,28 +147,35 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	{
 		write->entry = NULL;
 		ExecStoreMinimalTuple(rows[i], write->slot, false);
-		if (!mapping_evaluate(fitted, write->slot, &entries[logged]))
+		if (!mapping_evaluate(fitted, write->slot, false, &entries[logged]))
+		{
+			if (changes)
+				entries[0].source_key = mapping_key(fitted, write->slot);
 			continue;
+		}
 		if (write->source != NULL)
 			entries[logged].source = write->source;
 		logged++;
 	}
-	if (write->left != NULL && logged == 1)
+	changes = changes && entries[0].source_key != NULL;
+	if (write->left != NULL && (logged == 1 || changes))
 	{
 		ContactEntry left;
 
 		evaluate_left(write, tracking, entries[0].source_key != NULL, &left);
 		write->update = moved_rows_arrive(tracking->relation) || same_row(&left, &entries[0]);
-		if (write->update)
-			former_key = left.source_key;
 		if (write->update && !tracking->updates)
 			logged = 0;
+		else if (write->update)
+			former_key = left.source_key;
 	}
-	else if (write->former != NULL && revises && logged == 1 && entries[0].source_key != NULL)
+	else if (write->former != NULL && changes)
 	{
 		ExecStoreMinimalTuple(write->former, write->slot, false);
 		former_key = mapping_key(fitted, write->slot);
 	}
+	if (write->update && changes)
+		former_read(&former, write, tracking);
 	if (former_key != NULL && (entries[0].source_key == NULL || strcmp(former_key, entries[0].source_key) == 0))
 		former_key = NULL;
 	ExecClearTuple(write->slot);
@@ -159,10 +183,16 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		relation_scope_end(&reader);
 	else if (settings != 0)
 		pinned_output_end(settings);
-	if (logged == 0)
+	if (logged == 0 && former_key == NULL)
 		return;
 
 	spi_scope_begin(&scope, write->owner);
+	if (logged == 0)
+	{
+		leave_out_row(tracking, &former, &entries[0], former_key);
+		spi_scope_end(&scope);
+		return;
+	}
 	for (int i = 0; i < logged; i++)
 	{
 		write->entry = &entries[i];
@@ -173,8 +203,14 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	if (!write->retry)
 		waiting = rejects_find(tracking, entries, logged);
 	changed_key = former_key;
+	if (former_is_other(&former, entries[0].source, former_key == NULL ? entries[0].source_key : former_key,
+						&entries[0]))
+	{
+		if (former_key == NULL)
+			refuse_another_row(write, &entries[0]);
+	}
 	/* What has followed the row is its own, whatever else of it has changed. */
-	if (former_key != NULL && follow_key(&entries[0], former_key))
+	else if (former_key != NULL && follow_key(&entries[0], former_key))
 		former_key = NULL;
 	contact_write(entries, logged, write->live, &write->batches);
 	for (int i = 0; i < logged; i++)

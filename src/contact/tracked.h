@@ -38,6 +38,22 @@ typedef struct TrackedWrite
 	ContactBatches batches;    /* what is kept from one to the next */
 } TrackedWrite;
 
+/* What an updated row was before. */
+typedef struct FormerRow
+{
+	bool asked;         /* whether what is logged under its key was logged of it */
+	bool left_out;      /* value maps kept it from being logged, or may have */
+	bool known;         /* entry says what it was */
+	ContactEntry entry; /* checked once */
+
+	const Tracking *tracking; /* while it is read */
+	Relation relation;
+	TupleTableSlot *slot;
+} FormerRow;
+
+extern void former_read(FormerRow *former, const TrackedWrite *write, const Tracking *tracking);
+extern bool former_is_other(FormerRow *former, const char *source, const char *key, const ContactEntry *now);
+
 extern void tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count);
 extern void tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count);
 extern int tracked_batch_rows(const TrackedWrite *write);
@@ -45,6 +61,7 @@ extern void tracked_begin_batches(TrackedWrite *write);
 extern void tracked_end_batches(TrackedWrite *write);
 extern void tracked_lock_batches(void);
 
+extern bool row_allows(void (*make)(void *row), void *row);
 extern void reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error);
 
 extern void note_moved_row(Relation relation, HeapTuple tuple, TupleTableSlot *slot);

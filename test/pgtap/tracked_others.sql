@@ -1,0 +1,124 @@
+-- With updates, a row that was never logged does not write into the contact that its key was logged of.
+BEGIN;
+SELECT plan(34);
+INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
+CREATE FUNCTION public.follow(name text, on_error text, maps jsonb DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT omnichannel.track(name::regclass, channel => 'forum', kind => 'login', customer => '{who}', direction => '{dir}', body => '{body}',
+		occurred_at => '{at}', updates => true, on_error => on_error, value_maps => maps)
+$$;
+CREATE FUNCTION public.said(name text) RETURNS TABLE (source_key text, who text, body text) LANGUAGE sql AS $$
+	SELECT c.source_key, i.value, c.body FROM omnichannel.contact AS c JOIN omnichannel.identity AS i USING (customer_id)
+	WHERE c.source = 'public.' || name ORDER BY c.source_key::int
+$$;
+CREATE FUNCTION public.kept(name text) RETURNS TABLE (source_key text, sqlstate text, body text) LANGUAGE sql AS $$
+	SELECT r.source_key, r.sqlstate, r.data ->> 'body' FROM omnichannel.contact_reject AS r WHERE r.source = 'public.' || name ORDER BY r.source_key::int
+$$;
+CREATE TABLE public.refilled (id int PRIMARY KEY, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
+CREATE TABLE public.drafted (LIKE public.refilled INCLUDING ALL);
+CREATE TABLE public.drafted_kept (LIKE public.refilled INCLUDING ALL);
+CREATE TABLE public.taken (LIKE public.refilled INCLUDING ALL);
+CREATE TABLE public.swapped (id int PRIMARY KEY DEFERRABLE, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
+
+-- A new row under an old key, which waits.
+SELECT public.follow('public.refilled', 'quarantine') \g /dev/null
+INSERT INTO public.refilled VALUES (1, 'ann', 'of ann', '2026-06-01');
+TRUNCATE public.refilled;
+INSERT INTO public.refilled VALUES (1, 'bob', 'of bob', '2026-06-02');
+UPDATE public.refilled SET body = 'secret of bob';
+SELECT results_eq($$SELECT * FROM public.said('refilled')$$, $$VALUES ('1', 'ann', 'of ann')$$, 'a row that waits revises nobody else''s contact');
+SELECT results_eq($$SELECT * FROM public.kept('refilled')$$, $$VALUES ('1', '23505', 'secret of bob')$$, 'it waits on as it is now');
+UPDATE public.refilled SET dir = 'sideways';
+UPDATE public.refilled SET dir = 'inbound', who = 'bob', body = 'still bob''s';
+SELECT results_eq($$SELECT * FROM public.said('refilled')$$, $$VALUES ('1', 'ann', 'of ann')$$, 'whatever else keeps it meanwhile');
+SELECT is(omnichannel.retry_rejects('public.refilled'), 0::bigint, 'nor when it is tried again');
+SELECT results_eq($$SELECT * FROM public.kept('refilled')$$, $$VALUES ('1', '23505', 'still bob''s')$$, 'it waits');
+UPDATE public.refilled SET id = 1001;
+SELECT results_eq($$SELECT * FROM public.said('refilled')$$, $$VALUES ('1', 'ann', 'of ann'), ('1001', 'bob', 'still bob''s')$$, 'under a key of its own it is logged');
+SELECT is_empty($$SELECT * FROM public.kept('refilled')$$, 'and waits no longer');
+
+-- A row that was left out.
+SELECT public.follow('public.drafted', 'error', '{"direction": {"draft": null, "*": "inbound"}}') \g /dev/null
+INSERT INTO public.drafted VALUES (1, 'ann', 'of ann', '2026-06-01', 'Q'), (2, 'ann', 'also', '2026-06-01', 'Q');
+DELETE FROM public.drafted WHERE id = 1;
+INSERT INTO public.drafted VALUES (1, 'bob', 'of bob', '2026-06-02', 'draft');
+SELECT throws_ok($$UPDATE public.drafted SET dir = 'Q', body = 'secret of bob' WHERE id = 1$$, '23505',
+	'source "public.drafted" has logged another row under key "1"', 'a row that was left out is refused');
+UPDATE public.drafted SET id = 11, dir = 'Q', body = 'bob''s own' WHERE id = 1;
+UPDATE public.drafted SET dir = 'draft' WHERE id = 2;
+UPDATE public.drafted SET dir = 'Q', body = 'again' WHERE id = 2;
+SELECT results_eq($$SELECT * FROM public.said('drafted')$$, $$VALUES ('1', 'ann', 'of ann'), ('2', 'ann', 'again'), ('11', 'bob', 'bob''s own')$$,
+	'but under its own key, or what was logged of it');
+SELECT public.follow('public.drafted_kept', 'quarantine', '{"direction": {"draft": null, "*": "inbound"}}') \g /dev/null
+INSERT INTO public.drafted_kept VALUES (1, 'ann', 'of ann', '2026-06-01', 'Q');
+DELETE FROM public.drafted_kept;
+INSERT INTO public.drafted_kept VALUES (1, 'bob', 'of bob', '2026-06-02', 'draft');
+UPDATE public.drafted_kept SET dir = 'Q', body = 'secret of bob';
+SELECT results_eq($$SELECT * FROM public.kept('drafted_kept')$$, $$VALUES ('1', '23505', 'secret of bob')$$, 'or waits');
+SELECT is(omnichannel.retry_rejects('public.drafted_kept'), 0::bigint, 'also when it is tried again');
+SELECT results_eq($$SELECT * FROM public.said('drafted_kept')$$, $$VALUES ('1', 'ann', 'of ann')$$, 'and nothing is revised');
+
+-- A row that takes the key of one that is gone.
+SELECT public.follow('public.taken', 'quarantine') \g /dev/null
+INSERT INTO public.taken VALUES (1, 'ann', 'of ann', '2026-06-01'), (2, 'bob', 'of bob', '2026-06-01');
+DELETE FROM public.taken WHERE id = 1;
+UPDATE public.taken SET id = 1;
+UPDATE public.taken SET body = 'secret of bob';
+SELECT results_eq($$SELECT * FROM public.said('taken')$$, $$VALUES ('1', 'ann', 'of ann'), ('2', 'bob', 'of bob')$$, 'a key that is another''s stays so');
+SELECT results_eq($$SELECT * FROM public.kept('taken')$$, $$VALUES ('1', '23505', 'secret of bob')$$, 'the row waits');
+SELECT is(omnichannel.retry_rejects('public.taken'), 0::bigint, 'also when it is tried again');
+SELECT results_eq($$SELECT * FROM public.said('taken')$$, $$VALUES ('1', 'ann', 'of ann'), ('2', 'bob', 'of bob')$$, 'and writes nowhere');
+
+-- Rows that changed places.
+SELECT public.follow('public.swapped', 'quarantine') \g /dev/null
+INSERT INTO public.swapped VALUES (1, 'ann', 'of ann', '2026-06-01'), (2, 'bob', 'of bob', '2026-06-01');
+UPDATE public.swapped SET id = 3 - id;
+UPDATE public.swapped SET id = id + 10, body = 'secret of ' || who;
+SELECT is_empty($$SELECT FROM public.said('swapped') WHERE body NOT LIKE '%' || who$$, 'no contact says what another wrote');
+SELECT results_eq($$SELECT source_key, who FROM public.said('swapped') WHERE source_key::int > 10$$, $$VALUES ('11', 'bob'), ('12', 'ann')$$, 'nor follows another''s row');
+
+-- Corrections go on, again and again, and so do rows that wait for another reason.
+SELECT lives_ok($$UPDATE public.drafted SET who = 'eve', at = '2026-06-03' WHERE id = 2$$, 'a row may get another time and customer');
+SELECT lives_ok($$UPDATE public.drafted SET body = 'corrected' WHERE id = 2$$, 'and go on');
+SELECT is((SELECT body FROM public.said('drafted') WHERE source_key = '2'), 'corrected', 'in its contact');
+UPDATE public.refilled SET dir = 'sideways', body = 'x';
+UPDATE public.refilled SET dir = 'inbound', body = 'back';
+SELECT results_eq($$SELECT s.body, count(k.*) FROM public.said('refilled') AS s LEFT JOIN public.kept('refilled') AS k ON true WHERE s.source_key = '1001' GROUP BY 1$$,
+	$$VALUES ('back', 0::bigint)$$, 'what was logged of a row is revised when it is mended');
+-- A row that was never logged, of somebody nobody knows, is logged when it is mended.
+INSERT INTO public.refilled VALUES (2, 'dan', 'bad', '2026-06-02', 'sideways');
+UPDATE public.refilled SET dir = 'inbound', body = 'good' WHERE id = 2;
+SELECT results_eq($$SELECT who, body FROM public.said('refilled') WHERE source_key = '2'$$, $$VALUES ('dan', 'good')$$, 'a row that waits and never was logged is');
+-- What is known to have been logged of a row stays so, whatever it is corrected to while it waits.
+UPDATE public.refilled SET dir = 'sideways', at = '2026-06-05', who = 'eve' WHERE id = 2;
+SELECT results_eq($$SELECT updated FROM omnichannel.contact_reject WHERE source_key = '2'$$, 'VALUES (true)', 'a row whose contact there is says so');
+UPDATE public.refilled SET dir = 'inbound', body = 'better' WHERE id = 2;
+SELECT results_eq($$SELECT who, body FROM public.said('refilled') WHERE source_key = '2'$$, $$VALUES ('dan', 'better')$$, 'and goes on with it');
+SELECT is_empty($$SELECT FROM public.kept('refilled') WHERE source_key = '2'$$, 'and waits no longer');
+UPDATE public.refilled SET dir = 'sideways' WHERE id = 2;
+UPDATE public.refilled SET id = 3 WHERE id = 2;
+UPDATE public.refilled SET dir = 'inbound', body = 'best' WHERE id = 3;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('refilled') WHERE source_key IN ('2', '3')$$, $$VALUES ('3', 'dan', 'best')$$, 'under each of its keys');
+-- What waits under another's key takes nothing of it along, however it is updated.
+DELETE FROM public.refilled WHERE id = 3;
+INSERT INTO public.refilled VALUES (3, 'bob', 'of bob', '2026-06-07');
+UPDATE public.refilled SET dir = 'sideways', id = 4 WHERE id = 3;
+SELECT results_eq($$SELECT source_key, who FROM public.said('refilled') WHERE source_key IN ('3', '4')$$, $$VALUES ('3', 'dan')$$, 'a contact does not follow a row that waits under its key');
+SELECT results_eq($$SELECT source_key, updated FROM omnichannel.contact_reject WHERE source_key IN ('3', '4')$$, $$VALUES ('4', false)$$, 'which waits as one that was never logged');
+UPDATE public.refilled SET dir = 'inbound' WHERE id = 4;
+SELECT results_eq($$SELECT source_key, who FROM public.said('refilled') WHERE source_key IN ('3', '4')$$, $$VALUES ('3', 'dan'), ('4', 'bob')$$, 'until it is mended');
+-- A draft keeps what was logged of it, also under another key.
+UPDATE public.drafted SET dir = 'draft', id = 12, body = 'x' WHERE id = 11;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('drafted') WHERE source_key IN ('11', '12')$$, $$VALUES ('12', 'bob', 'bob''s own')$$, 'a row that is left out and gets another key');
+UPDATE public.drafted SET id = 13 WHERE id = 12;
+UPDATE public.drafted SET dir = 'Q', body = 'y' WHERE id = 13;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('drafted') WHERE source_key::int > 10$$, $$VALUES ('13', 'bob', 'y')$$, 'has one contact');
+-- but not another's
+INSERT INTO public.drafted VALUES (1, 'bob', 'of bob', '2026-06-02', 'draft');
+UPDATE public.drafted SET id = 15 WHERE id = 1;
+SELECT results_eq($$SELECT source_key, who FROM public.said('drafted') WHERE source_key IN ('1', '15')$$, $$VALUES ('1', 'ann')$$, 'nor does another''s contact follow it');
+-- What waits is no longer to be logged, under any key.
+INSERT INTO public.drafted_kept VALUES (5, 'cid', 'of cid', 'infinity', 'Q');
+UPDATE public.drafted_kept SET id = 6, dir = 'draft' WHERE id = 5;
+SELECT is_empty($$SELECT FROM public.kept('drafted_kept') WHERE source_key <> '1'$$, 'a row that is left out waits no longer');
+SELECT * FROM finish();
+ROLLBACK;
