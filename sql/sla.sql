@@ -292,6 +292,34 @@ SELECT open_request(identify('account', 'sla-8'), kind, 'branch', subject => 'sl
 SELECT pg_temp.becomes('done', '2026-06-02 11:00');
 SELECT r.kind, e.step, to_char(e.from_at, 'Dy HH24:MI') AS from_at, to_char(e.to_at, 'Dy HH24:MI') AS to_at, e.used, e.note
 FROM request AS r, explain_sla(r.request_id) AS e WHERE r.subject = 'sla' AND e.metric = 'resolution' AND e.step IN ('spell', 'due', 'stop') ORDER BY r.kind, e.place;
+-- Under another name the calendar is that of the policy; where the policy is gone too, it is known when the clock ran.
+UPDATE calendar SET calendar = 'sla_brief' WHERE calendar = 'sla_short';
+CREATE FUNCTION pg_temp.days() RETURNS TABLE (step text, from_at text, to_at text, used interval, note text) LANGUAGE sql AS $$
+	SELECT e.step, to_char(e.from_at, 'Dy HH24:MI'), to_char(e.to_at, 'Dy HH24:MI'), e.used, e.note FROM omnichannel.request AS r, omnichannel.explain_sla(r.request_id) AS e
+	WHERE r.kind = 'question' AND e.metric = 'resolution' AND e.step NOT IN ('start', 'policy', 'target') ORDER BY e.place $$;
+SELECT * FROM pg_temp.days();
+SAVEPOINT gone;
+DELETE FROM sla_policy WHERE policy = 'days';
+SELECT * FROM pg_temp.days();
+ROLLBACK TO gone;
+-- A pause turns what is left of working days into working time; no time is told twice, and none is left out. Opened again,
+-- it waits for the customer now.
+UPDATE request SET state = 'waiting_agent', state_since = '2026-06-02 12:30' WHERE subject = 'sla';
+UPDATE request SET state = 'waiting_customer', state_since = '2026-06-03 10:15' WHERE subject = 'sla';
+SELECT * FROM pg_temp.days();
+UPDATE request SET state = 'waiting_agent', state_since = '2026-06-04 13:00' WHERE subject = 'sla';
+-- Until a change is followed it explains what is kept, and says what follows.
+UPDATE sla_policy SET target = '3 days', calendar = NULL WHERE policy = 'days';
+SELECT * FROM pg_temp.days();
+SELECT count(*) > 0 AS followed FROM recompute_sla();
+SELECT * FROM pg_temp.days();
+SELECT sum(e.used) FROM request AS r, explain_sla(r.request_id) AS e WHERE r.kind = 'question' AND e.step = 'spell';
+INSERT INTO sla_policy (policy, metric, target) VALUES ('answer', 'first_response', '2 hours');
+SELECT log_contact('branch', r.customer_id, request_id => r.request_id, occurred_at => '2026-06-04 13:30') > 0 AS logged FROM request AS r WHERE r.kind = 'question';
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, metric, target) VALUES ('next', 'next_response', '2 hours');
+SELECT e.metric, e.step, e.policy, e.note FROM request AS r, explain_sla(r.request_id) AS e
+WHERE r.kind = 'question' AND e.step IN ('policy', 'next', 'none') ORDER BY e.place;
 ROLLBACK;
 
 -- A policy that is new, or fits more than before: what is open falls under it, what has ended does not.

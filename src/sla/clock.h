@@ -101,10 +101,15 @@ typedef struct SlaClock
 	bool settled; /* its moments may be deleted */
 } SlaClock;
 
-/* Told by sla_reckon() of what used up the target: from, to, and how much in microseconds; days for whole days. */
+/*
+ * Told by sla_reckon() of what used the target up until an instant, in the order of time: spells, of which those that
+ * are a working day say so, and each pause, with what was left of the target then and when that was due.
+ */
 typedef struct SlaCollector
 {
-	void (*spell)(void *context, TimestampTz from, TimestampTz to, int64 amount, int64 days);
+	void (*spell)(void *context, TimestampTz from, TimestampTz to, const Interval *used);
+	void (*pause)(void *context, const SlaSpan *pause, int64 left, TimestampTz due);
+	TimestampTz until;
 	void *context;
 } SlaCollector;
 
@@ -216,10 +221,12 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
  * The same of a contact c that is still. The moment's id, as none is written, is that of the contact below zero; revised
  * into an internal one it concerns no clock, like one that failed.
  */
-#define SLA_STILL_COLUMNS                                                                                                 \
-	"c.customer_id, c.occurred_at, - c.contact_id, CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END," \
-	" c.request_id, c.contact_id, c.channel, c.thread,"                                                                   \
-	" CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END, NULL, NULL, NULL, NULL::integer, NULL::bigint"
+#define SLA_STILL_COLUMNS                                                                                              \
+	"c.customer_id, c.occurred_at, - c.contact_id,"                                                                    \
+	" CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END,"                                           \
+	" c.request_id, c.contact_id, c.channel, c.thread,"                                                                \
+	" CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"                                              \
+	" NULL, NULL, NULL, NULL::integer, NULL::bigint"
 /* A customer with all that were merged into it. */
 #define SLA_FAMILY                                                                                                     \
 	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \

@@ -49,14 +49,12 @@ ruler_between(Timeline *ruler, TimestampTz from, TimestampTz to)
 	return timeline_between(ruler, from, to, &amount) ? amount : PG_INT64_MAX;
 }
 
-/* Returns where a target ends, forwards or backwards: first its days, up to *time_from, then its time. */
+/* Returns where a target ends, forwards or backwards: first its days, then its time. */
 static TimestampTz
-ruler_add_target(Timeline *ruler, TimestampTz at, const Interval *target, int sign, TimestampTz *time_from,
-				 const SlaCollector *collector)
+ruler_add_target(Timeline *ruler, TimestampTz at, const Interval *target, int sign)
 {
 	TimestampTz result = at;
 
-	*time_from = at;
 	if (target->day != 0)
 	{
 		int64 found;
@@ -69,32 +67,48 @@ ruler_add_target(Timeline *ruler, TimestampTz at, const Interval *target, int si
 			result = sign < 0 ? NO_TIME : DT_NOEND;
 		if (TIMESTAMP_NOT_FINITE(result))
 			return result;
-		if (collector != NULL)
-			collector->spell(collector->context, at, result, 0, target->day);
-		*time_from = result;
 	}
 	if (target->day == 0 || target->time != 0)
 		result = ruler_add(ruler, result, sign * target->time);
 	return result;
 }
 
-/* Tells the collector the spells of the ruler's time between two instants. */
+/* Tells the collector the working days of a target that have passed wholly; returns where the last one ended. */
+static TimestampTz
+collect_days(Timeline *ruler, TimestampTz from, TimestampTz to, int32 days, const SlaCollector *collector)
+{
+	Interval used = {.day = 1};
+	TimestampTz since = from;
+	int64 until;
+
+	for (int32 day = 1; day <= days && timeline_add_days(ruler, from, day, &until) && until <= to; day++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		collector->spell(collector->context, since, until, &used);
+		since = until;
+	}
+	return since;
+}
+
+/* Tells the collector what used the clock's target up between two instants. */
 static void
-collect_spells(Timeline *ruler, TimestampTz from, TimestampTz to, const SlaCollector *collector)
+collect_spells(const SlaClock *clock, Timeline *ruler, TimestampTz from, TimestampTz to, const SlaCollector *collector)
 {
 	TimeSpan spell;
 
-	if (from >= to)
+	if (collector == NULL)
 		return;
+	to = Min(to, collector->until);
 	if (ruler == NULL)
+		spell = (TimeSpan){from, to};
+	else if (from == clock->started_at)
+		from = collect_days(ruler, from, to, clock->policy->target.day, collector);
+	while (from < to && (ruler == NULL || timeline_next_spell(ruler, from, to, &spell)))
 	{
-		collector->spell(collector->context, from, to, to - from, 0);
-		return;
-	}
-	while (from < to && timeline_next_spell(ruler, from, to, &spell))
-	{
+		Interval used = {.time = spell.end - spell.start};
+
 		CHECK_FOR_INTERRUPTS();
-		collector->spell(collector->context, spell.start, spell.end, spell.end - spell.start, 0);
+		collector->spell(collector->context, spell.start, spell.end, &used);
 		from = spell.end;
 	}
 }
@@ -103,8 +117,8 @@ collect_spells(Timeline *ruler, TimestampTz from, TimestampTz to, const SlaColle
 static void
 reckon_due(SlaClock *clock, Timeline *ruler, const SlaCollector *collector)
 {
-	TimestampTz since;
-	TimestampTz due = ruler_add_target(ruler, clock->started_at, &clock->policy->target, 1, &since, collector);
+	TimestampTz since = clock->started_at;
+	TimestampTz due = ruler_add_target(ruler, since, &clock->policy->target, 1);
 
 	clock->time_left = 0;
 	for (int i = 0; i < clock->pause_count && due != DT_NOEND; i++)
@@ -114,9 +128,10 @@ reckon_due(SlaClock *clock, Timeline *ruler, const SlaCollector *collector)
 		/* Past due it can stand still or not. */
 		if (due <= pause->from)
 			break;
-		if (collector != NULL)
-			collect_spells(ruler, since, pause->from, collector);
 		clock->time_left = ruler_between(ruler, pause->from, due);
+		collect_spells(clock, ruler, since, pause->from, collector);
+		if (collector != NULL)
+			collector->pause(collector->context, pause, clock->time_left, due);
 		if (pause->to == DT_NOEND)
 		{
 			clock->due_at = NO_TIME;
@@ -127,16 +142,15 @@ reckon_due(SlaClock *clock, Timeline *ruler, const SlaCollector *collector)
 	}
 	clock->time_left = 0;
 	clock->due_at = due;
-	if (collector != NULL && due != DT_NOEND)
-		collect_spells(ruler, since, due, collector);
+	if (due != DT_NOEND)
+		collect_spells(clock, ruler, since, due, collector);
 }
 
 /* Returns when the warning is due: so much before due_at, without the pauses; not before the start. */
 static TimestampTz
 reckon_warning(const SlaClock *clock, Timeline *ruler)
 {
-	TimestampTz time_from;
-	TimestampTz warn = ruler_add_target(ruler, clock->due_at, &clock->policy->warn_before, -1, &time_from, NULL);
+	TimestampTz warn = ruler_add_target(ruler, clock->due_at, &clock->policy->warn_before, -1);
 	TimestampTz at = clock->due_at;
 	int64 before;
 

@@ -3,8 +3,9 @@
  *	  explain_sla(): why the clocks of a request are what they are.
  *
  * The moments of the customer go through the same machine, the same choice of policies and the same reckoning as when
- * they were logged; a collector is told of each step. A clock that has stopped is explained by what is stored of it,
- * because policies may have changed since, and what started it may be kept no longer.
+ * they were logged; a collector is told of each step. A clock is explained by the terms that are stored of it, so that
+ * this says what the clock says: policies may have changed since, and what started it may be kept no longer. Where it
+ * does not follow them yet, that is said too.
  */
 #include "postgres.h"
 
@@ -42,9 +43,10 @@ typedef struct Explanation
 	int place;
 	int64 clock_id;
 	SlaMetric metric;
-	const char *held; /* the policy of a clock that has stopped, or NULL */
-	TimestampTz stop; /* of that clock, or DT_NOEND */
+	const char *held; /* the policy of a clock that is kept, or NULL */
+	bool stopped;
 	bool held_is_known;
+	int pauses_told;
 } Explanation;
 
 /* Puts a row into the result; times of NO_TIME, and amounts and texts of NULL, are NULL. */
@@ -95,25 +97,33 @@ explain_policy(void *context, const SlaPolicy *policy, const char *reason)
 	if (reason == NULL)
 		reason = explanation->held == NULL || held ? "holds" : "would hold now";
 	else if (held)
-		reason = psprintf("held when it stopped; now: %s", reason);
+		reason = psprintf(
+			explanation->stopped ? "held when it stopped; now: %s" : "holds until the next tick(); now: %s", reason);
 	explain(explanation, "policy", policy->code, NO_TIME, NO_TIME, -1, reason);
 }
 
 /* Told of what used the target up; see sla_reckon(). */
 static void
-explain_spell(void *context, TimestampTz from, TimestampTz to, int64 amount, int64 days)
+explain_spell(void *context, TimestampTz from, TimestampTz to, const Interval *used)
 {
-	Explanation *explanation = context;
-	TimestampTz until = Min(to, explanation->stop);
+	explain_amount(context, "spell", NULL, from, to, used, used->day != 0 ? "a working day" : NULL);
+}
 
-	/* What would have followed a stop was not used. */
-	if (from > until || (from == until && from < to))
-		return;
-	if (days != 0)
-		explain(explanation, "spell", NULL, from, until, -1,
-				psprintf(until < to ? "of working days: " INT64_FORMAT : "working days: " INT64_FORMAT, days));
-	else
-		explain(explanation, "spell", NULL, from, until, until < to ? until - from : amount, NULL);
+/* Explains that the clock stood still. */
+static void
+explain_pause(Explanation *explanation, const SlaSpan *pause)
+{
+	explain(explanation, "pause", NULL, pause->from, pause->to, -1,
+			pause->to == DT_NOEND ? "waits for the customer" : "waited for the customer, or was closed");
+	explanation->pauses_told++;
+}
+
+/* Told of a pause; see sla_reckon(). */
+static void
+explain_left(void *context, const SlaSpan *pause, int64 left, TimestampTz due)
+{
+	explain(context, "left", NULL, pause->from, due, left, "of the target until it was due");
+	explain_pause(context, pause);
 }
 
 /* Returns what started a clock. */
@@ -139,99 +149,150 @@ explain_policies(Explanation *explanation, const SlaMachine *machine, const SlaC
 {
 	const SlaPolicy *policy = clock->policy;
 
-	explanation->held = clock->stopped_at == NO_TIME ? NULL : policy->code;
+	explanation->held = clock->clock_id == 0 ? NULL : policy->code;
 	explanation->held_is_known = false;
+	explanation->stopped = clock->stopped_at != NO_TIME;
 	(void) sla_policy_fit(machine->policies, &clock->question, explain_policy, explanation);
 	if (explanation->held != NULL && !explanation->held_is_known)
-		explain(explanation, "policy", policy->code, NO_TIME, NO_TIME, -1, "held when it stopped; it is no more");
+		explain(explanation, "policy", policy->code, NO_TIME, NO_TIME, -1,
+				explanation->stopped ? "held when it stopped; it is no more"
+									 : "holds until the next tick(); it is no more");
 	explanation->held = NULL;
 	explain_amount(explanation, "target", policy->code, NO_TIME, NO_TIME, &policy->target,
 				   policy->calendar == NULL ? "elapsed time" : psprintf("working time of %s", policy->calendar));
 }
 
-/* Explains when the clock stood still. */
+/* Explains when the clock is due, is warned of and has ended. */
 static void
-explain_pauses(Explanation *explanation, const SlaClock *clock)
+explain_end(Explanation *explanation, const SlaClock *clock, TimestampTz now, const char *note)
 {
-	for (int i = 0; i < clock->pause_count; i++)
-		explain(explanation, "pause", NULL, clock->pauses[i].from, clock->pauses[i].to, -1,
-				clock->pauses[i].to == DT_NOEND ? "waits for the customer" : "waited for the customer, or was closed");
-}
+	static const char *const outcomes[] = {"open", "met", "breached", "cancelled"};
 
-/* Explains when the clock is due, or what is left of its target. */
-static void
-explain_due(Explanation *explanation, const SlaClock *clock, const char *note)
-{
-	if (clock->due_at == NO_TIME)
-		explain(explanation, "left", clock->policy->code, NO_TIME, NO_TIME, clock->time_left, "while it stands still");
-	else
+	if (clock->due_at != NO_TIME)
 		explain(explanation, "due", clock->policy->code, clock->due_at, NO_TIME, -1,
 				clock->due_at == DT_NOEND ? "never: the calendar has not so much working time left" : note);
 	if (clock->warn_at != NO_TIME)
 		explain(explanation, "warning", NULL, clock->warn_at, NO_TIME, -1,
 				clock->warned_at == NO_TIME ? "not told" : "told");
+	if (clock->stopped_at != NO_TIME)
+		explain(explanation, "stop", NULL, clock->stopped_at, NO_TIME,
+				clock->worked >= 0 ? clock->worked : clock->elapsed, outcomes[clock->outcome]);
+	else
+		explain(explanation, "runs", NULL, NO_TIME, NO_TIME, -1,
+				clock->due_at != NO_TIME && clock->due_at < now ? "breached" : "open");
 }
 
-/* Explains a clock that runs or stands still. */
+/* Explains what the target was counted in where its calendar is no more: when the clock ran. */
 static void
-explain_open(Explanation *explanation, const SlaFamily *family, const SlaMachine *machine, SlaClock *clock,
-			 TimestampTz now)
+explain_runs(Explanation *explanation, const SlaClock *clock)
 {
-	SlaCollector collector = {.spell = explain_spell, .context = explanation};
+	TimestampTz from = clock->started_at;
 
-	for (int i = 0; i < family->clock_count; i++)
+	for (int i = 0; i <= clock->pause_count; i++)
 	{
-		const SlaClock *stored = family->clocks[i];
+		TimestampTz to = i < clock->pause_count ? clock->pauses[i].from : clock->stopped_at;
 
-		if (stored->moment_id != clock->moment_id || stored->metric != clock->metric)
-			continue;
-		explanation->clock_id = stored->clock_id;
-		clock->breached_at = stored->breached_at;
-		clock->warned_at = stored->warned_at;
+		if (from < to)
+			explain(explanation, "spell", NULL, from, to, -1, "working time of a calendar that is no more");
+		if (i == clock->pause_count)
+			break;
+		explain_pause(explanation, &clock->pauses[i]);
+		from = clock->pauses[i].to;
 	}
-	explain(explanation, "start", NULL, clock->started_at, NO_TIME, -1, start_note(family, clock));
-	explain_policies(explanation, machine, clock);
-	sla_reckon(clock, now, &collector);
-	explain_pauses(explanation, clock);
-	explain_due(explanation, clock, NULL);
-	explain(explanation, "runs", NULL, NO_TIME, NO_TIME, -1,
-			clock->due_at != NO_TIME && clock->due_at < now ? "breached" : "open");
 }
 
-/* Explains a clock that has stopped, as it is stored. Needs an SPI scope. */
-static void
-explain_stopped(Explanation *explanation, const SlaFamily *family, const SlaMachine *machine, const SlaClock *stored,
-				TimestampTz now)
+/*
+ * Finds what a stored clock can be counted in: sets the calendar of the terms to that which its policy has now where
+ * its own is no more, and *note to what is to be said of that. Returns false where there is none. Needs an SPI scope.
+ */
+static bool
+find_calendar(SlaPolicy *terms, const SlaPolicies *policies, const char **note)
 {
-	static const char *const outcomes[] = {"open", "met", "breached", "cancelled"};
-	SlaCollector collector = {.spell = explain_spell, .context = explanation};
-	SlaPolicy terms = {
-		.code = stored->policy_code, .metric = stored->metric, .target = stored->target, .calendar = stored->calendar};
-	SlaClock *clock = sla_clock_copy(stored);
-	const char *note = NULL;
+	const SlaPolicy *policy = sla_policy_find(policies, terms->code, terms->metric);
 	Datum values[1];
 
-	explanation->clock_id = stored->clock_id;
-	explanation->stop = stored->stopped_at;
-	clock->policy = &terms;
-	explain(explanation, "start", NULL, clock->started_at, NO_TIME, -1, start_note(family, clock));
-	explain_policies(explanation, machine, clock);
-	if (terms.calendar != NULL)
-		values[0] = CStringGetTextDatum(terms.calendar);
-	if (terms.calendar != NULL && kept_plan_run(&calendar_exists, values, NULL, false, 1) == 0)
-		note = psprintf("as it was when it stopped; calendar %s is no more", terms.calendar);
-	else
+	if (terms->calendar == NULL)
+		return true;
+	values[0] = CStringGetTextDatum(terms->calendar);
+	if (kept_plan_run(&calendar_exists, values, NULL, false, 1) > 0)
+		return true;
+	if (policy == NULL || policy->calendar == NULL)
 	{
-		sla_reckon(clock, now, &collector);
-		if (clock->due_at != stored->due_at)
-			note = "as it was when it stopped; the calendar has changed since";
+		*note = psprintf("as it was kept; calendar %s is no more", terms->calendar);
+		return false;
 	}
-	explain_pauses(explanation, stored);
-	clock->due_at = stored->due_at;
-	clock->warn_at = stored->warn_at;
-	explain_due(explanation, clock, note);
-	explain(explanation, "stop", NULL, stored->stopped_at, NO_TIME,
-			stored->worked >= 0 ? stored->worked : stored->elapsed, outcomes[stored->outcome]);
+	*note =
+		psprintf("calendar %s is no more: counted in %s, which the policy has now", terms->calendar, policy->calendar);
+	terms->calendar = policy->calendar;
+	return true;
+}
+
+/* Explains what a clock that runs will be once it follows what has changed since; reckoned is NULL where it is none. */
+static void
+explain_next(Explanation *explanation, const SlaClock *stored, SlaClock *reckoned, TimestampTz now)
+{
+	if (reckoned == NULL || reckoned->stopped_at != NO_TIME)
+	{
+		explain(explanation, "next", NULL, NO_TIME, NO_TIME, -1, "ends with the next tick()");
+		return;
+	}
+	sla_reckon(reckoned, now, NULL);
+	if (strcmp(reckoned->policy_code, stored->policy_code) == 0 && reckoned->due_at == stored->due_at)
+		return;
+	explain(explanation, "next", reckoned->policy_code, reckoned->due_at, NO_TIME,
+			reckoned->due_at == NO_TIME ? reckoned->time_left : -1,
+			reckoned->due_at == NO_TIME ? "what is left from the next tick() on"
+										: "due at this time from the next tick() on");
+}
+
+/*
+ * Explains a clock, as it is stored; or, where it is not yet, as it was reckoned. reckoned is the same from the moments
+ * as they are now, or NULL. Needs an SPI scope.
+ */
+static void
+explain_clock(Explanation *explanation, const SlaFamily *family, const SlaMachine *machine, SlaClock *clock,
+			  SlaClock *reckoned, TimestampTz now)
+{
+	SlaCollector collector = {.spell = explain_spell, .pause = explain_left, .until = DT_NOEND, .context = explanation};
+	SlaPolicy terms = {
+		.code = clock->policy_code, .metric = clock->metric, .target = clock->target, .calendar = clock->calendar};
+	SlaClock *counted = sla_clock_copy(clock);
+	const char *note = NULL;
+	bool counts = true;
+
+	explanation->metric = clock->metric;
+	explanation->clock_id = clock->clock_id;
+	explanation->pauses_told = 0;
+	explain(explanation, "start", NULL, clock->started_at, NO_TIME, -1, start_note(family, clock));
+	if (clock->clock_id != 0)
+		clock->policy = &terms;
+	explain_policies(explanation, machine, clock);
+
+	counted->policy = clock->policy;
+	if (clock->clock_id != 0)
+	{
+		counts = find_calendar(&terms, machine->policies, &note);
+		if (clock->stopped_at != NO_TIME)
+			collector.until = clock->stopped_at;
+	}
+	if (counts)
+		sla_reckon(counted, now, &collector);
+	else
+		explain_runs(explanation, clock);
+	for (int i = explanation->pauses_told; i < clock->pause_count; i++)
+		explain_pause(explanation, &clock->pauses[i]);
+
+	if (clock->clock_id == 0)
+	{
+		explain_end(explanation, counted, now, NULL);
+		explain(explanation, "next", NULL, NO_TIME, NO_TIME, -1, "begins with the next tick()");
+		return;
+	}
+	if (note == NULL && counted->due_at != clock->due_at)
+		note = "as it was kept; the calendar has changed since";
+	explain_end(explanation, clock, now, note);
+	if (clock->stopped_at == NO_TIME)
+		explain_next(explanation, clock, reckoned, now);
 }
 
 /* Orders clocks by start, then metric. For qsort of pointers. */
@@ -246,21 +307,17 @@ compare_clocks(const void *a, const void *b)
 	return (int) left->metric - (int) right->metric;
 }
 
-/* Gives a stored clock what a policy must have fitted. */
-static void
-ask_again(SlaMachine *machine, SlaClock *clock, const SlaRequest *request)
+/* Returns the clock that the same moment started, or NULL. */
+static SlaClock *
+find_same(SlaClock **clocks, int count, const SlaClock *clock)
 {
-	for (int i = 0; i < machine->clock_count; i++)
-		if (machine->clocks[i]->moment_id == clock->moment_id && machine->clocks[i]->metric == clock->metric &&
-			!machine->clocks[i]->settled)
-		{
-			clock->question = machine->clocks[i]->question;
-			return;
-		}
-	clock->question = sla_machine_question(machine, clock->metric, request, clock->channel, clock->started_at);
+	for (int i = 0; i < count; i++)
+		if (clocks[i]->moment_id == clock->moment_id && clocks[i]->metric == clock->metric)
+			return clocks[i];
+	return NULL;
 }
 
-/* Returns the clocks of a request in the order of their starts: those that have stopped as they are stored. */
+/* Returns the clocks of a request in the order of their starts: as they are stored, and those that are not yet. */
 static SlaClock **
 request_clocks(SlaMachine *machine, const SlaFamily *family, const SlaRequest *request, int *count)
 {
@@ -268,14 +325,16 @@ request_clocks(SlaMachine *machine, const SlaFamily *family, const SlaRequest *r
 
 	*count = 0;
 	for (int i = 0; i < family->clock_count; i++)
-		if (family->clocks[i]->request_id == request->request_id && family->clocks[i]->stopped_at != NO_TIME)
-		{
-			ask_again(machine, family->clocks[i], request);
+		if (family->clocks[i]->request_id == request->request_id)
 			clocks[(*count)++] = family->clocks[i];
-		}
 	for (int i = 0; i < machine->clock_count; i++)
-		if (machine->clocks[i]->request_id == request->request_id && machine->clocks[i]->stopped_at == NO_TIME)
-			clocks[(*count)++] = machine->clocks[i];
+	{
+		SlaClock *reckoned = machine->clocks[i];
+
+		if (reckoned->request_id == request->request_id && reckoned->stopped_at == NO_TIME &&
+			find_same(family->clocks, family->clock_count, reckoned) == NULL)
+			clocks[(*count)++] = reckoned;
+	}
 	qsort(clocks, *count, sizeof(SlaClock *), compare_clocks);
 	return clocks;
 }
@@ -330,14 +389,16 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	clocks = request_clocks(&machine, &family, &request, &count);
 	for (int i = 0; i < count; i++)
 	{
-		explanation.metric = clocks[i]->metric;
-		explanation.clock_id = 0;
-		explanation.stop = DT_NOEND;
+		SlaClock *reckoned = find_same(machine.clocks, machine.clock_count, clocks[i]);
+
 		has_clock[clocks[i]->metric] = true;
-		if (clocks[i]->stopped_at == NO_TIME)
-			explain_open(&explanation, &family, &machine, clocks[i], now);
+		/* What it was asked when it began; of what is not kept, as the request is now. */
+		if (reckoned != NULL && !reckoned->settled)
+			clocks[i]->question = reckoned->question;
 		else
-			explain_stopped(&explanation, &family, &machine, clocks[i], now);
+			clocks[i]->question =
+				sla_machine_question(&machine, clocks[i]->metric, &request, clocks[i]->channel, clocks[i]->started_at);
+		explain_clock(&explanation, &family, &machine, clocks[i], reckoned, now);
 	}
 
 	/* Why there is no other: as the request is now. */
