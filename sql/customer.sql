@@ -33,7 +33,27 @@ ROLLBACK;
 -- E-mail addresses
 SELECT written, omnichannel.normalise_identity('email', written) FROM unnest(ARRAY['Anna@Example.COM', '  anna@example.com ',
 	'"Nowak, Anna" <Anna@example.com>', 'mailto:anna@example.com', 'anna@example.com.', '"odd@local"@example.com',
-	'ŻÓŁW@example.pl', 'root@localhost', 'dot.@docomo.example', 'a@[192.0.2.1]', 'a@xn--w-uga1v8h.pl', '"a@b"@x-1.example']) AS written;
+	'root@localhost', 'dot.@docomo.example', 'a@[192.0.2.1]', 'A@[IPv6:2001:db8::1]', 'a@xn--w-uga1v8h.pl', '"a@b"@x-1.example', 'a@mail_1.example',
+	'mailto:anna@example.com?subject=Order%2017&cc=x@example.com', 'mailto:anna%2Bshop@example.com?', 'MAILTO:Anna%40example.com']) AS written;
+-- Blanks around addresses and numbers, seen or not, as U+00A0 and U+200B, are none of theirs.
+SELECT kind, array_agg(DISTINCT omnichannel.normalise_identity(kind, replace(pattern, '_', blank)))
+FROM (VALUES ('email', '_anna@example.com_'), ('email', 'Anna_<_anna@example.com_>_'), ('email', '_mailto:_anna@example.com_._'), ('phone', '_+48_601_234_567_'),
+	('account', '_17_'), ('social', '_forum:Anna_')) AS written (kind, pattern), unnest(ARRAY[E'\u00a0', E'\u200b', E'\u2007', E'\u202f', E'\u202c', E'\ufeff', E'\u3000',
+	E'\u00ad', E'\u200e', E'\U000e0020', E'\u0085', E' \u00a0\t\u200b']) AS blank
+GROUP BY kind ORDER BY kind;
+-- Other scripts: letters with accents are one character (NFC) in lower case, but none turns into one of ASCII.
+SELECT written, omnichannel.normalise_identity('email', written) FROM unnest(ARRAY['ŻÓŁW@Example.pl', normalize('ŻÓŁW@example.pl', NFD), 'ΟΔΌΣ@παράδειγμα.gr',
+	'用户@例子.中国', E'a@نامه\u200cای.com', 'İ@b.pl', 'I' || E'\u0307' || '@b.pl', 'J' || E'\u030c' || '@b.pl']) AS written;
+SELECT omnichannel.normalise_identity('social', E'Network:\u212aelvin İ I') = E'network:\u212aelvin İ i' AS kept;
+SELECT count(*) FILTER (WHERE first !~ '[^\x01-\x7f]') AS ascii, count(*) FILTER (WHERE first <> omnichannel.normalise_identity('email', first)) AS unstable, count(*) > 50000 AS all
+FROM (SELECT omnichannel.identity_or_null('email', chr(code) || '@b' || chr(code) || '.pl') AS first FROM generate_series(128, 131071) AS code
+	WHERE code NOT BETWEEN 55296 AND 57343) AS letter WHERE first IS NOT NULL;
+-- No addresses
+SELECT written FROM unnest(ARRAY['a@[', 'a@[]', 'a@]', 'a@[192.0.2.1', 'a@[a b]', 'a@b.pl/', 'a@b!c.pl', 'a@b.pl?subject=x', 'a@b:25', 'a@"b"', 'a@(b)', 'a@b.pl\', 'a@b|c',
+	E'an\u00a0na@b.pl', E'anna@b\u200b.pl', E'\u212a@b.pl', E'a\u037eb@c.pl', 'mailto:?to=a@b.pl', 'mailto:a@b.pl?to=c@d.pl', 'mailto:a@b.pl?subject=x&TO=c@d.pl', 'mailto:a@b.pl,c@d.pl',
+	'mailto:a%2Cc@b.pl', 'mailto:a%20b@c.pl', 'mailto:%00@b.pl', 'mailto:a@b.pl%2E', 'mailto:a%4@b.pl', 'mailto:a%', 'mailto:%C3%A9@b.pl', 'mailto:mailto%3Aa@b.pl', 'mailto:',
+	'mailto:a%0D%0ABcc:x@b.pl', E'\u00a0', '<>', '@', 'mailto:a@b.pl/?subject=x', '&@&']) AS written
+WHERE omnichannel.identity_or_null('email', written) IS NOT NULL;
 
 -- Bad input
 SELECT omnichannel.identify('email', NULL);
@@ -53,6 +73,10 @@ SELECT omnichannel.identify('email', 'anna@-example.com');
 SELECT omnichannel.identify('email', 'anna@example-.com');
 SELECT omnichannel.identify('email', 'anna@-');
 SELECT omnichannel.identify('email', 'anna@example.com>');
+SELECT omnichannel.identify('email', 'anna@example.com/');
+SELECT omnichannel.identify('email', 'mailto:anna@example.com?to=b@example.com');
+SELECT omnichannel.identify('email', 'mailto:an%na@example.com');
+SELECT omnichannel.identify('email', 'mailto:%c3%b3@example.com');
 SELECT omnichannel.identify('email', repeat('a', 400) || '@example.com');
 SELECT omnichannel.identify('phone', '12');
 SELECT omnichannel.identify('phone', '+0123456789');

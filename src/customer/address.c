@@ -4,6 +4,7 @@
  *
  * Pure functions on bytes, so that they can be fuzzed without a server. Both say what is wrong instead of raising it.
  */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,21 +16,91 @@
 /* Digits as dialled: an international prefix and a carrier's code may stand before the number. */
 #define DIALLED_MAX 32
 
+/*
+ * Characters that show nothing: copied from web pages and address books they stand around an address, unseen.
+ *
+ * Source: Unicode 15.1, White_Space, Default_Ignorable_Code_Point and the control characters; those below U+007F aside.
+ */
+static const struct
+{
+	uint32_t first;
+	uint32_t last;
+} blanks[] = {
+	{0x7F, 0xA0},     {0xAD, 0xAD},     {0x34F, 0x34F},     {0x61C, 0x61C},     {0x115F, 0x1160},
+	{0x1680, 0x1680}, {0x17B4, 0x17B5}, {0x180B, 0x180F},   {0x2000, 0x200F},   {0x2028, 0x202F},
+	{0x205F, 0x206F}, {0x3000, 0x3000}, {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},
+	{0xFFA0, 0xFFA0}, {0xFFF0, 0xFFF8}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
+};
+
+/* Returns the character at text and sets its bytes; a byte that is no UTF-8 is a character that nothing else is. */
+static uint32_t
+character_at(const char *text, const char *end, size_t *bytes)
+{
+	const unsigned char *byte = (const unsigned char *) text;
+	size_t length = byte[0] < 0xC2 ? 1 : byte[0] < 0xE0 ? 2 : byte[0] < 0xF0 ? 3 : byte[0] < 0xF5 ? 4 : 1;
+	uint32_t character = length == 1 ? byte[0] : byte[0] & (0x7F >> length);
+
+	*bytes = 1;
+	if (length > (size_t) (end - text) || (length == 1 && byte[0] >= 0x80))
+		return UINT32_MAX;
+	for (size_t i = 1; i < length; i++)
+	{
+		if ((byte[i] & 0xC0) != 0x80)
+			return UINT32_MAX;
+		character = character << 6 | (byte[i] & 0x3F);
+	}
+	*bytes = length;
+	return character;
+}
+
+/* Returns the bytes of the blank at text, or 0. */
+static size_t
+blank_at(const char *text, const char *end)
+{
+	size_t bytes;
+	uint32_t character = character_at(text, end, &bytes);
+
+	if (character < 0x7F)
+		return character <= ' ' ? bytes : 0;
+	for (size_t i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++)
+		if (character >= blanks[i].first && character <= blanks[i].last)
+			return bytes;
+	return 0;
+}
+
+/* text_trim moves start and end (offsets) so that no blanks stand around what is between them. */
+void
+text_trim(const char *text, size_t *start, size_t *end)
+{
+	size_t bytes;
+
+	while (*start < *end && (bytes = blank_at(text + *start, text + *end)) > 0)
+		*start += bytes;
+	while (*start < *end)
+	{
+		const char *last = text + *end - 1;
+
+		for (int i = 0; i < 3 && last > text + *start && (*last & 0xC0) == 0x80; i++)
+			last--;
+		bytes = blank_at(last, text + *end);
+		if (bytes == 0 || last + bytes != text + *end)
+			break;
+		*end -= bytes;
+	}
+}
+
 /* Returns the bytes of the separator at text that people write inside numbers, or 0. */
 static size_t
 phone_separator(const char *text, const char *end)
 {
 	const unsigned char *byte = (const unsigned char *) text;
 
-	if (strchr(" \t.-/()", *text) != NULL && *text != '\0')
+	if (*text != '\0' && strchr(" \t.-/()", *text) != NULL)
 		return 1;
-	/* U+00A0 no-break space, U+2007 to U+2015 spaces and dashes, U+202F narrow space */
-	if (end - text >= 2 && byte[0] == 0xC2 && byte[1] == 0xA0)
-		return 2;
-	if (end - text >= 3 && byte[0] == 0xE2 && byte[1] == 0x80 &&
-		((byte[2] >= 0x87 && byte[2] <= 0x95) || byte[2] == 0xAF))
+	/* U+2010 to U+2015 are dashes. */
+	if (end - text >= 3 && byte[0] == 0xE2 && byte[1] == 0x80 && byte[2] >= 0x90 && byte[2] <= 0x95)
 		return 3;
-	return 0;
+	return (unsigned char) *text < 0x80 ? 0 : blank_at(text, end);
 }
 
 /* Returns the digits after prefix, or NULL where they do not begin with it or the prefix is empty. */
@@ -161,15 +232,28 @@ phone_normalise(const char *text, size_t length, const NumberingPlan *home, char
 	return phone_write(home->code, digits, phone);
 }
 
+static bool
+is_letter_or_digit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 /*
- * domain_problem returns what is wrong with the part of an address behind its at sign, or NULL.
+ * Returns what is wrong with the part of an address behind its at sign, or NULL.
  *
  * It is names joined by dots, in any script, none of them empty or with a hyphen at an end; or an address in brackets.
+ * Underscores are in no host's name by RFC 1123, but in some that receive mail.
  */
 static const char *
 domain_problem(const char *domain, size_t length)
 {
-	if (domain[0] == '[' && domain[length - 1] == ']')
+	bool literal = length > 2 && domain[0] == '[' && domain[length - 1] == ']';
+
+	for (size_t i = literal ? 1 : 0; i < (literal ? length - 1 : length); i++)
+		if (!is_letter_or_digit(domain[i]) && strchr(literal ? ".:-" : ".-_", domain[i]) == NULL &&
+			(literal || (unsigned char) domain[i] < 0x80))
+			return "is no e-mail address: its domain has characters that are in none";
+	if (literal)
 		return NULL;
 	for (size_t i = 0; i <= length; i++)
 	{
@@ -182,69 +266,145 @@ domain_problem(const char *domain, size_t length)
 	return NULL;
 }
 
+/* Returns whether a joiner (U+200C, U+200D) at text stands between letters of other scripts than ours, as it may. */
+static bool
+is_joiner(const char *text, const char *begin, const char *end)
+{
+	return end - text > 3 && text > begin && (text[-1] & 0x80) != 0 && (text[3] & 0x80) != 0 &&
+		   (memcmp(text, "\xE2\x80\x8C", 3) == 0 || memcmp(text, "\xE2\x80\x8D", 3) == 0);
+}
+
+/* Returns whether an address has something that no address has. */
+static bool
+has_strange_characters(const char *text, const char *end)
+{
+	size_t bytes;
+
+	for (const char *at = text; at < end; at += bytes)
+	{
+		uint32_t character = character_at(at, end, &bytes);
+
+		if (blank_at(at, end) > 0 && !is_joiner(at, text, end))
+			return true;
+		/* The last three are other ways to write ;, ` and K, which they would turn into (Unicode, canonical forms). */
+		if ((character < 0x80 && strchr("<>,;", (int) character) != NULL) || character == 0x37E ||
+			character == 0x1FEF || character == 0x212A)
+			return true;
+	}
+	return false;
+}
+
+/* Returns the value of a hexadecimal digit, or -1. */
+static int
+hexadecimal(char c)
+{
+	return c >= '0' && c <= '9'   ? c - '0'
+		   : c >= 'a' && c <= 'f' ? c - 'a' + 10
+		   : c >= 'A' && c <= 'F' ? c - 'A' + 10
+								  : -1;
+}
+
 /*
- * email_address finds the address in text, which may be a header's value: "Anna Nowak" <anna@example.com>.
+ * Writes the address of a mailto URI (RFC 6068), whose scheme is behind us, into email; returns NULL, or what is wrong.
  *
- * Sets start and end (offsets) and returns NULL, or what is wrong. It checks what any address has: a local part, in
- * quotes if it has an at sign itself, and a domain; whether mail arrives there nobody can tell from the text.
+ * What it says of the letter (?subject=…) is left out, further addressees are refused. Letters of other scripts must
+ * not be escaped, so that any bytes are those that the caller has looked at.
+ */
+static const char *
+mailto_address(const char *text, const char *end, char *email, size_t *length)
+{
+	const char *fields = memchr(text, '?', end - text);
+
+	for (const char *field = fields; field != NULL; field = memchr(field, '&', end - field))
+		if (end - ++field >= 3 && strncasecmp(field, "to=", 3) == 0)
+			return "has several addressees";
+	if (fields != NULL)
+		end = fields;
+	for (*length = 0; text < end; text++)
+	{
+		int character = (unsigned char) *text;
+
+		if (*length == EMAIL_MAX)
+			return "is too long for an e-mail address";
+		if (*text == '%')
+		{
+			if (end - text < 3 || hexadecimal(text[1]) < 0 || hexadecimal(text[2]) < 0)
+				return "has a percent sign that two hexadecimal digits must follow";
+			character = hexadecimal(text[1]) << 4 | hexadecimal(text[2]);
+			if (character >= 0x80)
+				return "has escaped letters of another script";
+			text += 2;
+		}
+		email[(*length)++] = (char) character;
+	}
+	/* What is left must not be read otherwise. */
+	if (*length >= 7 && strncasecmp(email, "mailto:", 7) == 0)
+		return "has characters that are no part of an e-mail address";
+	return NULL;
+}
+
+/*
+ * email_address writes the address in text, which may be a header's value: "Anna Nowak" <anna@example.com>, or a
+ * mailto URI, into email, its letters as they are; returns NULL, or what is wrong.
+ *
+ * It checks what any address has: a local part, in quotes if it has an at sign itself, and a domain; whether mail
+ * arrives there nobody can tell from the text.
  */
 const char *
-email_address(const char *text, size_t length, size_t *start, size_t *end)
+email_address(const char *text, size_t length, char *email)
 {
 	size_t first = 0;
 	size_t last = length;
-	size_t at = 0;
-	bool found = false;
-	bool several = false;
+	const char *at;
 	const char *problem;
+	bool mailto = false;
 
-	if (length > 0 && text[length - 1] == '>')
+	text_trim(text, &first, &last);
+	if (last > first && text[last - 1] == '>')
 	{
-		last = length - 1;
-		for (first = last; first > 0 && text[first - 1] != '<'; first--)
-			;
-		if (first == 0)
+		size_t bracket = last - 1;
+
+		while (bracket > first && text[bracket - 1] != '<')
+			bracket--;
+		if (bracket == first)
 			return "has a closing angle bracket only";
+		first = bracket;
+		last--;
 	}
 	/* As often as it stands there: what is left must not be read otherwise. */
 	for (;;)
 	{
-		if (first < last && text[first] == ' ')
-			first++;
-		else if (last - first >= 7 && strncasecmp(text + first, "mailto:", 7) == 0)
-			first += 7;
-		else
+		text_trim(text, &first, &last);
+		if (last - first < 7 || strncasecmp(text + first, "mailto:", 7) != 0)
 			break;
+		mailto = true;
+		first += 7;
 	}
-	while (last > first && (text[last - 1] == ' ' || text[last - 1] == '.'))
+	while (last > first && text[last - 1] == '.')
+	{
 		last--;
-
-	if (last - first > EMAIL_MAX)
-		return "is too long for an e-mail address";
-	for (size_t i = first; i < last; i++)
-	{
-		unsigned char byte = (unsigned char) text[i];
-
-		if (byte <= ' ' || byte == 0x7F || byte == '<' || byte == '>' || byte == ',' || byte == ';')
-			return "has characters that are no part of an e-mail address";
-		if (byte == '@')
-		{
-			several = found;
-			found = true;
-			at = i;
-		}
+		text_trim(text, &first, &last);
 	}
-	if (!found)
+
+	length = last - first;
+	if (mailto)
+		problem = mailto_address(text + first, text + last, email, &length);
+	else
+		problem = length > EMAIL_MAX ? "is too long for an e-mail address" : NULL;
+	if (problem != NULL)
+		return problem;
+	if (!mailto)
+		memcpy(email, text + first, length);
+	email[length] = '\0';
+
+	if (has_strange_characters(email, email + length))
+		return "has characters that are no part of an e-mail address";
+	at = strrchr(email, '@');
+	if (at == NULL)
 		return "is no e-mail address: it has no at sign";
-	if (at == first || at + 1 >= last)
+	if (at == email || at[1] == '\0')
 		return "is no e-mail address: nothing stands on one side of its at sign";
-	if (several && (text[first] != '"' || at - first < 2 || text[at - 1] != '"'))
+	if (memchr(email, '@', at - email) != NULL && (email[0] != '"' || at - email < 2 || at[-1] != '"'))
 		return "is no e-mail address: it has several at signs";
-	problem = domain_problem(text + at + 1, last - at - 1);
-	if (problem == NULL)
-	{
-		*start = first;
-		*end = last;
-	}
-	return problem;
+	return domain_problem(at + 1, email + length - at - 1);
 }

@@ -1,6 +1,6 @@
 /*
  * address.h
- *	  Telephone numbers and e-mail addresses in the one form in which they are compared. No server needed.
+ *	  Telephone numbers and e-mail addresses in the one form in which they are compared. UTF-8; no server needed.
  */
 #ifndef OMNICHANNEL_ADDRESS_H
 #define OMNICHANNEL_ADDRESS_H
@@ -29,6 +29,11 @@ extern const char *phone_normalise(const char *text, size_t length, const Number
 /* RFC 5321: a local part of 64 bytes, the at sign, a domain of 255 bytes. */
 #define EMAIL_MAX 320
 
-extern const char *email_address(const char *text, size_t length, size_t *start, size_t *end);
+/* Room for one, and the final NUL. */
+#define EMAIL_SIZE (EMAIL_MAX + 1)
+
+extern const char *email_address(const char *text, size_t length, char *email);
+
+extern void text_trim(const char *text, size_t *start, size_t *end);
 
 #endif /* OMNICHANNEL_ADDRESS_H */

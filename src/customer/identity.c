@@ -182,18 +182,75 @@ refuse(Refusal *refusal, const char *problem, const char *hint)
 	return NULL;
 }
 
+/*
+ * Returns a text in lower case.
+ *
+ * A letter whose lower case is in ASCII, as those of U+0130 and U+212A are, stays as it is: who writes it is not who
+ * writes the other. So do all letters in SQL_ASCII, of which nobody knows what they are.
+ */
+static char *
+fold_case(const char *value)
+{
+	StringInfoData folded;
+
+	initStringInfo(&folded);
+	while (*value != '\0')
+	{
+		int length = pg_mblen(value);
+
+		if (!IS_HIGHBIT_SET(*value))
+			appendStringInfoChar(&folded, pg_ascii_tolower((unsigned char) *value));
+		else
+		{
+			char *lower =
+				GetDatabaseEncoding() == PG_SQL_ASCII ? NULL : str_tolower(value, length, DEFAULT_COLLATION_OID);
+
+			if (lower != NULL && IS_HIGHBIT_SET(*lower))
+				appendStringInfoString(&folded, lower);
+			else
+				appendBinaryStringInfo(&folded, value, length);
+		}
+		value += length;
+	}
+	return folded.data;
+}
+
+/* Returns a text in which each letter with its accents is one character, where it can be (Unicode NFC), in UTF-8. */
+static char *
+compose(const char *value)
+{
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return pstrdup(value);
+	return TextDatumGetCString(
+		DirectFunctionCall2(unicode_normalize_func, CStringGetTextDatum(value), CStringGetTextDatum("NFC")));
+}
+
+/* Returns whether a text is all ASCII. */
+static bool
+is_ascii(const char *value)
+{
+	while (*value != '\0' && !IS_HIGHBIT_SET(*value))
+		value++;
+	return *value == '\0';
+}
+
 /* Returns the normal form of a value in the current context, or NULL with the reason in refusal. */
 static char *
 normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 {
-	size_t length = strlen(value);
+	bool converted = GetDatabaseEncoding() != PG_SQL_ASCII && GetDatabaseEncoding() != PG_UTF8 && !is_ascii(value);
+	const char *problem = NULL;
+	char email[EMAIL_SIZE];
+	char phone[PHONE_SIZE];
 	size_t start = 0;
+	size_t length;
 	char *normalised;
 
-	while (start < length && strchr(" \t\r\n\v\f", value[start]) != NULL)
-		start++;
-	while (length > start && strchr(" \t\r\n\v\f", value[length - 1]) != NULL)
-		length--;
+	/* Blanks and the dashes of numbers are known in UTF-8. */
+	if (converted)
+		value = pg_server_to_any(value, strlen(value), PG_UTF8);
+	length = strlen(value);
+	text_trim(value, &start, &length);
 	if (length == start)
 		return refuse(refusal, "is empty", "Pass NULL to log_contact() for a customer who is not known.");
 	if (length - start > IDENTITY_MAX)
@@ -203,38 +260,26 @@ normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 	switch (kind->normal)
 	{
 		case NORMAL_EXACT:
-			break;
 		case NORMAL_LOWER:
-			normalised = str_tolower(normalised, strlen(normalised), DEFAULT_COLLATION_OID);
 			break;
 		case NORMAL_EMAIL:
-		{
-			size_t first = 0;
-			size_t end = 0;
-			const char *problem = email_address(normalised, strlen(normalised), &first, &end);
-
+			problem = email_address(normalised, length - start, email);
 			if (problem != NULL)
 				return refuse(refusal, problem, "Write it as in anna@example.com.");
-			normalised = str_tolower(normalised + first, end - first, DEFAULT_COLLATION_OID);
+			normalised = pstrdup(email);
 			break;
-		}
 		case NORMAL_PHONE:
 		{
 			const Company *company = company_get();
 			const NumberingPlan *plan = numbering_plan(company->country);
 			NumberingPlan home = {company->country, company->calling_code + 1, "", "", 0, 0};
-			char phone[PHONE_SIZE];
-			const char *problem;
 
 			if (plan != NULL)
 			{
 				home = *plan;
 				home.code = company->calling_code + 1;
 			}
-			/* The spaces and dashes that people write inside numbers are known in UTF-8. */
-			if (GetDatabaseEncoding() != PG_SQL_ASCII)
-				normalised = pg_server_to_any(normalised, strlen(normalised), PG_UTF8);
-			problem = phone_normalise(normalised, strlen(normalised), &home, phone);
+			problem = phone_normalise(normalised, length - start, &home, phone);
 			if (problem != NULL)
 				return refuse(
 					refusal, problem,
@@ -245,6 +290,12 @@ normal_form(const IdentityKind *kind, const char *value, Refusal *refusal)
 			break;
 		}
 	}
+	if (converted)
+		normalised = pg_any_to_server(normalised, strlen(normalised), PG_UTF8);
+	if (kind->normal == NORMAL_EMAIL && !is_ascii(normalised))
+		normalised = compose(fold_case(compose(normalised)));
+	else if (kind->normal != NORMAL_EXACT)
+		normalised = fold_case(normalised);
 
 	if (kind->pattern != NULL && !DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
 																	   PointerGetDatum(cstring_to_text(normalised)),

@@ -45,7 +45,7 @@ COMMENT ON TABLE omnichannel.identity_kind IS
 'The kinds of identity by which a customer is known. identity.kind holds their codes without a foreign key, whose lock on one of these few rows every new customer would wait for.';
 COMMENT ON COLUMN omnichannel.identity_kind.kind IS 'Code: letters, digits, underscore, dot and hyphen, at most 63.';
 COMMENT ON COLUMN omnichannel.identity_kind.normal_form IS
-'How values are made comparable: exact (spaces around them are dropped), lower (in lower case), email, phone (ITU-T E.164).';
+'How values are made comparable: exact (blanks around them are dropped), lower (in lower case, but no letter of another script turns into one of ASCII), email, phone (ITU-T E.164).';
 COMMENT ON COLUMN omnichannel.identity_kind.pattern IS
 'Regular expression that the whole normal form must match, or NULL for any.';
 COMMENT ON COLUMN omnichannel.identity_kind.strong IS

@@ -4,7 +4,8 @@
  *	  Any bytes as a telephone number and as an e-mail address, in any country.
  *
  * What is accepted must be in the normal form, must be its own normal form, and must not depend on how it is written:
- * with other separators, or with an international prefix in place of the plus. National numbers that a numbering plan
+ * with other separators, or with an international prefix in place of the plus; an address with blanks or a name around
+ * it, or as a mailto URI. National numbers that a numbering plan
  * allows must come out the same in every way in which they are dialled.
  *
  * The first two bytes choose the country, the rest is the text.
@@ -169,30 +170,61 @@ check_national(const char *text, size_t size, const NumberingPlan *home)
 	}
 }
 
+/* Checks that a text gives this address. */
+static void
+check_address(const char *text, const char *expected)
+{
+	size_t length = strlen(text);
+	char *exact = malloc(length > 0 ? length : 1);
+	char email[EMAIL_SIZE];
+
+	memset(email, '?', sizeof(email));
+	memcpy(exact, text, length);
+	CHECK(email_address(exact, length, email) == NULL && strcmp(email, expected) == 0);
+	free(exact);
+}
+
 /* Checks any text as an address. */
 static void
 check_email(const char *text, size_t size)
 {
-	size_t start = size + 1;
-	size_t end = size + 1;
-	size_t again_start;
-	size_t again_end;
+	char email[EMAIL_SIZE];
+	char written[EMAIL_SIZE * 3 + 100];
 	const char *at;
+	bool literal;
 
-	if (email_address(text, size, &start, &end) != NULL)
-	{
-		CHECK(start == size + 1 && end == size + 1);
+	if (email_address(text, size, email) != NULL)
 		return;
+	CHECK(strlen(email) >= 3 && strlen(email) <= EMAIL_MAX);
+	for (const char *c = email; *c != '\0'; c++)
+	{
+		CHECK((unsigned char) *c > ' ' && *c != 0x7F && strchr("<>,;", *c) == NULL);
+		/* What no text has is made of no text: letters of other scripts stay what they are. */
+		CHECK((*c & 0x80) == 0 || memchr(text, *c, size) != NULL);
 	}
-	CHECK(start < end && end <= size && end - start <= EMAIL_MAX);
-	for (size_t i = start; i < end; i++)
-		CHECK((unsigned char) text[i] > ' ' && text[i] != 0x7F && strchr("<>,;", text[i]) == NULL);
-	for (at = text + end - 1; at > text + start && *at != '@'; at--)
-		;
-	CHECK(at > text + start && at < text + end - 1 && text[end - 1] != '.');
-	/* It is its own normal form. */
-	CHECK(email_address(text + start, end - start, &again_start, &again_end) == NULL);
-	CHECK(again_start == 0 && again_end == end - start);
+	CHECK(strstr(email, "\xC2\xA0") == NULL && strstr(email, "\xE2\x80\x8B") == NULL);
+	at = strrchr(email, '@');
+	CHECK(at != NULL && at > email && at[1] != '\0' && email[strlen(email) - 1] != '.');
+	literal = at[1] == '[';
+	for (const char *c = at + 1; *c != '\0'; c++)
+		CHECK((*c & 0x80) != 0 || isalnum((unsigned char) *c) || strchr(literal ? "[]:.-" : "-._", *c) != NULL);
+	CHECK(!literal || (strlen(at) > 3 && at[strlen(at) - 1] == ']'));
+
+	/* It is its own normal form, however it is written. */
+	check_address(email, email);
+	snprintf(written, sizeof(written), "\xEF\xBB\xBF \"Ann\" <%s>\xC2\xA0\n", email);
+	check_address(written, email);
+	snprintf(written, sizeof(written), "\xE2\x80\x8B%s.\xE3\x80\x80.", email);
+	check_address(written, email);
+	strcpy(written, "MailTo:");
+	for (const char *c = email; *c != '\0'; c++)
+		sprintf(written + strlen(written), isalnum((unsigned char) *c) || (*c & 0x80) != 0 ? "%c" : "%%%02X",
+				(unsigned char) *c);
+	check_address(written, email);
+	strcat(written, "?subject=a%20b&cc=x@y.test");
+	check_address(written, email);
+	strcat(written, "&To=x@y.test");
+	CHECK(email_address(written, strlen(written), email) != NULL);
 }
 
 int
