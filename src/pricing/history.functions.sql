@@ -31,12 +31,18 @@ COMMENT ON FUNCTION omnichannel.keeps_past(tstzrange, tstzrange) IS
 
 CREATE FUNCTION omnichannel.note_correction() RETURNS trigger
 LANGUAGE plpgsql
+-- What was corrected is for nobody to write or to leave out by hand.
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
 	after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 BEGIN
+	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
+		RAISE EXCEPTION 'function "note_correction" is for the extension''s own triggers'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
+	END IF;
 	IF TG_TABLE_NAME = 'price' AND TG_OP = 'INSERT' THEN
 		IF NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.price_list = NEW.price_list
 			AND omnichannel.past_of(now(), list.valid, list.active) && NEW.valid)
@@ -54,7 +60,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_correction() IS
-'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction. Its arguments are the column that says which row, and the columns to note where not all are.';
+'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction, with the rights of the function''s owner. Its arguments are the column that says which row, and the columns to note where not all are. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.note_truncation() RETURNS trigger
 LANGUAGE plpgsql
@@ -121,15 +127,20 @@ COMMENT ON FUNCTION omnichannel.refuse_derived() IS
 
 CREATE FUNCTION omnichannel.note_change() RETURNS trigger
 LANGUAGE plpgsql
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
+		RAISE EXCEPTION 'function "note_change" is for the extension''s own triggers'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
+	END IF;
 	INSERT INTO omnichannel.price_change DEFAULT VALUES ON CONFLICT DO NOTHING;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_change() IS
-'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them.';
+'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, with the rights of the function''s owner. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
 LANGUAGE plpgsql

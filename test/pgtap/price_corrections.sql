@@ -1,6 +1,6 @@
 -- The past answers as it did, or price_correction says why not. Each statement is a transaction of its own.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(56);
+SELECT plan(62);
 -- what was corrected since the last call
 CREATE TEMP TABLE told (correction_id bigint);
 CREATE FUNCTION pg_temp.corrected() RETURNS text[] LANGUAGE sql AS $$
@@ -163,7 +163,20 @@ CREATE ROLE price_writer;
 SELECT grant_access('price_writer', 'supervisor');
 SET ROLE price_writer;
 SELECT lives_ok($$UPDATE price SET amount = 101 WHERE price_list = 'b' AND product = 'p'$$);
+SELECT lives_ok($$UPDATE price_list SET priority = 4 WHERE price_list = 's'$$);
+SELECT throws_ok($$INSERT INTO price_correction (relation, key, after) VALUES ('price', '1', '{}')$$, '42501', NULL, 'nobody says by hand what was corrected');
+SELECT throws_ok($$INSERT INTO price_change DEFAULT VALUES$$, '42501', NULL, 'nor what was under way');
+CREATE TEMP TABLE mine (price_id bigint, valid tstzrange);
+CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION note_correction('price_id');
+SELECT throws_ok($$INSERT INTO mine VALUES (1, '(,)')$$, '39P01', NULL, 'nor by a trigger elsewhere');
+DROP TRIGGER mine ON mine;
+CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION note_change();
+SELECT throws_ok($$INSERT INTO mine VALUES (1, '(,)')$$, '39P01', NULL, 'of either kind');
+DROP TABLE mine;
 RESET ROLE;
+SELECT results_eq($$SELECT corrected_by, key FROM price_correction WHERE correction_id NOT IN (SELECT correction_id FROM told)$$,
+	format('VALUES (%L, %L)', session_user, 's'), 'what it may change is noted for it');
+SELECT pg_temp.corrected();
 SELECT revoke_access('price_writer');
 DROP ROLE price_writer;
 SELECT is(pg_temp.corrected(), '{}');
