@@ -213,10 +213,10 @@ BEGIN
 				coalesce(reject.source, ''), reject.sqlstate = '23505');
 			DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = reject.reject_id;
 			logged := logged + 1;
-		EXCEPTION WHEN OTHERS THEN
+		EXCEPTION WHEN OTHERS OR assert_failure THEN
 			GET STACKED DIAGNOSTICS error_state = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT;
 			-- What has nothing to do with the row is for the caller to know.
-			IF left(error_state, 2) IN ('40', '53', '57', '58', 'XX') THEN
+			IF left(error_state, 2) IN ('25', '40', '53', '57', '58', '72', 'XX') OR error_state IN ('55006', '55P03') THEN
 				RAISE;
 			END IF;
 			UPDATE omnichannel.contact_reject AS r SET sqlstate = error_state, message = error_message, tries = r.tries + 1

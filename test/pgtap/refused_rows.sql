@@ -1,6 +1,6 @@
 -- Triggers of one's own on the tables may keep rows from them, or change their keys: a clear error, and nothing is lost or hangs.
 BEGIN;
-SELECT plan(43);
+SELECT plan(81);
 SET LOCAL statement_timeout = '30s';
 INSERT INTO omnichannel.agent (agent_id, name) VALUES (1, 'Ola');
 INSERT INTO omnichannel.queue (queue, name) VALUES ('care', 'Care');
@@ -127,6 +127,52 @@ SELECT is(public.refusal(public.many(30)), 'nothing', 'with quarantine rows are 
 SELECT results_eq('SELECT DISTINCT sqlstate, count(*) FROM omnichannel.contact_reject GROUP BY 1', $$VALUES ('09000', 5::bigint)$$, 'and wait');
 DROP TRIGGER keep_out ON omnichannel.contact;
 SELECT is(omnichannel.retry_rejects(), 5::bigint, 'until they pass');
+
+-- Whatever they raise is about the row, but for what the transaction or the server cannot go on after.
+CREATE FUNCTION public.raise_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'not this one' USING ERRCODE = current_setting('test.state');
+END
+$$;
+CREATE TRIGGER raise_state BEFORE INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.raise_state();
+CREATE FUNCTION public.raised(state text, one boolean) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('test.state', raised.state, true);
+	DELETE FROM public.mail;
+	DELETE FROM omnichannel.contact_reject;
+	INSERT INTO public.mail SELECT 100 + i, 'r' || i || '@x.test' FROM generate_series(1, CASE WHEN one THEN 1 ELSE 3 END) AS i;
+	RETURN (SELECT string_agg(reject.source_key || ' ' || reject.sqlstate, ', ' ORDER BY reject.source_key) FROM omnichannel.contact_reject AS reject);
+EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+	RETURN 'raised ' || SQLSTATE;
+END
+$$;
+SAVEPOINT raised;
+SELECT is(public.raised(state, true), '101 ' || state, state || ' is about the row')
+FROM unnest('{08006,09000,0A000,21000,22023,23514,2F003,38001,39004,42501,44000,54001,55000,HV000,OC001,P0001,P0002,P0004}'::text[]) AS state;
+ROLLBACK TO raised;
+SELECT is(public.raised('OC001', false), '101 OC001, 102 OC001, 103 OC001', 'of several rows too');
+SELECT is(omnichannel.retry_rejects(), 0::bigint, 'they wait');
+SELECT set_config('test.state', 'P0004', true) \g /dev/null
+SELECT is(omnichannel.retry_rejects(), 0::bigint, 'also for what is raised otherwise');
+SELECT set_config('test.state', '55P03', true) \g /dev/null
+SELECT throws_ok('SELECT omnichannel.retry_rejects()', '55P03', 'not this one', 'what is not about a row is for the caller to know');
+DROP TRIGGER raise_state ON omnichannel.contact;
+SELECT is(omnichannel.retry_rejects(), 3::bigint, 'until it passes');
+CREATE TRIGGER raise_state BEFORE INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.raise_state();
+ROLLBACK TO raised;
+SELECT is(public.raised(state, true), 'raised ' || state, state || ' is not about the row')
+FROM unnest('{25006,40001,40P01,53100,55006,55P03,57014,57P01,58030,72000,XX000}'::text[]) AS state;
+DROP TRIGGER raise_state ON omnichannel.contact;
+-- Somebody who was erased is named by a number that goes on to be known.
+SELECT omnichannel.identify('email', 'gone@x.test') AS gone \gset
+SELECT omnichannel.erase_customer(:gone) \g /dev/null
+CREATE TABLE public.parcel (id int PRIMARY KEY, customer bigint, at timestamptz DEFAULT '2026-03-01 10:00+00');
+SELECT omnichannel.track('public.parcel', channel => 'post', customer => '{customer}', occurred_at => '{at}', on_error => 'quarantine') \g /dev/null
+SELECT lives_ok(format('INSERT INTO public.parcel VALUES (1, %s), (2, %s)', :gone, omnichannel.identify('email', 'here@x.test')), 'a row of an erased customer is written');
+SELECT results_eq($$SELECT source_key, sqlstate FROM omnichannel.contact_reject WHERE tracking = 'public.parcel'$$, $$VALUES ('1', '55000')$$, 'and waits');
+SELECT is(omnichannel.retry_rejects('public.parcel'), 0::bigint, 'for good');
+SELECT omnichannel.erase_customer(:gone) \g /dev/null
+SELECT is_empty($$SELECT FROM omnichannel.contact_reject WHERE tracking = 'public.parcel'$$, 'or until it is erased too');
 
 -- What they see and may do, whoever writes the row
 CREATE ROLE refused_app;
