@@ -71,6 +71,21 @@ static KeptPlan rejects_delete = {
 	.indexed = true,
 };
 
+/* What is kept of a row of an erased customer: by what it is found again, and whose it is, which must be told. */
+static KeptPlan erased_data = {
+	.sql =
+		"SELECT coalesce(jsonb_object_agg(d.key, CASE WHEN strpos(u.keys, '{' || d.key || '}') > 0"
+		" OR d.key = ANY (u.columns) THEN d.value ELSE 'null' END), '{}') FROM ("
+		"SELECT concat_ws(' ', t.customer, t.recipient, t.direction, t.source_key) AS keys, coalesce(t.thread, '') AS thread,"
+		" ARRAY(SELECT a.attname::text FROM pg_index AS i JOIN pg_attribute AS a"
+		" ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])"
+		" WHERE i.indrelid = t.relation AND i.indisprimary) AS columns "
+		"FROM omnichannel.tracking AS t WHERE t.tracking = $1) AS u CROSS JOIN jsonb_each($2) AS d "
+		"WHERE strpos(u.keys || u.thread, '{' || d.key || '}') > 0 OR d.key = ANY (u.columns)",
+	.nargs = 2,
+	.argtypes = {TEXTOID, JSONBOID},
+};
+
 /*
  * Deletes what is kept of a row under the key that it had before, unless another row has come to that key in the same
  * transaction, as where keys are moved up.
@@ -116,6 +131,8 @@ typedef struct KeptRow
 	const char *key;    /* or NULL */
 	const char *former; /* the key that it had before, where that is another one, or NULL */
 	bool followed;      /* its contact has the key now */
+	int64 customer_id;  /* whom it names, where that is asked, or 0 */
+	bool erased;        /* who was erased */
 } KeptRow;
 
 /* Returns a row as the same row of texts. */
@@ -201,6 +218,29 @@ follow(void *argument)
 	spi_scope_end(&scope);
 }
 
+/* Tells whom the row names by number. */
+static void
+make_customer(void *argument)
+{
+	KeptRow *row = argument;
+	ContactEntry entry;
+
+	(void) mapping_evaluate(mapping_fit(row->tracking, row->relation), row->slot, false, &entry);
+	row->customer_id = entry.customer_id;
+}
+
+/* Tells whether that customer was erased. */
+static void
+make_erased(void *argument)
+{
+	KeptRow *row = argument;
+	SpiScope scope;
+
+	spi_scope_begin(&scope, true);
+	row->erased = customer_is_erased(row->customer_id);
+	spi_scope_end(&scope);
+}
+
 /* Makes what is kept of a row, and its key. */
 static void
 make_row(void *argument)
@@ -226,6 +266,21 @@ make_former(const TrackedWrite *write, KeptRow *former)
 	relation_close(former->relation, NoLock);
 }
 
+/* Returns what is kept of a row of an erased customer, of the tracking and the row as jsonb. */
+static Datum
+erased_row(Datum *values, bool owner)
+{
+	SpiScope scope;
+	Datum data;
+	bool isnull;
+
+	spi_scope_begin(&scope, owner);
+	(void) kept_plan_run(&erased_data, values, NULL, false, 1);
+	data = SPI_datumTransfer(spi_datum(0, 1, &isnull), false, -1);
+	spi_scope_end(&scope);
+	return data;
+}
+
 /*
  * reject_row keeps the row of the write's relation in its slot for retry_rejects(), with the error that kept it from
  * the log, instead of what is kept of its key, or of the one that it had before the write; from there its contact
@@ -234,7 +289,8 @@ make_former(const TrackedWrite *write, KeptRow *former)
  * Waits for who keeps a row of the same key, or tries again what is kept of the former.
  *
  * Types may have output functions of their own: a row's texts are written with the rights of its writer, or, where it
- * was there before, of its table's owner. Raises what those functions raise, and 54000 for a row that no jsonb holds.
+ * was there before, of its table's owner. Of a row that names an erased customer nothing is kept but what it is known by
+ * and whose it is. Raises what those functions raise, and 54000 for a row that no jsonb holds.
  */
 void
 reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error)
@@ -253,6 +309,8 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 	else
 		relation_scope_begin(&reader, tracking->relation);
 	make_row(&row);
+	if (error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		(void) row_allows(make_customer, &row);
 	if (updated && (write->former != NULL || write->left != NULL) && row.key != NULL)
 	{
 		make_former(write, &former);
@@ -288,6 +346,8 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 		updated = false;
 	values[0] = CStringGetTextDatum(tracking->code);
 	values[1] = row.data;
+	if (row.customer_id != 0 && row_allows(make_erased, &row) && row.erased)
+		values[1] = erased_row(values, write->owner);
 	values[2] = BoolGetDatum(row.as_text);
 	values[3] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[4] = CStringGetTextDatum(error->message == NULL ? "" : error->message);
