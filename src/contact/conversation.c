@@ -569,20 +569,53 @@ insert_requests(OpenRequest **opened, int count)
 		rows_not_taken("request");
 }
 
-/* Sets the requests to which the customer has answered to work again. */
-static void
+/* Sets the requests to which the customer has answered to work again; returns whether all waited for that. */
+static bool
 resume_requests(OpenRequest **resumed, int count)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(count, 1));
 	Datum values[1];
 
 	if (count == 0)
-		return;
+		return true;
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
 	values[0] = contact_array(ids, NULL, count, INT8OID);
 	requests_resume.runs += count - 1;
-	(void) requests_write(&requests_resume, values, NULL);
+	return requests_write(&requests_resume, values, NULL) == (uint64) count;
+}
+
+/*
+ * Waits for those who are changing what is known of the customers whose requests are continued, whom writing would wait
+ * for in any case; returns whether there were none.
+ */
+static bool
+nobody_awaited(ContactEntry **sorted, int count)
+{
+	bool nobody = true;
+
+	for (int i = 0; i < count; i++)
+		if (sorted[i]->request_customer == 0 && sorted[i]->request_id > 0 && !sorted[i]->unknown &&
+			(i == 0 || sorted[i]->customer_id != sorted[i - 1]->customer_id) &&
+			sla_customer_awaited(sorted[i]->customer_id))
+			nobody = false;
+	return nobody;
+}
+
+/* Forgets which requests were found, and looks again. */
+static void
+look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerned, OpenCustomer *customers,
+		   int ncustomers, bool loose)
+{
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < concerned; i++)
+		if (sorted[i]->request_customer == 0)
+			sorted[i]->request_id = 0;
+	conversations_refresh(entries, count);
+	for (int i = 0; i < ncustomers; i++)
+		customers[i].requests = NULL;
+	if (loose)
+		read_open_requests(customers, ncustomers);
 }
 
 /*
@@ -628,21 +661,24 @@ requests_continue(ContactEntry *entries, int count)
 		read_open_requests(customers, ncustomers);
 	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
+	/* Who is waited for may close a request that was open. */
+	for (int round = 0; round < INSERT_ROUNDS; round++)
+	{
+		if (nobody_awaited(sorted, concerned) && resume_requests(resumed, nresumed))
+			break;
+		look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
+		nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+	}
+
 	if (nopened > 0)
 	{
 		lock_customers(opened, nopened);
 		if (others_may_open(opened, nopened))
 		{
-			/* Look again when nobody else can open one meanwhile. */
-			for (int i = 0; i < concerned; i++)
-				if (sorted[i]->request_customer == 0)
-					sorted[i]->request_id = 0;
-			conversations_refresh(entries, count);
-			for (int i = 0; i < ncustomers; i++)
-				customers[i].requests = NULL;
-			if (loose)
-				read_open_requests(customers, ncustomers);
+			/* Nobody else can open one meanwhile. */
+			look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
 			nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+			(void) resume_requests(resumed, nresumed);
 		}
 
 		ids = omni_table("request_request_id_seq");
@@ -659,7 +695,6 @@ requests_continue(ContactEntry *entries, int count)
 		}
 		insert_requests(opened, nopened);
 	}
-	resume_requests(resumed, nresumed);
 }
 
 /*

@@ -532,12 +532,16 @@ is_readable(void)
 
 /*
  * Writes one contact, and what follows of it, where nothing is to be opened, resumed or made for it; returns false,
- * having done nothing, where something is, or may have to be.
+ * having done nothing, where something is, or may have to be. Where it had to wait for others it returns false as well,
+ * and *counted says that the contact's key is claimed and its relationship written.
  */
 static bool
-continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums)
+continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *counted)
 {
+	int64 given = entry->request_id;
 	bool settled = true;
+
+	*counted = false;
 
 	if (!is_simple(entry))
 		return false;
@@ -553,13 +557,20 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums)
 		SlaContact told = sla_contact(entry);
 
 		touch_relationships(entry, 1, sums);
-		if (live && is_readable())
-			entry->still = sla_contact_still(&told);
-		else if (live)
-			sla_contacts_logged(&told, 1);
-		insert_one(entry);
+		if (live)
+			settled = sla_contact_told(&told, entry->request_id != given, is_readable() ? &entry->still : NULL);
+		if (settled)
+			insert_one(entry);
+		*counted = !settled;
 	}
 	PopActiveSnapshot();
+	if (*counted)
+	{
+		/* What was open when it was looked at may be closed by whoever was waited for: the request is found anew. */
+		entry->request_id = given;
+		entry->request = NULL;
+		conversations_refresh(entry, 1);
+	}
 	return settled;
 }
 
@@ -592,6 +603,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 {
 	Oid ids = omni_table("contact_contact_id_seq");
 	bool merged = false;
+	bool counted = false;
 
 	if (count == 0)
 		return;
@@ -613,12 +625,12 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		return;
 	}
 
-	if (count == 1 && continue_settled(entries, live, batches->sums))
+	if (count == 1 && continue_settled(entries, live, batches->sums, &counted))
 		return;
 
-	if (count == 1)
+	if (count == 1 && !counted)
 		claim_one(entries);
-	else
+	else if (count > 1)
 		claim_many(entries, count);
 	if (conversations_claim(entries, count))
 		customers_rematch(entries, count);
@@ -636,7 +648,8 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		insert_many(entries, count);
 	else if (!entries->duplicate)
 		insert_one(entries);
-	touch_relationships(entries, count, batches->sums);
+	if (!counted)
+		touch_relationships(entries, count, batches->sums);
 	if (merged)
 		regroup_customers(entries, count);
 	if (live)

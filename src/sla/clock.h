@@ -256,7 +256,7 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 /* prompt.c */
 extern bool sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write);
 extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
-							  bool *still);
+							  bool *still, bool *overtaken);
 
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn

@@ -390,22 +390,25 @@ contact_moment(const SlaPolicies *policies, const SlaContact *contact, SlaMoment
 	return true;
 }
 
-/* Takes in contacts that were logged live, one of which may be prompt; returns whether that is still, where asked. */
+/*
+ * Takes in contacts that were logged live. Of one it sets still, where that is given, and returns false, having done
+ * nothing, where it had to wait for another transaction and the caller would look again.
+ */
 static bool
-take_logged(const SlaContact *contacts, int count, bool ask_still)
+take_logged(const SlaContact *contacts, int count, bool again, bool *still)
 {
 	const SlaPolicies *policies = sla_policies_to_write();
 	SlaNewMoment *rows;
 	SlaNewMoment **moments;
 	int64 *request_ids;
-	bool still = false;
+	bool overtaken = false;
 	int requests = 0;
 	int taken = 0;
 
 	if (policies->count == 0)
 	{
 		requests_told(NULL, 0);
-		return false;
+		return true;
 	}
 	rows = palloc0(sizeof(SlaNewMoment) * count);
 	moments = palloc(sizeof(SlaNewMoment *) * count);
@@ -415,9 +418,13 @@ take_logged(const SlaContact *contacts, int count, bool ask_still)
 			moments[taken] = &rows[taken];
 			taken++;
 		}
-	if (count == 1 && taken == 1 &&
-		sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, ask_still ? &still : NULL))
-		return still;
+	if (count == 1 && taken == 1)
+	{
+		if (sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, still, &overtaken))
+			return true;
+		if (again && (overtaken || sla_customer_awaited(contacts[0].customer_id)))
+			return false;
+	}
 	request_ids = palloc(sizeof(int64) * Max(taken, 1));
 	for (int i = 0; i < taken; i++)
 	{
@@ -427,7 +434,7 @@ take_logged(const SlaContact *contacts, int count, bool ask_still)
 	}
 	take_many(moments, taken, policies);
 	requests_told(request_ids, requests);
-	return false;
+	return true;
 }
 
 /*
@@ -439,17 +446,21 @@ take_logged(const SlaContact *contacts, int count, bool ask_still)
 void
 sla_contacts_logged(const SlaContact *contacts, int count)
 {
-	(void) take_logged(contacts, count, false);
+	(void) take_logged(contacts, count, false, NULL);
 }
 
 /*
- * sla_contact_still does the same with one contact that is about to be written; returns whether its row has to say so
- * in contact.still, because it changes no clock and nothing else tells of it.
+ * sla_contact_told does the same with one contact that is about to be written; returns false, having done nothing,
+ * where again says that the caller looks again then, and it had to wait for another transaction, which may have changed
+ * the request that the contact is taken to be about.
+ *
+ * Sets still, where that is given, to whether the contact's row has to say so in contact.still, because it changes no
+ * clock and nothing else tells of it.
  */
 bool
-sla_contact_still(const SlaContact *contact)
+sla_contact_told(const SlaContact *contact, bool again, bool *still)
 {
-	return take_logged(contact, 1, true);
+	return take_logged(contact, 1, again, still);
 }
 
 /*

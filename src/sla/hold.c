@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -122,6 +123,31 @@ is_being_made(int64 root)
 		found = TransactionIdIsValid(dirty.xmin);
 	look_end(&scan);
 	return found;
+}
+
+/*
+ * sla_customer_awaited waits for a transaction that is changing what is known of a customer's clocks, and which whoever
+ * writes of the customer would wait for; returns whether there was one. Takes no lock.
+ */
+bool
+sla_customer_awaited(int64 customer_id)
+{
+	Datum keys[1] = {Int64GetDatum(customer_id)};
+	TransactionId other = InvalidTransactionId;
+	SnapshotData dirty;
+	LookScan scan;
+	Datum row[1];
+	bool nulls[1];
+
+	InitDirtySnapshot(dirty);
+	if (!look_begin(&scan, &customer_look, keys, 1, &dirty))
+		return false;
+	while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
+		other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	look_end(&scan);
+	if (TransactionIdIsValid(other))
+		XactLockTableWait(other, NULL, NULL, XLTW_None);
+	return TransactionIdIsValid(other);
 }
 
 /* Moves the families that are not held by others to the front, both parts in order; returns how many these are. */

@@ -324,10 +324,10 @@ is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
 	return found && last;
 }
 
-/* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot. */
+/* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot: *overtaken. */
 static Prompt
 take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot,
-			SlaMoment *said, Take take)
+			SlaMoment *said, Take take, bool *overtaken)
 {
 	int16 rank = (int16) moment->what;
 	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
@@ -338,6 +338,7 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	bool nulls[5];
 	Prompt prompt = PROMPT_LEFT;
 
+	*overtaken = false;
 	if (!look_begin(&scan, &known_look, keys, 1, snapshot))
 		return PROMPT_LEFT;
 	if (look_next(&scan, false, row, nulls))
@@ -358,7 +359,8 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 		/* What comes next at that time has to find it. */
 		if (prompt == PROMPT_WAITS && tie)
 			prompt = PROMPT_STILL;
-		if (prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known))
+		*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known);
+		if (*overtaken)
 			prompt = PROMPT_LEFT;
 	}
 	look_end(&scan);
@@ -417,9 +419,11 @@ sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool writ
 {
 	SlaMoment said;
 	Prompt prompt;
+	bool overtaken;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	prompt = take_moment(policies, moment, NULL, GetActiveSnapshot(), &said, write ? TAKE_STILL : TAKE_NONE);
+	prompt =
+		take_moment(policies, moment, NULL, GetActiveSnapshot(), &said, write ? TAKE_STILL : TAKE_NONE, &overtaken);
 	PopActiveSnapshot();
 	if (prompt != PROMPT_LEFT && write)
 		write_moment(moment);
@@ -431,11 +435,13 @@ sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool writ
  * done nothing, where that cannot be told.
  *
  * request is what the contact's request says under the active snapshot; where it is NULL, all is read under a new one.
- * Where still is given, and the contact itself is to say that it is still, it is set in place of a moment. Needs
- * an SPI scope that may write the tables of this room.
+ * Where still is given, and the contact itself is to say that it is still, it is set in place of a moment. overtaken
+ * is set where somebody else has changed the customer's clocks since that snapshot, who was waited for. Needs an SPI
+ * scope that may write the tables of this room.
  */
 bool
-sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request, bool *still)
+sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request, bool *still,
+				  bool *overtaken)
 {
 	SlaMoment said;
 	Prompt prompt;
@@ -447,7 +453,7 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
-	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said, TAKE_ALL);
+	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said, TAKE_ALL, overtaken);
 	if (request == NULL)
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)

@@ -32,7 +32,8 @@ typedef struct SlaContact
 } SlaContact;
 
 /* effect.c, request.c and reckon.c: all need an SPI scope */
-extern bool sla_contact_still(const SlaContact *contact);
+extern bool sla_contact_told(const SlaContact *contact, bool again, bool *still);
+extern bool sla_customer_awaited(int64 customer_id);
 extern void sla_contacts_logged(const SlaContact *contacts, int count);
 extern void sla_contact_revised(const SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);
