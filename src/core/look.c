@@ -273,7 +273,8 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		snapshot = GetActiveSnapshot();
 	}
-	scan->slot = table_slot_create(scan->table, NULL);
+	/* What the index holds needs none, but for a row whose page is not all visible. */
+	scan->slot = look->nkeys > 0 && look->covered ? NULL : table_slot_create(scan->table, NULL);
 	scan->nkeys = nkeys;
 	scan->map = scan->buffer = InvalidBuffer;
 	if (look->nkeys == 0)
@@ -336,6 +337,8 @@ next_covered(LookScan *scan, ScanDirection direction)
 			PredicateLockPage(scan->table, block, scan->scan->xs_snapshot);
 			return true;
 		}
+		if (scan->slot == NULL)
+			scan->slot = table_slot_create(scan->table, NULL);
 		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
 			return true;
 	}
@@ -352,6 +355,8 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
 	TupleTableSlot *slot = scan->slot;
+	Datum held[INDEX_MAX_KEYS];
+	bool held_nulls[INDEX_MAX_KEYS];
 	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
 
 	CHECK_FOR_INTERRUPTS();
@@ -361,10 +366,15 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 		return false;
 	if (!look->covered)
 		slot_getsomeattrs(slot, look->last);
+	else if (look->ncolumns > 0)
+		index_deform_tuple(scan->scan->xs_itup, scan->scan->xs_itupdesc, held, held_nulls);
 	for (int i = 0; i < look->ncolumns; i++)
 	{
 		if (look->covered)
-			values[i] = index_getattr(scan->scan->xs_itup, look->places[i], scan->scan->xs_itupdesc, &nulls[i]);
+		{
+			values[i] = held[look->places[i] - 1];
+			nulls[i] = held_nulls[look->places[i] - 1];
+		}
 		else
 		{
 			values[i] = slot->tts_values[look->attributes[i] - 1];
@@ -380,7 +390,8 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 void
 look_end(LookScan *scan)
 {
-	ExecDropSingleTupleTableSlot(scan->slot);
+	if (scan->slot != NULL)
+		ExecDropSingleTupleTableSlot(scan->slot);
 	if (scan->look->nkeys == 0)
 		table_endscan(scan->whole);
 	else

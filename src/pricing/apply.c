@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -307,7 +306,6 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 				 PriceCollector *collector)
 {
 	const PriceRules *rules = question->rules;
-	int words = question->product->promotions == NULL ? 0 : BIT_WORDS(rules->npromotions);
 	int decimals = question->currency->decimals;
 	Rounding rounding = rules->rounding;
 	Money floor = price_floor(question, list_price);
@@ -322,32 +320,27 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	answer->before_promotions = money_round(subtotal, decimals, rounding);
 	if (question->subtotal != NULL)
 		subtotal = *question->subtotal;
-	for (int word = 0; word < words; word++)
+	for (int i = 0; i < question->product->npromotions; i++)
 	{
-		uint64 bits = question->product->promotions[word];
+		int number = question->product->promotions[i];
+		const Promotion *promotion = &rules->promotions[number];
+		PriceVerdict verdict;
 
-		if (collector == NULL)
-			bits &= question->audience->promotions[word];
-		while (bits != 0)
+		if (collector == NULL && !BIT_TEST(question->audience->promotions, number))
+			continue;
+		if (promotion->kind == PROMOTION_ORDER_PERCENT || promotion->kind == PROMOTION_ORDER_AMOUNT)
+			verdict = VERDICT_ORDER;
+		else
+			verdict = promotion_verdict(question, promotion, subtotal, until);
+		if (verdict != VERDICT_APPLIED)
 		{
-			const Promotion *promotion = &rules->promotions[word * 64 + pg_rightmost_one_pos64(bits)];
-			PriceVerdict verdict;
-
-			bits &= bits - 1;
-			if (promotion->kind == PROMOTION_ORDER_PERCENT || promotion->kind == PROMOTION_ORDER_AMOUNT)
-				verdict = VERDICT_ORDER;
-			else
-				verdict = promotion_verdict(question, promotion, subtotal, until);
-			if (verdict != VERDICT_APPLIED)
-			{
-				if (unlikely(collector != NULL))
-					collector->promotion(collector, promotion, verdict, NULL, NULL);
-				continue;
-			}
-			if (candidates == NULL)
-				candidates = palloc(rules->npromotions * sizeof(Candidate));
-			candidates[ncandidates++] = (Candidate){promotion, line_saving(promotion, price, question->quantity), NULL};
+			if (unlikely(collector != NULL))
+				collector->promotion(collector, promotion, verdict, NULL, NULL);
+			continue;
 		}
+		if (candidates == NULL)
+			candidates = palloc((question->product->npromotions - i) * sizeof(Candidate));
+		candidates[ncandidates++] = (Candidate){promotion, line_saving(promotion, price, question->quantity), NULL};
 	}
 
 	if (ncandidates > 0)

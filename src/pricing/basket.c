@@ -123,8 +123,7 @@ order_saving(const Promotion *promotion, int64 total, const PriceQuestion *quest
 static bool
 item_takes_part(const BasketItem *item, const Promotion *promotion)
 {
-	return item->answer.reason == PRICE_FOUND && !item->answer.ended && item->product->promotions != NULL &&
-		   BIT_TEST(item->product->promotions, promotion->number);
+	return item->answer.reason == PRICE_FOUND && !item->answer.ended && promotion_concerns(promotion, item->product);
 }
 
 /* Returns the sum of the items that the promotion concerns, and through *room what their floors leave of it. */

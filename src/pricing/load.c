@@ -426,11 +426,7 @@ complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryC
 	}
 	if (product->category != NULL && product->category[0] != '\0')
 		product->wider = category_target(cache, product->category, strlen(product->category), unread);
-	if (rules->npromotions > 0)
-	{
-		product->promotions = MemoryContextAllocZero(context, BIT_WORDS(rules->npromotions) * sizeof(uint64));
-		promotions_of(rules, product);
-	}
+	promotions_of(rules, product, context);
 }
 
 /* Reads the products, their ancestors and the categories of all. */

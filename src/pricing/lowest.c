@@ -12,7 +12,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgtime.h"
-#include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
@@ -135,19 +134,19 @@ moments_collect(const PriceQuestion *question)
 		moments_of_target(question, &product->target, &moments);
 	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
 		moments_of_target(question, target, &moments);
-	for (int word = 0; question->product->promotions != NULL && word < BIT_WORDS(rules->npromotions); word++)
-		for (uint64 bits = question->product->promotions[word] & question->audience->promotions[word]; bits != 0;
-			 bits &= bits - 1)
-		{
-			const Promotion *promotion = &rules->promotions[word * 64 + pg_rightmost_one_pos64(bits)];
+	for (int i = 0; i < question->product->npromotions; i++)
+	{
+		const Promotion *promotion = &rules->promotions[question->product->promotions[i]];
 
-			moments_add(&moments, promotion->valid.from, question->at);
-			moments_add(&moments, promotion->valid.until, question->at);
-			moments_add(&moments, promotion->active.from, question->at);
-			moments_add(&moments, promotion->active.until, question->at);
-			moments_of_spans(&promotion->pauses, &moments, question->at);
-			moments_of_spans(&promotion->used_up, &moments, question->at);
-		}
+		if (!BIT_TEST(question->audience->promotions, promotion->number))
+			continue;
+		moments_add(&moments, promotion->valid.from, question->at);
+		moments_add(&moments, promotion->valid.until, question->at);
+		moments_add(&moments, promotion->active.from, question->at);
+		moments_add(&moments, promotion->active.until, question->at);
+		moments_of_spans(&promotion->pauses, &moments, question->at);
+		moments_of_spans(&promotion->used_up, &moments, question->at);
+	}
 	if (moments.n > 0)
 		qsort(moments.at, moments.n, sizeof(TimestampTz), compare_moments);
 	for (int i = 0; i < moments.n; i++)

@@ -267,7 +267,8 @@ typedef struct Product
 	bool service;
 	bool has_min_margin;
 	bool has_tax_rate;
-	uint64 *promotions;               /* a bit for each that can concern it */
+	int npromotions;
+	int *promotions;                  /* the numbers of those that can concern it, ascending */
 	struct ReferencePrice *reference; /* the one found last, or NULL */
 	Money min_margin;
 	Money min_price;
@@ -398,6 +399,8 @@ extern const AudienceSet *audience_get(PriceRules *rules, int *segments, int nse
 extern text *spi_keep_text(uint64 row, int column, MemoryContext context);
 extern Money keep_money(Datum value, bool isnull, MemoryContext context, bool *present);
 extern Money spi_keep_money(uint64 row, int column, MemoryContext context, bool *present);
+extern int numbers_sort(int *numbers, int n);
+extern bool numbers_contain(const int *numbers, int n, int wanted);
 extern int *spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count);
 extern ListStatus list_status(const char *name);
 extern Span keep_active(Datum active, MemoryContext context, Spans *pauses);
@@ -407,7 +410,8 @@ extern const Currency *currency_find(const PriceRules *rules, text *currency);
 /* promotions.c */
 extern void promotions_read(PriceRules *rules);
 extern bool promotions_take_used_up(PriceRules *rules);
-extern void promotions_of(const PriceRules *rules, struct Product *product);
+extern void promotions_of(const PriceRules *rules, struct Product *product, MemoryContext context);
+extern bool promotion_concerns(const Promotion *promotion, const struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
 							TimestampTz *until);
 extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at);

@@ -290,40 +290,66 @@ promotion_spares(const Promotion *promotion, const Product *product)
 	return false;
 }
 
-/* Sets the bits of those promotions that do not spare the product. */
+/* Promotions that concern a product, as they are found. */
+typedef struct Found
+{
+	Product *product;
+	int n;
+	int space;
+	int *numbers;
+	int few[16];
+} Found;
+
+/* Notes those promotions that do not spare the product. */
 static void
-take_promotions(const List *promotions, Product *product)
+take_promotions(const List *promotions, Found *found)
 {
 	foreach_ptr (Promotion, promotion, promotions)
-		if (!BIT_TEST(product->promotions, promotion->number) && !promotion_spares(promotion, product))
-			BIT_SET(product->promotions, promotion->number);
+	{
+		if (promotion_spares(promotion, found->product))
+			continue;
+		if (found->n == found->space)
+		{
+			int *numbers = palloc(mul_size(found->space, 2 * sizeof(int)));
+
+			memcpy(numbers, found->numbers, found->n * sizeof(int));
+			found->numbers = numbers;
+			found->space *= 2;
+		}
+		found->numbers[found->n++] = promotion->number;
+	}
 }
 
 static void
-take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, Product *product)
+take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, Found *found)
 {
 	List **promotions = code_map_get(map, code, length);
 
 	if (promotions != NULL)
-		take_promotions(*promotions, product);
+		take_promotions(*promotions, found);
 }
 
-/* Fills product->promotions, for which there is room: those that name it, its category or brand, or nothing at all. */
+/* Fills product->promotions, in context: those that name it, its category or brand, or nothing at all. */
 void
-promotions_of(const PriceRules *rules, Product *product)
+promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
 {
-	take_promotions(rules->promotions_of_all, product);
+	Found found = {product, 0, lengthof(found.few)};
+
+	if (rules->npromotions == 0)
+		return;
+	found.numbers = found.few;
+	take_promotions(rules->promotions_of_all, &found);
 	for (const Product *above = product; above != NULL; above = above->parent)
-		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length, product);
+		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length, &found);
 	if (product->brand != NULL)
-		take_promotions_of_code(&rules->promotions_of_brand, product->brand, strlen(product->brand), product);
+		take_promotions_of_code(&rules->promotions_of_brand, product->brand, strlen(product->brand), &found);
 	if (product->category != NULL)
 	{
 		uint32 length = strlen(product->category);
 
 		for (;;)
 		{
-			take_promotions_of_code(&rules->promotions_of_category, product->category, length, product);
+			take_promotions_of_code(&rules->promotions_of_category, product->category, length, &found);
 			while (length > 0 && product->category[length - 1] != '.')
 				length--;
 			if (length == 0)
@@ -331,6 +357,18 @@ promotions_of(const PriceRules *rules, Product *product)
 			length--;
 		}
 	}
+	if (found.n == 0)
+		return;
+	product->npromotions = numbers_sort(found.numbers, found.n);
+	product->promotions = MemoryContextAlloc(context, product->npromotions * sizeof(int));
+	memcpy(product->promotions, found.numbers, product->npromotions * sizeof(int));
+}
+
+/* Returns whether the promotion can concern the product. */
+bool
+promotion_concerns(const Promotion *promotion, const Product *product)
+{
+	return numbers_contain(product->promotions, product->npromotions, promotion->number);
 }
 
 /* Returns the promotion of this code, or NULL for one that is too new for the rules. */

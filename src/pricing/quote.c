@@ -355,8 +355,9 @@ limits_concern(const PriceQuestion *question, const Product **products, int npro
 	if (rules->customer_limits == NULL)
 		return false;
 	for (int i = 0; i < nproducts; i++)
-		for (int word = 0; word < BIT_WORDS(rules->npromotions); word++)
-			if (products[i]->promotions[word] & rules->customer_limits[word] & question->audience->promotions[word])
+		for (int j = 0; j < products[i]->npromotions; j++)
+			if (BIT_TEST(rules->customer_limits, products[i]->promotions[j]) &&
+				BIT_TEST(question->audience->promotions, products[i]->promotions[j]))
 				return true;
 	return false;
 }

@@ -121,43 +121,45 @@ price_rows_compare(const void *a, const void *b)
 	return left->id < right->id ? -1 : left->id > right->id;
 }
 
-/* Returns a copy of a text value in context, with a zero byte behind it for those that want a C string; or NULL. */
-static text *
-keep_text(Datum value, bool isnull, MemoryContext context)
+/* Copies a text to a place, moves that behind the zero byte put at its end, and returns it; NULL for none. */
+static const char *
+keep_string(const text *value, char **place)
 {
-	text *packed;
-	int length;
-	text *kept;
+	const char *kept = *place;
 
-	if (isnull)
+	if (value == NULL)
 		return NULL;
-	packed = DatumGetTextPP(value);
-	length = VARSIZE_ANY_EXHDR(packed);
-	kept = MemoryContextAlloc(context, VARHDRSZ + length + 1);
-	SET_VARSIZE(kept, VARHDRSZ + length);
-	memcpy(VARDATA(kept), VARDATA_ANY(packed), length);
-	VARDATA(kept)[length] = '\0';
+	memcpy(*place, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	*place += VARSIZE_ANY_EXHDR(value);
+	*(*place)++ = '\0';
 	return kept;
 }
 
-static const char *
-keep_string(Datum value, bool isnull, MemoryContext context)
-{
-	return isnull ? NULL : VARDATA(keep_text(value, isnull, context));
-}
-
-/* Returns the product that a row tells of, in context, linked to nothing yet. */
+/* Returns the product that a row tells of, in context, linked to nothing yet. Its texts lie behind it. */
 Product *
 product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context)
 {
-	Product *product = MemoryContextAllocZero(context, sizeof(Product));
+	text *texts[PRODUCT_BRAND + 1];
+	Size size = sizeof(Product) + VARHDRSZ;
+	Product *product;
+	char *place;
 
-	product->code_text = keep_text(values[PRODUCT_CODE], false, context);
-	product->target.code = VARDATA(product->code_text);
-	product->target.length = VARSIZE(product->code_text) - VARHDRSZ;
-	product->parent_code = keep_string(values[PRODUCT_PARENT], nulls[PRODUCT_PARENT], context);
-	product->category = keep_string(values[PRODUCT_CATEGORY], nulls[PRODUCT_CATEGORY], context);
-	product->brand = keep_string(values[PRODUCT_BRAND], nulls[PRODUCT_BRAND], context);
+	for (int i = PRODUCT_CODE; i <= PRODUCT_BRAND; i++)
+	{
+		texts[i] = nulls[i] ? NULL : DatumGetTextPP(values[i]);
+		if (texts[i] != NULL)
+			size += VARSIZE_ANY_EXHDR(texts[i]) + 1;
+	}
+	product = MemoryContextAlloc(context, size);
+	memset(product, 0, sizeof(Product));
+	product->code_text = (text *) (product + 1);
+	place = VARDATA(product->code_text);
+	product->target.code = keep_string(texts[PRODUCT_CODE], &place);
+	product->target.length = place - 1 - product->target.code;
+	SET_VARSIZE(product->code_text, VARHDRSZ + product->target.length);
+	product->parent_code = keep_string(texts[PRODUCT_PARENT], &place);
+	product->category = keep_string(texts[PRODUCT_CATEGORY], &place);
+	product->brand = keep_string(texts[PRODUCT_BRAND], &place);
 	product->cost_currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
 	product->min_price_currency = product->cost_currency;
 	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);

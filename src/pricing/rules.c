@@ -40,28 +40,37 @@ static KeptPlan lists_select = {
 		" FROM omnichannel.price_list ORDER BY price_list COLLATE \"C\"",
 };
 
-/* Returns the half-open span that a tstzrange means; timestamps are whole microseconds, so any bound can be made so. */
+/*
+ * Returns the half-open span that a tstzrange means; timestamps are whole microseconds, so any bound can be made so.
+ *
+ * Five are read with a product, so this does without range_deserialize(), which wants an aligned copy and the type's
+ * cache entry. The form on disk: the type, the bounds that there are, and a byte of flags.
+ */
 Span
 span_from_range(Datum range)
 {
-	TypeCacheEntry *type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
-	RangeBound lower;
-	RangeBound upper;
-	bool empty;
+	const struct varlena *value = PG_DETOAST_DATUM_PACKED(range);
+	const char *data = VARDATA_ANY(value);
+	const char *bound = data + sizeof(Oid);
+	char flags = data[VARSIZE_ANY_EXHDR(value) - 1];
 	Span span = {DT_NOBEGIN, DT_NOEND};
 
-	range_deserialize(type, DatumGetRangeTypeP(range), &lower, &upper, &empty);
-	if (empty)
-		span.until = DT_NOBEGIN;
-	else
+	if (flags & RANGE_EMPTY)
 	{
-		if (!lower.infinite)
-			span.from = DatumGetTimestampTz(lower.val);
-		if (!lower.infinite && !lower.inclusive && !TIMESTAMP_NOT_FINITE(span.from))
+		span.until = DT_NOBEGIN;
+		return span;
+	}
+	if (RANGE_HAS_LBOUND(flags))
+	{
+		memcpy(&span.from, bound, sizeof(TimestampTz));
+		bound += sizeof(TimestampTz);
+		if (!(flags & RANGE_LB_INC) && !TIMESTAMP_NOT_FINITE(span.from))
 			span.from++;
-		if (!upper.infinite)
-			span.until = DatumGetTimestampTz(upper.val);
-		if (!upper.infinite && upper.inclusive && !TIMESTAMP_NOT_FINITE(span.until))
+	}
+	if (RANGE_HAS_UBOUND(flags))
+	{
+		memcpy(&span.until, bound, sizeof(TimestampTz));
+		if ((flags & RANGE_UB_INC) && !TIMESTAMP_NOT_FINITE(span.until))
 			span.until++;
 	}
 	return span;
@@ -133,8 +142,8 @@ compare_ints(const void *a, const void *b)
 }
 
 /* Sorts numbers and drops repeats; returns how many are left. */
-static int
-sort_unique(int *numbers, int n)
+int
+numbers_sort(int *numbers, int n)
 {
 	int kept = 0;
 
@@ -206,7 +215,7 @@ spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count)
 
 		numbers[i] = number == NULL ? -1 : *number;
 	}
-	*count = sort_unique(numbers, *count);
+	*count = numbers_sort(numbers, *count);
 	return numbers;
 }
 
@@ -405,8 +414,8 @@ currency_find(const PriceRules *rules, text *currency)
 }
 
 /* Returns whether a number is among ascending ones. */
-static bool
-contains(const int *numbers, int n, int wanted)
+bool
+numbers_contain(const int *numbers, int n, int wanted)
 {
 	int low = 0;
 
@@ -429,7 +438,7 @@ static bool
 is_in_all(const Audience *audience, const int *segments, int nsegments)
 {
 	for (int i = 0; i < audience->nall; i++)
-		if (!contains(segments, nsegments, audience->all[i]))
+		if (!numbers_contain(segments, nsegments, audience->all[i]))
 			return false;
 	return true;
 }
@@ -486,7 +495,7 @@ audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept)
 	AudienceSet *set;
 
 	*kept = true;
-	nsegments = sort_unique(segments, nsegments);
+	nsegments = numbers_sort(segments, nsegments);
 	hash = hash_bytes((const unsigned char *) segments, nsegments * (int) sizeof(int));
 	for (place = hash % AUDIENCE_PLACES; (set = rules->audiences[place]) != NULL; place = (place + 1) % AUDIENCE_PLACES)
 		if (set->hash == hash && set->nsegments == nsegments &&
