@@ -63,15 +63,16 @@ unreadable(IcalStatus status, const char *problem)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("iCalendar text is of no use for holidays: %s", problem),
-					 errhint("Holidays recur by the day or more seldom, end in the zone that they start in, "
-							"and move one by one.")));
+					 errhint("Holidays recur by whole days of the Gregorian calendar, end in the zone that they "
+							 "start in, and move one by one.")));
 			break;
 		case ICAL_TOO_MUCH:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("iCalendar text is too much: %s", problem),
-					 errhint("A text has %d bytes and %d occurrences at most: import parts, or fewer years.",
-							 ICALENDAR_TEXT_MAX, ICALENDAR_SPANS_MAX)));
+					 errhint("A text has %d bytes and %d occurrences at most, and a UID %d bytes: import parts, or "
+							 "fewer years.",
+							 ICALENDAR_TEXT_MAX, ICALENDAR_SPANS_MAX, ICALENDAR_UID_MAX)));
 			break;
 		case ICAL_STOPPED:
 			CHECK_FOR_INTERRUPTS();

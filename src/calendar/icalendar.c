@@ -1,12 +1,10 @@
 /*
  * icalendar.c
- *	  Reads iCalendar text (RFC 5545) with libical: whole days and times, RRULE, RDATE, EXDATE, moved occurrences.
+ *	  Reads iCalendar text (RFC 5545): whole days and times, RRULE, RDATE, EXDATE, EXRULE, moved occurrences, versions.
  *
- * libical takes its memory from malloc() and knows nothing of errors that leave by a long jump, so that nothing here
- * calls back into the server but for questions that cannot fail: the result is collected first and freed as a
- * whole. It cannot be interrupted within one step of a rule either. So rules are cut off at the last year asked for,
- * and those that recur within a day, whose steps without a match would be as many as the seconds up to then, are
- * refused.
+ * libical takes the text apart; what its parts mean is found out here and in the other files of the reader. libical
+ * takes its memory from malloc() and knows nothing of errors that leave by a long jump, so that nothing here calls
+ * back into the server but for questions that cannot fail: the result is collected first and freed as a whole.
  */
 #include "calendar/icalendar.h"
 
@@ -14,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "calendar/icalendar_time.h"
+#include "calendar/icalendar_impl.h"
 
 /* A calendar, its events and their alarms are 3. */
 #define MAX_DEPTH 16
@@ -23,78 +21,31 @@
 #define DATES_MAX 500
 
 /* Notes what is wrong with an event, and returns the status. */
-static IcalStatus
-problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
+IcalStatus
+ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
 {
 	snprintf(reader->problem, sizeof(reader->problem), "event \"%.100s\" %.200s", uid, what);
 	return status;
 }
 
-/* Adds a span to the result. */
-static IcalStatus
-add_span(IcalReader *reader, IcalSpan span)
+/* Notes that a property of an event is something that it must not be. */
+IcalStatus
+ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what)
 {
-	if (reader->count == ICALENDAR_SPANS_MAX)
-		return problem(reader, ICAL_TOO_MUCH, span.uid, "is one occurrence too many");
-	if (reader->count == reader->capacity)
-	{
-		int capacity = reader->capacity == 0 ? 64 : reader->capacity * 2;
-		IcalSpan *spans = realloc(reader->spans, (size_t) capacity * sizeof(IcalSpan));
+	const char *value = icalproperty_get_value_as_string(property);
+	char wrong[200];
 
-		if (spans == NULL)
-			return ICAL_NO_MEMORY;
-		reader->spans = spans;
-		reader->capacity = capacity;
-	}
-	reader->spans[reader->count++] = span;
-	return ICAL_READ;
+	snprintf(wrong, sizeof(wrong), "has %.20s \"%.100s\", which is %.60s", icalproperty_get_property_name(property),
+			 value == NULL ? "" : value, what);
+	return ical_problem(reader, ICAL_MALFORMED, uid, wrong);
 }
 
-/* How an occurrence that there is not, or not like that, is named. */
-typedef enum ExclusionForm
-{
-	BY_DAY,         /* a date: whatever starts on it */
-	BY_TIME_OF_DAY, /* the day of a time: events of whole days */
-	BY_WALL_TIME,   /* a time without a zone: on the clock of the event */
-	BY_INSTANT,
-	BY_PERIOD /* the instant from which RDATE gives another length */
-} ExclusionForm;
-
-typedef struct Exclusion
-{
-	const char *uid;
-	ExclusionForm form;
-	int64_t at; /* a day, or microseconds */
-} Exclusion;
-
-/* An event with what all its occurrences have in common. */
-typedef struct Event
-{
-	IcalReader *reader;
-	icalcomponent *component;
-	const char *uid;
-	const char *name;
-	struct icaltimetype start;
-	IcalZone zone;
-	IcalLength length;
-	bool recurs;
-} Event;
-
-/* One occurrence of it. */
-typedef struct Occurrence
-{
-	struct icaltimetype time;
-	IcalZone zone;
-	IcalLength length;
-	bool is_period;
-} Occurrence;
-
 /* Orders by UID, form and time. */
-static int
-compare_exclusions(const void *a, const void *b)
+int
+ical_compare_exclusions(const void *a, const void *b)
 {
-	const Exclusion *left = a;
-	const Exclusion *right = b;
+	const IcalExclusion *left = a;
+	const IcalExclusion *right = b;
 	int order = strcmp(left->uid, right->uid);
 
 	if (order == 0)
@@ -104,360 +55,47 @@ compare_exclusions(const void *a, const void *b)
 	return order;
 }
 
-static bool
-is_listed(const Event *event, ExclusionForm form, int64_t at)
+/* Orders the later of two versions first (RFC 5546, 2.1.5); the same where neither is. */
+static int
+compare_ages(const IcalEvent *left, const IcalEvent *right)
 {
-	Exclusion key = {event->uid, form, at};
+	int order = (left->sequence < right->sequence) - (left->sequence > right->sequence);
 
-	return bsearch(&key, event->reader->exclusions, event->reader->exclusion_count, sizeof(Exclusion),
-				   compare_exclusions) != NULL;
+	return order != 0 ? order : (left->stamp < right->stamp) - (left->stamp > right->stamp);
 }
 
-/* Returns whether an occurrence is taken out by EXDATE, moved by another event with its UID, or lasts otherwise. */
-static bool
-excluded(const Event *event, const Occurrence *occurrence, int64_t start)
+/* Orders events by what they are a version of, the latest first. */
+static int
+compare_versions(const void *a, const void *b)
 {
-	if (event->reader->exclusion_count == 0)
+	const IcalEvent *left = *(IcalEvent *const *) a;
+	const IcalEvent *right = *(IcalEvent *const *) b;
+	int order = ical_compare_exclusions(&left->moved, &right->moved);
+
+	return order != 0 ? order : compare_ages(left, right);
+}
+
+/* Marks events of which there is a later version; false without memory. */
+static bool
+supersede(IcalEvent *events, int count)
+{
+	IcalEvent **order = malloc((size_t) count * sizeof(IcalEvent *));
+	IcalEvent *latest;
+
+	if (order == NULL)
 		return false;
-	if (is_listed(event, BY_DAY, ical_day(occurrence->time)))
-		return true;
-	if (occurrence->time.is_date)
-		return is_listed(event, BY_TIME_OF_DAY, ical_day(occurrence->time));
-	return is_listed(event, BY_INSTANT, start) || is_listed(event, BY_WALL_TIME, ical_wall_time(occurrence->time)) ||
-		   (!occurrence->is_period && is_listed(event, BY_PERIOD, start));
-}
-
-/* Adds one occurrence, if there is it; `moved`: whatever is taken out. */
-static IcalStatus
-add_occurrence(const Event *event, const Occurrence *occurrence, bool moved)
-{
-	IcalSpan span = {.uid = event->uid, .name = event->name, .is_local = occurrence->time.is_date};
-	int64_t wall;
-
-	if (!ical_usable(occurrence->time) || (event->recurs && occurrence->time.year > event->reader->last_year))
-		return ICAL_READ;
-	wall = ical_wall_time(occurrence->time);
-	span.start = wall;
-	span.end = wall + occurrence->length.days * DAY;
-	if (!span.is_local)
+	for (int i = 0; i < count; i++)
+		order[i] = &events[i];
+	qsort(order, (size_t) count, sizeof(IcalEvent *), compare_versions);
+	latest = order[0];
+	for (int i = 1; i < count; i++)
 	{
-		span.start = ical_instant(event->reader, &occurrence->zone, wall);
-		span.end = occurrence->length.days == 0 ? span.start : ical_instant(event->reader, &occurrence->zone, span.end);
+		if (ical_compare_exclusions(&latest->moved, &order[i]->moved) != 0)
+			latest = order[i];
+		order[i]->superseded = compare_ages(latest, order[i]) != 0;
 	}
-	span.end += occurrence->length.exact;
-	if (span.start >= span.end || (!moved && excluded(event, occurrence, span.start)))
-		return ICAL_READ;
-	return add_span(event->reader, span);
-}
-
-/* Returns whether libical put a complaint about a property that matters here in place of it. */
-static bool
-is_broken(icalcomponent *component, const char **what)
-{
-	static const char *const properties[] = {"DTSTART", "DTEND",  "DURATION",      "RRULE", "RDATE",
-											 "EXDATE",  "EXRULE", "RECURRENCE-ID", "UID",   "STATUS"};
-
-	for (icalproperty *property = icalcomponent_get_first_property(component, ICAL_XLICERROR_PROPERTY);
-		 property != NULL; property = icalcomponent_get_next_property(component, ICAL_XLICERROR_PROPERTY))
-	{
-		const char *complaint = icalproperty_get_xlicerror(property);
-
-		for (size_t i = 0; complaint != NULL && i < sizeof(properties) / sizeof(properties[0]); i++)
-		{
-			if (strstr(complaint, properties[i]) != NULL)
-			{
-				*what = complaint;
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-/*
- * Adds the occurrences that a rule makes.
- *
- * libical compares the end of a rule in UTC with times on the wall clock, so that it gets a later one here.
- */
-static IcalStatus
-add_rule(const Event *event, struct icalrecurrencetype rule)
-{
-	struct icaltimetype horizon = icaltime_null_date();
-	int64_t last = INT64_MAX;
-	IcalStatus status = ICAL_READ;
-	Occurrence occurrence = {.zone = event->zone, .length = event->length};
-	icalrecur_iterator *iterator;
-
-	/* One that never matches takes seconds, and there may be many. */
-	if (event->reader->stop())
-		return ICAL_STOPPED;
-	if (ical_within_a_day(&rule))
-		return problem(event->reader, ICAL_UNSUPPORTED, event->uid, "recurs within a day");
-	if (ical_usable(rule.until) && icaltime_is_utc(rule.until) && !rule.until.is_date && !event->start.is_date)
-	{
-		last = ical_wall_time(rule.until);
-		icaltime_adjust(&rule.until, 2, 0, 0, 0);
-	}
-
-	/* A rule that never matches is followed to its end: without one, for seconds. */
-	horizon.year = event->reader->last_year + 1;
-	horizon.month = horizon.day = 1;
-	horizon.is_date = event->start.is_date;
-	if (icaltime_is_null_time(rule.until) || icaltime_compare(horizon, rule.until) < 0)
-		rule.until = horizon;
-
-	iterator = icalrecur_iterator_new(rule, event->start);
-	if (iterator == NULL)
-		return problem(event->reader, ICAL_MALFORMED, event->uid, "has a rule that cannot be followed");
-	while (status == ICAL_READ)
-	{
-		occurrence.time = icalrecur_iterator_next(iterator);
-		if (icaltime_is_null_time(occurrence.time) || occurrence.time.year > event->reader->last_year)
-			break;
-		if (last != INT64_MAX && ical_usable(occurrence.time) &&
-			ical_instant(event->reader, &event->zone, ical_wall_time(occurrence.time)) > last)
-			break;
-		status = event->reader->stop() ? ICAL_STOPPED : add_occurrence(event, &occurrence, false);
-	}
-	icalrecur_iterator_free(iterator);
-	return status;
-}
-
-/* Notes that the zone of a time is not known. */
-static IcalStatus
-no_zone(IcalReader *reader, const char *uid)
-{
-	return problem(reader, ICAL_MALFORMED, uid, "is in a time zone neither known nor well defined in the text");
-}
-
-/* Adds the occurrence that an RDATE gives: a time, or a period with its own end or duration. */
-static IcalStatus
-add_further(const Event *event, icalproperty *property)
-{
-	struct icaldatetimeperiodtype further = icalproperty_get_rdate(property);
-	Occurrence occurrence = {.time = further.time, .length = event->length};
-	struct icaltimetype end = further.period.end;
-	IcalZone end_zone;
-
-	occurrence.is_period = icaltime_is_null_time(further.time);
-	if (occurrence.is_period)
-		occurrence.time = further.period.start;
-	if (!ical_find_zone(event->reader, property, occurrence.time, &occurrence.zone))
-		return no_zone(event->reader, event->uid);
-	if (occurrence.is_period && ical_usable(end) && ical_usable(occurrence.time))
-	{
-		if (!ical_find_zone(event->reader, property, end, &end_zone))
-			return no_zone(event->reader, event->uid);
-		occurrence.length.days = 0;
-		occurrence.length.exact = ical_instant(event->reader, &end_zone, ical_wall_time(end)) -
-								  ical_instant(event->reader, &occurrence.zone, ical_wall_time(occurrence.time));
-	}
-	else if (occurrence.is_period)
-		occurrence.length = ical_duration(further.period.duration);
-	return add_occurrence(event, &occurrence, false);
-}
-
-/* Adds an event's occurrences, or one span without length where it has none. */
-static IcalStatus
-add_occurrences(const Event *event)
-{
-	IcalReader *reader = event->reader;
-	Occurrence first = {.time = event->start, .zone = event->zone, .length = event->length};
-	int before = reader->count;
-	IcalStatus status = ICAL_READ;
-	icalproperty *property;
-	bool moved = icalcomponent_get_first_property(event->component, ICAL_RECURRENCEID_PROPERTY) != NULL;
-	bool cancelled = icalcomponent_get_status(event->component) == ICAL_STATUS_CANCELLED;
-
-	if (!cancelled && moved)
-		status = add_occurrence(event, &first, true);
-	else if (!cancelled)
-	{
-		bool ruled = false;
-
-		for (property = icalcomponent_get_first_property(event->component, ICAL_RRULE_PROPERTY);
-			 status == ICAL_READ && property != NULL;
-			 property = icalcomponent_get_next_property(event->component, ICAL_RRULE_PROPERTY))
-		{
-			status = add_rule(event, icalproperty_get_rrule(property));
-			ruled = true;
-		}
-		if (!ruled)
-			status = add_occurrence(event, &first, false);
-		for (property = icalcomponent_get_first_property(event->component, ICAL_RDATE_PROPERTY);
-			 status == ICAL_READ && property != NULL;
-			 property = icalcomponent_get_next_property(event->component, ICAL_RDATE_PROPERTY))
-			status = add_further(event, property);
-	}
-	if (status == ICAL_READ && reader->count == before)
-	{
-		IcalSpan none = {.uid = event->uid, .name = event->name, .is_local = true};
-
-		status = add_span(reader, none);
-	}
-	return status;
-}
-
-/* Returns the length of an event: to its end, of its duration, or a whole day. */
-static IcalLength
-event_length(const Event *event)
-{
-	icalproperty *end = icalcomponent_get_first_property(event->component, ICAL_DTEND_PROPERTY);
-	icalproperty *duration = icalcomponent_get_first_property(event->component, ICAL_DURATION_PROPERTY);
-
-	if (end != NULL && ical_usable(icalproperty_get_dtend(end)))
-	{
-		int64_t start_wall = ical_wall_time(event->start);
-		int64_t end_wall = ical_wall_time(icalproperty_get_dtend(end));
-
-		if (event->start.is_date)
-			return (IcalLength){0, end_wall - start_wall};
-		return (IcalLength){0, ical_instant(event->reader, &event->zone, end_wall) -
-								   ical_instant(event->reader, &event->zone, start_wall)};
-	}
-	if (duration != NULL)
-		return ical_duration(icalproperty_get_duration(duration));
-	return (IcalLength){event->start.is_date, 0};
-}
-
-/* Returns whether the event ends in the zone in which it starts. */
-static bool
-ends_in_zone(const Event *event)
-{
-	icalproperty *property = icalcomponent_get_first_property(event->component, ICAL_DTEND_PROPERTY);
-	IcalZone zone;
-
-	if (property == NULL || event->start.is_date || icalproperty_get_dtend(property).is_date)
-		return true;
-	return ical_find_zone(event->reader, property, icalproperty_get_dtend(property), &zone) &&
-		   zone.kind == event->zone.kind && zone.own == event->zone.own &&
-		   (zone.kind != ZONE_KNOWN || strcmp(zone.name, event->zone.name) == 0);
-}
-
-/* Returns whether an event stands for all later occurrences too. */
-static bool
-moves_all_later(icalcomponent *component)
-{
-	icalproperty *moved = icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY);
-
-	return moved != NULL && icalproperty_get_first_parameter(moved, ICAL_RANGE_PARAMETER) != NULL;
-}
-
-/* Reads one event. */
-static IcalStatus
-read_event(IcalReader *reader, icalcomponent *component)
-{
-	icalproperty *start = icalcomponent_get_first_property(component, ICAL_DTSTART_PROPERTY);
-	Event event = {.reader = reader, .component = component};
-	const char *complaint;
-
-	event.uid = icalcomponent_get_uid(component);
-	event.name = icalcomponent_get_summary(component);
-	if (is_broken(component, &complaint))
-		return problem(reader, ICAL_MALFORMED, event.uid, complaint);
-	if (start == NULL)
-		return problem(reader, ICAL_MALFORMED, event.uid, "has no DTSTART");
-	event.start = icalproperty_get_dtstart(start);
-	if (!ical_usable(event.start))
-		return problem(reader, ICAL_MALFORMED, event.uid, "has no DTSTART that is a time");
-	if (!ical_find_zone(reader, start, event.start, &event.zone))
-		return no_zone(reader, event.uid);
-	if (!ends_in_zone(&event))
-		return problem(reader, ICAL_UNSUPPORTED, event.uid, "ends in another time zone than it starts in");
-	if (moves_all_later(component))
-		return problem(reader, ICAL_UNSUPPORTED, event.uid, "moves all later occurrences too (RANGE)");
-	event.length = event_length(&event);
-	event.recurs = icalcomponent_get_first_property(component, ICAL_RRULE_PROPERTY) != NULL ||
-				   icalcomponent_get_first_property(component, ICAL_RDATE_PROPERTY) != NULL ||
-				   icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY) != NULL;
-	return add_occurrences(&event);
-}
-
-/* Adds an exclusion. */
-static IcalStatus
-add_exclusion(IcalReader *reader, Exclusion exclusion)
-{
-	Exclusion *items = reader->exclusions;
-
-	if (reader->exclusion_count == reader->exclusion_capacity)
-	{
-		size_t capacity = reader->exclusion_capacity == 0 ? 64 : reader->exclusion_capacity * 2;
-
-		items = realloc(items, capacity * sizeof(Exclusion));
-		if (items == NULL)
-			return ICAL_NO_MEMORY;
-		reader->exclusions = items;
-		reader->exclusion_capacity = capacity;
-	}
-	items[reader->exclusion_count++] = exclusion;
-	return ICAL_READ;
-}
-
-/* Adds what EXDATE or RECURRENCE-ID names. */
-static IcalStatus
-exclude(IcalReader *reader, const char *uid, icalproperty *property, struct icaltimetype time)
-{
-	Exclusion exclusion = {uid, BY_DAY, 0};
-	IcalZone zone;
-	IcalStatus status;
-
-	if (!ical_usable(time))
-		return ICAL_READ;
-	if (!ical_find_zone(reader, property, time, &zone))
-		return no_zone(reader, uid);
-	exclusion.at = ical_day(time);
-	if (time.is_date)
-		return add_exclusion(reader, exclusion);
-
-	exclusion.form = BY_TIME_OF_DAY;
-	status = add_exclusion(reader, exclusion);
-	if (status != ICAL_READ)
-		return status;
-	exclusion.at = ical_wall_time(time);
-	exclusion.form = BY_WALL_TIME;
-	if (zone.kind != ZONE_NONE)
-	{
-		exclusion.at = ical_instant(reader, &zone, exclusion.at);
-		exclusion.form = BY_INSTANT;
-	}
-	return add_exclusion(reader, exclusion);
-}
-
-/* Adds the start of a period of RDATE: what the event itself has there does not last as long. */
-static IcalStatus
-exclude_period(IcalReader *reader, const char *uid, icalproperty *property)
-{
-	struct icaltimetype start = icalproperty_get_rdate(property).period.start;
-	Exclusion exclusion = {uid, BY_PERIOD, 0};
-	IcalZone zone;
-
-	if (!icaltime_is_null_time(icalproperty_get_rdate(property).time) || !ical_usable(start))
-		return ICAL_READ;
-	if (!ical_find_zone(reader, property, start, &zone))
-		return no_zone(reader, uid);
-	exclusion.at = ical_instant(reader, &zone, ical_wall_time(start));
-	return add_exclusion(reader, exclusion);
-}
-
-/* Collects what an event takes out of those with its UID, itself among them. */
-static IcalStatus
-collect_exclusions(IcalReader *reader, icalcomponent *component)
-{
-	const char *uid = icalcomponent_get_uid(component);
-	icalproperty *property = icalcomponent_get_first_property(component, ICAL_RECURRENCEID_PROPERTY);
-	IcalStatus status = ICAL_READ;
-
-	if (property != NULL)
-		status = exclude(reader, uid, property, icalproperty_get_recurrenceid(property));
-	for (property = icalcomponent_get_first_property(component, ICAL_EXDATE_PROPERTY);
-		 status == ICAL_READ && property != NULL;
-		 property = icalcomponent_get_next_property(component, ICAL_EXDATE_PROPERTY))
-		status = exclude(reader, uid, property, icalproperty_get_exdate(property));
-	for (property = icalcomponent_get_first_property(component, ICAL_RDATE_PROPERTY);
-		 status == ICAL_READ && property != NULL;
-		 property = icalcomponent_get_next_property(component, ICAL_RDATE_PROPERTY))
-		status = exclude_period(reader, uid, property);
-	return status;
+	free(order);
+	return true;
 }
 
 /* Returns whether an event has a UID, or notes that it has none. */
@@ -470,28 +108,55 @@ has_uid(IcalReader *reader, icalcomponent *component)
 	if (uid != NULL && *uid != '\0')
 		return true;
 	if (name != NULL && *name != '\0')
-		(void) problem(reader, ICAL_MALFORMED, name, "has no UID");
+		(void) ical_problem(reader, ICAL_MALFORMED, name, "has no UID");
 	else
 		snprintf(reader->problem, sizeof(reader->problem), "an event without a SUMMARY has no UID either");
 	return false;
+}
+
+/* Collects what is taken out, then what is there, of events of which none has a later version. */
+static IcalStatus
+add_events(IcalReader *reader, const IcalEvent *events, int count)
+{
+	IcalStatus status = ICAL_READ;
+
+	reader->exclusion_count = 0;
+	for (int i = 0; i < count && status == ICAL_READ; i++)
+		status = events[i].superseded ? ICAL_READ : ical_collect_exclusions(&events[i]);
+	if (status == ICAL_READ && reader->exclusion_count > 0)
+		qsort(reader->exclusions, reader->exclusion_count, sizeof(IcalExclusion), ical_compare_exclusions);
+	for (int i = 0; i < count && status == ICAL_READ; i++)
+		status = events[i].superseded ? ICAL_READ : ical_add_occurrences(&events[i]);
+	return status;
 }
 
 /* Reads the events of a calendar. */
 static IcalStatus
 read_calendar(IcalReader *reader, icalcomponent *calendar)
 {
+	int most = icalcomponent_count_components(calendar, ICAL_VEVENT_COMPONENT);
+	int count = 0;
 	IcalStatus status = ICAL_READ;
+	IcalEvent *events;
 
-	reader->exclusion_count = 0;
+	if (most == 0)
+		return ICAL_READ;
+	events = malloc((size_t) most * sizeof(IcalEvent));
+	if (events == NULL)
+		return ICAL_NO_MEMORY;
 	for (icalcompiter i = icalcomponent_begin_component(calendar, ICAL_VEVENT_COMPONENT);
 		 status == ICAL_READ && icalcompiter_deref(&i) != NULL; icalcompiter_next(&i))
-		status = has_uid(reader, icalcompiter_deref(&i)) ? collect_exclusions(reader, icalcompiter_deref(&i))
-														 : ICAL_MALFORMED;
-	if (status == ICAL_READ && reader->exclusion_count > 0)
-		qsort(reader->exclusions, reader->exclusion_count, sizeof(Exclusion), compare_exclusions);
-	for (icalcompiter i = icalcomponent_begin_component(calendar, ICAL_VEVENT_COMPONENT);
-		 status == ICAL_READ && icalcompiter_deref(&i) != NULL; icalcompiter_next(&i))
-		status = reader->stop() ? ICAL_STOPPED : read_event(reader, icalcompiter_deref(&i));
+	{
+		if (reader->stop())
+			status = ICAL_STOPPED;
+		else
+			status = has_uid(reader, icalcompiter_deref(&i))
+						 ? ical_read_event(reader, icalcompiter_deref(&i), &events[count++])
+						 : ICAL_MALFORMED;
+	}
+	if (status == ICAL_READ)
+		status = supersede(events, count) ? add_events(reader, events, count) : ICAL_NO_MEMORY;
+	free(events);
 	return status;
 }
 

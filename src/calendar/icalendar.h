@@ -14,6 +14,8 @@
 /* Larger texts and longer lists are refused. */
 #define ICALENDAR_TEXT_MAX (4 * 1024 * 1024)
 #define ICALENDAR_SPANS_MAX 50000
+#define ICALENDAR_EXCLUSIONS_MAX 1000000
+#define ICALENDAR_UID_MAX 1024
 
 /* One occurrence of an event, or, without a length, an event that was cancelled or never takes place. */
 typedef struct IcalSpan
@@ -29,8 +31,8 @@ typedef enum IcalStatus
 {
 	ICAL_READ = 0,
 	ICAL_MALFORMED,   /* it is no iCalendar text, or an event of it is broken */
-	ICAL_UNSUPPORTED, /* an event recurs within a day, ends in another zone, or moves all later ones */
-	ICAL_TOO_MUCH,    /* too long a text, or too many occurrences */
+	ICAL_UNSUPPORTED, /* an event recurs within a day, ends in another zone, or has another of the things not read */
+	ICAL_TOO_MUCH,    /* too long a text or UID, or too many occurrences */
 	ICAL_STOPPED,     /* stop() said so */
 	ICAL_NO_MEMORY
 } IcalStatus;
@@ -52,7 +54,7 @@ typedef struct IcalReader
 	void *root;
 
 	/* while it reads */
-	struct Exclusion *exclusions;
+	struct IcalExclusion *exclusions;
 	size_t exclusion_count;
 	size_t exclusion_capacity;
 } IcalReader;

@@ -37,13 +37,13 @@ SQL
 	is($out, '2026-01-05 19:59:00+00|12:00:00', 'and right afterwards');
 }
 
-# A rule that never matches takes a second or two; what has many of them ends all the same.
-my $never = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:never\nDTSTART;VALUE=DATE:00010101\n" . "RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\n" x 200
+# Rules that never match are followed period by period, and end between two of them.
+my $never = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:never\nDTSTART;VALUE=DATE:00010101\n" . "RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\n" x 2000
 	. "END:VEVENT\nEND:VCALENDAR";
 my $begun = time;
 is(error_of($primary, 'postgres', "SET statement_timeout = '300ms'; SELECT count(*) FROM omnichannel.read_holidays('$never', 'UTC', 2031)"),
 	'57014', 'rules that never match are cancelled');
-cmp_ok(time - $begun, '<', 60, 'between two of them');
+cmp_ok(time - $begun, '<', 5, 'at once');
 
 # So do long works on service levels, and leave nothing half done.
 $primary->safe_psql('postgres', <<'SQL');
