@@ -132,6 +132,9 @@ struct ConfigCache
 	bool building;
 	Oid reader;              /* the role whose right was checked last, or InvalidOid */
 	LocalTransactionId lxid; /* the transaction whose own snapshot it was read under, or invalid */
+	LocalTransactionId fits; /* the transaction whose own snapshot shows what it holds, though read otherwise */
+	uint64 told;             /* counts its messages */
+	uint64 told_before;      /* how many there had been when the last transaction ended */
 	MemoryContext context;
 	MemoryContext retired;
 	void *data;

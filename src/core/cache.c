@@ -10,8 +10,11 @@
  *
  * A reader accepts pending messages first. A rebuild then takes a new snapshot, so that an entry can never be built of
  * rows older than the last message consumed; a message that arrives while it runs leaves the cache marked, and what was
- * built serves that one call. Under REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is the truth: what
- * was read under it serves that transaction only.
+ * built serves that one call. Under REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is the truth, and
+ * what was read under it serves that transaction only. Under REPEATABLE READ it serves others too, and they it, where
+ * the snapshot shows what any snapshot of now would: a change that one shows and another does not was either told to
+ * this backend since, or its writer still holds the lock on the proxy that the triggers take, as messages are sent
+ * before locks are released. SERIALIZABLE reads for itself in any case, for its reads to count.
  *
  * Where the triggers are gone or do not fire ALWAYS, as after ENABLE TRIGGER ALL, or where the tables are spread over
  * other nodes and cannot have them, what is read serves one call.
@@ -24,10 +27,13 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -79,6 +85,7 @@ cache_relation_changed(Datum arg, Oid relation)
 		{
 			cache->state = CACHE_NEEDS_REBUILD;
 			moves++;
+			cache->told++;
 			cache->proxy = InvalidOid;
 			cache->reader = InvalidOid;
 		}
@@ -112,7 +119,7 @@ forget_held(void)
 		MemoryContextDelete(context);
 }
 
-/* Forgets calls that ended in an error: none outlasts the transaction. */
+/* Forgets calls that ended in an error, as none outlasts the transaction, and notes what had been told until then. */
 static void
 transaction_ended(XactEvent event, void *arg)
 {
@@ -120,6 +127,8 @@ transaction_ended(XactEvent event, void *arg)
 	{
 		holders = 0;
 		forget_held();
+		for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
+			cache->told_before = cache->told;
 	}
 }
 
@@ -199,6 +208,8 @@ static void
 cache_register(ConfigCache *cache)
 {
 	register_callbacks();
+	/* What was told in this transaction before went unnoticed. */
+	cache->told = cache->told_before + 1;
 	cache->next = caches;
 	caches = cache;
 	cache->registered = true;
@@ -311,6 +322,26 @@ cache_is_told(const ConfigCache *cache)
 	return told;
 }
 
+/*
+ * Returns whether all whose changes this transaction's snapshot shows have told so, as whoever changes the tables holds
+ * a lock on the proxy until then. Accepts messages: the cache's state counts after it only.
+ */
+static bool
+cache_is_settled(const ConfigCache *cache)
+{
+	LOCKTAG tag;
+	VirtualTransactionId *writers;
+	int nwriters;
+
+	if (!OidIsValid(cache->proxy) || IsolationIsSerializable() || RecoveryInProgress())
+		return false;
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, cache->proxy);
+	writers = GetLockConflicts(&tag, ShareLock, &nwriters);
+	pfree(writers);
+	AcceptInvalidationMessages();
+	return nwriters == 0;
+}
+
 /* Rebuilds the cache and swaps it in last; an error leaves it as it was, and marked. */
 static void
 cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
@@ -332,6 +363,27 @@ cache_rebuild(ConfigCache *cache, LocalTransactionId lxid)
 	cache->generation++;
 	if (cache->state == CACHE_REBUILDING)
 		cache->state = told ? CACHE_VALID : CACHE_NEEDS_REBUILD;
+
+	/* Nothing was told since before the snapshot was taken, and nothing is due: it shows what any other one would. */
+	if (lxid != InvalidLocalTransactionId && cache->told == cache->told_before && cache_is_settled(cache) &&
+		cache->told == cache->told_before && cache->state == CACHE_VALID)
+	{
+		cache->lxid = InvalidLocalTransactionId;
+		cache->fits = lxid;
+	}
+}
+
+/* Returns whether the cache holds what this transaction, InvalidLocalTransactionId for any, is to see. */
+static bool
+cache_fits(ConfigCache *cache, LocalTransactionId lxid)
+{
+	if (cache->state != CACHE_VALID || cache->lxid == lxid)
+		return cache->state == CACHE_VALID;
+	if (cache->lxid != InvalidLocalTransactionId)
+		return false;
+	if (cache->fits != lxid && cache_is_settled(cache) && cache->state == CACHE_VALID)
+		cache->fits = lxid;
+	return cache->fits == lxid && cache->state == CACHE_VALID;
 }
 
 /*
@@ -351,7 +403,8 @@ config_cache_get(ConfigCache *cache)
 
 	AcceptInvalidationMessages();
 
-	if (likely(cache->state == CACHE_VALID && cache->lxid == lxid && cache->reader == GetUserId()))
+	if (likely(cache->state == CACHE_VALID && cache->reader == GetUserId() &&
+			   (cache->lxid == lxid || (cache->lxid == InvalidLocalTransactionId && cache->fits == lxid))))
 		return cache->data;
 
 	if (!OidIsValid(cache->proxy))
@@ -370,8 +423,12 @@ config_cache_get(ConfigCache *cache)
 		return job.data;
 	}
 
-	if (cache->state != CACHE_VALID || cache->lxid != lxid)
+	if (!cache_fits(cache, lxid))
+	{
+		if (!OidIsValid(cache->proxy))
+			cache_resolve(cache);
 		cache_rebuild(cache, lxid);
+	}
 	cache->fill_context = cache->context;
 	cache->fill_as_owner = true;
 	cache->reader = OidIsValid(cache->proxy) ? GetUserId() : InvalidOid;
@@ -435,6 +492,8 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("configuration cache \"%s\" does not exist", trigger->tg_trigger->tgargs[i]),
 					 errhint("setup() creates the caches and their triggers.")));
+		/* Until this is told: see cache_is_settled(). */
+		LockRelationOid(proxy, RowExclusiveLock);
 		CacheInvalidateRelcacheByRelid(proxy);
 	}
 	return PointerGetDatum(NULL);

@@ -104,7 +104,7 @@ spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until)
 	return true;
 }
 
-/* Returns the span over all of a tstzmultirange; *pauses, kept in context, become what lies in it between the ranges. */
+/* Returns the span over a whole tstzmultirange; *pauses, kept in context, become what lies in it between the ranges. */
 Span
 keep_active(Datum active, MemoryContext context, Spans *pauses)
 {

@@ -34,13 +34,22 @@ COMMIT;
 INSERT INTO public.wrong SELECT count(*) FROM generate_series(1, 200) AS n, omnichannel.quote(NULL, 'p1', at => '2031-01-01') AS quote
 WHERE n > 0 AND quote.unit_price <> 100 HAVING count(*) > 0;
 },
+	raise => q{UPDATE omnichannel.price SET amount = amount + 1 WHERE product = 'p1' AND upper_inf(valid);
+},
+	repeat => q{
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM omnichannel.company;
+INSERT INTO public.wrong SELECT count(*) FROM omnichannel.price AS truth, omnichannel.quote(NULL, 'p1', at => '2031-01-01') AS quote
+WHERE truth.product = 'p1' AND truth.price_list = quote.price_list AND truth.valid @> '2031-01-01'::timestamptz AND quote.unit_price <> truth.amount HAVING count(*) > 0;
+COMMIT;
+},
 	page => q{
 INSERT INTO public.wrong SELECT count(DISTINCT unit_price) FROM omnichannel.quotes(NULL, (SELECT array_agg('p' || n) FROM generate_series(2, 2000) AS n), at => '2031-01-01')
 HAVING count(DISTINCT unit_price) > 1;
 });
 append_to_file($node->basedir . "/$_.sql", $script{$_}) foreach keys %script;
 my @pgbench = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-T', '4', 'postgres');
-foreach my $pair ([ 'swap', 'ask' ], [ 'flip', 'page' ])
+foreach my $pair ([ 'swap', 'ask' ], [ 'flip', 'page' ], [ 'raise', 'repeat' ])
 {
 	my ($writer, $reader) = @$pair;
 	my $handle = IPC::Run::start([ @pgbench, '-R', '200', '-f', $node->basedir . "/$writer.sql" ], '>', \my $out, '2>', \my $err);
