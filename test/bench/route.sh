@@ -9,11 +9,14 @@
 # the score, the order of those who wait, and the assignment, written down with the state and the version of the
 # request. That both choose the same agents and requests is checked first. Transactions a second, of three
 # interleaved runs, without fsync and with the server's own durability; the last rows in ms. SECONDS_EACH is the length
-# of a run, SNAPSHOT_SECONDS for how long the old snapshot is held.
+# of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. CLIENTS, FSYNC and PERCENTILES choose among the rows.
 set -eu
 . test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
 snapshot_seconds=${SNAPSHOT_SECONDS:-60}
+clients_each=${CLIENTS-1 4 16 64}
+fsync_each=${FSYNC-off on}
+percentiles=${PERCENTILES-yes}
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 SET search_path = omnichannel, pg_catalog;
@@ -141,9 +144,9 @@ BEGIN
 		ON CONFLICT (id) DO NOTHING;
 		RETURN NULL;
 	END IF;
-	UPDATE peer_agent SET used = used + 2, idle_since = now() WHERE agent_id = chosen.agent_id;
+	UPDATE peer_agent SET used = used + 2, idle_since = clock_timestamp() WHERE agent_id = chosen.agent_id;
 	DELETE FROM peer_waiting WHERE id = request;
-	INSERT INTO peer_assignment VALUES (request, asked.customer_id, chosen.agent_id, asked.queue, 2, asked.priority, 'infinity', asked.state_since, now(), now() + asked.offer_for, NULL);
+	INSERT INTO peer_assignment VALUES (request, asked.customer_id, chosen.agent_id, asked.queue, 2, asked.priority, 'infinity', asked.state_since, clock_timestamp(), clock_timestamp() + asked.offer_for, NULL);
 	UPDATE peer_request SET state = 'offered', agent_id = chosen.agent_id, version = version + 1, state_since = now() WHERE id = request;
 	RETURN chosen.agent_id;
 END
@@ -171,8 +174,8 @@ BEGIN
 	IF taken.id IS NULL THEN
 		RETURN NULL;
 	END IF;
-	UPDATE peer_agent SET used = used + 2, idle_since = now() WHERE agent_id = agent;
-	INSERT INTO peer_assignment VALUES (taken.id, taken.customer_id, agent, taken.queue, 2, taken.priority, taken.due_at, taken.entered_at, now(), 'infinity', now());
+	UPDATE peer_agent SET used = used + 2, idle_since = clock_timestamp() WHERE agent_id = agent;
+	INSERT INTO peer_assignment VALUES (taken.id, taken.customer_id, agent, taken.queue, 2, taken.priority, taken.due_at, taken.entered_at, clock_timestamp(), 'infinity', clock_timestamp());
 	UPDATE peer_request SET state = 'assigned', agent_id = agent, version = version + 1, state_since = now() WHERE id = taken.id AND closed_at IS NULL;
 	RETURN taken.id;
 END
@@ -217,9 +220,9 @@ durability() {
 	psql -X -q -c "ALTER SYSTEM SET fsync = $1" -c "ALTER SYSTEM SET full_page_writes = $1" -c 'SELECT FROM pg_reload_conf()' >/dev/null
 	sleep 1
 }
-for durable in off on; do
+for durable in $fsync_each; do
 	durability $durable
-	for clients in 1 4 16 64; do
+	for clients in $clients_each; do
 		for what in route claim; do
 			if [ $what = route ]; then fill 250000 0; else fill 0 250000; fi
 			for _ in 1 2 3; do
@@ -231,6 +234,7 @@ for durable in off on; do
 	done
 done
 durability off
+[ "$percentiles" = yes ] || exit 0
 
 # percentile NAME OPTION...: of claim() at 4 clients, in ms, without the time by which a transaction began too late
 percentile() {
