@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -201,6 +202,8 @@ read_queues(RoutingConfig *config, MemoryContext context)
 		RoutingQueue *queue = &config->queues[i];
 
 		queue->queue = spi_text(i, 1, context);
+		config->queues_hash = hash_combine(
+			config->queues_hash, hash_bytes((const unsigned char *) queue->queue, (int) strlen(queue->queue)));
 		queue->hold_for_owner = spi_usecs(i, 2);
 		queue->prefer_for = spi_usecs(i, 3);
 		queue->age_after = spi_usecs(i, 4);

@@ -82,7 +82,8 @@ typedef struct RoutingConfig
 	Datum present_states;   /* text[] of the codes of those who can be waited for, and can claim */
 	RoutingQueue *queues;   /* by code */
 	int queue_count;
-	uint8 *fluency; /* [agent * channel_count + channel], 0 for none */
+	uint32 queues_hash; /* of their codes: where it is the same, their indexes are */
+	uint8 *fluency;     /* [agent * channel_count + channel], 0 for none */
 	const char *notify_channel;
 	uint64 generation;          /* another one for other data */
 	struct Rows *rows;          /* open for this call, or NULL where rows are to be had by SQL */

@@ -151,7 +151,7 @@ verdict_reason(const RoutingConfig *config, const MatchRequest *request, const M
 		case VERDICT_LATER:
 			membership = config_member(config, request->queue, candidate->agent);
 			appendStringInfoString(&text, "helps in ");
-			append_time(&text, request->entered_at + membership->join_after - now);
+			append_time(&text, request->queued_at + membership->join_after - now);
 			break;
 		case VERDICT_ABSENT:
 			appendStringInfoString(&text, "is not available");
@@ -166,7 +166,7 @@ verdict_reason(const RoutingConfig *config, const MatchRequest *request, const M
 		case VERDICT_PREFERRED:
 			append_missing(&text, request->prefers, agent->skills);
 			appendStringInfoString(&text, ", preferred for ");
-			append_time(&text, request->entered_at + queue->prefer_for - now);
+			append_time(&text, request->queued_at + queue->prefer_for - now);
 			break;
 		case VERDICT_REFUSED:
 			appendStringInfoString(&text, "declined it or let the offer expire");

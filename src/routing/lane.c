@@ -33,16 +33,7 @@ static KeptPlan lanes_select = {
 
 static KeptPlan lane_insert = {
 	.sql = "INSERT INTO omnichannel.lane (queue, channel, requires, prefers)"
-		   " VALUES ($1, $2, CAST($3 AS omnichannel.skill_set), CAST($4 AS omnichannel.skill_set))"
-		   " ON CONFLICT DO NOTHING RETURNING lane_id",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
-};
-
-static KeptPlan lane_select = {
-	.sql = "SELECT lane_id FROM omnichannel.lane WHERE queue = $1 AND channel = $2"
-		   " AND requires OPERATOR(" OMNI_SCHEMA ".=) CAST($3 AS omnichannel.skill_set)"
-		   " AND prefers OPERATOR(" OMNI_SCHEMA ".=) CAST($4 AS omnichannel.skill_set)",
+		   " VALUES ($1, $2, CAST($3 AS omnichannel.skill_set), CAST($4 AS omnichannel.skill_set)) RETURNING lane_id",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 };
@@ -142,7 +133,12 @@ skills_text(SkillSet *set)
 	return CStringGetTextDatum(text);
 }
 
-/* Returns the lane of a kind of request, made where it is the first. */
+/*
+ * Returns the lane of a kind of request, made where it is the first.
+ *
+ * Two that come first at once make one each: none waits for the other, and the sweep removes all but the oldest when
+ * they are empty.
+ */
 int64
 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers)
 {
@@ -170,12 +166,8 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 	values[2] = skills_text(requires);
 	values[3] = skills_text(prefers);
 	routing_scope_begin(&scope);
-	if (kept_plan_run(&lane_insert, values, NULL, false, 0) == 0 &&
-		kept_plan_run(&lane_select, values, NULL, false, 0) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("queue \"%s\" is being changed", config->queues[queue].queue),
-				 errhint("Try again.")));
+	if (kept_plan_run(&lane_insert, values, NULL, false, 0) == 0)
+		rows_not_taken("lane");
 	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	spi_scope_end(&scope);
 	return lane_id;

@@ -11,10 +11,16 @@
  * committed while this one waited.
  *
  * They are advisory locks of a class that pg_advisory_lock() does not reach: who has no rights here cannot hold them.
+ *
+ * One call takes its queues in one order for everybody, and waits. A transaction that calls again may want more than it
+ * has while somebody else wants what it has: further queues are tried for a moment, and what is not to be had then is
+ * left to the sweep. So nobody locks up over queues. A request is kept apart by the lock of its row, of which a
+ * transaction can have any number.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -87,25 +93,32 @@ queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode)
 	return take("waiting", queue_key(config, queue), mode, false);
 }
 
-/* Keeps apart whoever changes where this request stands. */
-void
-request_lock(int64 request_id)
-{
-	(void) take("assignment", (uint32) request_id, ExclusiveLock, true);
-}
+#define HOLD_SQL "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE"
 
-/* Does that if it can be done at once, and returns whether. */
+/* Whether to wait for whoever has the row. */
+static KeptPlan request_hold_plans[2] = {
+	{.sql = HOLD_SQL " SKIP LOCKED", .nargs = 2, .argtypes = {INT8OID, INT8OID}},
+	{.sql = HOLD_SQL, .nargs = 2, .argtypes = {INT8OID, INT8OID}},
+};
+
+/*
+ * request_hold keeps apart whoever changes where a request stands, by the lock of its row; returns whether it is held.
+ *
+ * It is not where there is no such row, or, without wait, where somebody else has it. Needs an SPI scope.
+ */
 bool
-request_lock_try(int64 request_id)
+request_hold(int64 request_id, int64 customer_id, bool wait)
 {
-	return take("assignment", (uint32) request_id, ExclusiveLock, false);
+	Datum values[2] = {Int64GetDatum(request_id), Int64GetDatum(customer_id)};
+
+	return kept_plan_run(&request_hold_plans[wait], values, NULL, false, 1) == 1;
 }
 
 /* Returns an empty set of locks. */
 QueueLocks *
 queue_locks(const RoutingConfig *config)
 {
-	QueueLocks *locks = palloc(sizeof(QueueLocks));
+	QueueLocks *locks = palloc0(sizeof(QueueLocks));
 
 	locks->modes = palloc0(sizeof(LOCKMODE) * (config->queue_count + 1));
 	locks->stuck = palloc0(sizeof(bool) * (config->queue_count + 1));
@@ -131,6 +144,7 @@ queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent)
 		if (config_member(config, queue, agent) != NULL)
 			queue_locks_add(locks, queue, QUEUE_FREE);
 	}
+	locks->agent_id = config->agents[agent].agent_id;
 }
 
 typedef struct KeyedLock
@@ -170,51 +184,49 @@ in_order(const RoutingConfig *config, const QueueLocks *locks, int *count)
 
 /* Returns the configuration under the locks; raises 40001 where they are those of other queues by now. */
 static RoutingConfig *
-config_under_locks(uint64 generation, int queue_count)
+config_under_locks(uint32 queues_hash)
 {
 	RoutingConfig *config = routing_config();
 
-	if (config->generation != generation && config->queue_count != queue_count)
+	if (config->queues_hash != queues_hash)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("the queues were changed meanwhile"),
 						errhint("Try again.")));
 	return config;
 }
 
-/*
- * Returns the mode in which to take a queue's lock that is to be held in this one.
- *
- * Two transactions that share a lock and then both need more of it wait for each other. Whoever routes and then frees
- * an agent, or the other way round, in one transaction does so in the next ones too: from the second time on such a
- * session takes at once what it will need.
- */
-static LOCKMODE
-mode_in_session(uint32 key, LOCKMODE mode)
-{
-	static bool needs_both = false;
-	LOCKTAG tag = tag_of("waiting", key);
+/* For so many transactions a session that has needed more of a queue than it had at first takes all of it at once. */
+#define FOREWARNED 64
 
-	if (!needs_both && (lock_held(&tag, QUEUE_ARRIVE) || lock_held(&tag, QUEUE_FREE)) && !lock_held(&tag, mode) &&
-		!lock_held(&tag, QUEUE_BOTH))
-		needs_both = true;
-	return needs_both ? QUEUE_BOTH : mode;
-}
+/* What the transactions of this session ask of queues. */
+static struct
+{
+	LocalTransactionId lxid; /* the one that asked last */
+	LOCKMASK asked;          /* the modes that its calls have asked for */
+	int forewarned;          /* transactions for which all is taken at once */
+} session;
 
 /*
- * queue_locks_take takes the locks and returns the configuration as it is then.
+ * Notes that a call asks for these locks; returns whether it is not the first one of its transaction.
  *
- * Raises 40001 where queues came or went meanwhile.
+ * Whoever routes and then frees an agent, or the other way round, in one transaction does so in the next ones too.
  */
-RoutingConfig *
-queue_locks_take(RoutingConfig *config, QueueLocks *locks)
+static bool
+is_later_call(const RoutingConfig *config, const QueueLocks *locks)
 {
-	int count;
-	KeyedLock *keyed = in_order(config, locks, &count);
-	uint64 generation = config->generation;
-	int queue_count = config->queue_count;
+	bool later = session.lxid == MY_LXID;
+	LOCKMASK before = later ? session.asked : 0;
+	LOCKMASK asked = 0;
 
-	for (int i = 0; i < count; i++)
-		(void) take("waiting", keyed[i].key, mode_in_session(keyed[i].key, keyed[i].mode), true);
-	return config_under_locks(generation, queue_count);
+	if (!later && session.forewarned > 0)
+		session.forewarned--;
+	for (int i = 0; i < config->queue_count; i++)
+		if (locks->modes[i] != 0)
+			asked |= LOCKBIT_ON(locks->modes[i]);
+	if (before != 0 && (asked & ~before) != 0)
+		session.forewarned = FOREWARNED;
+	session.lxid = MY_LXID;
+	session.asked = before | asked;
+	return later;
 }
 
 /* A queue's lock that is waited for. */
@@ -258,6 +270,15 @@ take_until(uint32 key, LOCKMODE mode, TimestampTz end)
 	return false;
 }
 
+/* Takes a queue that is not to be had out of the set. */
+static void
+pass_over(QueueLocks *locks, int queue)
+{
+	locks->modes[queue] = 0;
+	locks->stuck[queue] = true;
+	locks->partial = true;
+}
+
 /*
  * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
  * longer are taken out of the set and marked as stuck.
@@ -267,17 +288,84 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 {
 	int count;
 	KeyedLock *keyed = in_order(config, locks, &count);
-	uint64 generation = config->generation;
-	int queue_count = config->queue_count;
+	uint32 queues_hash = config->queues_hash;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (take_until(keyed[i].key, keyed[i].mode, end))
-			continue;
-		locks->modes[keyed[i].queue] = 0;
-		locks->stuck[keyed[i].queue] = true;
+		if (!take_until(keyed[i].key, keyed[i].mode, end))
+			pass_over(locks, keyed[i].queue);
 	}
-	return config_under_locks(generation, queue_count);
+	return config_under_locks(queues_hash);
+}
+
+/* For so long in all a later call of a transaction tries to take further queues. */
+#define LATER_MSECS 20
+
+/*
+ * Takes the locks as queue_locks_try() does, but is never seen waiting: whoever waits for a queue that this transaction
+ * holds is no victim then, because nothing goes round in a circle.
+ */
+static RoutingConfig *
+try_later(RoutingConfig *config, QueueLocks *locks)
+{
+	int count;
+	KeyedLock *keyed = in_order(config, locks, &count);
+	uint32 queues_hash = config->queues_hash;
+	int left = LATER_MSECS;
+
+	for (int i = 0; i < count; i++)
+	{
+		while (locks->modes[keyed[i].queue] != 0 && !take("waiting", keyed[i].key, keyed[i].mode, false))
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (left-- > 0)
+				pg_usleep(1000);
+			else
+				pass_over(locks, keyed[i].queue);
+		}
+	}
+	return config_under_locks(queues_hash);
+}
+
+/* Adds the queues that the agent of these locks serves by now; returns whether any was not among them. */
+static bool
+add_joined(const RoutingConfig *config, QueueLocks *locks)
+{
+	int agent = locks->agent_id == 0 ? -1 : config_agent(config, locks->agent_id);
+	bool joined = false;
+
+	if (agent < 0)
+		return false;
+	for (int queue = 0; queue < config->queue_count && !joined; queue++)
+		joined = locks->modes[queue] == 0 && !locks->stuck[queue] && config_member(config, queue, agent) != NULL;
+	if (joined)
+		queue_locks_add_agent(config, locks, agent);
+	return joined;
+}
+
+/*
+ * queue_locks_take takes the locks and returns the configuration as it is then, with those of the queues that the agent
+ * serves by then.
+ *
+ * A transaction that has called it before may find some of them stuck, as queue_locks_try() leaves them. Raises 40001
+ * where queues came or went meanwhile.
+ */
+RoutingConfig *
+queue_locks_take(RoutingConfig *config, QueueLocks *locks)
+{
+	uint32 queues_hash = config->queues_hash;
+	bool later = is_later_call(config, locks);
+
+	do
+	{
+		int count;
+		KeyedLock *keyed = in_order(config, locks, &count);
+
+		for (int i = 0; i < count && !later; i++)
+			(void) take("waiting", keyed[i].key, session.forewarned > 0 ? QUEUE_BOTH : keyed[i].mode, true);
+		config = later ? try_later(config, locks) : config_under_locks(queues_hash);
+	} while (add_joined(config, locks));
+	return config;
 }
 
 /* Returns the index of an agent; raises 23503 for an unknown one. */

@@ -39,7 +39,7 @@ static KeptPlan request_select = {
 		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
 		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
 		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id)),"
-		   " w.lane_id, w.priority"
+		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at)"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -196,6 +196,7 @@ match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request)
 	request->entered_at = strcmp(request->state, "waiting_agent") == 0
 							  ? DatumGetTimestampTz(values[REQUEST_STATE_SINCE - 1])
 							  : GetCurrentTransactionStartTimestamp();
+	request->queued_at = request->entered_at;
 	request->due_at = DT_NOEND;
 	set_codes(config, request, queue, TextDatumGetCString(values[REQUEST_CHANNEL - 1]));
 	return true;
@@ -215,7 +216,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 
 		request->kept_place = place->until > GetCurrentTransactionStartTimestamp();
 		if (request->kept_place)
-			request->entered_at = place->entered_at;
+			request->entered_at = request->queued_at = place->entered_at;
 	}
 	request->waiting = rows_find(rows, ROWS_WAITING, request_id);
 	if (rows_find(rows, ROWS_ASSIGNMENT, request_id))
@@ -226,6 +227,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 		(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &request->accepted);
 		request->accepted = !request->accepted;
 		request->entered_at = assignment->entered_at;
+		request->queued_at = assignment->queued_at;
 		request->due_at = assignment->due_at;
 		request->expires_at = request->waiting ? 0 : assignment->expires_at;
 	}
@@ -234,6 +236,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 		const WaitingRow *waiting = rows_data(rows, ROWS_WAITING);
 
 		request->entered_at = waiting->entered_at;
+		request->queued_at = waiting->queued_at;
 		request->due_at = waiting->due_at;
 		request->waits_in = waiting->lane_id;
 		request->waits_with = waiting->priority;
@@ -299,6 +302,7 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 		request->entered_at = spi_time(0, 16, since);
 		request->due_at = DT_NOEND;
 	}
+	request->queued_at = spi_time(0, 21, request->entered_at);
 
 	set_codes(config, request, queue, channel);
 	return true;
@@ -495,7 +499,7 @@ judge_now(const RoutingConfig *config, const MatchRequest *request, const PoolMe
 	const RoutingQueue *queue = &config->queues[request->queue];
 	const RoutingAgent *agent = &config->agents[member->agent];
 	/* Who waited for a lock began before what it now sees. */
-	int64 waited = Max(now - request->entered_at, 0);
+	int64 waited = Max(now - request->queued_at, 0);
 	double idle = (double) now - (double) candidate->idle_since;
 
 	candidate->contacts = known->contacts;
@@ -594,9 +598,9 @@ held_until(const RoutingConfig *config, const MatchRequest *request, const Acqua
 {
 	int64 hold = config->queues[request->queue].hold_for_owner;
 
-	if (known->refused || live->state == NULL || !live->state->present || now - request->entered_at >= hold)
+	if (known->refused || live->state == NULL || !live->state->present || now - request->queued_at >= hold)
 		return 0;
-	return request->entered_at + hold;
+	return request->queued_at + hold;
 }
 
 /* What an owner is found by, beside what a free agent is served from. */

@@ -30,6 +30,7 @@ typedef struct MatchRequest
 	bool misplaced;         /* it stands in another place than its clocks say */
 	int64 lane_id;          /* whence it was taken, or 0 */
 	TimestampTz entered_at; /* when it began to wait */
+	TimestampTz queued_at;  /* when it came into its queue */
 	TimestampTz due_at;
 } MatchRequest;
 

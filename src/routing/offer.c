@@ -164,8 +164,8 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	const RoutingQueue *queue = &config->queues[request->queue];
 	int64 agent_id = config->agents[agent].agent_id;
 	TimestampTz now = GetCurrentTimestamp();
-	Datum values[11];
-	bool nulls[11] = {0};
+	Datum values[12];
+	bool nulls[12] = {0};
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
@@ -175,10 +175,11 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	values[5] = Int32GetDatum(request->priority);
 	values[6] = TimestampTzGetDatum(request->due_at);
 	values[7] = TimestampTzGetDatum(request->entered_at);
-	values[8] = TimestampTzGetDatum(now);
-	values[9] = TimestampTzGetDatum(accepted ? DT_NOEND : offer_ends(queue));
-	values[10] = TimestampTzGetDatum(now);
-	nulls[10] = !accepted;
+	values[8] = TimestampTzGetDatum(request->queued_at);
+	values[9] = TimestampTzGetDatum(now);
+	values[10] = TimestampTzGetDatum(accepted ? DT_NOEND : offer_ends(queue));
+	values[11] = TimestampTzGetDatum(now);
+	nulls[11] = !accepted;
 	rows_insert(config->rows, ROWS_ASSIGNMENT, values, nulls);
 	return note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id);
 }

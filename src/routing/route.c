@@ -29,8 +29,8 @@ SQL_FUNCTION(omnichannel_waiting_level);
 	" AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1 AND q.customer_id = $2"                 \
 	" AND q.closed_at IS NULL) RETURNING s.agent_id)," gone                                                            \
 	" made AS (INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority,"        \
-	" due_at, entered_at, offered_at, expires_at,"                                                                     \
-	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, clock_timestamp(), $7,"                       \
+	" due_at, entered_at, queued_at, offered_at, expires_at,"                                                          \
+	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $14, clock_timestamp(), $7,"                  \
 	" CASE WHEN $13 THEN clock_timestamp() END FROM agent),"                                                           \
 	" noted AS (UPDATE omnichannel.request AS q SET agent_id = $3,"                                                    \
 	" state = CASE WHEN $13 THEN 'assigned' ELSE 'offered' END FROM agent"                                             \
@@ -42,9 +42,9 @@ SQL_FUNCTION(omnichannel_waiting_level);
 #define LEAVES_QUEUE " gone AS (DELETE FROM omnichannel.waiting AS w USING agent WHERE w.request_id = $1),"
 
 #define OFFER_ARGS                                                                                                     \
-	.nargs = 13,                                                                                                       \
+	.nargs = 14,                                                                                                       \
 	.argtypes = {INT8OID,        INT8OID,      INT8OID, INT4OID, INT4OID,        TIMESTAMPTZOID, TIMESTAMPTZOID,       \
-				 TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID}
+				 TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID,        TIMESTAMPTZOID}
 
 /* Whether to wait for the agent's row, and whether the request stands in the queue. */
 static KeptPlan offer_plans[2][2] = {
@@ -59,24 +59,33 @@ static KeptPlan place_delete = {
 };
 
 static KeptPlan queue_select = {
-	.sql = "SELECT queue FROM omnichannel.request WHERE request_id = $1",
+	.sql = "SELECT queue, customer_id FROM omnichannel.request WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
 
 static KeptPlan enqueue = {
 	.sql = "WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
-		   " priority)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+		   " priority, queued_at)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $9)"
 		   " ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, rank = excluded.rank,"
-		   " due_at = excluded.due_at, priority = excluded.priority RETURNING request_id),"
+		   " due_at = excluded.due_at, priority = excluded.priority, queued_at = excluded.queued_at"
+		   " RETURNING request_id),"
 		   " head AS (UPDATE omnichannel.lane_head AS h SET rank = $4, due_at = $5, entered_at = $6, request_id = $1"
 		   " WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > ($4, $5, $6, $1))"
 		   " UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
 		   " agent_id = nullif($8, 0) FROM waits"
 		   " WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
-	.nargs = 8,
-	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID},
+	.nargs = 9,
+	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID, TIMESTAMPTZOID},
+};
+
+/* The trigger of the table notes it when the transaction ends. */
+static KeptPlan await_sweep = {
+	.sql = "UPDATE omnichannel.request SET state = 'waiting_agent'"
+		   " WHERE request_id = $1 AND customer_id = $2 AND closed_at IS NULL",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
 };
 
 /* Returns how many whole steps lie between 2000 and that time. */
@@ -119,11 +128,25 @@ omnichannel_waiting_level(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64((int64) PG_GETARG_INT32(0) - steps(PG_GETARG_TIMESTAMPTZ(1), step));
 }
 
+/* queue_is_served returns whether anybody serves a queue, or one that it overflows into in the end. */
+bool
+queue_is_served(const RoutingConfig *config, int queue)
+{
+	/* As many steps as there are queues: a circle is refused by a trigger, which may be disabled. */
+	for (int steps = 0; queue >= 0 && steps < config->queue_count; steps++)
+	{
+		if (config->queues[queue].member_count > 0)
+			return true;
+		queue = config->queues[queue].overflow;
+	}
+	return false;
+}
+
 /* Raises 55000 for a queue in which nobody would ever look for a request. */
 void
 queue_check_members(const RoutingConfig *config, int queue)
 {
-	if (config->queues[queue].member_count == 0 && config->queues[queue].overflow < 0)
+	if (!queue_is_served(config, queue))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("queue \"%s\" has no members", config->queues[queue].queue),
 						errhint("Insert agents into omnichannel.queue_member or departments into "
@@ -145,7 +168,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 			  TimestampTz now, int64 lane_id)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
-	Datum values[13];
+	Datum values[14];
 	bool isnull;
 
 	values[0] = Int64GetDatum(request->request_id);
@@ -161,6 +184,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 	values[10] = Int32GetDatum(request->priority);
 	values[11] = TimestampTzGetDatum(request->due_at);
 	values[12] = BoolGetDatum(accepted);
+	values[13] = TimestampTzGetDatum(request->queued_at);
 	(void) requests_write(&offer_plans[wait][request->waiting], values, NULL);
 	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == 0)
 		return false;
@@ -211,7 +235,7 @@ route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool 
 void
 route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 {
-	Datum values[8];
+	Datum values[9];
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
@@ -222,6 +246,7 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 	values[5] = TimestampTzGetDatum(request->entered_at);
 	values[6] = Int32GetDatum(request->priority);
 	values[7] = Int64GetDatum(request->agent_id);
+	values[8] = TimestampTzGetDatum(request->queued_at);
 	if (requests_write(&enqueue, values, NULL) != 1)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
@@ -308,6 +333,19 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 	return 0;
 }
 
+/* Lets a request wait without a place in its queue, which the sweep gives it. */
+static void
+leave_to_sweep(const MatchRequest *request)
+{
+	Datum values[2] = {Int64GetDatum(request->request_id), Int64GetDatum(request->customer_id)};
+
+	if (request->waiting)
+		return;
+	if (requests_write(&await_sweep, values, NULL) != 1)
+		route_changed_meanwhile(request);
+	requests_changed(&request->request_id, 1);
+}
+
 /* What route() reads and writes where it offers. */
 #define ROUTE_ROWS                                                                                                     \
 	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) |           \
@@ -324,35 +362,60 @@ route_rows_end(RoutingConfig *config)
 		rows_close(rows);
 }
 
-/* Returns the index of a request's queue, before any lock; raises what match_read() raises where there is none. */
+/*
+ * Returns the index of a request's queue, before any lock, and the customer; raises what match_read() raises where
+ * there is none.
+ */
 static int
-queue_of(RoutingConfig *config, int64 request_id)
+queue_of(RoutingConfig *config, int64 request_id, int64 *customer_id)
 {
 	Datum id = Int64GetDatum(request_id);
 	MatchRequest request;
 	char *queue = NULL;
 	int found = -1;
+	bool isnull;
 
 	if (config->rows != NULL)
 	{
 		if (rows_find(config->rows, ROWS_REQUEST, request_id))
 		{
-			bool isnull;
-			Datum code = slot_getattr(config->rows->slots[ROWS_REQUEST], REQUEST_QUEUE, &isnull);
+			TupleTableSlot *slot = config->rows->slots[ROWS_REQUEST];
+			Datum code = slot_getattr(slot, REQUEST_QUEUE, &isnull);
 
 			queue = isnull ? NULL : TextDatumGetCString(code);
+			*customer_id = DatumGetInt64(slot_getattr(slot, REQUEST_CUSTOMER_ID, &isnull));
 		}
 	}
 	else if (kept_plan_run(&queue_select, &id, NULL, false, 0) > 0)
+	{
 		queue = spi_text(0, 1, CurrentMemoryContext);
+		*customer_id = DatumGetInt64(spi_datum(0, 2, &isnull));
+	}
 	if (queue != NULL)
 		found = config_queue(config, queue);
 	if (found < 0)
 	{
 		match_read(config, request_id, false, &request);
 		found = request.queue;
+		*customer_id = request.customer_id;
 	}
 	return found;
+}
+
+/* Locks the row of a request that is about to be read, by config->rows or in an SPI scope. */
+static void
+hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
+{
+	Rows *rows = config->rows;
+
+	if (rows == NULL)
+		(void) request_hold(request_id, customer_id, true);
+	else
+	{
+		rows_refresh(rows);
+		if (rows_find(rows, ROWS_REQUEST, request_id))
+			(void) rows_lock(rows, ROWS_REQUEST);
+	}
 }
 
 /*
@@ -367,19 +430,18 @@ route_locked(RoutingConfig **at, int64 request_id)
 	RoutingConfig *config = *at;
 	Rows *rows = config->rows;
 	QueueLocks *locks = queue_locks(config);
-	int queue = queue_of(config, request_id);
+	int64 customer_id;
+	int queue = queue_of(config, request_id, &customer_id);
 	MatchRequest request;
 
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	config = *at = queue_locks_take(config, locks);
-	request_lock(request_id);
 	config->rows = rows;
-	if (rows != NULL)
-		rows_refresh(rows);
+	hold_row(config, request_id, customer_id);
 	match_read(config, request_id, false, &request);
 	if (request.queue != queue)
 		route_changed_meanwhile(&request);
-	if (rows != NULL && !offer_suits_rows(&request))
+	if (rows != NULL && (locks->partial || !offer_suits_rows(&request)))
 		return -1;
 
 	if (request.assigned_to != 0)
@@ -387,6 +449,11 @@ route_locked(RoutingConfig **at, int64 request_id)
 	if (strcmp(request.state, "assigned") == 0)
 		return request.agent_id;
 	queue_check_members(config, queue);
+	if (locks->partial)
+	{
+		leave_to_sweep(&request);
+		return 0;
+	}
 	return route_request(config, &request, true);
 }
 

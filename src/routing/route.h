@@ -24,7 +24,9 @@ typedef enum QueueLock
 typedef struct QueueLocks
 {
 	LOCKMODE *modes;
-	bool *stuck; /* not to be had; see queue_locks_try() */
+	bool *stuck;    /* not to be had; see queue_locks_try() */
+	bool partial;   /* some are stuck */
+	int64 agent_id; /* all queues of this one are among them, or 0 */
 } QueueLocks;
 
 /* lock.c */
@@ -36,8 +38,7 @@ extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 extern RoutingConfig *queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end);
 extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
 extern void queue_lock(const char *queue, QueueLock mode);
-extern void request_lock(int64 request_id);
-extern bool request_lock_try(int64 request_id);
+extern bool request_hold(int64 request_id, int64 customer_id, bool wait);
 
 /* route.c */
 extern void route_rows_end(RoutingConfig *config);
@@ -47,6 +48,7 @@ extern bool route_offer(RoutingConfig *config, const MatchRequest *request, int 
 						TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);
 pg_noreturn extern void route_changed_meanwhile(const MatchRequest *request);
+extern bool queue_is_served(const RoutingConfig *config, int queue);
 extern void queue_check_members(const RoutingConfig *config, int queue);
 extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at);
 extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
@@ -61,16 +63,23 @@ extern bool offer_by_rows(RoutingConfig *config, const MatchRequest *request, in
 						  TimestampTz now, int64 lane_id, bool *closed);
 
 /* take.c */
-extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
-							TimestampTz now);
+extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now,
+							int64 *given);
 extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 
 /* serve.c */
-extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all,
-						 TimestampTz now);
+
+/* How an agent is served. */
+#define SERVE_ASSIGN 0x1 /* what he gets is his at once, not offered */
+#define SERVE_ALL 0x2    /* all that fits, not the first only */
+#define SERVE_SKIP 0x4   /* what somebody else is changing is left */
+
+extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now,
+						 int64 *given);
 
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
+extern bool work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 
 /* arrival.c */

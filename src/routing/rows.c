@@ -293,6 +293,26 @@ rows_hold(Rows *rows, RowsTable table)
 }
 
 /*
+ * rows_lock locks the row in the table's slot, whose key will not change, waiting for whoever has it; returns whether
+ * it is there still. Its latest version is visible then.
+ */
+bool
+rows_lock(Rows *rows, RowsTable table)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
+	ItemPointerData place = rows->slots[table]->tts_tid;
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(rows->tables[table], &place, rows->snapshot, slot, GetCurrentCommandId(true),
+						 LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+
+	ExecDropSingleTupleTableSlot(slot);
+	if (result != TM_Ok || failure.traversed)
+		rows_refresh(rows);
+	return result == TM_Ok;
+}
+
+/*
  * rows_update puts a new version in the place of a row; changed then says where that is.
  *
  * Returns TM_Ok, TM_BeingModified where another transaction has it and is not to be waited for, or TM_Updated or

@@ -69,6 +69,7 @@ typedef struct WaitingRow
 	int64 rank;
 	TimestampTz due_at;
 	TimestampTz entered_at;
+	TimestampTz queued_at;
 	int32 priority;
 } WaitingRow;
 
@@ -82,11 +83,12 @@ typedef struct AssignmentRow
 	int32 priority;
 	TimestampTz due_at;
 	TimestampTz entered_at;
+	TimestampTz queued_at;
 	TimestampTz offered_at;
 	TimestampTz expires_at;
 } AssignmentRow;
 
-#define ASSIGNMENT_ACCEPTED_AT 11
+#define ASSIGNMENT_ACCEPTED_AT 12
 
 typedef struct KeptPlaceRow
 {
@@ -169,6 +171,7 @@ extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, ItemPointer
 extern const void *rows_data(Rows *rows, RowsTable table);
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);
 extern bool rows_hold(Rows *rows, RowsTable table);
+extern bool rows_lock(Rows *rows, RowsTable table);
 extern TM_Result rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, bool wait);
 extern TM_Result rows_delete(Rows *rows, RowsTable table, ItemPointer place, bool wait);
 

@@ -93,19 +93,20 @@ static const RowsSpec specs[ROWS_TABLES] = {
 					  KEEP,
 					  false,
 					  0,
-					  7,
+					  8,
 					  {{"request_id", INT8OID},
 					   {"customer_id", INT8OID},
 					   {"lane_id", INT8OID},
 					   {"rank", INT8OID},
 					   {"due_at", TIMESTAMPTZOID},
 					   {"entered_at", TIMESTAMPTZOID},
+					   {"queued_at", TIMESTAMPTZOID},
 					   {"priority", INT4OID}}},
 	[ROWS_ASSIGNMENT] = {"assignment",
 						 KEEP,
 						 true,
 						 0,
-						 11,
+						 12,
 						 {{"request_id", INT8OID},
 						  {"customer_id", INT8OID},
 						  {"agent_id", INT8OID},
@@ -114,6 +115,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						  {"priority", INT4OID},
 						  {"due_at", TIMESTAMPTZOID},
 						  {"entered_at", TIMESTAMPTZOID},
+						  {"queued_at", TIMESTAMPTZOID},
 						  {"offered_at", TIMESTAMPTZOID},
 						  {"expires_at", TIMESTAMPTZOID},
 						  {"accepted_at", TIMESTAMPTZOID, true}}},
@@ -369,7 +371,8 @@ rows_open_more(Rows *rows, int tables)
 		if (!(tables & ROWS_BIT(table)) || rows->slots[table] != NULL)
 			continue;
 		if (rows->tables[table] == NULL)
-			rows->tables[table] = table_open(omni_table(specs[table].name), RowExclusiveLock);
+			rows->tables[table] = table_open(omni_table(specs[table].name),
+											 specs[table].rights == READ ? AccessShareLock : RowExclusiveLock);
 		if (!is_ordinary(rows->tables[table], &specs[table]) || !find_orders(rows, table) ||
 			(specs[table].inserts && !open_indexes(rows, table)))
 			return false;

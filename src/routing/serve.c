@@ -52,6 +52,15 @@ static KeptPlan presence_open = {
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
 
+/* What is offered to an agent, and in which queue. */
+static KeptPlan offers_select = {
+	.sql = "SELECT a.request_id, q.queue FROM omnichannel.assignment AS a JOIN omnichannel.request AS q"
+		   " USING (request_id, customer_id) WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND q.queue IS NOT NULL"
+		   " ORDER BY a.request_id",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
 static KeptPlan offer_select = {
 	.sql = "SELECT request_id FROM omnichannel.assignment WHERE agent_id = $1 AND accepted_at IS NULL AND expires_at >"
 		   " clock_timestamp()"
@@ -66,15 +75,13 @@ static KeptPlan offer_select = {
 	 ROWS_BIT(ROWS_AGENT_STATE) | ROWS_BIT(ROWS_LANE_HEAD))
 
 /*
- * serve_agent gives an agent, as of now, the request that comes first, and, with all, further ones while they fit;
- * returns the id of the first one, or 0.
+ * serve_agent gives an agent, as of now, the request that comes first, and, with SERVE_ALL, further ones while they
+ * fit; returns the id of the first one, or 0, and adds to given, unless NULL, how many there were.
  *
- * The holder has the locks of the agent's queues, or of those of these locks, if they are given: then what waits in
- * others is left, and what somebody else is changing. With accepted they are assigned to him at once. Needs no SPI
- * scope.
+ * The holder has these locks: what waits in other queues is left. Needs no SPI scope.
  */
 int64
-serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
+serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now, int64 *given)
 {
 	SpiScope scope;
 	int64 first;
@@ -84,14 +91,80 @@ serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool acce
 	config->rows = rows_open(SERVE_ROWS);
 	if (config->rows != NULL)
 	{
-		first = take_for_agent(config, agent, locks, accepted, all, now);
+		first = take_for_agent(config, agent, locks, how, now, given);
 		route_rows_end(config);
 		return first;
 	}
 	routing_scope_begin(&scope);
-	first = take_for_agent(config, agent, locks, accepted, all, now);
+	first = take_for_agent(config, agent, locks, how, now, given);
 	spi_scope_end(&scope);
 	return first;
+}
+
+/* An offer, and the queue that it goes back to. */
+typedef struct Offer
+{
+	int64 request_id;
+	int queue; /* or -1 */
+} Offer;
+
+/* Returns what is offered to an agent. */
+static Offer *
+offers_to(const RoutingConfig *config, int64 agent_id, int *count)
+{
+	Datum id = Int64GetDatum(agent_id);
+	Offer *offers;
+	bool isnull;
+
+	*count = (int) kept_plan_run(&offers_select, &id, NULL, false, 0);
+	offers = palloc(sizeof(Offer) * (*count + 1));
+	for (int i = 0; i < *count; i++)
+	{
+		offers[i].request_id = DatumGetInt64(spi_datum(i, 1, &isnull));
+		offers[i].queue = config_queue(config, spi_text(i, 2, CurrentMemoryContext));
+	}
+	return offers;
+}
+
+/* Writes down presence. */
+static void
+note_presence(int64 agent_id, const char *state, bool available)
+{
+	Datum values[4] = {Int64GetDatum(agent_id), CStringGetTextDatum(state),
+					   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), BoolGetDatum(available)};
+
+	(void) kept_plan_run(&state_upsert, values, NULL, false, 0);
+	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
+	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
+}
+
+/* Takes the locks of the queues to which offers go back. */
+static RoutingConfig *
+lock_offers(RoutingConfig *config, QueueLocks *locks, const Offer *offers, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (offers[i].queue >= 0)
+			queue_locks_add(locks, offers[i].queue, QUEUE_ARRIVE);
+	return queue_locks_take(config, locks);
+}
+
+/* Notes that an agent takes nothing new from now on, and offers to others what was offered to him. */
+static void
+leave(RoutingConfig *config, int64 agent_id, const char *state)
+{
+	QueueLocks *locks = queue_locks(config);
+	int count;
+	Offer *offers = offers_to(config, agent_id, &count);
+
+	config = lock_offers(config, locks, offers, count);
+	note_presence(agent_id, state, false);
+
+	/* Nothing more is offered to him now, but something may have been meanwhile. */
+	offers = offers_to(config, agent_id, &count);
+	config = lock_offers(config, locks, offers, count);
+	for (int i = 0; i < count; i++)
+		if (offers[i].queue >= 0 && locks->modes[offers[i].queue] != 0)
+			(void) work_take_back(config, offers[i].request_id, agent_id);
 }
 
 /* set_presence(agent_id, state): the first request that the agent is offered by it, or NULL. */
@@ -100,12 +173,9 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 {
 	int64 agent_id = PG_GETARG_INT64(0);
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	RoutingConfig *config;
 	const RoutingState *state;
-	Datum values[4];
 	SpiScope scope;
-	bool available;
 	int64 request_id = 0;
 	int agent;
 
@@ -114,32 +184,27 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 	agent = agent_argument(config, agent_id);
 	state = config_state(config, name);
 	if (state == NULL)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("presence state \"%s\" does not exist", name),
-						errhint("The table omnichannel.presence_state lists them, as in available and break.")));
-	available = state->available;
-	if (available && !config->agents[agent].active)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("presence state \"%s\" does not exist", excerpt(name)),
+				 errhint("The table omnichannel.presence_state lists them, as in available and break.")));
+	if (state->available && !config->agents[agent].active)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("agent " INT64_FORMAT " is inactive", agent_id),
 						errhint("Set agent.active first.")));
 
 	routing_scope_begin(&scope);
-	if (available)
+	if (state->available)
 	{
 		QueueLocks *locks = queue_locks(config);
 
 		queue_locks_add_agent(config, locks, agent);
 		config = queue_locks_take(config, locks);
-		agent = agent_argument(config, agent_id);
+		note_presence(agent_id, name, true);
+		request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL,
+								 GetCurrentTransactionStartTimestamp(), NULL);
 	}
-	values[0] = Int64GetDatum(agent_id);
-	values[1] = CStringGetTextDatum(name);
-	values[2] = TimestampTzGetDatum(now);
-	values[3] = BoolGetDatum(available);
-	(void) kept_plan_run(&state_upsert, values, NULL, false, 0);
-	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
-	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
-	if (available)
-		request_id = serve_agent(config, agent, NULL, false, true, now);
+	else
+		leave(config, agent_id, name);
 	spi_scope_end(&scope);
 
 	if (request_id == 0)
@@ -163,8 +228,8 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
-	request_id =
-		serve_agent(config, agent_argument(config, agent_id), NULL, true, false, GetCurrentTransactionStartTimestamp());
+	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ASSIGN,
+							 GetCurrentTransactionStartTimestamp(), NULL);
 
 	if (request_id == 0)
 		PG_RETURN_NULL();
@@ -217,7 +282,7 @@ serve_now(int64 agent_id)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
 	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), NULL, false, true, now);
+	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL, now, NULL);
 	spi_scope_end(&scope);
 	if (request_id != 0)
 		ReleaseCurrentSubTransaction();

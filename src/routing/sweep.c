@@ -21,15 +21,13 @@
 #include "utils/timestamp.h"
 
 #include "request/request.h"
+#include "routing/live.h"
 #include "routing/route.h"
 #include "sla/sla.h"
 
 SQL_FUNCTION(omnichannel_tick_queues);
 
-/*
- * One call does so much of each kind and no more: each takes a lock, and the locks of all kinds must fit beside others'
- * into the server's table of locks, which has room for 6,400 as it comes.
- */
+/* One call does so much of each kind and no more: it holds the locks of queues until its transaction ends. */
 #define BATCH_SQL "250"
 
 /* For so long the sweep waits for queues in all, and for whatever else a change of one request needs. */
@@ -49,10 +47,14 @@ static KeptPlan arrival_delete = {
 	.argtypes = {INT8OID},
 };
 
+/* Offers that have run out of time, or of their agent. */
 static KeptPlan expired_select = {
-	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
-		   " WHERE a.accepted_at IS NULL AND a.expires_at <= $2 AND coalesce(l.queue <> ALL ($1), true)"
-		   " ORDER BY a.expires_at, a.request_id LIMIT " BATCH_SQL,
+	.sql =
+		"SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
+		" WHERE a.accepted_at IS NULL AND (a.expires_at <= $2 OR NOT EXISTS (SELECT FROM omnichannel.agent_state AS s"
+		" JOIN omnichannel.presence_state AS p USING (state) JOIN omnichannel.agent AS g USING (agent_id)"
+		" WHERE s.agent_id = a.agent_id AND p.available AND g.active)) AND coalesce(l.queue <> ALL ($1), true)"
+		" ORDER BY a.expires_at, a.request_id LIMIT " BATCH_SQL,
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TIMESTAMPTZOID},
 };
@@ -67,21 +69,14 @@ static KeptPlan closed_select = {
 	.argtypes = {TEXTARRAYOID},
 };
 
-/* What began to wait at these times in these queues, or before. */
+/* What came into these queues at these times, or before. */
 static KeptPlan overflow_select = {
-	.sql = "SELECT w.request_id FROM unnest($1, $2) AS o (queue, entered_before)"
+	.sql = "SELECT w.request_id FROM unnest($1, $2) AS o (queue, queued_before)"
 		   " JOIN omnichannel.lane AS l ON l.queue = o.queue"
-		   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.entered_at <= o.entered_before"
-		   " ORDER BY w.entered_at, w.request_id LIMIT " BATCH_SQL,
+		   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.queued_at <= o.queued_before"
+		   " ORDER BY w.queued_at, w.request_id LIMIT " BATCH_SQL,
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TIMESTAMPTZARRAYOID},
-};
-
-/* Locks the row of a request, if nobody else has it. */
-static KeptPlan row_hold = {
-	.sql = "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
-	.nargs = 2,
-	.argtypes = {INT8OID, INT8OID},
 };
 
 static KeptPlan agent_hold = {
@@ -102,21 +97,32 @@ static KeptPlan overflow_move = {
 	.argtypes = {INT8OID, INT8OID, TEXTOID},
 };
 
-/* Those who could take something, the longest idle first, unless nobody waits. */
+/* In which lanes something waits. */
+static KeptPlan filled_select = {
+	.sql = "SELECT l.lane_id FROM omnichannel.lane AS l"
+		   " WHERE EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)",
+};
+
+/* Those who could take something, the longest idle first. */
 static KeptPlan free_select = {
 	.sql = "SELECT s.agent_id FROM omnichannel.agent_state AS s JOIN omnichannel.agent AS a USING (agent_id)"
 		   " JOIN omnichannel.presence_state AS p USING (state)"
 		   " WHERE p.available AND s.busy_until <= $1 AND a.active AND (s.used < a.capacity"
-		   " OR EXISTS (SELECT FROM omnichannel.channel AS c WHERE c.cost = 0))"
-		   " AND EXISTS (SELECT FROM omnichannel.waiting) ORDER BY s.idle_since, s.agent_id",
+		   " OR EXISTS (SELECT FROM omnichannel.channel AS c WHERE c.cost = 0)) ORDER BY s.idle_since, s.agent_id",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };
 
-/* The queues with lanes that nobody has used for a day. */
+/* A lane that nobody has used for a day, or that is not the first of its kind. */
+#define UNUSED_SQL                                                                                                     \
+	"(h.used_at <= $1::timestamptz - interval '1 day' OR EXISTS (SELECT FROM omnichannel.lane AS o"                    \
+	" WHERE o.lane_id < l.lane_id AND o.queue = l.queue AND o.channel = l.channel"                                     \
+	" AND o.requires OPERATOR(" OMNI_SCHEMA ".=) l.requires AND o.prefers OPERATOR(" OMNI_SCHEMA ".=) l.prefers))"
+
+/* The queues with such lanes. */
 static KeptPlan idle_lanes_select = {
 	.sql = "SELECT DISTINCT l.queue FROM omnichannel.lane AS l JOIN omnichannel.lane_head AS h USING (lane_id)"
-		   " WHERE h.used_at <= $1::timestamptz - interval '1 day'",
+		   " WHERE " UNUSED_SQL,
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };
@@ -124,7 +130,7 @@ static KeptPlan idle_lanes_select = {
 /* With the queue's lock nobody puts a request into any of them. */
 static KeptPlan lanes_remove = {
 	.sql = "WITH gone AS (DELETE FROM omnichannel.lane AS l USING omnichannel.lane_head AS h"
-		   " WHERE l.queue = $2 AND h.lane_id = l.lane_id AND h.used_at <= $1::timestamptz - interval '1 day'"
+		   " WHERE l.queue = $2 AND h.lane_id = l.lane_id AND " UNUSED_SQL
 		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)"
 		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS a WHERE a.lane_id = l.lane_id) RETURNING l.lane_id)"
 		   " DELETE FROM omnichannel.lane_head AS h WHERE h.lane_id IN (SELECT lane_id FROM gone)",
@@ -238,6 +244,7 @@ typedef struct Due
 	IdList overdue;
 	IdList late;
 	IdList idle;
+	bool *filled; /* for each queue, whether something waits in it that one of the idle could take */
 } Due;
 
 /* A sweep under way. */
@@ -249,8 +256,8 @@ typedef struct Sweep
 	IdList freed; /* agents */
 } Sweep;
 
-/* Does what is due with one request or agent; returns whether anything was. */
-typedef bool (*SweepStep)(Sweep *sweep, int64 id);
+/* Does what is due with one request or agent; returns how many requests that moved. */
+typedef int64 (*SweepStep)(Sweep *sweep, int64 id);
 
 /* Returns codes as text[]. */
 static Datum
@@ -259,9 +266,49 @@ codes_array(Datum *codes, int count)
 	return PointerGetDatum(construct_array(codes, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* Finds whom what waits could suit as far as the configuration says, and in which queues that is. */
+static void
+find_idle(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
+{
+	bool *suits = palloc0(sizeof(bool) * (config->agent_count + 1));
+	Datum time = TimestampTzGetDatum(now);
+	IdList lanes = {0};
+	IdList idle = {0};
+
+	due->filled = palloc0(sizeof(bool) * (config->queue_count + 1));
+	append_ids(&lanes, kept_plan_run(&filled_select, NULL, NULL, false, 0));
+	for (int i = 0; i < lanes.count; i++)
+	{
+		const Lane *lane = lane_find(config, lanes.ids[i]);
+		const Pool *pool;
+
+		CHECK_FOR_INTERRUPTS();
+		if (lane == NULL || lane->queue < 0 || lane->channel < 0 || locks->stuck[lane->queue])
+			continue;
+		if (!queue_is_served(config, lane->queue))
+			ereport(WARNING, (errmsg("requests wait in queue \"%s\", which has no members", lane->queue_code),
+							  errhint("Insert agents into omnichannel.queue_member or departments into "
+									  "omnichannel.queue_department.")));
+		pool = config_pool(config, lane->queue, lane->channel, lane->requires, lane->prefers);
+		for (int member = 0; member < pool->count; member++)
+			suits[pool->members[member].agent] = true;
+		due->filled[lane->queue] = due->filled[lane->queue] || pool->count > 0;
+	}
+	if (lanes.count > 0)
+		append_ids(&idle, kept_plan_run(&free_select, &time, NULL, false, 0));
+	due->idle.ids = palloc(sizeof(int64) * (idle.count + 1));
+	for (int i = 0; i < idle.count; i++)
+	{
+		int agent = config_agent(config, idle.ids[i]);
+
+		if (agent >= 0 && suits[agent])
+			due->idle.ids[due->idle.count++] = idle.ids[i];
+	}
+}
+
 /* Finds what is due, but in queues that are stuck. */
 static void
-find_due(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
+find_due(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
 {
 	Datum *codes = palloc(sizeof(Datum) * (config->queue_count + 1));
 	Datum *times = palloc(sizeof(Datum) * (config->queue_count + 1));
@@ -283,7 +330,8 @@ find_due(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now, 
 	{
 		const RoutingQueue *queue = &config->queues[i];
 
-		if (queue->overflow < 0 || locks->stuck[i] || locks->stuck[queue->overflow])
+		if (queue->overflow < 0 || locks->stuck[i] || locks->stuck[queue->overflow] ||
+			!queue_is_served(config, queue->overflow))
 			continue;
 		codes[count] = CStringGetTextDatum(queue->queue);
 		times[count++] = TimestampTzGetDatum(now - queue->overflow_after);
@@ -293,9 +341,7 @@ find_due(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now, 
 		construct_array(times, count, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	if (count > 0)
 		append_ids(&due->late, kept_plan_run(&overflow_select, values, NULL, false, 0));
-
-	values[0] = TimestampTzGetDatum(now);
-	append_ids(&due->idle, kept_plan_run(&free_select, values, NULL, false, 0));
+	find_idle(config, locks, now, due);
 }
 
 /* Adds the locks for what is due. */
@@ -305,13 +351,9 @@ add_due_locks(const RoutingConfig *config, QueueLocks *locks, const Due *due)
 	add_request_locks(config, locks, &due->arrivals, QUEUE_ARRIVE, false);
 	add_request_locks(config, locks, &due->overdue, QUEUE_BOTH, false);
 	add_request_locks(config, locks, &due->late, QUEUE_BOTH, true);
-	for (int i = 0; i < due->idle.count; i++)
-	{
-		int agent = config_agent(config, due->idle.ids[i]);
-
-		if (agent >= 0)
-			queue_locks_add_agent(config, locks, agent);
-	}
+	for (int i = 0; i < config->queue_count && due->idle.count > 0; i++)
+		if (due->filled[i])
+			queue_locks_add(locks, i, QUEUE_FREE);
 }
 
 /* Returns whether any queue was not to be had. */
@@ -325,23 +367,17 @@ any_stuck(const RoutingConfig *config, const QueueLocks *locks)
 }
 
 /*
- * Locks a request and its row, and reads it; returns whether nobody else has either.
+ * Locks a request and reads it; returns whether nobody else has it.
  *
  * The customer is 0 where the request was deleted.
  */
 static bool
 hold_request(const RoutingConfig *config, int64 request_id, MatchRequest *request)
 {
-	Datum values[2];
-
 	CHECK_FOR_INTERRUPTS();
-	if (!request_lock_try(request_id))
-		return false;
 	if (match_look(config, request_id, false, request))
 	{
-		values[0] = Int64GetDatum(request_id);
-		values[1] = Int64GetDatum(request->customer_id);
-		if (kept_plan_run(&row_hold, values, NULL, false, 1) == 0)
+		if (!request_hold(request_id, request->customer_id, false))
 			return false;
 		if (match_look(config, request_id, false, request))
 			return true;
@@ -361,34 +397,49 @@ hold_agent(int64 agent_id)
 	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
 }
 
-/* Takes back an offer that has expired, or ends the work on what was closed or deleted. */
+/* Returns whether an agent takes nothing new any more. */
 static bool
+has_left(RoutingConfig *config, int64 agent_id)
+{
+	int agent = config_agent(config, agent_id);
+	Live live;
+
+	if (agent < 0 || !config->agents[agent].active)
+		return true;
+	live_one(config, agent, &live);
+	return live.state == NULL || !live.state->available;
+}
+
+/* Takes back an offer that has expired, or whose agent has left, or ends the work on what was closed or deleted. */
+static int64
 end_overdue(Sweep *sweep, int64 request_id)
 {
 	RoutingConfig *config = sweep->config;
 	MatchRequest request;
-	bool missing;
+	bool over;
+	bool expired;
 	int64 agent_id;
 
 	if (!hold_request(config, request_id, &request))
-		return false;
-	missing = request.customer_id == 0;
-	agent_id = missing ? agent_of(request.request_id) : request.assigned_to;
-	if (agent_id == 0 || (!missing && !request.closed && (request.accepted || request.expires_at > sweep->now)))
-		return false;
-	if (!missing && !request.closed && (request.queue < 0 || sweep->locks->modes[request.queue] != QUEUE_BOTH))
-		return false;
+		return 0;
+	over = request.customer_id == 0 || request.closed;
+	agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
+	expired = request.expires_at <= sweep->now;
+	if (agent_id == 0 || (!over && (request.accepted || !(expired || has_left(config, agent_id)))))
+		return 0;
+	if (!over && (request.queue < 0 || sweep->locks->modes[request.queue] != QUEUE_BOTH))
+		return 0;
 	if (!hold_agent(agent_id))
-		return false;
-	work_end(config, &request, missing || request.closed ? "finished" : "expired", !missing && !request.closed);
-	if (!missing && !request.closed)
+		return 0;
+	work_end(config, &request, over ? "finished" : "expired", !over && expired);
+	if (!over)
 		(void) route_request(config, &request, false);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
-	return true;
+	return 1;
 }
 
 /* Moves a request that has waited too long to the next queue. */
-static bool
+static int64
 move_overflow(Sweep *sweep, int64 request_id)
 {
 	RoutingConfig *config = sweep->config;
@@ -398,11 +449,11 @@ move_overflow(Sweep *sweep, int64 request_id)
 
 	if (!hold_request(config, request_id, &request) || !request.waiting || request.queue < 0 ||
 		sweep->locks->modes[request.queue] != QUEUE_BOTH)
-		return false;
+		return 0;
 	queue = &config->queues[request.queue];
-	if (queue->overflow < 0 || sweep->now - request.entered_at < queue->overflow_after ||
-		sweep->locks->modes[queue->overflow] != QUEUE_BOTH)
-		return false;
+	if (queue->overflow < 0 || !queue_is_served(config, queue->overflow) ||
+		sweep->now - request.queued_at < queue->overflow_after || sweep->locks->modes[queue->overflow] != QUEUE_BOTH)
+		return 0;
 	work_leave_queue(&request, DT_NOBEGIN);
 	if (!request.closed)
 	{
@@ -412,9 +463,10 @@ move_overflow(Sweep *sweep, int64 request_id)
 		(void) requests_write(&overflow_move, values, NULL);
 		requests_changed(&request.request_id, 1);
 		request.queue = queue->overflow;
+		request.queued_at = sweep->now;
 		(void) route_request(config, &request, false);
 	}
-	return true;
+	return 1;
 }
 
 /* Removes the lanes that nobody has used for a day, of queues that can be locked at once. */
@@ -452,7 +504,7 @@ may_arrive(const QueueLocks *locks, int queue)
  *
  * What somebody holds stays noted.
  */
-static bool
+static int64
 place_arrival(Sweep *sweep, int64 request_id)
 {
 	RoutingConfig *config = sweep->config;
@@ -463,17 +515,17 @@ place_arrival(Sweep *sweep, int64 request_id)
 	bool waits;
 
 	if (!hold_request(config, request_id, &request))
-		return false;
+		return 0;
 	waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
 	lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
 	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
 		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
-		return false;
+		return 0;
 	agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
 	if (strcmp(request.state, "offered") == 0 || strcmp(request.state, "assigned") == 0)
 		agent_id = 0;
 	if (agent_id != 0 && !hold_agent(agent_id))
-		return false;
+		return 0;
 
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
 	if (agent_id != 0)
@@ -485,7 +537,9 @@ place_arrival(Sweep *sweep, int64 request_id)
 	{
 		request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
 		if (request.waiting && !request.misplaced && route_in_place(config, &request))
-			return false;
+			return 0;
+		if (lane != NULL && lane->queue != request.queue)
+			request.queued_at = sweep->now;
 		(void) route_request(config, &request, false);
 	}
 	else if (request.waiting || request.customer_id == 0)
@@ -494,13 +548,16 @@ place_arrival(Sweep *sweep, int64 request_id)
 }
 
 /* Gives an agent what comes first and fits. */
-static bool
+static int64
 serve_idle(Sweep *sweep, int64 agent_id)
 {
 	int agent = config_agent(sweep->config, agent_id);
+	int64 given = 0;
 
 	CHECK_FOR_INTERRUPTS();
-	return agent >= 0 && serve_agent(sweep->config, agent, sweep->locks, false, true, sweep->now) != 0;
+	if (agent >= 0)
+		(void) serve_agent(sweep->config, agent, sweep->locks, SERVE_ALL | SERVE_SKIP, sweep->now, &given);
+	return given;
 }
 
 /* Returns whether an error is about more than what was being moved. */
@@ -529,8 +586,7 @@ step_all(void *argument)
 
 	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, WAIT_MSECS) : WAIT_MSECS;
 	for (int i = 0; i < batch->count; i++)
-		if (batch->step(batch->sweep, batch->ids[i]))
-			batch->done++;
+		batch->done += batch->step(batch->sweep, batch->ids[i]);
 }
 
 /*

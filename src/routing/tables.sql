@@ -118,10 +118,10 @@ COMMENT ON COLUMN omnichannel.queue.age_after IS
 'A waiting request rises by one priority whenever the clock passes a multiple of this; NULL for never. Of equal ones the earlier due comes first, then the one that has waited longer.';
 COMMENT ON COLUMN omnichannel.queue.offer_for IS 'How long an agent has to answer an offer.';
 COMMENT ON COLUMN omnichannel.queue.decline_for IS
-'How long a request is not offered again to an agent who declined it or let the offer expire.';
+'How long a request is not offered again to an agent who declined it or let the offer expire; a second at least.';
 COMMENT ON COLUMN omnichannel.queue.wrap_up IS 'Time after the end of a request in which its agent gets nothing new.';
 COMMENT ON COLUMN omnichannel.queue.overflow_queue IS
-'The queue that a request moves to after overflow_after of waiting, with its age; not in a circle.';
+'The queue that a request moves to after overflow_after of waiting in this one, with its age; not in a circle, and not while nobody serves it.';
 COMMENT ON COLUMN omnichannel.queue.weight_relationship IS 'Weight of how well the agent knows the customer: contacts / (contacts + 1), aged.';
 COMMENT ON COLUMN omnichannel.queue.weight_fluency IS 'Weight of the fluency in the request''s channel: fluency / 10.';
 COMMENT ON COLUMN omnichannel.queue.weight_skill IS
@@ -185,11 +185,11 @@ CREATE TABLE omnichannel.lane (
 	queue text NOT NULL REFERENCES omnichannel.queue ON DELETE CASCADE,
 	channel text NOT NULL REFERENCES omnichannel.channel ON DELETE CASCADE,
 	requires omnichannel.skill_set NOT NULL DEFAULT '',
-	prefers omnichannel.skill_set NOT NULL DEFAULT '',
-	UNIQUE (queue, channel, requires, prefers)
+	prefers omnichannel.skill_set NOT NULL DEFAULT ''
 );
 COMMENT ON TABLE omnichannel.lane IS
-'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits; tick_queues() removes what has not been used for a day.';
+'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits, also twice where two come at once; tick_queues() removes what has not been used for a day, and the second of a kind when it is empty.';
+CREATE INDEX lane_queue ON omnichannel.lane (queue);
 
 CREATE TABLE omnichannel.waiting (
 	request_id bigint PRIMARY KEY,
@@ -198,6 +198,7 @@ CREATE TABLE omnichannel.waiting (
 	rank bigint NOT NULL,
 	due_at timestamptz NOT NULL DEFAULT 'infinity',
 	entered_at timestamptz NOT NULL,
+	queued_at timestamptz NOT NULL DEFAULT now(),
 	priority integer NOT NULL DEFAULT 0
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_threshold = -1,
 	autovacuum_vacuum_cost_delay = 0);
@@ -207,6 +208,8 @@ COMMENT ON COLUMN omnichannel.waiting.rank IS
 'waiting_level() negated: the number of whole age_after from 2000-01-01 UTC to entered_at, less the priority. The order of ageing priorities, which time does not change; the least comes first.';
 COMMENT ON COLUMN omnichannel.waiting.due_at IS 'When the first of its service levels is due, or infinity.';
 COMMENT ON COLUMN omnichannel.waiting.entered_at IS 'When it began to wait; declines and expired offers do not change it.';
+COMMENT ON COLUMN omnichannel.waiting.queued_at IS
+'When it came into this queue, later than entered_at where it overflowed or was transferred: the queue''s overflow_after, hold_for_owner and prefer_for and its members'' join_after count from then.';
 CREATE INDEX waiting_order ON omnichannel.waiting (lane_id, rank, due_at, entered_at, request_id);
 
 CREATE TABLE omnichannel.lane_head (
@@ -232,6 +235,7 @@ CREATE TABLE omnichannel.assignment (
 	priority integer NOT NULL,
 	due_at timestamptz NOT NULL,
 	entered_at timestamptz NOT NULL,
+	queued_at timestamptz NOT NULL DEFAULT now(),
 	offered_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
 	accepted_at timestamptz
@@ -240,6 +244,8 @@ CREATE TABLE omnichannel.assignment (
 COMMENT ON TABLE omnichannel.assignment IS
 'Which agent each request is offered to or dealt with by now; a request has one agent at most.';
 COMMENT ON COLUMN omnichannel.assignment.cost IS 'Units of the agent''s capacity that it takes: channel.cost when it was offered.';
+COMMENT ON COLUMN omnichannel.assignment.entered_at IS 'As in waiting, for a request that goes back.';
+COMMENT ON COLUMN omnichannel.assignment.queued_at IS 'As in waiting, for a request that goes back.';
 COMMENT ON COLUMN omnichannel.assignment.expires_at IS 'Until when the offer can be accepted; infinity once it is.';
 COMMENT ON COLUMN omnichannel.assignment.accepted_at IS 'When the agent took it, or NULL while it is offered.';
 CREATE INDEX assignment_agent_id ON omnichannel.assignment (agent_id);

@@ -35,7 +35,7 @@ static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs 
 
 /* The next requests of a lane after a place, or from its head on, but for those that the agent refused. */
 #define WAITING_SQL(after)                                                                                             \
-	"SELECT w.request_id, w.customer_id, w.rank, w.due_at, w.entered_at, w.priority"                                   \
+	"SELECT w.request_id, w.customer_id, w.rank, w.due_at, w.entered_at, w.priority, w.queued_at"                      \
 	" FROM omnichannel.waiting AS w WHERE w.lane_id = $1 AND (w.rank, w.due_at, w.entered_at, w.request_id) " after    \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
 	" WHERE f.request_id = w.request_id AND f.agent_id = $2 AND f.until > $3)"                                         \
@@ -64,18 +64,12 @@ static KeptPlan waiting_take = {
 	.argtypes = {INT8OID},
 };
 
-static KeptPlan row_hold = {
-	.sql = "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
-	.nargs = 2,
-	.argtypes = {INT8OID, INT8OID},
-};
-
 /* A lane that suits the agent, and the first request in it that does, as far as it was looked for. */
 typedef struct Choice
 {
 	const Lane *lane;
 	int64 age;                    /* what the queue's ageing adds by now */
-	TimestampTz joined_before;    /* what has waited since then at least is for this agent */
+	TimestampTz joined_before;    /* what has waited in its queue since then at least is for this agent */
 	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
 	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
 	bool looked;
@@ -92,7 +86,7 @@ typedef struct Taking
 	int agent;
 	int64 agent_id;
 	const QueueLocks *locks; /* see serve_agent() */
-	bool accepted;
+	int how;                 /* SERVE_ flags */
 	TimestampTz now;
 	int64 used;
 	TimestampTz idle_since;
@@ -168,12 +162,12 @@ suits(const Taking *taking, const Choice *choice)
 	int64 owner_id;
 	bool held;
 
-	if (row->entered_at > choice->joined_before || has_refused(taking, row->request_id))
+	if (row->queued_at > choice->joined_before || has_refused(taking, row->request_id))
 		return false;
-	if (row->entered_at <= choice->preferred_before && row->entered_at <= choice->held_since)
+	if (row->queued_at <= choice->preferred_before && row->queued_at <= choice->held_since)
 		return true;
 	owner_id = match_owner(taking->config, row->request_id, taking->now, &held);
-	return owner_id == taking->agent_id || (!held && row->entered_at <= choice->preferred_before);
+	return owner_id == taking->agent_id || (!held && row->queued_at <= choice->preferred_before);
 }
 
 /* Moves a lane's head on to its first request, or, where there is none, to where one can be that arrives now. */
@@ -263,6 +257,7 @@ look_by_plan(const Taking *taking, Choice *choice)
 			batch[i].due_at = DatumGetTimestampTz(spi_datum(i, 4, &isnull));
 			batch[i].entered_at = DatumGetTimestampTz(spi_datum(i, 5, &isnull));
 			batch[i].priority = DatumGetInt32(spi_datum(i, 6, &isnull));
+			batch[i].queued_at = DatumGetTimestampTz(spi_datum(i, 7, &isnull));
 		}
 		for (uint64 i = 0; i < count && !choice->found; i++)
 		{
@@ -354,7 +349,6 @@ standing_of(const Taking *taking, const Choice *choice)
 {
 	RoutingConfig *config = taking->config;
 	const Lane *lane = choice->lane;
-	Datum values[2] = {Int64GetDatum(choice->row.request_id), Int64GetDatum(choice->row.customer_id)};
 	MatchRequest request;
 	bool found = config->rows != NULL ? match_row(config, choice->row.request_id, &request)
 									  : match_look(config, choice->row.request_id, false, &request);
@@ -365,8 +359,9 @@ standing_of(const Taking *taking, const Choice *choice)
 		strcmp(request.state, "waiting_agent") != 0 || !same_skills(request.requires, lane->requires) ||
 		!same_skills(request.prefers, lane->prefers))
 		return STANDS_ELSEWHERE;
-	if (taking->locks != NULL && !(config->rows != NULL ? rows_hold(config->rows, ROWS_REQUEST)
-														: kept_plan_run(&row_hold, values, NULL, false, 1) == 1))
+	if ((taking->how & SERVE_SKIP) &&
+		!(config->rows != NULL ? rows_hold(config->rows, ROWS_REQUEST)
+							   : request_hold(choice->row.request_id, choice->row.customer_id, false)))
 		return STANDS_ELSEWHERE;
 	return STANDS;
 }
@@ -399,8 +394,8 @@ take_first(Taking *taking, MatchRequest *request)
 				give_back(config, taking->agent, taken, taking->idle_since);
 				rows_refresh(rows);
 			}
-			has_room =
-				offer_take_room(config, taking->agent, cost, taking->accepted, taking->locks == NULL, taking->now);
+			has_room = offer_take_room(config, taking->agent, cost, taking->how & SERVE_ASSIGN,
+									   !(taking->how & SERVE_SKIP), taking->now);
 			if (!has_room)
 				break;
 			taken = cost;
@@ -418,6 +413,7 @@ take_first(Taking *taking, MatchRequest *request)
 			request->customer_id = choice->row.customer_id;
 			request->due_at = choice->row.due_at;
 			request->entered_at = choice->row.entered_at;
+			request->queued_at = choice->row.queued_at;
 			request->priority = choice->row.priority;
 			request->lane_id = choice->lane->lane_id;
 			request->queue = choice->lane->queue;
@@ -458,7 +454,7 @@ read_agent(Taking *taking, bool read_only)
 	else
 	{
 		Datum id = Int64GetDatum(taking->agent_id);
-		KeptPlan *plan = read_only ? &agent_select : taking->locks == NULL ? &agent_lock : &agent_try;
+		KeptPlan *plan = read_only ? &agent_select : taking->how & SERVE_SKIP ? &agent_try : &agent_lock;
 		bool isnull;
 
 		if (kept_plan_run(plan, &id, NULL, false, 0) == 0)
@@ -468,20 +464,22 @@ read_agent(Taking *taking, bool read_only)
 		busy_until = DatumGetTimestampTz(spi_datum(0, 3, &isnull));
 		taking->idle_since = DatumGetTimestampTz(spi_datum(0, 4, &isnull));
 	}
-	return state != NULL && (taking->accepted ? state->present : state->available) && busy_until <= taking->now;
+	return state != NULL && (taking->how & SERVE_ASSIGN ? state->present : state->available) &&
+		   busy_until <= taking->now;
 }
 
 /*
  * take_for_agent does what serve_agent() does, with config->rows open or in an SPI scope.
  */
 int64
-take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool accepted, bool all, TimestampTz now)
+take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now, int64 *given)
 {
+	bool accepted = how & SERVE_ASSIGN;
 	Taking taking = {.config = config,
 					 .agent = agent,
 					 .agent_id = config->agents[agent].agent_id,
 					 .locks = locks,
-					 .accepted = accepted,
+					 .how = how,
 					 .now = now};
 	int64 first = 0;
 
@@ -508,7 +506,9 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool a
 		taking.idle_since = GetCurrentTimestamp();
 		if (first == 0)
 			first = request.request_id;
-		if (!all)
+		if (given != NULL)
+			(*given)++;
+		if (!(how & SERVE_ALL))
 			break;
 		if (config->rows != NULL)
 			rows_refresh(config->rows);
@@ -520,8 +520,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, bool a
 bool
 could_take(RoutingConfig *config, int agent, TimestampTz now)
 {
-	Taking taking = {
-		.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .accepted = false, .now = now};
+	Taking taking = {.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .now = now};
 
 	if (!config->agents[agent].active || !read_agent(&taking, true))
 		return false;

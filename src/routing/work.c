@@ -24,6 +24,9 @@ SQL_FUNCTION(omnichannel_release_request);
 SQL_FUNCTION(omnichannel_abandon_request);
 SQL_FUNCTION(omnichannel_request_callback);
 
+/* Whoever declines is not offered the same at once, whatever the queue says. */
+#define DECLINE_MIN USECS_PER_SEC
+
 static KeptPlan accept_offer = {
 	.sql = "WITH accepted AS (UPDATE omnichannel.assignment AS a SET accepted_at = $3, expires_at = 'infinity'"
 		   " WHERE a.request_id = $1 AND a.agent_id = $2 AND a.accepted_at IS NULL AND a.expires_at > $3"
@@ -36,7 +39,8 @@ static KeptPlan accept_offer = {
 };
 
 static KeptPlan assignment_select = {
-	.sql = "SELECT agent_id, accepted_at IS NOT NULL, expires_at FROM omnichannel.assignment WHERE request_id = $1",
+	.sql = "SELECT agent_id, accepted_at IS NOT NULL, expires_at, customer_id FROM omnichannel.assignment"
+		   " WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -104,7 +108,7 @@ work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = CStringGetTextDatum(outcome);
 	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
-	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + queue->decline_for);
+	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + Max(queue->decline_for, DECLINE_MIN));
 	(void) kept_plan_run(&assignment_end, values, NULL, false, 0);
 	request->assigned_to = 0;
 	request->accepted = false;
@@ -143,16 +147,28 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 	requests_changed(&request->request_id, 1);
 }
 
+/* Raises 40001 for a queue that somebody else holds while this transaction holds others. */
+pg_noreturn static void
+queue_is_held(const RoutingConfig *config, int queue)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("queue \"%s\" is held by another transaction", config->queues[queue].queue),
+					errhint("Try again, and call one function of the queues a transaction where you can.")));
+}
+
 /*
  * Takes the locks for ending what an agent does with a request, and reads the request under them.
  *
- * The queue to which the request may go next is locked for its arrival, the agent's queues for him.
+ * The agent's queues are locked for him; with arrives the request's own is for it, because it goes back there, and the
+ * queue to which it may go next.
  */
 static RoutingConfig *
-lock_work(RoutingConfig *config, int64 request_id, const char *to_queue, MatchRequest *request)
+lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives, const char *to_queue,
+		  MatchRequest *request)
 {
-	QueueLocks *locks = queue_locks(config);
+	QueueLocks *locks = *at = queue_locks(config);
 	int64 agent_id;
+	int target = -1;
 	int queue;
 	int agent;
 
@@ -160,35 +176,58 @@ lock_work(RoutingConfig *config, int64 request_id, const char *to_queue, MatchRe
 	agent_id = request->assigned_to;
 	queue = request->queue;
 	agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
-	if (queue >= 0)
+	if (queue >= 0 && arrives)
 		queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	if (to_queue != NULL)
 	{
-		int target = config_queue(config, to_queue);
-
+		target = config_queue(config, to_queue);
 		if (target < 0)
-			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("queue \"%s\" does not exist", to_queue),
-							errhint("Insert it into omnichannel.queue.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("queue \"%s\" does not exist", excerpt(to_queue)),
+					 errhint("Insert it into omnichannel.queue.")));
 		queue_locks_add(locks, target, QUEUE_ARRIVE);
 	}
 	if (agent >= 0)
 		queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
-	request_lock(request_id);
+	if (arrives && queue >= 0 && locks->stuck[queue])
+		queue_is_held(config, queue);
+	if (target >= 0 && locks->stuck[target])
+		queue_is_held(config, target);
+	if (!request_hold(request_id, request->customer_id, true))
+		route_changed_meanwhile(request);
 	match_load(config, request_id, false, request);
 	if (request->assigned_to != agent_id || request->queue != queue)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("request " INT64_FORMAT " was changed meanwhile", request_id), errhint("Try again.")));
+		route_changed_meanwhile(request);
 	return config;
 }
 
 /* Gives a freed agent what comes next; returns the id of that request, or 0. */
 static int64
-serve_freed(RoutingConfig *config, int64 agent_id)
+serve_freed(RoutingConfig *config, const QueueLocks *locks, int64 agent_id)
 {
 	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
 
-	return agent < 0 ? 0 : serve_agent(config, agent, NULL, false, true, GetCurrentTransactionStartTimestamp());
+	return agent < 0 ? 0 : serve_agent(config, agent, locks, SERVE_ALL, GetCurrentTransactionStartTimestamp(), NULL);
+}
+
+/*
+ * work_take_back takes back what is offered to an agent who takes nothing new any more, and offers it to the others;
+ * returns whether it was offered to him still.
+ *
+ * The holder has the lock of the request's queue for arrivals. Needs an SPI scope.
+ */
+bool
+work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
+{
+	MatchRequest request;
+
+	if (!match_look(config, request_id, false, &request) || !request_hold(request_id, request.customer_id, true) ||
+		!match_look(config, request_id, false, &request) || request.assigned_to != agent_id || request.accepted)
+		return false;
+	work_end(config, &request, "expired", false);
+	(void) route_request(config, &request, true);
+	return true;
 }
 
 /* Raises 55000 because a request is not offered to an agent. */
@@ -226,12 +265,18 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	int64 request_id = PG_GETARG_INT64(0);
 	int64 agent_id = PG_GETARG_INT64(1);
 	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id)};
+	RoutingConfig *config;
 	SpiScope scope;
+	bool isnull;
 
 	routing_writes("accept_request()");
-	(void) agent_argument(routing_config(), agent_id);
+	config = routing_config();
+	if (!config->agents[agent_argument(config, agent_id)].active)
+		not_offered(request_id, agent_id, "The agent is inactive.");
 	routing_scope_begin(&scope);
-	request_lock(request_id);
+	if (kept_plan_run(&assignment_select, values, NULL, false, 0) == 0 ||
+		!request_hold(request_id, DatumGetInt64(spi_datum(0, 4, &isnull)), true))
+		not_offered(request_id, agent_id, "It is offered to nobody.");
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	if (kept_plan_run(&accept_offer, values, NULL, false, 0) == 0)
 	{
@@ -252,6 +297,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	int64 request_id = PG_GETARG_INT64(0);
 	int64 agent_id = PG_GETARG_INT64(1);
 	RoutingConfig *config;
+	QueueLocks *locks;
 	MatchRequest request;
 	SpiScope scope;
 	bool accepted;
@@ -262,7 +308,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	config = routing_config();
 	(void) agent_argument(config, agent_id);
 	routing_scope_begin(&scope);
-	config = lock_work(config, request_id, NULL, &request);
+	config = lock_work(config, &locks, request_id, true, NULL, &request);
 	why = why_not_offered(request_id, agent_id, &accepted);
 	if (why == NULL && request.closed)
 		why = "It was closed.";
@@ -271,7 +317,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
 	work_end(config, &request, "declined", true);
 	next = route_request(config, &request, true);
-	(void) serve_freed(config, agent_id);
+	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
 
 	if (next == 0)
@@ -315,6 +361,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	char *requires = text_argument(fcinfo, 3);
 	char *prefers = text_argument(fcinfo, 4);
 	RoutingConfig *config;
+	QueueLocks *locks;
 	MatchRequest request;
 	SpiScope scope;
 	int64 from_agent;
@@ -334,7 +381,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 		(void) skill_set_from_text(prefers);
 
 	routing_scope_begin(&scope);
-	config = lock_work(config, PG_GETARG_INT64(0), queue, &request);
+	config = lock_work(config, &locks, PG_GETARG_INT64(0), true, queue, &request);
 	if (request.closed)
 		match_read(config, request.request_id, false, &request);
 	from_agent = request.assigned_to;
@@ -349,10 +396,13 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	{
 		TimestampTz entered_at = request.entered_at;
 		TimestampTz due_at = request.due_at;
+		TimestampTz queued_at = request.queued_at;
+		int from = request.queue;
 
 		/* It keeps its age. */
 		match_read(config, request.request_id, false, &request);
 		request.entered_at = entered_at;
+		request.queued_at = request.queue == from ? queued_at : GetCurrentTransactionStartTimestamp();
 		request.due_at = due_at;
 		request.agent_id = 0;
 	}
@@ -368,7 +418,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 			work_leave_queue(&request, DT_NOBEGIN);
 		next = route_request(config, &request, true);
 	}
-	(void) serve_freed(config, from_agent);
+	(void) serve_freed(config, locks, from_agent);
 	spi_scope_end(&scope);
 
 	if (next == 0)
@@ -380,10 +430,11 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 static int64
 release(RoutingConfig *config, int64 request_id, const char *state)
 {
+	QueueLocks *locks;
 	MatchRequest request;
 	int64 agent_id;
 
-	config = lock_work(config, request_id, NULL, &request);
+	config = lock_work(config, &locks, request_id, false, NULL, &request);
 	agent_id = request.assigned_to;
 	if (agent_id != 0)
 		work_end(config, &request, "finished", false);
@@ -391,7 +442,7 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 		work_leave_queue(&request, DT_NOBEGIN);
 	if (state != NULL && !request.closed)
 		change_request(&request, state, NULL, NULL, NULL, NULL);
-	return serve_freed(config, agent_id);
+	return serve_freed(config, locks, agent_id);
 }
 
 /*
@@ -438,7 +489,8 @@ omnichannel_release_request(PG_FUNCTION_ARGS)
 
 	routing_writes("release_request()");
 	if (strcmp(state, "waiting_customer") != 0 && strcmp(state, "done") != 0 && strcmp(state, "cancelled") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no state without an agent", state),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is no state without an agent", excerpt(state)),
 						errhint("Release a request as waiting_customer, done or cancelled.")));
 	routing_scope_begin(&scope);
 	next = release(routing_config(), PG_GETARG_INT64(0), state);
@@ -455,6 +507,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 	int64 keep_for = interval_usecs(PG_GETARG_INTERVAL_P(1));
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	RoutingConfig *config;
+	QueueLocks *locks;
 	MatchRequest request;
 	SpiScope scope;
 	int64 agent_id;
@@ -464,7 +517,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a place cannot be kept for that long"),
 						errhint("Keep it between 0 and 366 days.")));
 	routing_scope_begin(&scope);
-	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
+	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);
 	if (request.accepted || !(request.waiting || request.assigned_to != 0))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
@@ -478,7 +531,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 		route_enqueue(config, &request);
 	work_leave_queue(&request, now + keep_for);
 	change_request(&request, "waiting_customer", NULL, NULL, NULL, NULL);
-	(void) serve_freed(config, agent_id);
+	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }
@@ -489,6 +542,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 {
 	char *channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	RoutingConfig *config;
+	QueueLocks *locks;
 	MatchRequest request;
 	SpiScope scope;
 	int64 next;
@@ -496,10 +550,11 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 
 	routing_writes("request_callback()");
 	routing_scope_begin(&scope);
-	config = lock_work(routing_config(), PG_GETARG_INT64(0), NULL, &request);
+	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);
 	found = config_channel(config, channel);
 	if (found < 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("channel \"%s\" does not exist", channel),
+		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+						errmsg("channel \"%s\" does not exist", excerpt(channel)),
 						errhint("Insert it into omnichannel.channel.")));
 	if (request.assigned_to != 0 || request.queue < 0 ||
 		!(request.waiting || request.kept_place || strcmp(request.state, "new") == 0 ||

@@ -68,8 +68,8 @@ BEGIN
 	INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, requires)
 	SELECT n, 1 + n % 200000, 'question', 'waiting_agent', 'chat', 'q' || n % 10,
 		CASE n / 10 % 4 WHEN 0 THEN NULL ELSE format('s%s:2', n / 10 % 4 - 1)::omnichannel.skill_set END FROM generate_series(1, routable + waits) AS n;
-	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at)
-	SELECT n, 1 + n % 200000, 1 + n % 10 * 4 + n / 10 % 4, 0, '2026-01-01'::timestamptz + n * interval '1 ms' FROM generate_series(routable + 1, routable + waits) AS n;
+	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at, queued_at)
+	SELECT n, 1 + n % 200000, 1 + n % 10 * 4 + n / 10 % 4, 0, at, at FROM generate_series(routable + 1, routable + waits) AS n, LATERAL (SELECT '2026-01-01'::timestamptz + n * interval '1 ms' AS at) AS t;
 	INSERT INTO peer_request SELECT n, 1 + n % 200000, 'q' || n % 10, 'waiting_agent', 0, nullif(n / 10 % 4, 0), 2, NULL, NULL, 1, now(), now(), NULL
 	FROM generate_series(1, routable + waits) AS n;
 	INSERT INTO peer_waiting SELECT n, 1 + n % 200000, 'q' || n % 10, nullif(n / 10 % 4, 0), 2, NULL, 0, 'infinity', '2026-01-01'::timestamptz + n * interval '1 ms', 0, 0
@@ -221,12 +221,12 @@ durability() {
 	sleep 1
 }
 for durable in $fsync_each; do
-	durability $durable
+	durability "$durable"
 	for clients in $clients_each; do
 		for what in route claim; do
 			if [ $what = route ]; then fill 250000 0; else fill 0 250000; fi
 			for _ in 1 2 3; do
-				echo "$(throughput $what $clients) $(throughput peer_$what $clients) $(throughput bare $clients)"
+				echo "$(throughput $what "$clients") $(throughput peer_$what "$clients") $(throughput bare "$clients")"
 			done >rounds
 			cut -d ' ' -f 1,2 rounds | report "$what(), $clients clients, fsync $durable, and PL/pgSQL" '%.0f tps'
 			cut -d ' ' -f 1,3 rounds | report "$what(), $clients clients, fsync $durable, and a bare queue" '%.0f tps'

@@ -99,7 +99,7 @@ BEGIN
 	RETURN NEXT is(pg_temp.held('SELECT 1'), '0 then f', how || ': what waits is held for its owner');
 	RETURN NEXT is(pg_temp.held('SELECT omnichannel.set_presence(1, ''offline'')'), '0 then t', how || ': who has gone');
 	RETURN NEXT is(pg_temp.held('DELETE FROM omnichannel.queue_member WHERE agent_id = 1'), '0 then t', how || ': who has left the queue');
-	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.waiting SET entered_at = now() - interval ''2 hours'''), '0 then t', how || ': for as long as the queue says');
+	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.waiting SET queued_at = now() - interval ''2 hours'''), '0 then t', how || ': for as long as the queue says');
 	RETURN NEXT is(pg_temp.held('INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 2, 9, 9)'), '0 then t', how || ': who is not the one any more');
 	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.queue SET hold_for_owner = ''0'''), '0 then t', how || ': in a queue that holds nothing any more');
 END

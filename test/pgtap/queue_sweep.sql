@@ -61,8 +61,8 @@ INSERT INTO lane (queue, channel) SELECT 'o' || n, 'chat' FROM generate_series(1
 SET CONSTRAINTS ALL DEFERRED;
 INSERT INTO request (request_id, customer_id, kind, state, channel, queue)
 SELECT n, 1 + n % 20, 'question', 'waiting_agent', 'chat', 'o' || 1 + n % 3 FROM generate_series(1001, 1900) AS n;
-INSERT INTO waiting (request_id, customer_id, lane_id, rank, entered_at)
-SELECT q.request_id, q.customer_id, l.lane_id, 0, now() - interval '2 minutes' FROM request AS q JOIN lane AS l ON l.queue = q.queue WHERE q.request_id > 1000;
+INSERT INTO waiting (request_id, customer_id, lane_id, rank, entered_at, queued_at)
+SELECT q.request_id, q.customer_id, l.lane_id, 0, now() - interval '2 minutes', now() - interval '2 minutes' FROM request AS q JOIN lane AS l ON l.queue = q.queue WHERE q.request_id > 1000;
 SET CONSTRAINTS ALL IMMEDIATE;
 SELECT cmp_ok(tick_queues(), '<=', 300::bigint, 'a sweep moves some of the requests that overflow');
 SELECT cmp_ok((SELECT count(*) FROM request WHERE queue = 'over'), '>=', 200::bigint, 'indeed');

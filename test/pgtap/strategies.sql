@@ -28,7 +28,7 @@ $$;
 CREATE FUNCTION pg_temp.passes(elapsed interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	UPDATE omnichannel.agent_state SET idle_since = idle_since - elapsed;
-	UPDATE omnichannel.waiting AS w SET entered_at = w.entered_at - elapsed, rank = -omnichannel.waiting_level(w.priority, w.entered_at - elapsed, q.age_after)
+	UPDATE omnichannel.waiting AS w SET entered_at = w.entered_at - elapsed, queued_at = w.queued_at - elapsed, rank = -omnichannel.waiting_level(w.priority, w.entered_at - elapsed, q.age_after)
 	FROM omnichannel.lane AS l JOIN omnichannel.queue AS q USING (queue) WHERE l.lane_id = w.lane_id;
 	DELETE FROM omnichannel.lane_head;
 END

@@ -1,0 +1,81 @@
+# Several calls in one transaction: whoever routes and frees an agent locks up with nobody, and a backlog can be routed
+# by one statement.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Omni;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = omni_node('one_transaction', conf => <<'CONF');
+max_connections = 30
+max_locks_per_transaction = 10
+deadlock_timeout = 200ms
+CONF
+
+omni_setup($node);
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner) VALUES ('q', '0'), ('p', '0');
+INSERT INTO omnichannel.agent (agent_id, name, capacity) SELECT n, 'Agent ' || n, 1000000 FROM generate_series(1, 30) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(1, 30) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT queue, n FROM generate_series(1, 30) AS n, omnichannel.queue;
+INSERT INTO omnichannel.customer (customer_id) SELECT generate_series(1, 100);
+SELECT omnichannel.set_presence(n, 'available') FROM generate_series(1, 30) AS n;
+SQL
+
+my $dir = "$PostgreSQL::Test::Utils::tmp_check";
+my %script = (
+	'routed and completed' => <<'SQL',
+SELECT omnichannel.open_request(:c, 'question', 'chat', 'q') AS r \gset
+SELECT omnichannel.route(:r);
+SELECT omnichannel.complete_request(:r, 'resolved');
+SQL
+	'somebody comes on, and routed' => <<'SQL',
+SELECT omnichannel.set_presence(:a, 'available');
+SELECT omnichannel.open_request(:c, 'question', 'chat', 'q') AS r \gset
+SELECT omnichannel.route(:r);
+SQL
+	'two queues, in any order' => <<'SQL',
+\set first random(0, 1)
+SELECT omnichannel.open_request(:c, 'question', 'chat', CASE :first WHEN 1 THEN 'p' ELSE 'q' END) AS r \gset
+SELECT omnichannel.route(:r);
+SELECT omnichannel.complete_request(:r, 'resolved');
+SELECT omnichannel.open_request(:c, 'question', 'chat', CASE :first WHEN 0 THEN 'p' ELSE 'q' END) AS s \gset
+SELECT omnichannel.route(:s);
+SELECT omnichannel.complete_request(:s, 'resolved');
+SQL
+);
+
+# Each transaction in a session of its own, which has learnt nothing from one before, and all in some sessions; each
+# session has agents of its own.
+foreach my $what (sort keys %script)
+{
+	(my $file = "$dir/$what.sql") =~ tr/ ,/__/;
+	append_to_file($file, "\\set c random(1, 100)\n\\set a 1 + :client_id * 3\nBEGIN;\n$script{$what}COMMIT;\n");
+	foreach my $sessions ([ '-C', '-t', 5 ], [ '-t', 40 ])
+	{
+		my ($out, $err) = ('', '');
+		my $how = $sessions->[0] eq '-C' ? 'new sessions' : 'sessions';
+
+		IPC::Run::run([ 'pgbench', '-n', '-c', '8', '-j', '2', @$sessions, '-f', $file, $node->connstr('postgres') ],
+			'<', \undef, '>', \$out, '2>', \$err);
+		like($out, qr/actually processed: (\d+)\/\1$/m, "$what, in $how: all of them");
+		unlike($err, qr/ERROR|aborted/, "$what, in $how: nobody is told to try again");
+	}
+}
+is($node->safe_psql('postgres', q{SELECT pg_stat_force_next_flush(), deadlocks FROM pg_stat_database WHERE datname = 'postgres'}), '|0', 'nobody has locked up');
+
+# What was left to the sweep comes right.
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()') for 1 .. 10;
+is($node->safe_psql('postgres', q{SELECT count(*) FROM omnichannel.request AS q WHERE q.state = 'waiting_agent'}), '0', 'every request has somebody');
+is($node->safe_psql('postgres', q{SELECT s.agent_id FROM omnichannel.agent_state AS s LEFT JOIN omnichannel.assignment AS a USING (agent_id)
+	GROUP BY s.agent_id HAVING s.used <> coalesce(sum(a.cost), 0)}), '', 'and loads are sums');
+
+# A backlog.
+$node->safe_psql('postgres', q{INSERT INTO omnichannel.request (customer_id, kind, channel, queue)
+	SELECT 1 + n % 100, 'backlog', 'chat', CASE n % 2 WHEN 0 THEN 'p' ELSE 'q' END FROM generate_series(1, 5000) AS n});
+is($node->safe_psql('postgres', q{SELECT count(omnichannel.route(request_id)) FROM omnichannel.request WHERE kind = 'backlog'}), '5000', 'one statement routes a backlog');
+is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT a.agent_id) FROM omnichannel.assignment AS a JOIN omnichannel.request USING (request_id) WHERE kind = 'backlog'}), '5000|30', 'to everybody');
+done_testing();
