@@ -10,7 +10,7 @@ CREATE TABLE omnichannel.price_correction (
 );
 CREATE INDEX price_correction_key ON omnichannel.price_correction (relation, key);
 COMMENT ON TABLE omnichannel.price_correction IS
-'Every change by which a past moment answers otherwise than before, of whatever prices follow from: prices, lists, promotions, coupons and their uses, memberships, products, currencies, rounding, rules on price reductions, merged customers. Written by triggers. A new amount for a price in force is none: it begins now, and the old one is kept with its time; nor is a row that begins now. Of products, settings, and all of a list or promotion but its time there is one state only: it counts for past moments too, and the former one stands here.';
+'Every change by which a past moment answers otherwise than before, of whatever prices follow from: prices, lists, promotions, coupons and their uses, memberships, products, currencies, rounding, rules on price reductions, merged customers. Written by triggers. A new amount for a price in force is none: it begins now, and the old one is kept with its time; nor is a row that begins now. Of products, settings, and all of a list or promotion but its time there is one state only: it counts for past moments too, and the former one stands here. What the tables'' owner writes with triggers disabled, and what is replicated from another server, is not noted here: the latter was there.';
 COMMENT ON COLUMN omnichannel.price_correction.before IS 'The row as it was; NULL: inserted.';
 COMMENT ON COLUMN omnichannel.price_correction.after IS 'NULL: deleted.';
 
@@ -93,9 +93,22 @@ CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.segment_member
 FOR EACH ROW WHEN (OLD.valid && tstzrange(NULL, now()))
 EXECUTE FUNCTION omnichannel.note_correction('customer_id');
 
--- What was used stays known: see reserve_use().
+-- What was used stays known: see reserve_use(). A key that reserves again, once released, forgets its former use.
+CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.promotion_use
+FOR EACH ROW WHEN (NEW.reserved_at < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion_use
+FOR EACH ROW WHEN (OLD.reserved_at < now() AND (OLD.promotion <> NEW.promotion OR OLD.coupon IS DISTINCT FROM NEW.coupon
+		OR OLD.customer_id IS DISTINCT FROM NEW.customer_id)
+	OR least(OLD.reserved_at, now()) <> least(NEW.reserved_at, now()) OR least(OLD.released_at, now()) <> least(NEW.released_at, now()))
+EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion_use
 FOR EACH ROW WHEN (OLD.reserved_at < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
+CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.promotion_used_up
+FOR EACH ROW WHEN (NEW.since < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
+CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion_used_up
+FOR EACH ROW WHEN (least(OLD.since, NEW.since) < now() AND (OLD.promotion <> NEW.promotion OR OLD.since <> NEW.since)
+	OR least(OLD.until, now()) <> least(NEW.until, now()))
+EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion_used_up
 FOR EACH ROW WHEN (OLD.since < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
 
@@ -119,8 +132,10 @@ CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.currency
 FOR EACH ROW WHEN (OLD.currency <> NEW.currency OR OLD.minor_units IS DISTINCT FROM NEW.minor_units)
 EXECUTE FUNCTION omnichannel.note_correction('currency');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.company
-FOR EACH ROW WHEN (OLD.rounding <> NEW.rounding OR OLD.country <> NEW.country)
-EXECUTE FUNCTION omnichannel.note_correction('only_row', '{only_row,rounding,country}');
+FOR EACH ROW WHEN (OLD.rounding <> NEW.rounding OR OLD.country <> NEW.country OR OLD.currency <> NEW.currency)
+EXECUTE FUNCTION omnichannel.note_correction('only_row', '{only_row,rounding,country,currency}');
+CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.omnibus_rule
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_correction('country');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.omnibus_rule
 FOR EACH ROW WHEN (to_jsonb(OLD.*) - 'source' <> to_jsonb(NEW.*) - 'source')
 EXECUTE FUNCTION omnichannel.note_correction('country');
