@@ -618,6 +618,16 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 		read_open_requests(customers, ncustomers);
 }
 
+/* request_resume lets an open request that waits for the customer go on. Needs an SPI scope. */
+void
+request_resume(int64 request_id)
+{
+	OpenRequest request = {.request_id = request_id};
+	OpenRequest *resumed = &request;
+
+	resume_requests(&resumed, 1);
+}
+
 /*
  * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones.
  *

@@ -289,8 +289,8 @@ erased_row(Datum *values, bool owner)
  * Waits for who keeps a row of the same key, or tries again what is kept of the former.
  *
  * Types may have output functions of their own: a row's texts are written with the rights of its writer, or, where it
- * was there before, of its table's owner. Of a row that names an erased customer nothing is kept but what it is known by
- * and whose it is. Raises what those functions raise, and 54000 for a row that no jsonb holds.
+ * was there before, of its table's owner. Of a row that names an erased customer nothing is kept but what it is known
+ * by and whose it is. Raises what those functions raise, and 54000 for a row that no jsonb holds.
  */
 void
 reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error)

@@ -13,16 +13,19 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 #include "customer/customer.h"
+#include "request/request.h"
 #include "routing/routing.h"
 #include "sla/sla.h"
 
 static KeptPlan contact_hold = {
-	.sql = "SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still "
-		   "FROM omnichannel.contact_key AS k "
-		   "JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
-		   "AND c.contact_id = k.contact_id "
-		   "JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
-		   "WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
+	.sql =
+		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still, c.direction, c.request_id,"
+		" c.thread "
+		"FROM omnichannel.contact_key AS k "
+		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
+		"AND c.contact_id = k.contact_id "
+		"JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
+		"WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 	.indexed = true,
@@ -39,12 +42,69 @@ static KeptPlan contact_update = {
 	.indexed = true,
 };
 
+static KeptPlan request_update = {
+	.sql = "UPDATE omnichannel.contact SET request_id = $4"
+		   " WHERE customer_id = $1 AND occurred_at = $2 AND contact_id = $3",
+	.nargs = 4,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID},
+	.indexed = true,
+};
+
+/*
+ * Does to requests what an inbound contact does, once a contact turns out to be one: the open one is gone on with, or
+ * one is opened. Sets the request. Needs an SPI scope.
+ */
+static void
+turn_inbound(const ContactEntry *entry, SlaContact *revised)
+{
+	ContactEntry contact = {
+		.customer_id = revised->customer_id,
+		.channel = revised->channel,
+		.direction = entry->direction,
+		.outcome = entry->outcome,
+		.occurred_at = revised->occurred_at,
+		.thread = revised->thread,
+		.source = entry->source,
+		.contact_id = revised->contact_id,
+	};
+	Datum values[4];
+
+	if (revised->request_id != 0)
+		request_resume(revised->request_id);
+	else
+	{
+		conversations_find(&contact, 1);
+		if (contact.conversation != NULL)
+		{
+			CustomerPair pair = {.customer_id = contact.customer_id, .other_id = contact.conversation->customer_id};
+
+			if (contact.conversation->known)
+				customers_compare(&pair, 1);
+			/* As where it was logged, somebody else's is not its own. */
+			if (!pair.same)
+				contact.conversation = NULL;
+		}
+		requests_continue(&contact, 1);
+		if (contact.request_id == 0)
+			return;
+		conversations_save(&contact, 1);
+		revised->request_id = contact.request_id;
+		values[0] = Int64GetDatum(revised->customer_id);
+		values[1] = TimestampTzGetDatum(revised->occurred_at);
+		values[2] = Int64GetDatum(revised->contact_id);
+		values[3] = Int64GetDatum(revised->request_id);
+		(void) kept_plan_run(&request_update, values, NULL, false, 0);
+	}
+	requests_changed(&revised->request_id, 1);
+}
+
 /*
  * contact_revise brings a contact that was logged before up to what its row says now; returns whether that changed it.
  *
  * That of an erased customer stays as it is. The time and the place in its conversation stay, and so does a customer
  * who is known: where a contact of somebody nameless names its customer now, the nameless one with all that was logged
- * of it turns out to be that one. Needs an SPI scope. Raises 23503 for an agent that does not exist.
+ * of it turns out to be that one. One that is inbound now does to requests and clocks what it would have done when it
+ * was logged. Needs an SPI scope. Raises 23503 for an agent that does not exist.
  */
 bool
 contact_revise(const ContactEntry *entry)
@@ -54,9 +114,12 @@ contact_revise(const ContactEntry *entry)
 	bool isnull;
 	int64 agent_id;
 	bool changed = false;
+	bool inbound;
 	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
 
-	if (kept_plan_run(&contact_hold, values, NULL, false, 0) == 0)
+	/* What is deleted and inserted elsewhere by another transaction, as where it is moved by hand, is found then. */
+	if (kept_plan_run(&contact_hold, values, NULL, false, 0) == 0 &&
+		kept_plan_run(&contact_hold, values, NULL, false, 0) == 0)
 		return false;
 	revised.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	revised.occurred_at = DatumGetTimestampTz(spi_datum(0, 2, &isnull));
@@ -67,6 +130,12 @@ contact_revise(const ContactEntry *entry)
 	revised.channel = spi_text(0, 5, CurrentMemoryContext);
 	(void) spi_datum(0, 6, &isnull);
 	revised.still = !isnull;
+	revised.internal = strcmp(spi_text(0, 7, CurrentMemoryContext), "internal") == 0;
+	inbound = strcmp(spi_text(0, 7, CurrentMemoryContext), "inbound") == 0;
+	revised.request_id = DatumGetInt64(spi_datum(0, 8, &isnull));
+	if (isnull)
+		revised.request_id = 0;
+	revised.thread = spi_text(0, 9, CurrentMemoryContext);
 
 	if (entry->named && entry->customer_id != revised.customer_id)
 	{
@@ -100,6 +169,8 @@ contact_revise(const ContactEntry *entry)
 		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);
+		if (!inbound && is_inbound(entry))
+			turn_inbound(entry, &revised);
 		sla_contact_revised(&revised);
 		return true;
 	}

@@ -28,13 +28,14 @@ static KeptPlan roots_select = {
 
 /* An internal contact concerns no clock, like one that failed. */
 static KeptPlan moment_revise = {
-	.sql = "UPDATE omnichannel.sla_moment SET channel = $3, what = CASE $4 WHEN 'internal' THEN what ELSE $4 END,"
-		   " outcome = CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END"
-		   " WHERE customer_id = $1 AND contact_id = $2 AND (channel, what, outcome) IS DISTINCT FROM"
-		   " ($3, CASE $4 WHEN 'internal' THEN what ELSE $4 END, CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END)"
-		   " RETURNING at",
-	.nargs = 5,
-	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
+	.sql =
+		"UPDATE omnichannel.sla_moment SET channel = $3, what = CASE $4 WHEN 'internal' THEN what ELSE $4 END,"
+		" outcome = CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END, request_id = coalesce(request_id, nullif($6, 0))"
+		" WHERE customer_id = $1 AND contact_id = $2 AND (channel, what, outcome) IS DISTINCT FROM"
+		" ($3, CASE $4 WHEN 'internal' THEN what ELSE $4 END, CASE $4 WHEN 'internal' THEN 'failed' ELSE $5 END)"
+		" RETURNING at",
+	.nargs = 6,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID},
 	.indexed = true,
 };
 
@@ -476,9 +477,9 @@ sla_contact_revised(const SlaContact *contact)
 	SlaChanges changes = {0};
 	SlaNewMoment row = {.moment = {.customer_id = contact->customer_id}};
 	SlaNewMoment *moment = &row;
-	Datum values[5] = {Int64GetDatum(contact->customer_id), Int64GetDatum(contact->contact_id),
+	Datum values[6] = {Int64GetDatum(contact->customer_id),   Int64GetDatum(contact->contact_id),
 					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
-					   CStringGetTextDatum(contact->outcome)};
+					   CStringGetTextDatum(contact->outcome), Int64GetDatum(contact->request_id)};
 
 	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
@@ -486,7 +487,12 @@ sla_contact_revised(const SlaContact *contact)
 	else if (contact->still)
 		family.from = contact->occurred_at;
 	else
+	{
+		/* Of one that was internal none was ever written. */
+		if (contact->internal)
+			sla_contacts_logged(contact, 1);
 		return;
+	}
 	find_roots(&moment, 1);
 	family.root = row.root;
 	sla_families_hold(&family, 1);

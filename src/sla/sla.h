@@ -29,6 +29,7 @@ typedef struct SlaContact
 	const char *thread;
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
 	bool still;                     /* of one that is revised: contact.still */
+	bool internal;                  /* of one that is revised: it was so far */
 } SlaContact;
 
 /* effect.c, request.c and reckon.c: all need an SPI scope */
