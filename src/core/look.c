@@ -188,14 +188,21 @@ find_index(LookUp *look, Relation table)
 	return OidIsValid(look->index_oid);
 }
 
+/* Returns how the table is locked: not once more where what is found will be changed. */
+static LOCKMODE
+lock_mode(const LookUp *look)
+{
+	return look->for_change ? RowExclusiveLock : AccessShareLock;
+}
+
 /* Opens what is known; returns false where it does not hold any more. */
 static bool
 open_relations(LookScan *scan, const LookUp *look)
 {
-	LockRelationOid(look->table_oid, AccessShareLock);
+	LockRelationOid(look->table_oid, lock_mode(look));
 	if (look->generation != relations_generation())
 	{
-		UnlockRelationOid(look->table_oid, AccessShareLock);
+		UnlockRelationOid(look->table_oid, lock_mode(look));
 		return false;
 	}
 	/* Under the lock nothing is dropped that was there before it. */
@@ -225,7 +232,7 @@ resolve(LookUp *look, LookScan *scan)
 {
 	look->generation = 0;
 	look->table_oid = omni_table(look->table);
-	scan->table = try_relation_open(look->table_oid, AccessShareLock);
+	scan->table = try_relation_open(look->table_oid, lock_mode(look));
 	if (scan->table == NULL)
 		return false;
 	look->role = GetUserId();

@@ -24,7 +24,8 @@ typedef struct LookUp
 	const TableColumn *keys; /* NULL for the first of the columns */
 	IndexWhere where;        /* which rows the index may leave out, besides those without the first key */
 	const char *where_column;
-	bool for_cache; /* of configuration, which decides on the reader's rights itself */
+	bool for_change; /* what is found will mostly be changed, by row.h */
+	bool for_cache;  /* of configuration, which decides on the reader's rights itself */
 	int ncolumns;
 	const TableColumn *columns; /* those of no type are read as text */
 

@@ -14,11 +14,10 @@
  * - the current role lacks a right on it, so that the statement raises the error, or somebody else is to be asked
  *   (ExecutorCheckPerms_hook, as pgAudit does);
  * - the transaction is read-only or SERIALIZABLE, the server is a standby, or a parallel query runs;
- * - a column is not there or of another type, is generated, or has a default of its own; a value is NULL that must
- *   not be;
- * - an index is no B-tree of columns, or holds a selection of the rows other than by one column's being NULL or not;
- *   a key is deferrable; there is an exclusion constraint;
- * - a check fails, so that the statement raises the error, or calls what is neither built in nor of this extension;
+ * - a column is not there or of another type, or has a default of its own; a value is NULL that must not be;
+ * - an index is no B-tree of columns; a key is deferrable; there is an exclusion constraint;
+ * - a check fails, so that the statement raises the error; a check, a generated column or the selection of an index
+ *   calls what is neither built in nor of this extension;
  * - another session has the same key, or changes the same row.
  *
  * Partitions, unique keys, logical decoding and statistics are honoured as by SQL, because the server's own functions
@@ -65,6 +64,7 @@ typedef struct RowIndex
 	AttrNumber attributes[INDEX_MAX_KEYS];
 	IndexWhere where;
 	AttrNumber tested;
+	ExprState *selects; /* where it holds another selection of the rows, or NULL */
 } RowIndex;
 
 /* The table itself, or one of its partitions. */
@@ -78,6 +78,9 @@ struct RowTarget
 	RowIndex indexes[ROW_INDEXES];
 	int nchecks;
 	ExprState **checks;
+	int ngenerated;
+	AttrNumber generated_columns[TABLE_COLUMNS];
+	ExprState *generated[TABLE_COLUMNS];
 };
 
 /* What is open while a row is written. */
@@ -85,6 +88,7 @@ typedef struct RowWrite
 {
 	Relation table;
 	Relation target; /* the same, or a partition of it */
+	ExprContext *context;
 } RowWrite;
 
 /* Returns whether one of the columns that are changed is in this set. */
@@ -149,6 +153,31 @@ is_now(const char *node)
 	return call != NULL && IsA(call, FuncExpr) && call->funcid == F_NOW;
 }
 
+/* Compiles an expression or a list of conditions to be kept; returns NULL where it may not be. */
+static ExprState *
+compile(Node *expression)
+{
+	if (!expression_is_safe(expression))
+		return NULL;
+	return IsA(expression, List) ? ExecInitQual((List *) expression, NULL)
+								 : ExecInitExpr(expression_planner((Expr *) expression), NULL);
+}
+
+/* Takes in a column that is generated; returns false where only SQL can. */
+static bool
+find_generated(RowTarget *target, TupleDesc desc, Form_pg_attribute attribute)
+{
+	const char *node = table_default(desc, attribute->attnum);
+	int place = target->ngenerated;
+
+	if (attribute->attgenerated != ATTRIBUTE_GENERATED_STORED || node == NULL || place == TABLE_COLUMNS)
+		return false;
+	target->generated_columns[place] = attribute->attnum;
+	target->generated[place] = compile(stringToNode(node));
+	target->ngenerated++;
+	return target->generated[place] != NULL;
+}
+
 /* Finds the columns; returns false where the table is not what the caller takes it for. */
 static bool
 find_columns(RowTarget *target, const RowTable *row, TupleDesc desc)
@@ -165,7 +194,13 @@ find_columns(RowTarget *target, const RowTable *row, TupleDesc desc)
 
 		if (attribute->attisdropped)
 			continue;
-		if (attribute->attgenerated != '\0' || attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+		if (attribute->attgenerated != '\0')
+		{
+			if (!find_generated(target, desc, attribute))
+				return false;
+			continue;
+		}
+		if (attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
 			return false;
 		for (column = 0; column < row->ncolumns; column++)
 			if (strcmp(NameStr(attribute->attname), row->columns[column].name) == 0)
@@ -208,7 +243,10 @@ find_index(RowIndex *found, Relation index)
 	found->natts = form->indnatts;
 	for (int i = 0; i < form->indnatts; i++)
 		found->attributes[i] = form->indkey.values[i];
-	return index_where(index, &found->where, &found->tested);
+	if (index_where(index, &found->where, &found->tested))
+		return true;
+	found->selects = compile((Node *) RelationGetIndexPredicate(index));
+	return found->selects != NULL;
 }
 
 /* Compiles the checks; returns false where one of them is not to be kept. */
@@ -220,14 +258,11 @@ compile_checks(RowTarget *target, TupleDesc desc)
 	target->checks = palloc(sizeof(ExprState *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		Expr *expression;
-
 		if (!check_is_enforced(&desc->constr->check[i]))
 			continue;
-		expression = stringToNode(desc->constr->check[i].ccbin);
-		if (!expression_is_safe((Node *) expression))
+		target->checks[target->nchecks] = compile(stringToNode(desc->constr->check[i].ccbin));
+		if (target->checks[target->nchecks++] == NULL)
 			return false;
-		target->checks[target->nchecks++] = ExecInitExpr(expression_planner(expression), NULL);
 	}
 	return true;
 }
@@ -325,6 +360,8 @@ row_close(RowWrite *write)
 		relation_close(write->target, NoLock);
 	if (write->table != NULL)
 		relation_close(write->table, NoLock);
+	if (write->context != NULL)
+		FreeExprContext(write->context, true);
 }
 
 /* Opens the table and, for a partitioned one, that of the row; returns false where they are not there. */
@@ -392,25 +429,41 @@ row_open(RowTable *row, RowWrite *write, const Datum *values)
 	return false;
 }
 
-/* Returns whether the row in the slot may be written: nothing is NULL that must not be, and the checks hold. */
+/* Returns the context in which expressions of the row in the slot are evaluated. */
+static ExprContext *
+row_context(RowWrite *write, TupleTableSlot *slot)
+{
+	if (write->context == NULL)
+		write->context = CreateStandaloneExprContext();
+	write->context->ecxt_scantuple = slot;
+	return write->context;
+}
+
+/*
+ * Completes the row in the slot by what is generated; returns whether it may be written: nothing is NULL that must not
+ * be, and the checks hold.
+ */
 static bool
-is_valid(const RowTarget *target, TupleTableSlot *slot)
+complete_row(const RowTarget *target, RowWrite *write, TupleTableSlot *slot)
 {
 	TupleDesc desc = slot->tts_tupleDescriptor;
-	ExprContext *context;
-	bool valid = true;
 
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(write->target);
+	for (int i = 0; i < target->ngenerated; i++)
+	{
+		int place = target->generated_columns[i] - 1;
+
+		slot->tts_values[place] =
+			ExecEvalExpr(target->generated[i], row_context(write, slot), &slot->tts_isnull[place]);
+	}
 	for (int i = 0; i < desc->natts; i++)
 		if (slot->tts_isnull[i] && TupleDescAttr(desc, i)->attnotnull)
 			return false;
-	if (target->nchecks == 0)
-		return true;
-	context = CreateStandaloneExprContext();
-	context->ecxt_scantuple = slot;
-	for (int i = 0; i < target->nchecks && valid; i++)
-		valid = ExecCheck(target->checks[i], context);
-	FreeExprContext(context, true);
-	return valid;
+	for (int i = 0; i < target->nchecks; i++)
+		if (!ExecCheck(target->checks[i], row_context(write, slot)))
+			return false;
+	return true;
 }
 
 /*
@@ -429,7 +482,9 @@ enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bo
 		Datum values[INDEX_MAX_KEYS];
 		bool nulls[INDEX_MAX_KEYS];
 
-		if (index->where != INDEX_ALL && slot->tts_isnull[index->tested - 1] != (index->where == INDEX_NULL))
+		if (index->selects != NULL
+				? !ExecQual(index->selects, row_context(write, slot))
+				: index->where != INDEX_ALL && slot->tts_isnull[index->tested - 1] != (index->where == INDEX_NULL))
 			continue;
 		for (int j = 0; j < index->natts; j++)
 		{
@@ -480,10 +535,7 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
 		slot->tts_values[target->now - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		slot->tts_isnull[target->now - 1] = false;
 	}
-	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = RelationGetRelid(write.target);
-
-	if (is_valid(target, slot))
+	if (complete_row(target, &write, slot))
 	{
 		if (keyed)
 		{
@@ -509,6 +561,46 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
 	return done;
 }
 
+/* Gives the row in the slot `before`, of the opened table, these values; returns false where it is not the newest. */
+static bool
+change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapshot snapshot, const Datum *values,
+		   const bool *nulls)
+{
+	const RowTarget *target = row->target;
+	TupleTableSlot *slot = table_slot_create(write->target, NULL);
+	bool done = false;
+
+	CheckCmdReplicaIdentity(write->target, CMD_UPDATE);
+	slot_getallattrs(before);
+	memcpy(slot->tts_values, before->tts_values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
+	memcpy(slot->tts_isnull, before->tts_isnull, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < row->ncolumns; i++)
+	{
+		slot->tts_values[target->attributes[i] - 1] = values[i];
+		slot->tts_isnull[target->attributes[i] - 1] = nulls != NULL && nulls[i];
+	}
+
+	if (complete_row(target, write, slot))
+	{
+		ItemPointerData tid = before->tts_tid;
+		TM_FailureData failure;
+		LockTupleMode mode;
+		UpdatedIndexes updated;
+
+		/* Old values that the new row shares lie in a buffer that the slot would let go of. */
+		ExecMaterializeSlot(slot);
+		done = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true,
+								  &failure, &mode, &updated) == TM_Ok;
+		if (done && UPDATED_INDEXES(updated))
+		{
+			slot_getallattrs(slot);
+			(void) enter_indexes(target, write, slot, false);
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return done;
+}
+
 /*
  * row_change gives the row that look_next() returned last these values, in the order of its columns; returns false
  * where the caller must run its statement: also where another transaction has changed the row since the look's
@@ -520,43 +612,32 @@ bool
 row_change(RowTable *row, LookScan *scan, const Datum *values)
 {
 	RowWrite write;
-	TupleTableSlot *before = scan->slot;
-	TupleTableSlot *slot;
-	bool done = false;
+	bool done;
 
 	if (!row_open(row, &write, values))
 		return false;
-	CheckCmdReplicaIdentity(write.target, CMD_UPDATE);
-	slot = table_slot_create(write.target, NULL);
-	slot_getallattrs(before);
-	memcpy(slot->tts_values, before->tts_values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
-	memcpy(slot->tts_isnull, before->tts_isnull, sizeof(bool) * slot->tts_tupleDescriptor->natts);
-	for (int i = 0; i < row->ncolumns; i++)
-	{
-		slot->tts_values[row->target->attributes[i] - 1] = values[i];
-		slot->tts_isnull[row->target->attributes[i] - 1] = false;
-	}
-	ExecStoreVirtualTuple(slot);
-	slot->tts_tableOid = RelationGetRelid(write.target);
+	done = change_row(row, &write, scan->slot, scan->scan->xs_snapshot, values, NULL);
+	row_close(&write);
+	return done;
+}
 
-	if (is_valid(row->target, slot))
-	{
-		ItemPointerData tid = before->tts_tid;
-		TM_FailureData failure;
-		LockTupleMode mode;
-		UpdatedIndexes updated;
+/*
+ * row_change_at does the same with the row whose version at a place was found under the active snapshot.
+ */
+bool
+row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool *nulls)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	RowWrite write;
+	TupleTableSlot *before;
+	bool done;
 
-		/* Old values that the new row shares lie in a buffer that the slot would let go of. */
-		ExecMaterializeSlot(slot);
-		done = table_tuple_update(write.target, &tid, slot, GetCurrentCommandId(true), scan->scan->xs_snapshot,
-								  InvalidSnapshot, true, &failure, &mode, &updated) == TM_Ok;
-		if (done && UPDATED_INDEXES(updated))
-		{
-			slot_getallattrs(slot);
-			(void) enter_indexes(row->target, &write, slot, false);
-		}
-	}
-	ExecDropSingleTupleTableSlot(slot);
+	if (!row_open(row, &write, values))
+		return false;
+	before = table_slot_create(write.target, NULL);
+	done = table_tuple_fetch_row_version(write.target, place, snapshot, before) &&
+		   change_row(row, &write, before, snapshot, values, nulls);
+	ExecDropSingleTupleTableSlot(before);
 	row_close(&write);
 	return done;
 }

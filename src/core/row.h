@@ -28,5 +28,6 @@ typedef struct RowTable
 
 extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed);
 extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
+extern bool row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool *nulls);
 
 #endif /* OMNICHANNEL_ROW_H */

@@ -87,6 +87,7 @@ const TableColumn relationship_columns[RELATIONSHIP_COLUMNS] = {
 static LookUp relationship_look = {
 	.table = "relationship",
 	.nkeys = 2,
+	.for_change = true,
 	.ncolumns = RELATIONSHIP_COLUMNS,
 	.columns = relationship_columns,
 };

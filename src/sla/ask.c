@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
+#include "core/look.h"
 #include "sla/clock.h"
 
 static KeptPlan requests_read = {
@@ -32,6 +33,18 @@ static KeptPlan wrote_before = {
 	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 	.indexed = true,
 };
+
+/* The same of a request, in what was logged first. */
+static LookUp request_look = {
+	.table = "sla_moment",
+	.nkeys = 1,
+	.ncolumns = 4,
+	.columns =
+		(const TableColumn[]){{"request_id", INT8OID}, {"what", TEXTOID}, {"outcome", TEXTOID}, {"at", TIMESTAMPTZOID}},
+};
+
+/* How many moments of a request are looked at before a statement is asked. */
+#define FEW_MOMENTS 8
 
 /* The same for many moments, by place. */
 static KeptPlan earlier_read = {
@@ -170,6 +183,25 @@ sla_earlier_read(SlaFamily *families, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Returns whether one of the first moments of the moment's request says that the customer wrote in it before. */
+static bool
+is_seen(const SlaMoment *moment)
+{
+	Datum keys[1] = {Int64GetDatum(moment->request_id)};
+	bool seen = false;
+	LookScan scan;
+	Datum row[4];
+	bool nulls[4];
+
+	if (moment->request_id == 0 || !look_begin(&scan, &request_look, keys, 1, NULL))
+		return false;
+	for (int i = 0; i < FEW_MOMENTS && !seen && look_next(&scan, false, row, nulls); i++)
+		seen = text_equals(row[1], "inbound") && !nulls[2] && !text_equals(row[2], "failed") &&
+			   DatumGetTimestampTz(row[3]) < moment->at;
+	look_end(&scan);
+	return seen;
+}
+
 /* Returns whether the customer wrote in the moment's request or thread before it. Needs an SPI scope. */
 bool
 sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
@@ -180,6 +212,8 @@ sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
 
 	if (moment->wrote_before != SLA_NOT_ASKED)
 		return moment->wrote_before == SLA_YES;
+	if (is_seen(moment))
+		return true;
 	sla_column_add_id(&roots, machine->root);
 	values[0] = sla_column_array(&roots);
 	if (moment->thread != NULL)

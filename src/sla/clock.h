@@ -5,6 +5,7 @@
 #ifndef OMNICHANNEL_SLA_CLOCK_H
 #define OMNICHANNEL_SLA_CLOCK_H
 
+#include "core/table.h"
 #include "sla/policy.h"
 #include "sla/sla.h"
 
@@ -98,7 +99,8 @@ typedef struct SlaClock
 	int64 clock_id; /* 0 for a new one */
 	TimestampTz warned_at;
 	TimestampTz breached_at;
-	bool settled; /* its moments may be deleted */
+	bool settled;          /* its moments may be deleted */
+	ItemPointerData place; /* of the version that was read, where that is not locked; otherwise invalid */
 } SlaClock;
 
 /*
@@ -208,8 +210,10 @@ typedef enum SlaRead
 
 extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read);
 extern void sla_clocks_own(const SlaPolicies *policies, SlaFamily *family);
+extern bool sla_clocks_look(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_clocks_near(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_pauses_read(SlaClock *clock, Datum value);
+extern Datum sla_pauses_datum(const SlaClock *clock);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);
 extern void sla_memberships_read(SlaMachine *machine);
 extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int count);
@@ -218,8 +222,8 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
 	" priority, version"
 /*
- * The same of a contact c that is still. The moment's id, as none is written, is that of the contact below zero; revised
- * into an internal one it concerns no clock, like one that failed.
+ * The same of a contact c that is still. The moment's id, as none is written, is that of the contact below zero;
+ * revised into an internal one it concerns no clock, like one that failed.
  */
 #define SLA_STILL_COLUMNS                                                                                              \
 	"c.customer_id, c.occurred_at, - c.contact_id,"                                                                    \
@@ -252,6 +256,7 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 	" c.target, c.calendar, c.pauses, c.due_at, c.time_left, c.stopped_at, c.outcome, c.elapsed, c.worked, c.warn_at," \
 	" c.tell_at, c.warned_at, c.breached_at"
 #define SLA_CLOCK_NCOLUMNS 22
+extern const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS];
 
 /* prompt.c */
 extern bool sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write);
@@ -286,12 +291,14 @@ typedef struct SlaChanges
 	SlaColumn reset[SLA_CLOCK_NCOLUMNS]; /* changed, but for their starts, pauses and stops */
 	SlaColumn dropped[2];
 	SlaColumn withdrawn[3];
-	SlaColumn moved; /* requests of which a clock is due at another time, or is new or no more */
+	ItemPointerData place; /* of the clock that was changed last, as SlaClock has it */
+	SlaColumn moved;       /* requests of which a clock is due at another time, or is new or no more */
 } SlaChanges;
 
 extern void sla_changes_begin(SlaChanges *changes, TimestampTz now);
 extern bool sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before);
 extern void sla_changes_drop(SlaChanges *changes, const SlaClock *before);
+extern bool sla_changes_write_one(SlaChanges *changes);
 extern void sla_changes_write(SlaChanges *changes);
 
 /* effect.c: a new moment, before it has found its family */

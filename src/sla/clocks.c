@@ -11,10 +11,12 @@
 #include "utils/builtins.h"
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "omnichannel.h"
+#include "core/look.h"
 #include "sla/clock.h"
 
 /* Locked, so that what tick() tells of a clock meanwhile is not lost; no more than tell that there are many. */
@@ -128,17 +130,40 @@ static KeptPlan near_read = {
 	.indexed = true,
 };
 
+/* In the order of SLA_CLOCK_COLUMNS. */
+const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS] = {{"customer_id", INT8OID},
+														   {"clock_id", INT8OID},
+														   {"metric", TEXTOID},
+														   {"policy", TEXTOID},
+														   {"request_id", INT8OID},
+														   {"channel", TEXTOID},
+														   {"thread", TEXTOID},
+														   {"moment_id", INT8OID},
+														   {"started_at", TIMESTAMPTZOID},
+														   {"target", INTERVALOID},
+														   {"calendar", TEXTOID},
+														   {"pauses", TSTZMULTIRANGEOID},
+														   {"due_at", TIMESTAMPTZOID},
+														   {"time_left", INTERVALOID},
+														   {"stopped_at", TIMESTAMPTZOID},
+														   {"outcome", TEXTOID},
+														   {"elapsed", INTERVALOID},
+														   {"worked", INTERVALOID},
+														   {"warn_at", TIMESTAMPTZOID},
+														   {"tell_at", TIMESTAMPTZOID},
+														   {"warned_at", TIMESTAMPTZOID},
+														   {"breached_at", TIMESTAMPTZOID}};
+
+static LookUp open_look = {
+	.table = "sla_clock",
+	.nkeys = 1,
+	.where = INDEX_NULL,
+	.where_column = "stopped_at",
+	.ncolumns = SLA_CLOCK_NCOLUMNS,
+	.columns = sla_clock_columns,
+};
+
 static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
-
-/* Returns an interval of a row in microseconds, -1 for NULL. */
-static int64
-row_microseconds(uint64 row, int column)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-
-	return isnull ? -1 : DatumGetIntervalP(value)->time;
-}
 
 /* Reads pauses from a multirange. */
 void
@@ -165,42 +190,113 @@ sla_pauses_read(SlaClock *clock, Datum value)
 	}
 }
 
-/* Returns a clock of a row with SLA_CLOCK_COLUMNS from a column on, in the current context. */
-SlaClock *
-sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
+/* Returns the pauses as a multirange. */
+Datum
+sla_pauses_datum(const SlaClock *clock)
+{
+	TypeCacheEntry *type = lookup_type_cache(TSTZMULTIRANGEOID, TYPECACHE_MULTIRANGE_INFO)->rngtype;
+	RangeType **ranges = palloc(sizeof(RangeType *) * Max(clock->pause_count, 1));
+
+	for (int i = 0; i < clock->pause_count; i++)
+	{
+		RangeBound lower = {.val = TimestampTzGetDatum(clock->pauses[i].from), .inclusive = true, .lower = true};
+		RangeBound upper = {.val = TimestampTzGetDatum(clock->pauses[i].to),
+							.infinite = clock->pauses[i].to == DT_NOEND};
+
+		ranges[i] = make_range(type, &lower, &upper, false, NULL);
+	}
+	return MultirangeTypePGetDatum(make_multirange(TSTZMULTIRANGEOID, type, clock->pause_count, ranges));
+}
+
+/* Returns a text in the current context, NULL for NULL. */
+static char *
+text_of(Datum value, bool isnull)
+{
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* Returns an id, 0 for NULL. */
+static int64
+id_of(Datum value, bool isnull)
+{
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* Returns a time, NO_TIME for NULL. */
+static TimestampTz
+time_of(Datum value, bool isnull)
+{
+	return isnull ? NO_TIME : DatumGetTimestampTz(value);
+}
+
+/* Returns an interval in microseconds, -1 for NULL. */
+static int64
+microseconds_of(Datum value, bool isnull)
+{
+	return isnull ? -1 : DatumGetIntervalP(value)->time;
+}
+
+/* Returns a clock of the values of SLA_CLOCK_COLUMNS, in the current context. */
+static SlaClock *
+make_clock(const SlaPolicies *policies, const Datum *values, const bool *nulls)
 {
 	SlaClock *clock = palloc0(sizeof(SlaClock));
 	char *outcome;
-	bool isnull;
 
-	clock->customer_id = sla_row_id(row, column);
-	clock->clock_id = sla_row_id(row, column + 1);
-	clock->metric = sla_metric_parse(spi_text(row, column + 2, CurrentMemoryContext));
-	clock->policy_code = spi_text(row, column + 3, CurrentMemoryContext);
-	clock->request_id = sla_row_id(row, column + 4);
-	clock->channel = spi_text(row, column + 5, CurrentMemoryContext);
-	clock->thread = spi_text(row, column + 6, CurrentMemoryContext);
-	clock->moment_id = sla_row_id(row, column + 7);
-	clock->started_at = sla_row_time(row, column + 8);
-	clock->target = *DatumGetIntervalP(spi_datum(row, column + 9, &isnull));
-	clock->calendar = spi_text(row, column + 10, CurrentMemoryContext);
-	sla_pauses_read(clock, spi_datum(row, column + 11, &isnull));
-	clock->due_at = sla_row_time(row, column + 12);
-	clock->time_left = Max(row_microseconds(row, column + 13), 0);
-	clock->stopped_at = sla_row_time(row, column + 14);
-	outcome = spi_text(row, column + 15, CurrentMemoryContext);
+	clock->customer_id = DatumGetInt64(values[0]);
+	clock->clock_id = DatumGetInt64(values[1]);
+	clock->metric = sla_metric_parse(TextDatumGetCString(values[2]));
+	clock->policy_code = TextDatumGetCString(values[3]);
+	clock->request_id = id_of(values[4], nulls[4]);
+	clock->channel = TextDatumGetCString(values[5]);
+	clock->thread = text_of(values[6], nulls[6]);
+	clock->moment_id = DatumGetInt64(values[7]);
+	clock->started_at = DatumGetTimestampTz(values[8]);
+	clock->target = *DatumGetIntervalP(values[9]);
+	clock->calendar = text_of(values[10], nulls[10]);
+	sla_pauses_read(clock, values[11]);
+	clock->due_at = time_of(values[12], nulls[12]);
+	clock->time_left = Max(microseconds_of(values[13], nulls[13]), 0);
+	clock->stopped_at = time_of(values[14], nulls[14]);
+	outcome = text_of(values[15], nulls[15]);
 	for (int i = SLA_MET; outcome != NULL && i <= SLA_CANCELLED; i++)
 		if (strcmp(outcome, outcome_names[i]) == 0)
 			clock->outcome = (SlaOutcome) i;
 	clock->cancelled = clock->outcome == SLA_CANCELLED;
-	clock->elapsed = Max(row_microseconds(row, column + 16), 0);
-	clock->worked = row_microseconds(row, column + 17);
-	clock->warn_at = sla_row_time(row, column + 18);
-	clock->tell_at = sla_row_time(row, column + 19);
-	clock->warned_at = sla_row_time(row, column + 20);
-	clock->breached_at = sla_row_time(row, column + 21);
+	clock->elapsed = Max(microseconds_of(values[16], nulls[16]), 0);
+	clock->worked = microseconds_of(values[17], nulls[17]);
+	clock->warn_at = time_of(values[18], nulls[18]);
+	clock->tell_at = time_of(values[19], nulls[19]);
+	clock->warned_at = time_of(values[20], nulls[20]);
+	clock->breached_at = time_of(values[21], nulls[21]);
 	clock->policy = sla_policy_find(policies, clock->policy_code, clock->metric);
+	ItemPointerSetInvalid(&clock->place);
 	return clock;
+}
+
+/* Returns a clock of a row with SLA_CLOCK_COLUMNS from a column on, in the current context. */
+SlaClock *
+sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column)
+{
+	Datum values[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+
+	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
+		values[i] = spi_datum(row, column + i, &nulls[i]);
+	return make_clock(policies, values, nulls);
+}
+
+/* Gives a family a clock. */
+static void
+add_clock(SlaFamily *family, SlaClock *clock)
+{
+	if (family->clock_count == family->clock_room)
+	{
+		family->clock_room = Max(4, family->clock_room * 2);
+		family->clocks = family->clocks == NULL ? palloc(sizeof(SlaClock *) * family->clock_room)
+												: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
+	}
+	family->clocks[family->clock_count++] = clock;
 }
 
 /* Gives the families the clocks of the rows of a statement, which has `settled` after the columns of clocks or not. */
@@ -222,13 +318,7 @@ take_rows(const SlaPolicies *policies, SlaFamily *families, int count, uint64 ro
 		clock = sla_clock_from_row(policies, i, 2);
 		if (settled)
 			clock->settled = DatumGetBool(spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull));
-		if (family->clock_count == family->clock_room)
-		{
-			family->clock_room = Max(4, family->clock_room * 2);
-			family->clocks = family->clocks == NULL ? palloc(sizeof(SlaClock *) * family->clock_room)
-													: repalloc(family->clocks, sizeof(SlaClock *) * family->clock_room);
-		}
-		family->clocks[family->clock_count++] = clock;
+		add_clock(family, clock);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -289,6 +379,47 @@ sla_clocks_own(const SlaPolicies *policies, SlaFamily *family)
 	take_rows(policies, family, 1, kept_plan_run(&own_clocks_hold, values, NULL, false, 0), false);
 	if (family->clock_count > SLA_MANY_CLOCKS)
 		read_near(&near_hold, policies, family, 1);
+}
+
+/* Orders pointers to clocks by id. For qsort. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 left = (*(SlaClock *const *) a)->clock_id;
+	int64 right = (*(SlaClock *const *) b)->clock_id;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * sla_clocks_look does what sla_clocks_own() does without locks and SQL: as the active snapshot has them, with their
+ * places. Returns false, with the family as it was, where that is not to be had, or there are many.
+ */
+bool
+sla_clocks_look(const SlaPolicies *policies, SlaFamily *family)
+{
+	Datum keys[1] = {Int64GetDatum(family->root)};
+	Datum row[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+	LookScan scan;
+
+	Assert(family->clock_count == 0);
+	if (!look_begin(&scan, &open_look, keys, 1, GetActiveSnapshot()))
+		return false;
+	while (family->clock_count <= SLA_MANY_CLOCKS && look_next(&scan, false, row, nulls))
+	{
+		add_clock(family, make_clock(policies, row, nulls));
+		family->clocks[family->clock_count - 1]->place = scan.slot->tts_tid;
+	}
+	look_end(&scan);
+	if (family->clock_count > SLA_MANY_CLOCKS)
+	{
+		family->clock_count = 0;
+		return false;
+	}
+	if (family->clock_count > 1)
+		qsort(family->clocks, family->clock_count, sizeof(SlaClock *), compare_ids);
+	return true;
 }
 
 /* Reads the open clocks that the family's moments concern, as the active snapshot has them. Needs an SPI scope. */

@@ -25,6 +25,7 @@
 static LookUp known_look = {
 	.table = "sla_customer",
 	.nkeys = 1,
+	.for_change = true,
 	.ncolumns = 5,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"last_at", TIMESTAMPTZOID},
@@ -367,19 +368,45 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 	return prompt;
 }
 
-/* Moves the customer's open clocks on by the moment, which is written. */
+/* Reads the family's open clocks, locked or not, and writes what its moment changes; returns false where it did not. */
+static bool
+advance(const SlaPolicies *policies, SlaFamily *family, bool locked)
+{
+	SlaChanges changes = {0};
+
+	if (locked)
+		sla_clocks_own(policies, family);
+	else if (!sla_clocks_look(policies, family))
+		return false;
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_family_advance(family, policies, &changes);
+	if (!locked)
+		return sla_changes_write_one(&changes);
+	sla_changes_write(&changes);
+	return true;
+}
+
+/*
+ * Moves the customer's open clocks on by the moment, which is written. Mostly it is one clock that nobody else changes
+ * meanwhile, as tick() may: that need not be locked before.
+ */
 static void
 move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 {
 	SlaFamily family = {.root = moment->customer_id, .from = moment->at, .said = &said};
-	SlaChanges changes = {0};
+	bool moved;
 
 	family.said_count = moment->request_id != 0 ? 1 : 0;
 	sla_family_add(&family, moment);
-	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_clocks_own(policies, &family);
-	sla_family_advance(&family, policies, &changes);
-	sla_changes_write(&changes);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	moved = advance(policies, &family, false);
+	PopActiveSnapshot();
+	if (!moved)
+	{
+		family.clock_count = 0;
+		(void) advance(policies, &family, true);
+	}
 	sla_families_doubt(&family, 1);
 }
 

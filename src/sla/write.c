@@ -6,29 +6,27 @@
 
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/row.h"
 #include "sla/clock.h"
 
 #define CLOCK_COLUMN_TYPES                                                                                             \
 	{                                                                                                                  \
 		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,              \
-			INT8ARRAYOID, TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,      \
-			INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INTERVALARRAYOID, INTERVALARRAYOID,                   \
-			TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID                         \
+			INT8ARRAYOID, TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TSTZMULTIRANGEARRAYOID,                 \
+			TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INTERVALARRAYOID,                \
+			INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID       \
 	}
 
 #define CLOCK_COLUMN_TYPE                                                                                              \
 	{                                                                                                                  \
 		INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID,  \
-			TEXTOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID,   \
-			TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                                             \
+			TSTZMULTIRANGEOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID, INTERVALOID,         \
+			TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                             \
 	}
-
-static const Oid column_types[SLA_CLOCK_NCOLUMNS] = CLOCK_COLUMN_TYPE;
 
 #define CLOCK_ARGUMENTS                                                                                                \
 	"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
@@ -47,13 +45,13 @@ static const Oid column_types[SLA_CLOCK_NCOLUMNS] = CLOCK_COLUMN_TYPE;
 	" warn_at, tell_at, warned_at, breached_at)"                                                                       \
 	" SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric,"            \
 	" n.policy, n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"                   \
-	" n.pauses::tstzmultirange, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"       \
+	" n.pauses, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"                       \
 	" n.tell_at, n.warned_at, n.breached_at" FROM_CLOCKS(source)
 
 #define UPDATE_CLOCKS(source)                                                                                          \
 	"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"         \
 	" thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"                       \
-	" calendar = n.calendar, pauses = n.pauses::tstzmultirange, due_at = n.due_at, time_left = n.time_left,"           \
+	" calendar = n.calendar, pauses = n.pauses, due_at = n.due_at, time_left = n.time_left,"                           \
 	" stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"                         \
 	" warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at" FROM_CLOCKS(     \
 		source) " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id"
@@ -122,6 +120,22 @@ static KeptPlan events_withdraw = {
 
 SlaDueListener sla_due_listener = NULL;
 
+static RowTable made_row = {
+	.name = "sla_clock",
+	.ncolumns = SLA_CLOCK_NCOLUMNS,
+	.columns = sla_clock_columns,
+};
+
+/* What changes of a clock: all but the first three columns. */
+#define UNCHANGED_COLUMNS 3
+
+static RowTable changed_row = {
+	.name = "sla_clock",
+	.change = true,
+	.ncolumns = SLA_CLOCK_NCOLUMNS - UNCHANGED_COLUMNS,
+	.columns = sla_clock_columns + UNCHANGED_COLUMNS,
+};
+
 static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
 
 /* Begins to gather, or begins anew, in the current context. What is to be reported and to whom stays. */
@@ -135,34 +149,12 @@ sla_changes_begin(SlaChanges *changes, TimestampTz now)
 	memset(changes->dropped, 0, sizeof(changes->dropped));
 	memset(changes->withdrawn, 0, sizeof(changes->withdrawn));
 	memset(&changes->moved, 0, sizeof(changes->moved));
+	ItemPointerSetInvalid(&changes->place);
 	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
-		changes->made[i].type = changes->changed[i].type = changes->reset[i].type = column_types[i];
+		changes->made[i].type = changes->changed[i].type = changes->reset[i].type = sla_clock_columns[i].type;
 	changes->dropped[0].type = changes->dropped[1].type = INT8OID;
 	changes->withdrawn[0].type = changes->withdrawn[1].type = changes->moved.type = INT8OID;
 	changes->withdrawn[2].type = TEXTOID;
-}
-
-/* Returns the pauses as a multirange is written. */
-static const char *
-pauses_text(const SlaClock *clock)
-{
-	StringInfoData text;
-
-	if (clock->pause_count == 0)
-		return "{}";
-	initStringInfo(&text);
-	for (int i = 0; i < clock->pause_count; i++)
-	{
-		const SlaSpan *pause = &clock->pauses[i];
-
-		appendStringInfo(&text, "%s[\"%s\",", i == 0 ? "{" : ",", timestamptz_to_str(pause->from));
-		if (pause->to == DT_NOEND)
-			appendStringInfoChar(&text, ')');
-		else
-			appendStringInfo(&text, "\"%s\")", timestamptz_to_str(pause->to));
-	}
-	appendStringInfoChar(&text, '}');
-	return text.data;
 }
 
 /* Adds a clock to the columns of SLA_CLOCK_COLUMNS. */
@@ -184,7 +176,7 @@ add_clock(SlaColumn *columns, const SlaClock *clock)
 	sla_column_add_time(&columns[8], clock->started_at);
 	sla_column_add(&columns[9], IntervalPGetDatum(target), false);
 	sla_column_add_text(&columns[10], clock->calendar);
-	sla_column_add_text(&columns[11], pauses_text(clock));
+	sla_column_add(&columns[11], sla_pauses_datum(clock), false);
 	sla_column_add_time(&columns[12], clock->due_at);
 	sla_column_add_microseconds(&columns[13], clock->time_left, clock->due_at != NO_TIME);
 	sla_column_add_time(&columns[14], clock->stopped_at);
@@ -284,6 +276,7 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 	if (before->breached_at != NO_TIME && clock->breached_at == NO_TIME)
 		withdraw(changes, before, "breach");
 	add_clock(course ? changes->reset : changes->changed, clock);
+	changes->place = before->place;
 	return true;
 }
 
@@ -300,11 +293,37 @@ write_columns(KeptPlan *plan, const SlaColumn *columns, const int *numbers)
 	(void) kept_plan_run(plan, values, NULL, false, 0);
 }
 
+/* Takes the only clock out of the columns. */
+static void
+take_one(const SlaColumn *columns, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
+	{
+		values[i] = columns[i].values[0];
+		nulls[i] = columns[i].nulls[0];
+	}
+}
+
+/* Inserts the only clock of the columns without SQL; returns false where that will not do. */
+static bool
+insert_one(const SlaColumn *columns)
+{
+	Datum values[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+
+	take_one(columns, values, nulls);
+	if (nulls[1])
+		values[1] = Int64GetDatum(nextval_internal(omni_table("sla_clock_clock_id_seq"), true));
+	nulls[1] = false;
+	return row_insert(&made_row, values, nulls, false);
+}
+
 /* Runs a statement over all columns of clocks, or, where there is one clock, the other one. */
 static void
 write_clocks(KeptPlan *many, KeptPlan *one, const SlaColumn *columns)
 {
 	Datum values[SLA_CLOCK_NCOLUMNS];
+	bool isnull[SLA_CLOCK_NCOLUMNS];
 	char nulls[SLA_CLOCK_NCOLUMNS];
 
 	if (columns[0].count != 1)
@@ -312,12 +331,47 @@ write_clocks(KeptPlan *many, KeptPlan *one, const SlaColumn *columns)
 		write_columns(many, columns, NULL);
 		return;
 	}
+	take_one(columns, values, isnull);
 	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
-	{
-		values[i] = columns[i].values[0];
-		nulls[i] = columns[i].nulls[0] ? 'n' : ' ';
-	}
+		nulls[i] = isnull[i] ? 'n' : ' ';
 	(void) kept_plan_run(one, values, nulls, false, 0);
+}
+
+/* Tells of the requests whose clocks are due at other times, and begins to gather anew. */
+static void
+end_changes(SlaChanges *changes)
+{
+	if (changes->moved.count > 0 && sla_due_listener != NULL)
+		sla_due_listener(sla_column_array(&changes->moved));
+	sla_changes_begin(changes, changes->now);
+}
+
+/*
+ * sla_changes_write_one writes what was gathered of clocks that are not locked, if that is one clock or none; returns
+ * false, having written nothing, where it is more, or another transaction has changed the clock. Needs an SPI scope.
+ */
+bool
+sla_changes_write_one(SlaChanges *changes)
+{
+	int made = changes->made[0].count;
+	int changed = changes->changed[0].count;
+
+	if (made + changed > 1 || changes->reset[0].count > 0 || changes->dropped[0].count > 0 ||
+		changes->withdrawn[0].count > 0)
+		return false;
+	if (made == 1 && !insert_one(changes->made))
+		return false;
+	if (changed == 1)
+	{
+		Datum values[SLA_CLOCK_NCOLUMNS];
+		bool nulls[SLA_CLOCK_NCOLUMNS];
+
+		take_one(changes->changed, values, nulls);
+		if (!row_change_at(&changed_row, &changes->place, values + UNCHANGED_COLUMNS, nulls + UNCHANGED_COLUMNS))
+			return false;
+	}
+	end_changes(changes);
+	return true;
 }
 
 /* Writes all that was gathered. Needs an SPI scope. */
@@ -328,8 +382,7 @@ sla_changes_write(SlaChanges *changes)
 	write_columns(&clocks_delete, changes->dropped, NULL);
 	write_columns(&terms_update, changes->reset, term_columns);
 	write_clocks(&clocks_update, &clock_update, changes->changed);
-	write_clocks(&clocks_insert, &clock_insert, changes->made);
-	if (changes->moved.count > 0 && sla_due_listener != NULL)
-		sla_due_listener(sla_column_array(&changes->moved));
-	sla_changes_begin(changes, changes->now);
+	if (changes->made[0].count != 1 || !insert_one(changes->made))
+		write_clocks(&clocks_insert, &clock_insert, changes->made);
+	end_changes(changes);
 }

@@ -1,6 +1,6 @@
 -- An ordinary contact is read for and written without SQL. Whatever SQL would do for it is done all the same.
 BEGIN;
-SELECT plan(41);
+SELECT plan(47);
 
 CREATE TABLE public.mail (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender text, agent bigint, body text,
 	outcome text DEFAULT 'voicemail');
@@ -158,6 +158,49 @@ CREATE FUNCTION public.write_again() RETURNS void LANGUAGE sql AS
 	$$INSERT INTO public.mail (id, sender, agent) OVERRIDING SYSTEM VALUE VALUES (1, 'a@single.test', 990001)$$;
 DELETE FROM public.mail WHERE id = 1;
 SELECT throws_ok('SELECT public.write_again()', '23505', NULL, 'one of columns too');
+ROLLBACK TO before;
+
+-- Clocks: a first answer, a message, a call that is missed, a message that waits with the one before, and an answer
+CREATE FUNCTION public.talk() RETURNS void LANGUAGE sql AS $$
+SELECT omnichannel.log_contact(channel, kind => 'email', value => 'a@single.test', direction => direction, outcome => outcome,
+	occurred_at => now() - make_interval(mins => 1000 - minute), source => 'talk', source_key => minute::text)
+FROM (VALUES (1, 'email', 'inbound', 'received'), (2, 'email', 'outbound', 'sent'), (3, 'email', 'inbound', 'received'),
+	(4, 'phone', 'inbound', 'missed'), (5, 'email', 'inbound', 'received'), (6, 'email', 'outbound', 'sent'))
+	AS t (minute, channel, direction, outcome) ORDER BY minute
+$$;
+CREATE FUNCTION public.clocks() RETURNS SETOF jsonb LANGUAGE sql AS
+	$$SELECT to_jsonb(c) - 'clock_id' - 'moment_id' FROM omnichannel.sla_clock AS c ORDER BY started_at, metric$$;
+-- What was logged now would come after all of them.
+DELETE FROM omnichannel.sla_clock;
+DELETE FROM omnichannel.sla_moment;
+DELETE FROM omnichannel.sla_customer;
+UPDATE omnichannel.request SET opened_at = now() - interval '2 days', state_since = now() - interval '2 days';
+SAVEPOINT silent;
+SELECT public.talk();
+SELECT results_eq('SELECT metric, outcome, notice_at IS NOT NULL, calendar FROM omnichannel.sla_clock ORDER BY started_at',
+	$$VALUES ('first_response', 'met', false, 'office'), ('next_response', 'met', false, 'office'), ('callback', NULL, true, 'office')$$,
+	'clocks start and stop');
+CREATE TEMP TABLE direct ON COMMIT DROP AS SELECT public.clocks() AS clock;
+SELECT results_eq('SELECT count(*) FROM omnichannel.sla_clock WHERE notice_at > ''-infinity'' AND metric = ''callback''', 'VALUES (1::bigint)',
+	'their indexes have what is generated');
+SELECT results_eq('SELECT metric FROM omnichannel.sla_clock WHERE customer_id IS NOT NULL AND stopped_at IS NULL AND metric = ''callback''',
+	$$VALUES ('callback')$$, 'and what they select');
+CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM direct;
+SAVEPOINT talked;
+-- SQL writes them where there is a trigger.
+DELETE FROM omnichannel.sla_clock;
+DELETE FROM omnichannel.sla_moment;
+DELETE FROM omnichannel.sla_customer;
+DELETE FROM omnichannel.contact WHERE source = 'talk';
+DELETE FROM omnichannel.contact_key WHERE source = 'talk';
+CREATE TRIGGER see AFTER INSERT OR UPDATE ON omnichannel.sla_clock FOR EACH ROW EXECUTE FUNCTION public.see();
+SELECT public.talk();
+SELECT results_eq('SELECT what, count(*) FROM public.seen GROUP BY 1 ORDER BY 1',
+	$$VALUES ('sla_clock INSERT ROW', 3::bigint), ('sla_clock UPDATE ROW', 2)$$, 'a trigger on clocks fires');
+SELECT set_eq('SELECT public.clocks()', 'SELECT clock FROM kept', 'and they are the same');
+ROLLBACK TO silent;
+ALTER TABLE omnichannel.sla_clock ADD CONSTRAINT c CHECK (outcome IS DISTINCT FROM 'met');
+SELECT throws_ok('SELECT public.talk()', '23514', NULL, 'a check on clocks holds');
 ROLLBACK TO before;
 
 -- Partitions
