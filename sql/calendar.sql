@@ -88,7 +88,12 @@ BEGIN
 		'SELECT omnichannel.deadline(now(), ''1 hour'', ''nowhere'')',
 		'SELECT omnichannel.add_holiday(''nowhere'', ''2026-12-25'')',
 		'SELECT omnichannel.add_holiday(''office'', ''infinity'')',
-		'SELECT omnichannel.add_holiday(''office'', NULL)',
+		'SELECT omnichannel.add_holiday(''office'', NULL)', 'SELECT omnichannel.add_holiday(''office'', ''294276-12-31'')',
+		'SELECT omnichannel.add_holiday(''office'', ''5874897-12-31'')', 'SELECT omnichannel.deadline(''2026-11-20'', ''1 hour'', repeat(''x'', 200))',
+		-- the message names the start that was given, and a target only where there is one
+		'SELECT omnichannel.deadline(''2026-11-20'', ''300000 days 2562047788 hours'', ''office'')',
+		'SELECT omnichannel.deadline(''2026-11-20'', ''-300000 days -2562047788 hours'', ''office'')',
+		'SELECT omnichannel.next_working(''294276-12-31 23:59:59+00'', ''office'')',
 		'SELECT omnichannel.deadline(''2026-01-01'', ''1 mon'', ''office'')',
 		'SELECT omnichannel.deadline(''2026-01-01'', ''1 year 2 days'', ''office'')',
 		'SELECT omnichannel.deadline(''infinity'', ''1 hour'', ''office'')',

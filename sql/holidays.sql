@@ -258,6 +258,12 @@ SELECT query, pg_temp.estimate(query, 'Plan Rows') AS rows FROM unnest(ARRAY[
 	'SELECT * FROM moment WHERE omnichannel.is_working(at, ''Sa 10:00-14:00'', ''UTC'')']) AS query;
 SELECT pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', hours, ''UTC'') < now()', 'Total Cost')
 	> 5 * pg_temp.estimate('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', ''office'') < now()', 'Total Cost') AS anew_costs;
+-- Statistics on a deadline tell how many rows a condition on it leaves.
+CREATE STATISTICS pg_temp.due ON (omnichannel.deadline(at, '6 hours', 'office')) FROM moment;
+ANALYZE moment;
+SELECT before, round(pg_temp.estimate(format('SELECT * FROM moment WHERE omnichannel.deadline(at, ''6 hours'', ''office'') < %L', before), 'Plan Rows')
+	/ (SELECT count(*) FROM moment WHERE deadline(at, '6 hours', 'office') < before::timestamptz), 1) AS of_actual
+FROM unnest(ARRAY['2020-01-20', '2020-02-15', '2020-04-15']) AS before;
 -- More dates than are read of one line are not passed over in silence.
 SELECT public.raised(format($$SELECT count(*) FROM omnichannel.read_holidays(%L, 'UTC', 2030)$$,
 	E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:long\nDTSTART;VALUE=DATE:20200101\nRDATE;VALUE=DATE:' || string_agg(to_char(day, 'YYYYMMDD'), ',') || E'\nEND:VEVENT\nEND:VCALENDAR'))

@@ -297,7 +297,7 @@ calendar_get(const char *code, size_t length)
 		if (entry == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-					 errmsg("calendar \"%.*s\" does not exist", (int) length, code),
+					 errmsg("calendar \"%s\" does not exist", excerpt(pnstrdup(code, length))),
 					 errhint("The table omnichannel.calendar lists them.")));
 		if (entry->timeline == NULL)
 			entry->timeline = calendar_make_timeline(set->context, &entry->rules);

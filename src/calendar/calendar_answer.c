@@ -34,10 +34,21 @@ interval_text(const Interval *interval)
 static const char *
 subject(CalendarRef calendar)
 {
-	return calendar.code == NULL ? "the calendar" : psprintf("calendar \"%s\"", calendar.code);
+	return calendar.code == NULL ? "the calendar" : psprintf("calendar \"%s\"", excerpt(calendar.code));
 }
 
-/* Raises 22008 for what lies beyond the last opening, or beyond the range of timestamps. */
+/* Raises 22008 for a time after which, or before which, there is no opening. */
+pg_noreturn static void
+closed_for_good(CalendarRef calendar, TimestampTz from, bool backwards)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+			 errmsg("%s %s open %s %s", subject(calendar), backwards ? "was never" : "is never again",
+					backwards ? "before" : "after", timestamptz_to_str(from)),
+			 errhint("Give it hours, or an opening as an exception.")));
+}
+
+/* Raises 22008 for a target that leads beyond the last opening, or beyond the range of timestamps. */
 pg_noreturn static void
 unreachable(CalendarRef calendar, TimestampTz from, const Interval *target, bool backwards)
 {
@@ -45,11 +56,7 @@ unreachable(CalendarRef calendar, TimestampTz from, const Interval *target, bool
 
 	if (backwards ? !timeline_previous_close(calendar.timeline, from, &found)
 				  : !timeline_next_open(calendar.timeline, from, &found))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("%s %s open %s %s", subject(calendar), backwards ? "was never" : "is never again",
-						backwards ? "before" : "after", timestamptz_to_str(from)),
-				 errhint("Give it hours, or an opening as an exception.")));
+		closed_for_good(calendar, from, backwards);
 	ereport(ERROR,
 			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 			 errmsg("target \"%s\" from %s leads out of the working time of %s", interval_text(target),
@@ -149,7 +156,7 @@ calendar_deadline(CalendarRef calendar, TimestampTz start, const Interval *targe
 	if (target->day == 0 || target->time != 0)
 	{
 		if (!timeline_add(calendar.timeline, from, target->time, &due) || !IS_VALID_TIMESTAMP(due))
-			unreachable(calendar, from, target, target->time < 0);
+			unreachable(calendar, start, target, target->time < 0);
 		if (collector != NULL)
 			collect_spells(calendar, from, due, collector);
 	}
@@ -191,11 +198,10 @@ calendar_is_working(CalendarRef calendar, TimestampTz at)
 TimestampTz
 calendar_next_working(CalendarRef calendar, TimestampTz at)
 {
-	Interval nothing = {0};
 	int64 result;
 
 	check_finite(at);
 	if (!timeline_next_open(calendar.timeline, at, &result) || !IS_VALID_TIMESTAMP(result))
-		unreachable(calendar, at, &nothing, false);
+		closed_for_good(calendar, at, false);
 	return result;
 }

@@ -310,9 +310,9 @@ BEGIN
 		RAISE EXCEPTION 'a holiday needs a calendar and a day'
 			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give both, as in add_holiday(''office'', ''2026-12-25'').';
 	END IF;
-	IF NOT isfinite(day) THEN
+	IF NOT isfinite(day) OR day > '294276-12-30' THEN
 		RAISE EXCEPTION 'a holiday cannot be on day "%"', day
-			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a finite date.';
+			USING ERRCODE = 'datetime_field_overflow', HINT = 'Give a date before 294276-12-31.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM omnichannel.calendar AS known WHERE known.calendar = add_holiday.calendar) THEN
 		RAISE EXCEPTION 'calendar "%" does not exist', calendar
@@ -325,7 +325,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.add_holiday(text, date, text) IS
-'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day, 55000 before setup().';
+'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day or one after 294276-12-30, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.read_holidays(icalendar text, time_zone text, last_year integer)
 RETURNS TABLE (uid text, during tsrange, name text)
