@@ -98,6 +98,13 @@ static KeptPlan former_delete = {
 	.indexed = true,
 };
 
+static KeptPlan former_hold = {
+	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 AND source = $2 AND source_key = $3 FOR UPDATE",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+	.indexed = true,
+};
+
 static KeptPlan any_select = {
 	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 LIMIT 1",
 	.nargs = 1,
@@ -384,10 +391,11 @@ any_waits(const Tracking *tracking)
 
 /*
  * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
- * where no row of the tracking waits. Needs an SPI scope.
+ * where no row of the tracking waits. Waits for who tries again what is kept of the key that the only row had before, or
+ * NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
  */
 const ContactEntry *
-rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
+rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
 {
 	ContactEntry *copies = NULL;
 	OwnerSwitch owner;
@@ -397,6 +405,13 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 	{
 		copies = palloc(sizeof(ContactEntry) * count);
 		memcpy(copies, entries, sizeof(ContactEntry) * count);
+		if (former != NULL)
+		{
+			Datum kept[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(entries[0].source),
+							 CStringGetTextDatum(former)};
+
+			(void) kept_plan_run(&former_hold, kept, NULL, false, 0);
+		}
 	}
 	owner_switch_end(&owner);
 	return copies;

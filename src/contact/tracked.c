@@ -108,7 +108,7 @@ evaluate_left(const TrackedWrite *write, const Tracking *tracking, bool keyed, C
 static void
 leave_out_row(const Tracking *tracking, FormerRow *former, const ContactEntry *entry, const char *former_key)
 {
-	const ContactEntry *waiting = rejects_find(tracking, entry, 1);
+	const ContactEntry *waiting = rejects_find(tracking, entry, 1, former_key);
 	bool other = former_is_other(former, entry->source, former_key, NULL);
 
 	if (!other)
@@ -201,7 +201,7 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	if (!write->retry)
-		waiting = rejects_find(tracking, entries, logged);
+		waiting = rejects_find(tracking, entries, logged, former_key);
 	changed_key = former_key;
 	if (former_is_other(&former, entries[0].source, former_key == NULL ? entries[0].source_key : former_key,
 						&entries[0]))
