@@ -62,6 +62,7 @@ typedef struct ContactEntry
 	const SlaRequestState *request; /* of request_id, where request_settled() has looked */
 	Conversation *conversation;     /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;         /* whose request_id is, where the caller names one */
+	bool request_waits;             /* that one waits for its customer */
 	bool named;                     /* it says itself who its customer is */
 	bool unknown;                   /* the customer is made for this contact */
 	bool settled;                   /* of an erased customer, and logged before or history: it stays as it is */

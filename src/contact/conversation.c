@@ -569,20 +569,48 @@ insert_requests(OpenRequest **opened, int count)
 		rows_not_taken("request");
 }
 
-/* Sets the requests to which the customer has answered to work again; returns whether all waited for that. */
+/* Sets requests to which the customer has answered to work again; returns how many waited for that. */
+static uint64
+resume(Datum *ids, int count)
+{
+	Datum values[1];
+
+	if (count == 0)
+		return 0;
+	values[0] = contact_array(ids, NULL, count, INT8OID);
+	requests_resume.runs += count - 1;
+	return requests_write(&requests_resume, values, NULL);
+}
+
+/* Does that with those that were found; returns whether all of them waited. */
 static bool
 resume_requests(OpenRequest **resumed, int count)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(count, 1));
-	Datum values[1];
 
-	if (count == 0)
-		return true;
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
-	values[0] = contact_array(ids, NULL, count, INT8OID);
-	requests_resume.runs += count - 1;
-	return requests_write(&requests_resume, values, NULL) == (uint64) count;
+	return resume(ids, count) == (uint64) count;
+}
+
+/* Returns whether an entry is the customer's answer about a request that it names. */
+static bool
+answers_named(const ContactEntry *entry)
+{
+	return entry->request_customer != 0 && entry->request_waits && is_inbound(entry);
+}
+
+/* Does it with those that entries name. */
+static void
+resume_named(const ContactEntry *entries, int count)
+{
+	Datum *ids = palloc(sizeof(Datum) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate && answers_named(&entries[i]))
+			ids[found++] = Int64GetDatum(entries[i].request_id);
+	(void) resume(ids, found);
 }
 
 /*
@@ -629,7 +657,8 @@ request_resume(int64 request_id)
 }
 
 /*
- * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones.
+ * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones. Requests
+ * that waited for the customer's answer do so no more.
  *
  * Leaves out duplicates and internal contacts. Needs an SPI scope. Raises 23503 for a channel's queue that does not
  * exist.
@@ -649,6 +678,7 @@ requests_continue(ContactEntry *entries, int count)
 	bool loose = false;
 	Oid ids;
 
+	resume_named(entries, count);
 	for (int i = 0; i < count; i++)
 	{
 		bool names = entries[i].request_customer != 0;
@@ -724,7 +754,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	if (conversation != NULL && (!conversation->known || conversation->changed))
 		return false;
 	if (entry->request_id != 0)
-		return conversation == NULL || conversation->request_id == entry->request_id;
+		return !answers_named(entry) && (conversation == NULL || conversation->request_id == entry->request_id);
 	if (strcmp(entry->direction, "internal") == 0)
 		return true;
 	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)

@@ -33,8 +33,9 @@ static KeptPlan erased_keys_select = {
 };
 
 static KeptPlan requests_select = {
-	.sql = "SELECT u.place, r.customer_id FROM unnest($1) WITH ORDINALITY AS u (request_id, place) "
-		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.request AS one "
+	.sql = "SELECT u.place, r.customer_id, r.state = 'waiting_customer' "
+		   "FROM unnest($1) WITH ORDINALITY AS u (request_id, place) "
+		   "CROSS JOIN LATERAL (SELECT customer_id, state FROM omnichannel.request AS one "
 		   "WHERE one.request_id = u.request_id OFFSET 0) AS r",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -184,8 +185,10 @@ match_requests(ContactEntry *entries, int count)
 	{
 		bool isnull;
 
-		asking[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1]->request_customer =
-			DatumGetInt64(spi_datum(row, 2, &isnull));
+		ContactEntry *entry = asking[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+
+		entry->request_customer = DatumGetInt64(spi_datum(row, 2, &isnull));
+		entry->request_waits = DatumGetBool(spi_datum(row, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < found; i++)

@@ -324,6 +324,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_note_arrival';
 COMMENT ON FUNCTION omnichannel.note_arrival() IS
 'Trigger function of request: notes a request that does not stand where it should when its transaction ends, because a statement put it into a queue, changed or deleted it and it has not been passed to route(), for tick_queues().';
 
+CREATE FUNCTION omnichannel.serve_changed() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_serve_changed';
+COMMENT ON FUNCTION omnichannel.serve_changed() IS
+'Trigger function of agent, agent_channel and queue_member: when the transaction ends, offers an available agent what waits and suits him by then. What cannot be done is left to tick_queues(): above READ COMMITTED, by roles that may not match, where the queues are held by others.';
+
 CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -369,7 +371,10 @@ add_relationship(Facts *facts, int64 agent_id, int64 contacts, double strength, 
 
 	if (found == NULL)
 		return;
-	found->strength += relationship_strength_at(strength, aged_at, facts->now);
+
+	/* Anything can be written into the table. */
+	if (strength > 0 && !isinf(strength))
+		found->strength += relationship_strength_at(strength, aged_at, facts->now);
 	found->contacts += contacts;
 	if (found->strength > facts->best || (found->strength == facts->best && agent_id < facts->best_agent))
 	{

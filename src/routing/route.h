@@ -79,6 +79,7 @@ extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *loc
 
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
+extern void work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id);
 extern bool work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 

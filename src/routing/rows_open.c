@@ -140,7 +140,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 	[ROWS_AGENT_STATE] = {"agent_state",
 						  CHANGE,
 						  false,
-						  0,
+						  1,
 						  5,
 						  {{"agent_id", INT8OID},
 						   {"idle_since", TIMESTAMPTZOID},

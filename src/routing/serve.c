@@ -6,11 +6,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -21,13 +24,15 @@
 SQL_FUNCTION(omnichannel_set_presence);
 SQL_FUNCTION(omnichannel_claim);
 SQL_FUNCTION(omnichannel_next_offer);
+SQL_FUNCTION(omnichannel_serve_changed);
 
 /* How often next_offer() looks again, and how long it does at most. */
 #define POLL_MSECS 100
 #define WAIT_MAX USECS_PER_HOUR
 
 static KeptPlan state_upsert = {
-	.sql = "INSERT INTO omnichannel.agent_state AS s (agent_id, idle_since, state) VALUES ($1, $3, $2)"
+	.sql = "INSERT INTO omnichannel.agent_state AS s (agent_id, idle_since, state, used) VALUES ($1, $3, $2,"
+		   " (SELECT coalesce(sum(a.cost), 0) FROM omnichannel.assignment AS a WHERE a.agent_id = $1))"
 		   " ON CONFLICT (agent_id) DO UPDATE SET state = $2,"
 		   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN $3 ELSE s.idle_since END,"
 		   " busy_until = CASE WHEN $4 THEN '-infinity' ELSE s.busy_until END",
@@ -50,6 +55,14 @@ static KeptPlan presence_open = {
 		   " (SELECT FROM omnichannel.presence WHERE agent_id = $1 AND upper_inf(during))",
 	.nargs = 3,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
+};
+
+static KeptPlan available_select = {
+	.sql = "SELECT FROM omnichannel.agent_state AS s JOIN omnichannel.presence_state AS p USING (state)"
+		   " WHERE s.agent_id = $1 AND p.available",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.indexed = true,
 };
 
 /* What is offered to an agent, and in which queue. */
@@ -210,6 +223,77 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 	if (request_id == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(request_id);
+}
+
+/* Returns whether the current role may do what serving an agent takes. */
+static bool
+may_serve(void)
+{
+	return pg_class_aclcheck(omni_table("assignment"), GetUserId(), ACL_INSERT) == ACLCHECK_OK &&
+		   pg_class_aclcheck(omni_table("waiting"), GetUserId(), ACL_DELETE) == ACLCHECK_OK &&
+		   pg_class_aclcheck(omni_table("agent_state"), GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+		   pg_class_aclcheck(omni_table("request"), GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
+}
+
+/* Serves an agent whose configuration was changed, for subtransaction_try(). */
+static void
+serve_one(void *argument)
+{
+	int64 agent_id = *(const int64 *) argument;
+	RoutingConfig *config = routing_config();
+	int agent = config_agent(config, agent_id);
+	QueueLocks *locks = queue_locks(config);
+
+	if (agent < 0)
+		return;
+	queue_locks_add_agent(config, locks, agent);
+	config = queue_locks_take(config, locks);
+	agent = config_agent(config, agent_id);
+	if (agent >= 0)
+		(void) serve_agent(config, agent, locks, SERVE_ALL, GetCurrentTransactionStartTimestamp(), NULL);
+}
+
+/* serve_changed(): trigger function; serves an agent to whom the configuration gives more than before. */
+Datum
+omnichannel_serve_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc desc;
+	HeapTuple tuple;
+	SpiScope scope;
+	Datum agent_id;
+	bool isnull;
+	bool available;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"serve_changed\" was not called by the trigger manager")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"serve_changed\" must be fired AFTER INSERT OR UPDATE FOR EACH ROW")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	if (SPI_fnumber(desc, "agent_id") <= 0)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("table \"%s\" has no column \"agent_id\"", RelationGetRelationName(trigger->tg_relation)),
+						errhint("The trigger belongs to the tables of agents.")));
+	if (IsolationUsesXactSnapshot() || !may_serve())
+		return PointerGetDatum(NULL);
+
+	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	agent_id = heap_getattr(tuple, SPI_fnumber(desc, "agent_id"), desc, &isnull);
+	routing_scope_begin(&scope);
+	available = kept_plan_run(&available_select, &agent_id, NULL, false, 1) > 0;
+	spi_scope_end(&scope);
+	if (available)
+	{
+		int64 id = DatumGetInt64(agent_id);
+		ErrorData *error = subtransaction_try(serve_one, &id);
+
+		if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+	}
+	return PointerGetDatum(NULL);
 }
 
 /* claim(agent_id): the request that the agent now works on, or NULL where none suits. */

@@ -85,6 +85,12 @@ static KeptPlan agent_hold = {
 	.argtypes = {INT8OID},
 };
 
+static KeptPlan state_select = {
+	.sql = "SELECT FROM omnichannel.agent_state WHERE agent_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
 static KeptPlan agent_select = {
 	.sql = "SELECT agent_id FROM omnichannel.assignment WHERE request_id = $1",
 	.nargs = 1,
@@ -397,6 +403,15 @@ hold_agent(int64 agent_id)
 	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
 }
 
+/* Returns whether an agent was ever there. */
+static bool
+has_state(int64 agent_id)
+{
+	Datum id = Int64GetDatum(agent_id);
+
+	return kept_plan_run(&state_select, &id, NULL, false, 1) == 1;
+}
+
 /* Returns whether an agent takes nothing new any more. */
 static bool
 has_left(RoutingConfig *config, int64 agent_id)
@@ -512,25 +527,31 @@ place_arrival(Sweep *sweep, int64 request_id)
 	MatchRequest request;
 	const Lane *lane;
 	int64 agent_id;
+	int64 given;
 	bool waits;
 
 	if (!hold_request(config, request_id, &request))
 		return 0;
+	given = strcmp(request.state, "assigned") == 0 && request.queue >= 0 && config_agent(config, request.agent_id) >= 0
+				? request.agent_id
+				: 0;
 	waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
 	lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
 	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
 		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
 		return 0;
 	agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
-	if (strcmp(request.state, "offered") == 0 || strcmp(request.state, "assigned") == 0)
+	if (given == agent_id)
+		given = 0;
+	if (strcmp(request.state, "offered") == 0 || (strcmp(request.state, "assigned") == 0 && given == 0))
 		agent_id = 0;
-	if (agent_id != 0 && !hold_agent(agent_id))
+	if ((agent_id != 0 && !hold_agent(agent_id)) || (given != 0 && has_state(given) && !hold_agent(given)))
 		return 0;
 
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
 	if (agent_id != 0)
 	{
-		work_end(config, &request, waits ? "transferred" : "finished", waits);
+		work_end(config, &request, waits || given != 0 ? "transferred" : "finished", waits);
 		sweep->freed.ids[sweep->freed.count++] = agent_id;
 	}
 	if (waits)
@@ -544,7 +565,9 @@ place_arrival(Sweep *sweep, int64 request_id)
 	}
 	else if (request.waiting || request.customer_id == 0)
 		work_leave_queue(&request, DT_NOBEGIN);
-	return waits || lane != NULL || agent_id != 0;
+	if (given != 0)
+		work_given(config, &request, given);
+	return waits || lane != NULL || agent_id != 0 || given != 0;
 }
 
 /* Gives an agent what comes first and fits. */

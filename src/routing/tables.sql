@@ -76,7 +76,7 @@ CREATE TABLE omnichannel.agent_state (
 	agent_id bigint PRIMARY KEY REFERENCES omnichannel.agent,
 	idle_since timestamptz NOT NULL,
 	busy_until timestamptz NOT NULL DEFAULT '-infinity',
-	used integer NOT NULL DEFAULT 0,
+	used integer NOT NULL DEFAULT 0 CHECK (used >= 0),
 	state text NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
 	autovacuum_vacuum_cost_delay = 0);
@@ -85,7 +85,8 @@ COMMENT ON TABLE omnichannel.agent_state IS
 COMMENT ON COLUMN omnichannel.agent_state.idle_since IS
 'When the agent last came on, was offered something or finished something.';
 COMMENT ON COLUMN omnichannel.agent_state.busy_until IS 'End of the wrap-up after the last work; nothing is offered before it.';
-COMMENT ON COLUMN omnichannel.agent_state.used IS 'Sum of assignment.cost: the capacity that offers and work take.';
+COMMENT ON COLUMN omnichannel.agent_state.used IS
+'Sum of assignment.cost: the capacity that offers and work take. More than agent.capacity only where a plain statement or open_request() gave the agent work that did not fit, or the capacity was lowered.';
 COMMENT ON COLUMN omnichannel.agent_state.state IS 'Code of a presence_state.';
 
 CREATE TABLE omnichannel.queue (
@@ -298,12 +299,23 @@ COMMENT ON TABLE omnichannel.arrival IS
 'Requests that a statement put into a queue, changed or deleted and that were not passed to route() in the same transaction, or whose clocks are due at other times since: tick_queues() gives them their place.';
 CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
-	FOR EACH ROW WHEN (new.state = 'waiting_agent' AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
-CREATE CONSTRAINT TRIGGER note_change AFTER UPDATE OF state, queue, channel, priority, requires, prefers ON omnichannel.request
+	FOR EACH ROW WHEN (new.state IN ('waiting_agent', 'assigned') AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
+CREATE CONSTRAINT TRIGGER note_change AFTER UPDATE OF state, queue, channel, priority, requires, prefers, agent_id ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (new.state = 'waiting_agent' OR old.state = 'waiting_agent'
-		OR (old.state IN ('offered', 'assigned') AND new.state NOT IN ('offered', 'assigned')))
+		OR (old.state IN ('offered', 'assigned') AND new.state NOT IN ('offered', 'assigned'))
+		OR (new.state = 'assigned' AND (old.state NOT IN ('offered', 'assigned') OR old.agent_id IS DISTINCT FROM new.agent_id)))
 	EXECUTE FUNCTION omnichannel.note_arrival();
+-- Whoever is given room, a skill, a channel or a queue takes what waits for that.
+CREATE CONSTRAINT TRIGGER serve_changed AFTER UPDATE OF capacity, active, skills, department ON omnichannel.agent
+	DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (new.active AND (NOT old.active OR new.capacity > old.capacity
+		OR new.department IS DISTINCT FROM old.department OR new.skills OPERATOR(omnichannel.<>) old.skills))
+	EXECUTE FUNCTION omnichannel.serve_changed();
+CREATE CONSTRAINT TRIGGER serve_changed AFTER INSERT OR UPDATE ON omnichannel.agent_channel
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION omnichannel.serve_changed();
+CREATE CONSTRAINT TRIGGER serve_changed AFTER INSERT OR UPDATE ON omnichannel.queue_member
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION omnichannel.serve_changed();
 CREATE CONSTRAINT TRIGGER note_removal AFTER DELETE ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (old.state IN ('waiting_agent', 'offered', 'assigned')) EXECUTE FUNCTION omnichannel.note_arrival();

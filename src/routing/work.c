@@ -32,7 +32,7 @@ static KeptPlan accept_offer = {
 		   " WHERE a.request_id = $1 AND a.agent_id = $2 AND a.accepted_at IS NULL AND a.expires_at > $3"
 		   " AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1"
 		   " AND q.customer_id = a.customer_id AND q.closed_at IS NULL) RETURNING a.customer_id)"
-		   " UPDATE omnichannel.request AS q SET state = 'assigned' FROM accepted"
+		   " UPDATE omnichannel.request AS q SET state = 'assigned', agent_id = $2 FROM accepted"
 		   " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
 	.nargs = 3,
 	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
@@ -56,7 +56,7 @@ static KeptPlan place_select = {
 
 static KeptPlan assignment_end = {
 	.sql = "WITH ended AS (DELETE FROM omnichannel.assignment WHERE request_id = $1 RETURNING *),"
-		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = s.used - e.cost, idle_since = $2,"
+		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = greatest(s.used - e.cost, 0), idle_since = $2,"
 		   " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
 		   " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
 		   " refused AS (INSERT INTO omnichannel.refusal AS f (request_id, agent_id, until)"
@@ -88,6 +88,41 @@ static KeptPlan request_change = {
 	.nargs = 7,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 };
+
+/* Whoever was never there is away, with what he was given. */
+static KeptPlan work_give = {
+	.sql = "WITH room AS (UPDATE omnichannel.agent_state SET used = used + $5, idle_since = clock_timestamp()"
+		   " WHERE agent_id = $3)"
+		   " INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority, due_at,"
+		   " entered_at, queued_at, offered_at, expires_at, accepted_at)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp(), 'infinity', clock_timestamp())",
+	.nargs = 9,
+	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+/*
+ * work_given notes that an agent has a request that he was given without an offer: it takes his capacity, also where it
+ * does not fit.
+ *
+ * The holder has the request's lock and the agent's. Needs an SPI scope.
+ */
+void
+work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id)
+{
+	Datum values[9];
+
+	values[0] = Int64GetDatum(request->request_id);
+	values[1] = Int64GetDatum(request->customer_id);
+	values[2] = Int64GetDatum(agent_id);
+	values[3] =
+		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
+	values[4] = Int32GetDatum(config->channels[request->channel].cost);
+	values[5] = Int32GetDatum(request->priority);
+	values[6] = TimestampTzGetDatum(request->due_at);
+	values[7] = TimestampTzGetDatum(request->entered_at);
+	values[8] = TimestampTzGetDatum(request->queued_at);
+	(void) kept_plan_run(&work_give, values, NULL, false, 0);
+}
 
 /*
  * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse,

@@ -107,6 +107,7 @@ SELECT route(:r2), accept_request(:r2, 1), release_request(:r2);
 SELECT throws_ok(format('SELECT request_callback(%s, ''chat'')', :r2), '55000', NULL, 'nor for a customer whose turn it is');
 
 -- a channel that costs nothing reaches agents who are full
+SELECT release_request(:r3, 'done');
 UPDATE channel SET cost = 0 WHERE channel = 'sms';
 INSERT INTO agent_channel (agent_id, channel) VALUES (1, 'sms');
 SELECT open_request(11, 'question', 'chat', 'q') AS r1, open_request(12, 'question', 'sms', 'q') AS r2 \gset

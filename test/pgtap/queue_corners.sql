@@ -1,6 +1,6 @@
 -- Offers whose agent goes, refusals without a time, queues that nobody serves, and what the sweep looks at.
 BEGIN;
-SELECT plan(45);
+SELECT plan(69);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, offer_for, decline_for) VALUES ('q', '0', '1 hour', '0');
@@ -113,6 +113,82 @@ UPDATE agent_state SET state = 'offline' WHERE agent_id = 1;
 UPDATE agent SET capacity = 6 WHERE agent_id = 1;
 UPDATE agent_state SET state = 'available' WHERE agent_id = 1;
 SELECT is(tick_queues(), 3::bigint, 'the sweep counts requests, not agents');
+
+
+-- work that an agent is given without an offer takes his capacity, from the next sweep on
+SELECT setval('request_request_id_seq', 1000);
+SELECT complete_request(n, 'resolved') FROM generate_series(17, 19) AS n;
+SELECT set_presence(1, 'available'), set_presence(2, 'available');
+SELECT open_request(1, 'question', 'chat', 'q', agent_id => 1) AS given \gset
+SELECT is(tick_queues(), 1::bigint, 'a request is opened for an agent');
+SELECT is((SELECT used FROM agent_state WHERE agent_id = 1), 2, 'and takes his capacity');
+SELECT throws_ok(format('SELECT request_callback(%s, ''chat'')', :given), '55000', NULL, 'it does not wait');
+UPDATE request SET agent_id = 2 WHERE request_id = :given;
+SELECT is(tick_queues(), 1::bigint, 'it is given to another one by a plain statement');
+SELECT results_eq('SELECT agent_id, used FROM agent_state WHERE agent_id IN (1, 2) ORDER BY 1', 'VALUES (1::bigint, 0), (2, 2)', 'whose capacity it takes now');
+SELECT is((SELECT outcome FROM assignment_history WHERE request_id = :given), 'transferred', 'which is on record');
+UPDATE request SET agent_id = 3 WHERE request_id = :given;
+SELECT is(tick_queues(), 1::bigint, 'and to one who was never there');
+SELECT set_presence(3, 'available');
+SELECT is((SELECT used FROM agent_state WHERE agent_id = 3), 2, 'who comes on with it');
+SELECT complete_request(:given, 'resolved');
+SELECT is((SELECT used FROM agent_state WHERE agent_id = 3), 0, 'and is rid of it in the end');
+SELECT is(tick_queues(), 0::bigint, 'nothing is left to do');
+SELECT throws_ok('UPDATE agent_state SET used = -1', '23514', NULL, 'no load is below nothing');
+
+-- a freed agent: more capacity, a skill, a channel, a queue
+SELECT set_presence(n, 'offline') FROM generate_series(1, 3) AS n;
+UPDATE agent SET capacity = 0 WHERE agent_id = 1;
+SELECT set_presence(1, 'available');
+SELECT pg_temp.arrive(31);
+UPDATE agent SET capacity = 2 WHERE agent_id = 1;
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 31), 1::bigint, 'whose capacity is raised takes what waits');
+UPDATE agent SET capacity = 20 WHERE agent_id = 1;
+SELECT pg_temp.arrive(32, skills => 'rare:3');
+UPDATE agent SET skills = 'rare:4' WHERE agent_id = 1;
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 32), 1::bigint, 'so with a skill');
+INSERT INTO request (request_id, customer_id, kind, channel, queue) VALUES (33, 5, 'question', 'email', 'q');
+SELECT route(33);
+INSERT INTO agent_channel (agent_id, channel) VALUES (1, 'email');
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 33), 1::bigint, 'a channel');
+SELECT pg_temp.arrive(34, 'by_way_of');
+INSERT INTO queue_member (queue, agent_id) VALUES ('by_way_of', 1);
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 34), 1::bigint, 'and a queue');
+UPDATE agent SET active = false WHERE agent_id = 1;
+SELECT pg_temp.arrive(35);
+UPDATE agent SET active = true WHERE agent_id = 1;
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 35), 1::bigint, 'who is active again as well');
+SELECT set_presence(1, 'busy');
+UPDATE agent SET capacity = 100 WHERE agent_id = 1;
+SELECT is((SELECT count(*) FROM waiting), 5::bigint, 'but not who is not available');
+CREATE ROLE queue_corners_admin;
+GRANT USAGE ON SCHEMA omnichannel TO queue_corners_admin;
+GRANT SELECT, UPDATE ON agent TO queue_corners_admin;
+UPDATE agent_state SET state = 'available' WHERE agent_id = 1;
+SET LOCAL ROLE queue_corners_admin;
+UPDATE omnichannel.agent SET capacity = 101 WHERE agent_id = 1;
+RESET ROLE;
+SELECT is((SELECT count(*) FROM waiting), 5::bigint, 'nor by a role that may not match');
+SELECT is(tick_queues(), 5::bigint, 'for whom the sweep does it');
+SELECT complete_request(n, 'resolved') FROM generate_series(31, 35) AS n;
+
+-- the customer's answer wakes the request that it names
+SELECT set_presence(1, 'available');
+SELECT pg_temp.arrive(41);
+SELECT accept_request(41, 1), release_request(41);
+SELECT log_contact('email', customer_id => 2, request_id => 41, direction => 'outbound');
+SELECT log_contact('email', customer_id => 2, request_id => 41, direction => 'internal');
+SELECT is((SELECT state FROM request WHERE request_id = 41), 'waiting_customer', 'what we write or note does not');
+SELECT log_contact('email', customer_id => 2, request_id => 41);
+SELECT is((SELECT state FROM request WHERE request_id = 41), 'waiting_agent', 'what the customer says does');
+SELECT is(tick_queues(), 1::bigint, 'it is offered again');
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 41), 1::bigint, 'to its agent');
+
+-- relationships that are none
+INSERT INTO relationship (customer_id, agent_id, contacts, strength) VALUES (9, 1, 1, 'NaN'), (9, 2, 1, -1), (9, 3, 1, 'Infinity');
+SELECT set_presence(2, 'available');
+INSERT INTO request (request_id, customer_id, kind, channel, queue) VALUES (42, 9, 'question', 'chat', 'q');
+SELECT results_eq('SELECT agent_id, relationship FROM match_agents(42) ORDER BY agent_id', 'VALUES (1::bigint, 0::float8), (2, 0)', 'count for nothing');
 
 SELECT * FROM finish();
 ROLLBACK;
