@@ -13,7 +13,7 @@ BEGIN ATOMIC
 		-- whose rows stay, without what is personal: every column but those kept, and of these the
 		-- searched ones where they name the customer
 		('assignment', 't.customer_id = ANY ($1)', 'blank',
-			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,offered_at,expires_at,accepted_at}', NULL),
+			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,queued_at,offered_at,expires_at,accepted_at}', NULL),
 		('assignment_history', 't.customer_id = ANY ($1)', 'blank',
 			'{assignment_id,request_id,customer_id,agent_id,queue,channel,entered_at,offered_at,accepted_at,ended_at,outcome}', NULL),
 		('consent', 't.customer_id = ANY ($1)', 'blank',
@@ -52,7 +52,7 @@ BEGIN ATOMIC
 		('sla_moment', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,at,moment_id,what,request_id,contact_id,channel,outcome,state,kind,queue,priority,version}', '{kind}'),
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
-			'{request_id,customer_id,lane_id,rank,due_at,entered_at,priority}', NULL),
+			'{request_id,customer_id,lane_id,rank,due_at,entered_at,queued_at,priority}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
 		('arrival', NULL, 'none', '{arrival_id,request_id}', NULL),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until}', NULL),
