@@ -173,6 +173,7 @@ typedef struct SlaFamily
 	bool late;           /* some of the new moments came before others that are known: reckon with all */
 	TimestampTz from;    /* what had ended before stays as it is */
 	bool held_by_others; /* it cannot be had without waiting */
+	int moved_count;     /* new moments that turned out to be of another family */
 	int moment_count;
 	int moment_room;
 	SlaMoment **moments; /* new ones, or all of them */
@@ -309,7 +310,15 @@ typedef struct SlaNewMoment
 	SlaMoment moment;
 } SlaNewMoment;
 
-extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait,
+/* Families whose clocks are to be reckoned as of a time. */
+typedef struct SlaMoved
+{
+	MemoryContext context;
+	SlaColumn roots;
+	TimestampTz from;
+} SlaMoved;
+
+extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaMoved *moved,
 							 SlaChanges *changes);
 
 /* request.c */

@@ -119,22 +119,30 @@ find_roots(SlaNewMoment **moments, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/*
- * Follows moments that were taken to be of another family than they turned out to be of, once its row was had: somebody
- * has merged or parted customers meanwhile. Families that others hold are left to tick(): who waits in the midst of
- * other locks may lock up. Needs an SPI scope.
- */
+/* Adds a family whose clocks are to be reckoned as of a time. */
 static void
-follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int family_count,
-			 const SlaPolicies *policies, SlaChanges *changes)
+add_moved(SlaMoved *moved, int64 root, TimestampTz at)
+{
+	MemoryContext old = MemoryContextSwitchTo(moved->context);
+
+	sla_column_add_id(&moved->roots, root);
+	MemoryContextSwitchTo(old);
+	moved->from = moved->roots.count == 1 ? at : Min(moved->from, at);
+}
+
+/*
+ * Adds to moved the families of moments that were taken to be of another one, as turned out once its row was had:
+ * somebody has merged or parted customers meanwhile. Returns how many families have moments of their own left, which it
+ * moves to the front: whoever holds the row of its root now may hold clocks of the others. Needs an SPI scope.
+ */
+static int
+find_moved(SlaNewMoment **moments, int count, SlaFamily *families, int family_count, SlaMoved *moved)
 {
 	SlaNewMoment **doubtful = palloc(sizeof(SlaNewMoment *) * count);
 	int64 *roots = palloc(sizeof(int64) * count);
-	SlaFamily *moved;
-	TimestampTz from = DT_NOEND;
 	int family = 0;
 	int doubts = 0;
-	int others = 0;
+	int left = 0;
 
 	/* Both are in the order of the roots; there are no families of the moments that were only written. */
 	for (int i = 0; i < count; i++)
@@ -146,7 +154,7 @@ follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int f
 			doubtful[doubts++] = moments[i];
 	}
 	if (doubts == 0)
-		return;
+		return family_count;
 	qsort(doubtful, doubts, sizeof(SlaNewMoment *), compare_customers);
 	for (int i = 0; i < doubts; i++)
 		roots[i] = doubtful[i]->root;
@@ -154,16 +162,35 @@ follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int f
 	for (int i = 0; i < doubts; i++)
 		if (doubtful[i]->root != roots[i])
 		{
-			roots[others++] = doubtful[i]->root;
-			from = Min(from, doubtful[i]->moment.at);
+			sla_family_find(families, family_count, roots[i])->moved_count++;
+			add_moved(moved, doubtful[i]->root, doubtful[i]->moment.at);
 		}
-	if (others == 0)
+	for (int i = 0; i < family_count; i++)
+		if (families[i].moved_count < families[i].moment_count)
+			families[left++] = families[i];
+	return left;
+}
+
+/*
+ * Reckons the families that moments have moved to. Those that others hold are left to tick(): who waits in the midst of
+ * other locks may lock up. Nor must anybody be waited for afterwards. Needs an SPI scope.
+ */
+static void
+follow_moved(const SlaMoved *moved, const SlaPolicies *policies, SlaChanges *changes)
+{
+	int64 *roots = palloc(sizeof(int64) * Max(moved->roots.count, 1));
+	SlaFamily *families;
+	int count = moved->roots.count;
+
+	if (count == 0)
 		return;
-	others = sla_families_of(roots, others, &moved);
-	for (int i = 0; i < others; i++)
-		moved[i].from = from;
-	others = sla_families_take(moved, others, policies);
-	sla_families_reckon_read(moved, others, policies, changes);
+	for (int i = 0; i < count; i++)
+		roots[i] = DatumGetInt64(moved->roots.values[i]);
+	count = sla_families_of(roots, count, &families);
+	for (int i = 0; i < count; i++)
+		families[i].from = moved->from;
+	count = sla_families_take(families, count, policies);
+	sla_families_reckon_read(families, count, policies, changes);
 	sla_changes_write(changes);
 }
 
@@ -171,14 +198,17 @@ follow_moved(SlaNewMoment **moments, int count, const SlaFamily *families, int f
  * Writes moments and what they do, which changes, begun, may tell of. Needs an SPI scope.
  *
  * Without wait the moments of customers whom another transaction holds are only written, and tick() follows them up:
- * who holds other locks must not wait here.
+ * who holds other locks must not wait here. Where moved is given, what belongs to other families than it seemed is
+ * added there, to be followed once nobody is waited for any more.
  */
 void
-sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaChanges *changes)
+sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaMoved *moved,
+				 SlaChanges *changes)
 {
 	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(count, 1));
 	SlaFamily *anew;
 	SlaFamily *prompt;
+	SlaMoved at_once = {.context = CurrentMemoryContext, .roots.type = INT8OID};
 	int family_count = 0;
 	int anew_count = 0;
 	int prompt_count = 0;
@@ -199,6 +229,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 	if (family_count == 0)
 		return;
 	sla_moments_write(families, family_count);
+	family_count = find_moved(moments, count, families, family_count, moved != NULL ? moved : &at_once);
 
 	anew = palloc(sizeof(SlaFamily) * family_count);
 	prompt = palloc(sizeof(SlaFamily) * family_count);
@@ -217,13 +248,18 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		sla_family_advance(&prompt[i], policies, changes);
 	sla_families_reckon(anew, anew_count, policies, changes);
 	sla_changes_write(changes);
-	follow_moved(moments, count, families, family_count, policies, changes);
+	follow_moved(&at_once, policies, changes);
 	sla_families_doubt(families, family_count);
 }
 
-/* Takes in the moments of contacts, with what is new in the requests that they name. Needs an SPI scope. */
+/*
+ * Takes in the moments of contacts, whose roots are found, with what is new in the requests that they name. Needs an
+ * SPI scope.
+ *
+ * The roots are those that were found for all of the statement, so that their rows are taken in one order.
+ */
 static void
-take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies)
+take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies, SlaMoved *moved)
 {
 	SlaNewMoment **moments = palloc(sizeof(SlaNewMoment *) * Max(count, 1));
 	int64 *request_ids = palloc(sizeof(int64) * Max(count, 1));
@@ -238,11 +274,10 @@ take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies)
 		if (contacts[i]->moment.request_id != 0)
 			request_ids[requests++] = contacts[i]->moment.request_id;
 	}
-	find_roots(moments, count);
 	if (requests > 0)
 		taken += sla_request_moments(request_ids, requests, &moments, taken, &missing);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_moments_take(moments, taken, policies, true, &changes);
+	sla_moments_take(moments, taken, policies, true, moved, &changes);
 }
 
 /* How often the moments that change clocks are taken in apart from those that do not, before the rest is together. */
@@ -263,7 +298,7 @@ static int moments_at_once = MOMENTS_AT_ONCE;
  * taken in together then, so that it fits into work_mem, and more again where there is room.
  */
 static void
-take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, MemoryContext scratch)
+take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, SlaMoved *moved, MemoryContext scratch)
 {
 	for (int i = 0; i < count;)
 	{
@@ -272,7 +307,7 @@ take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, Me
 		Size limit = work_mem * (Size) 1024;
 		Size taken;
 
-		take_contacts(&moments[i], some, policies);
+		take_contacts(&moments[i], some, policies, moved);
 		MemoryContextSwitchTo(old);
 		taken = MemoryContextMemAllocated(scratch, true);
 		MemoryContextReset(scratch);
@@ -301,7 +336,7 @@ is_still(const SlaPolicies *policies, const SlaMoment *moment, bool write, Memor
  * fraction, the others together as far as the order of the customers' locks allows.
  */
 static void
-take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, MemoryContext scratch)
+take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, SlaMoved *moved, MemoryContext scratch)
 {
 	int begun = 0; /* of those that wait to be taken in together, up to the one at hand */
 	int parts = 0;
@@ -316,7 +351,7 @@ take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, Memory
 			if (!is_still(policies, moment, false, scratch))
 				continue;
 			/* Customers before are locked before. */
-			take_together(&moments[begun], i - begun, policies, scratch);
+			take_together(&moments[begun], i - begun, policies, moved, scratch);
 			begun = i;
 			parts++;
 		}
@@ -324,7 +359,7 @@ take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, Memory
 			begun = i + 1;
 	}
 	if (begun < count)
-		take_together(&moments[begun], count - begun, policies, scratch);
+		take_together(&moments[begun], count - begun, policies, moved, scratch);
 }
 
 /*
@@ -338,10 +373,11 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 {
 	SlaNewMoment **next = palloc(sizeof(SlaNewMoment *) * Max(count, 1));
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES);
+	SlaMoved moved = {.context = CurrentMemoryContext, .roots.type = INT8OID};
+	SlaChanges changes = {0};
 
 	/* Whoever was merged is locked as whom they were merged into. */
-	if (count > 1)
-		find_roots(moments, count);
+	find_roots(moments, count);
 	qsort(moments, count, sizeof(SlaNewMoment *), compare_new);
 	while (count > 1)
 	{
@@ -359,15 +395,17 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 			break;
 		}
 		CommandCounterIncrement();
-		take_each(next, different, policies, scratch);
+		take_each(next, different, policies, &moved, scratch);
 		count = left;
 	}
 	if (count > 0)
 	{
 		qsort(moments, count, sizeof(SlaNewMoment *), compare_new);
-		take_together(moments, count, policies, scratch);
+		take_together(moments, count, policies, &moved, scratch);
 	}
 	MemoryContextDelete(scratch);
+	sla_changes_begin(&changes, GetCurrentTimestamp());
+	follow_moved(&moved, policies, &changes);
 	pfree(next);
 }
 

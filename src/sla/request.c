@@ -193,7 +193,7 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 	if (policies->count == 0 || count == 0)
 		return;
 	taken = sla_request_moments(request_ids, count, &moments, 0, &missing);
-	sla_moments_take(moments, taken, policies, false, changes);
+	sla_moments_take(moments, taken, policies, false, NULL, changes);
 	if (missing > 0)
 		forget_requests(request_ids, count, policies, changes);
 }
