@@ -18,7 +18,7 @@
 
 #include "omnichannel.h"
 #include "calendar/calendar.h"
-#include "calendar/spans.h"
+#include "calendar/exceptions.h"
 #include "calendar/working_hours.h"
 
 SQL_FUNCTION(omnichannel_check_time_zone);

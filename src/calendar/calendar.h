@@ -1,6 +1,12 @@
 /*
  * calendar.h
  *	  What the calendar offers to other rooms: working time by a calendar's code. Include it after postgres.h.
+ *
+ * The room's files, from below. Plain C, which is fuzzed: week and week_parse (a week and its notation), zone (local
+ * time and UTC), span_list, timeline_chunk and timeline (open time, in O(log n)), and the reader of .ics files:
+ * icalendar_time, icalendar_rule (recurrence), icalendar_event, icalendar. On the server: working_hours (the type),
+ * exceptions, calendar and given (calendars by code, by value), calendar_answer (the answers and their errors),
+ * calendar_functions and holidays (for SQL), support (for the planner).
  */
 #ifndef CALENDAR_CALENDAR_H
 #define CALENDAR_CALENDAR_H

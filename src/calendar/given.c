@@ -11,7 +11,7 @@
 
 #include "omnichannel.h"
 #include "calendar/calendar.h"
-#include "calendar/spans.h"
+#include "calendar/exceptions.h"
 #include "calendar/working_hours.h"
 
 #define KEPT_CALENDARS 16

@@ -1,9 +1,9 @@
 /*
- * spans.h
+ * exceptions.h
  *	  Exceptions of a calendar as they come from SQL. Include it after postgres.h.
  */
-#ifndef CALENDAR_SPANS_H
-#define CALENDAR_SPANS_H
+#ifndef CALENDAR_EXCEPTIONS_H
+#define CALENDAR_EXCEPTIONS_H
 
 #include "utils/array.h"
 
@@ -22,4 +22,4 @@ extern void span_set_add_array(SpanSet *set, ArrayType *array);
 extern void span_set_clear(SpanSet *set);
 extern void span_set_copy(MemoryContext context, const SpanSet *set, TimelineRules *rules);
 
-#endif /* CALENDAR_SPANS_H */
+#endif /* CALENDAR_EXCEPTIONS_H */

@@ -1,5 +1,5 @@
 /*
- * spans.c
+ * exceptions.c
  *	  Exceptions of a calendar as they come from SQL: tsrange values, and arrays of calendar_span.
  */
 #include "postgres.h"
@@ -13,7 +13,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "calendar/spans.h"
+#include "calendar/exceptions.h"
 
 #define FIRST_CAPACITY 16
 
