@@ -162,7 +162,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.forget_moments(timestamptz) IS
-'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. at: as of this time, by default now. Part of tick_sla(). Raises 22008 for an infinite time, 55000 before setup().';
+'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. Whoever writes again in a conversation all of whose moments are gone begins with first_response again. at: as of this time, by default now. Part of tick_sla(). Raises 22008 for an infinite time, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
