@@ -269,7 +269,7 @@ SELECT forget_moments('2028-06-01') AS forgotten, (SELECT count(*) FROM sla_mome
 SELECT metric, step, policy, note FROM (SELECT * FROM pg_temp.explained(:request) WHERE metric NOT IN ('next_response', 'callback') EXCEPT TABLE explained_before) AS changed ORDER BY 1;
 -- Opened again after that it goes on with what it had left.
 SAVEPOINT settled;
-SELECT pg_temp.becomes('waiting_agent', '2028-08-02 12:00');
+SELECT pg_temp.becomes('waiting_agent', '2026-11-01 12:00');
 SELECT metric, policy, pauses, stopped_at IS NULL AS runs FROM sla_clock ORDER BY 1;
 ROLLBACK TO settled;
 UPDATE sla_setting SET keep_moments = '1 day';

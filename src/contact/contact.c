@@ -10,6 +10,7 @@
 #include "omnichannel.h"
 #include "contact/contact.h"
 #include "customer/customer.h"
+#include "request/request.h"
 
 /* A clock of an application's server may run ahead of the database's by this much. */
 #define CLOCK_SKEW (60 * USECS_PER_SEC)

@@ -156,7 +156,7 @@ requests_write(KeptPlan *plan, Datum *values, const char *nulls)
 }
 
 /* What others go by. */
-static const char *const followed[] = {"state", "kind", "queue", "priority"};
+static const char *const followed[] = {"state", "kind", "queue", "priority", "opened_at", "channel"};
 
 /* Returns what a state means for others. */
 static RequestState
@@ -205,6 +205,22 @@ is_followed(Relation relation, HeapTuple before, HeapTuple after)
 	return false;
 }
 
+/* Raises 22008 where a request is inserted with a time that is infinite or to come. */
+static void
+refuse_times(Relation relation, HeapTuple row)
+{
+	static const char *const times[] = {"opened_at", "state_since", "closed_at"};
+
+	for (int i = 0; i < (int) lengthof(times); i++)
+	{
+		bool isnull;
+		Datum at = heap_getattr(row, request_column(relation, times[i]), RelationGetDescr(relation), &isnull);
+
+		if (!isnull)
+			request_refuse_time(times[i], DatumGetTimestampTz(at));
+	}
+}
+
 /* Notes the request of a row that was inserted, updated or deleted, where others care. */
 static void
 note_row(TriggerData *trigger)
@@ -216,6 +232,8 @@ note_row(TriggerData *trigger)
 	bool was_closed;
 	bool isnull;
 
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		refuse_times(relation, row);
 	(void) heap_getattr(row, closed_column, desc, &was_closed);
 	was_closed = !was_closed;
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
@@ -233,7 +251,7 @@ note_row(TriggerData *trigger)
 	note(DatumGetInt64(heap_getattr(row, request_column(relation, "request_id"), desc, &isnull)));
 }
 
-/* follow_request(): trigger function for rows and for statements; returns nothing. */
+/* follow_request(): trigger function for rows and for statements; returns nothing. Raises 22008. */
 Datum
 omnichannel_follow_request(PG_FUNCTION_ARGS)
 {

@@ -2,13 +2,13 @@ CREATE FUNCTION omnichannel.guard_request() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_guard_request';
 COMMENT ON FUNCTION omnichannel.guard_request() IS
-'Trigger function of request: refuses another customer, and a state that does not follow from the one before, with 55000; counts version; sets state_since and closed_at where the statement that changes the state does not, and refuses infinite times with 22008.';
+'Trigger function of request: refuses another customer, and a state that does not follow from the one before, with 55000; counts version; sets state_since and closed_at where the statement that changes the state does not, and refuses times that are infinite or to come with 22008.';
 
 CREATE FUNCTION omnichannel.follow_request() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_follow_request';
 COMMENT ON FUNCTION omnichannel.follow_request() IS
-'Trigger function of request, for rows and for statements: makes the service levels follow an INSERT, UPDATE or DELETE of open requests by whoever runs it, once a statement and with the rights of the tables'' owner. Requests that are inserted closed have none.';
+'Trigger function of request, for rows and for statements: makes the service levels follow an INSERT, UPDATE or DELETE of open requests by whoever runs it, once a statement and with the rights of the tables'' owner. Requests that are inserted closed have none. Refuses times of inserted requests that are infinite or to come with 22008.';
 
 CREATE FUNCTION omnichannel.open_request(
 	customer_id bigint,
@@ -73,7 +73,7 @@ CREATE FUNCTION omnichannel.note_request(request_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_note_request';
 COMMENT ON FUNCTION omnichannel.note_request(bigint) IS
-'Makes the service levels of a request follow a change of its state, queue, kind or priority where the triggers of request do not fire: with session_replication_role = replica, or disabled. A call too many does nothing. Raises 55000 before setup().';
+'Makes the service levels of a request follow a change of its state, queue, kind, priority, channel or opened_at where the triggers of request do not fire: with session_replication_role = replica, or disabled. A call too many does nothing. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.prepare_close(request_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

@@ -13,9 +13,6 @@
 
 SQL_FUNCTION(omnichannel_open_request);
 
-/* A clock of an application's server may run ahead of the database's by this much. */
-#define CLOCK_SKEW (60 * USECS_PER_SEC)
-
 static KeptPlan request_insert = {
 	.sql =
 		"INSERT INTO omnichannel.request (customer_id, kind, state, channel, queue, priority, requires, prefers, data,"

@@ -29,6 +29,9 @@ extern bool request_state_parse(const char *name, RequestState *state);
 extern bool request_state_ends(RequestState state);
 extern bool request_may_become(RequestState from, RequestState to);
 
+/* A clock of an application's server may run ahead of the database's by this much. */
+#define CLOCK_SKEW (60 * USECS_PER_SEC)
+
 /* What a request is opened with; NULL pointers and agent_id 0 stand for what is not given. */
 typedef struct RequestOpening
 {
@@ -60,6 +63,7 @@ extern void requests_told(const int64 *request_ids, int count);
 extern void requests_closing(const int64 *request_ids, int count);
 
 /* state.c, for the triggers of the table */
+extern void request_refuse_time(const char *column, TimestampTz at);
 extern int request_column(Relation relation, const char *name);
 
 extern int64 request_open(const RequestOpening *opening);

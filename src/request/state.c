@@ -126,14 +126,29 @@ request_column(Relation relation, const char *name)
 	return number;
 }
 
-/* Raises 22008 where a column's new time is infinite: clocks would stop then. */
-static void
-refuse_time(const char *column, TimestampTz at)
+/* Raises 22008 where a time of a request is infinite or to come: clocks would start or stop then. */
+void
+request_refuse_time(const char *column, TimestampTz at)
 {
-	if (TIMESTAMP_NOT_FINITE(at))
+	if (TIMESTAMP_NOT_FINITE(at) || at > GetCurrentTimestamp() + CLOCK_SKEW)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
 						errmsg("%s of a request must not be %s", column, timestamptz_to_str(at)),
-						errhint("Name a time, or leave the column out for now().")));
+						errhint("Name a time that has come, or leave the column out for now().")));
+}
+
+/* Refuses a time that an UPDATE gives to a column. */
+static void
+refuse_new_time(const TriggerData *trigger, const char *name)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	int column = request_column(trigger->tg_relation, name);
+	bool was_null;
+	bool isnull;
+	TimestampTz before = DatumGetTimestampTz(heap_getattr(trigger->tg_trigtuple, column, desc, &was_null));
+	TimestampTz after = DatumGetTimestampTz(heap_getattr(trigger->tg_newtuple, column, desc, &isnull));
+
+	if (!isnull && (was_null || before != after))
+		request_refuse_time(name, after);
 }
 
 /* Raises 55000 where an UPDATE gives a request to another customer: contacts and clocks stay with whom they are of. */
@@ -187,6 +202,9 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 	version_column = request_column(relation, "version");
 
 	refuse_other_customer(trigger);
+	refuse_new_time(trigger, "opened_at");
+	refuse_new_time(trigger, "state_since");
+	refuse_new_time(trigger, "closed_at");
 
 	/* Whatever the statement says: nobody may set it back. */
 	columns[changed] = version_column;
@@ -218,8 +236,6 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 							errhint("What may follow: %s.", successor_names(from))));
 
 		closed_at = heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
-		if (!closed_isnull)
-			refuse_time("closed_at", DatumGetTimestampTz(closed_at));
 		if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
 		{
 			/* It is in that state since it was closed, where the statement says when that was. */
@@ -228,8 +244,6 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 									? closed_at
 									: TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		}
-		else
-			refuse_time("state_since", DatumGetTimestampTz(new_since));
 		if (request_state_ends(to) == closed_isnull)
 		{
 			columns[changed] = closed;

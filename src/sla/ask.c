@@ -25,7 +25,8 @@ static KeptPlan requests_read = {
 
 static KeptPlan wrote_before = {
 	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = $2"
-		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4"
+		   " AND m.customer_id IN (SELECT f.customer_id FROM " SLA_FAMILY " AS f))"
 		   " OR EXISTS (SELECT FROM " SLA_FAMILY " AS f"
 		   " JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id"
 		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
@@ -38,9 +39,12 @@ static KeptPlan wrote_before = {
 static LookUp request_look = {
 	.table = "sla_moment",
 	.nkeys = 1,
-	.ncolumns = 4,
-	.columns =
-		(const TableColumn[]){{"request_id", INT8OID}, {"what", TEXTOID}, {"outcome", TEXTOID}, {"at", TIMESTAMPTZOID}},
+	.ncolumns = 5,
+	.columns = (const TableColumn[]){{"request_id", INT8OID},
+									 {"what", TEXTOID},
+									 {"outcome", TEXTOID},
+									 {"at", TIMESTAMPTZOID},
+									 {"customer_id", INT8OID}},
 };
 
 /* How many moments of a request are looked at before a statement is asked. */
@@ -50,7 +54,8 @@ static LookUp request_look = {
 static KeptPlan earlier_read = {
 	.sql = "SELECT u.place FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS u (root, request_id, thread, at, place)"
 		   " WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
-		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at)"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at AND (m.customer_id = u.root OR EXISTS"
+		   " (SELECT FROM omnichannel.customer AS k WHERE k.customer_id = m.customer_id AND k.merged_into = u.root)))"
 		   " OR (u.thread IS NOT NULL AND EXISTS (SELECT FROM (SELECT u.root AS customer_id UNION ALL"
 		   " SELECT k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = u.root) AS f"
 		   " CROSS JOIN LATERAL (SELECT FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
@@ -59,18 +64,6 @@ static KeptPlan earlier_read = {
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 	.indexed = true,
 };
-
-/* Orders moments by request; what is said of a request comes before contacts that name it. For qsort of pointers. */
-static int
-compare_requests(const void *a, const void *b)
-{
-	const SlaMoment *left = *(SlaMoment *const *) a;
-	const SlaMoment *right = *(SlaMoment *const *) b;
-
-	if (left->request_id != right->request_id)
-		return left->request_id < right->request_id ? -1 : 1;
-	return (int) left->what - (int) right->what;
-}
 
 /*
  * sla_requests_read sets said: of each request that a new moment names, what was said of it last before.
@@ -94,7 +87,7 @@ sla_requests_read(SlaFamily *families, int count)
 		for (int j = 0; j < family->moment_count; j++)
 			if (family->moments[j]->request_id != 0)
 				named[found++] = family->moments[j];
-		qsort(named, found, sizeof(SlaMoment *), compare_requests);
+		qsort(named, found, sizeof(SlaMoment *), sla_moment_compare_requests);
 		for (int j = 0; j < found; j++)
 		{
 			int64 told = named[j]->what == MOMENT_REQUEST ? named[j]->moment_id : 0;
@@ -190,14 +183,14 @@ is_seen(const SlaMoment *moment)
 	Datum keys[1] = {Int64GetDatum(moment->request_id)};
 	bool seen = false;
 	LookScan scan;
-	Datum row[4];
-	bool nulls[4];
+	Datum row[5];
+	bool nulls[5];
 
 	if (moment->request_id == 0 || !look_begin(&scan, &request_look, keys, 1, NULL))
 		return false;
 	for (int i = 0; i < FEW_MOMENTS && !seen && look_next(&scan, false, row, nulls); i++)
 		seen = text_equals(row[1], "inbound") && !nulls[2] && !text_equals(row[2], "failed") &&
-			   DatumGetTimestampTz(row[3]) < moment->at;
+			   DatumGetTimestampTz(row[3]) < moment->at && DatumGetInt64(row[4]) == moment->customer_id;
 	look_end(&scan);
 	return seen;
 }

@@ -45,6 +45,8 @@ typedef struct SlaMoment
 	const char *queue;
 	int32 priority;
 	int64 version;
+	int64 foreign_id;       /* the request of another customer that it named while they were one; not stored */
+	int64 foreign_root;     /* that customer, or whom it was merged into; not stored */
 	SlaAnswer wrote_before; /* the customer had written before in its request or thread; not stored */
 	bool settled;           /* it tells only that the customer has written; see sla_customer.settled_until */
 } SlaMoment;
@@ -193,6 +195,7 @@ extern const char *sla_moment_name(MomentKind what);
 extern Datum sla_roots_array(const SlaFamily *families, int count);
 extern void sla_moments_add(const SlaFamily *families, int count);
 extern void sla_moments_write(SlaFamily *families, int count);
+extern int sla_moment_compare_requests(const void *a, const void *b);
 extern void sla_moments_read(SlaFamily *families, int count);
 extern int64 sla_row_id(uint64 row, int column);
 extern TimestampTz sla_row_time(uint64 row, int column);
@@ -323,7 +326,8 @@ extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicie
 
 /* request.c */
 extern const char *sla_state_class(const char *state);
-extern int sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing);
+extern int sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
+							   SlaColumn *corrected);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 
 /* reckon.c */

@@ -275,7 +275,7 @@ take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies, S
 			request_ids[requests++] = contacts[i]->moment.request_id;
 	}
 	if (requests > 0)
-		taken += sla_request_moments(request_ids, requests, &moments, taken, &missing);
+		taken += sla_request_moments(request_ids, requests, &moments, taken, &missing, NULL);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
 	sla_moments_take(moments, taken, policies, true, moved, &changes);
 }

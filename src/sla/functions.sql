@@ -30,6 +30,111 @@ $$;
 COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
 'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet; the next tick() makes them.';
 
+CREATE FUNCTION omnichannel.forget_all_requests() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM omnichannel.sla_moment AS moment WHERE moment.what = 'request';
+	INSERT INTO omnichannel.sla_behind (customer_id, since)
+	SELECT DISTINCT clock.customer_id, timestamptz 'infinity' FROM omnichannel.sla_clock AS clock
+	WHERE clock.stopped_at IS NULL AND clock.request_id IS NOT NULL;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.forget_all_requests() IS
+'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted.';
+
+CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	customers bigint[] := ARRAY[]::bigint[];
+BEGIN
+	IF NOT EXISTS (SELECT FROM omnichannel.sla_policy AS policy WHERE policy.segment IS NOT NULL) THEN
+		RETURN NULL;
+	END IF;
+	-- Of whom anything is known from when the membership is another than before: most begin or end now.
+	IF TG_OP = 'INSERT' THEN
+		customers := ARRAY(
+			SELECT DISTINCT family.customer_id
+			FROM written
+			JOIN omnichannel.customer AS customer ON customer.customer_id = written.customer_id
+			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
+			WHERE coalesce(lower(written.valid), '-infinity') <= family.last_at
+				AND written.segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+	ELSIF TG_OP = 'DELETE' THEN
+		customers := ARRAY(
+			SELECT DISTINCT family.customer_id
+			FROM erased
+			JOIN omnichannel.customer AS customer ON customer.customer_id = erased.customer_id
+			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
+			WHERE coalesce(lower(erased.valid), '-infinity') <= family.last_at
+				AND erased.segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+	ELSIF TG_OP = 'UPDATE' THEN
+		customers := ARRAY(
+			SELECT DISTINCT family.customer_id
+			FROM (SELECT erased.customer_id, erased.segment, range_agg(erased.valid) AS valid FROM erased GROUP BY 1, 2) AS before
+			FULL JOIN (SELECT written.customer_id, written.segment, range_agg(written.valid) AS valid FROM written GROUP BY 1, 2) AS after
+				USING (customer_id, segment)
+			CROSS JOIN LATERAL (SELECT coalesce(before.valid, '{}') AS former, coalesce(after.valid, '{}') AS present) AS change
+			JOIN omnichannel.customer AS customer USING (customer_id)
+			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
+			WHERE (change.former - change.present) + (change.present - change.former) && tstzmultirange(tstzrange(NULL, family.last_at, '[]'))
+				AND segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+	END IF;
+	IF cardinality(customers) > 1000 THEN
+		INSERT INTO omnichannel.sla_stale (relation, fits_more) VALUES (TG_TABLE_NAME, true);
+	ELSE
+		INSERT INTO omnichannel.sla_behind (customer_id, since)
+		SELECT behind.customer_id, 'infinity' FROM unnest(customers) AS behind (customer_id);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.follow_memberships() IS
+'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(). What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it.';
+
+CREATE FUNCTION omnichannel.guard_sla_policy() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	span record;
+BEGIN
+	FOR span IN VALUES ('target', NEW.target, false), ('warn_at', NEW.warn_at, true) LOOP
+		IF extract(year FROM span.column2) <> 0 OR extract(month FROM span.column2) <> 0 THEN
+			RAISE EXCEPTION 'the % of a policy cannot have months: %', span.column1, quote_literal(span.column2)
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'Count in days, which are working days where there is a calendar, and hours.';
+		END IF;
+		IF extract(day FROM span.column2) < 0 OR extract(epoch FROM span.column2) - extract(day FROM span.column2) * 86400 < 0
+			OR (span.column3 AND span.column2 = '0')
+		THEN
+			RAISE EXCEPTION 'the % of a policy must not be %', span.column1, quote_literal(span.column2)
+				USING ERRCODE = 'invalid_parameter_value',
+					HINT = CASE WHEN span.column3 THEN 'It is how long before it is due a warning is given, as in ''1 hour'', or NULL for none.'
+						ELSE 'It is how long it may take, as in ''6 hours'' or ''2 days''.' END;
+		END IF;
+		IF extract(day FROM span.column2) > 100000 OR span.column2 > '300000 days' THEN
+			RAISE EXCEPTION 'the % of a policy is longer than 100,000 days: %', span.column1, quote_literal(span.column2)
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the policy out where nothing is promised.';
+		END IF;
+	END LOOP;
+	-- Of working days and hours nobody knows which are longer, but where both days and hours are.
+	IF NEW.warn_at > NEW.target AND (NEW.calendar IS NULL OR (extract(day FROM NEW.warn_at) >= extract(day FROM NEW.target)
+		AND NEW.warn_at - make_interval(days => extract(day FROM NEW.warn_at)::integer)
+			>= NEW.target - make_interval(days => extract(day FROM NEW.target)::integer)))
+	THEN
+		RAISE EXCEPTION 'a warning cannot be due % before the end of a target of %', quote_literal(NEW.warn_at), quote_literal(NEW.target)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Let warn_at be shorter than the target.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.guard_sla_policy() IS
+'Trigger function of sla_policy: refuses targets and warnings of months, below zero or longer than 100,000 days, and warnings longer than their target, with 22023.';
+
 CREATE FUNCTION omnichannel.recompute_sla(
 	request_id bigint DEFAULT NULL,
 	OUT clock_id bigint,
@@ -269,4 +374,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';

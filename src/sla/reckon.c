@@ -152,7 +152,7 @@ is_to_be_made(const SlaFamily *family, SlaClock *clock)
 	if (family->together == NULL || is_open_to_change(family, clock))
 		return is_open_to_change(family, clock);
 	together = find_together(family, clock);
-	return together == NULL || !same_times(clock, together);
+	return together == NULL || !same_times(clock, together) || clock->request_id != together->request_id;
 }
 
 /* The same of a stored clock that nothing starts any more: it is also where only the group had started it. */
@@ -166,9 +166,15 @@ is_to_be_dropped(const SlaFamily *family, SlaClock *clock)
 static void
 take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
 {
-	/* What has ended keeps the policy that it ended under. */
+	/* What has ended keeps the policy that it ended under, but not the request of who is another again. */
 	if (clock->stopped_at != NO_TIME && same_times(clock, before))
+	{
+		SlaClock *ended = sla_clock_copy(before);
+
+		ended->request_id = clock->request_id;
+		(void) sla_changes_put(changes, ended, before);
 		return;
+	}
 	clock->clock_id = before->clock_id;
 	clock->warned_at = before->warned_at;
 	clock->breached_at = before->breached_at;
@@ -241,6 +247,22 @@ read_families(SlaFamily *families, int count, const SlaPolicies *policies)
 	sla_families_memberships(policies, families, count);
 }
 
+/* Returns a moment as it was while the families were one: it may name a request of another of them. */
+static SlaMoment *
+moment_together(SlaMoment *moment, const SlaFamily *families, int count)
+{
+	for (int i = 0; i < count && moment->foreign_id != 0; i++)
+		if (families[i].root == moment->foreign_root)
+		{
+			SlaMoment *copy = palloc(sizeof(SlaMoment));
+
+			*copy = *moment;
+			copy->request_id = moment->foreign_id;
+			return copy;
+		}
+	return moment;
+}
+
 /*
  * Gives families, which were one and are read, the clocks that they would have as one.
  *
@@ -262,7 +284,7 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 	for (int i = 0; i < count; i++)
 	{
 		for (int j = 0; j < families[i].moment_count; j++)
-			sla_family_add(&all, families[i].moments[j]);
+			sla_family_add(&all, moment_together(families[i].moments[j], families, count));
 		sla_machine_settle(&machine, &families[i]);
 		for (int j = 0; j < families[i].memberships.count; j++)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];

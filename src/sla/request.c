@@ -19,11 +19,13 @@ static KeptPlan requests_select = {
 	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
 		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
 		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id),"
-		   " coalesce(h.settled_until, '-infinity')"
+		   " coalesce(h.settled_until, '-infinity'), o.at, s.channel"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
 		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
+		   " LEFT JOIN LATERAL (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
+		   " AND m.version IS NOT NULL ORDER BY m.at, m.version LIMIT 1) AS o ON true"
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -36,6 +38,22 @@ static KeptPlan gone_delete = {
 		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = m.request_id)"
 		   " RETURNING m.customer_id) SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM gone AS g"
 		   " JOIN omnichannel.customer AS k ON k.customer_id = g.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* What was said of requests at a time, or in a channel, that turned out to be another: from when on, and whose. */
+static KeptPlan openings_correct = {
+	.sql = "WITH said AS (SELECT m.customer_id, m.at, m.moment_id, r.opened_at, r.channel,"
+		   " row_number() OVER (PARTITION BY m.request_id ORDER BY m.at, m.version) AS place"
+		   " FROM omnichannel.request AS r JOIN omnichannel.sla_moment AS m ON m.request_id = r.request_id"
+		   " AND m.version IS NOT NULL WHERE r.request_id = ANY ($1)), corrected AS (UPDATE omnichannel.sla_moment AS m"
+		   " SET at = CASE WHEN s.place = 1 THEN s.opened_at ELSE greatest(m.at, s.opened_at) END, channel = s.channel"
+		   " FROM said AS s WHERE m.customer_id = s.customer_id AND m.at = s.at AND m.moment_id = s.moment_id"
+		   " RETURNING m.customer_id, least(s.at, m.at) AS at) SELECT coalesce(k.merged_into, k.customer_id) AS root,"
+		   " min(c.at) FROM corrected AS c JOIN omnichannel.customer AS k ON k.customer_id = c.customer_id"
+		   " GROUP BY root ORDER BY root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -121,6 +139,20 @@ request_moments(uint64 row, SlaNewMoment *moments)
 	return 1;
 }
 
+/* Returns whether a row of requests_select was opened at another time, or in another channel, than was said of it. */
+static bool
+is_corrected(uint64 row)
+{
+	TimestampTz opened_at = sla_row_time(row, 10);
+	TimestampTz said_at = sla_row_time(row, 19);
+	TimestampTz settled_until = sla_row_time(row, 18);
+
+	if (said_at == NO_TIME || said_at < settled_until || opened_at < settled_until)
+		return false;
+	return opened_at != said_at ||
+		   !sla_same_text(spi_text(row, 7, CurrentMemoryContext), spi_text(row, 20, CurrentMemoryContext));
+}
+
 /* Returns an array of ids. */
 static Datum
 ids_array(const int64 *ids, int count)
@@ -133,11 +165,12 @@ ids_array(const int64 *ids, int count)
 }
 
 /*
- * Adds to moments those that tell what is new in requests; returns how many, and in *missing how many of the ids belong
- * to no request. Needs an SPI scope.
+ * Adds to moments those that tell what is new in requests; returns how many, in *missing how many of the ids belong to
+ * no request, and in corrected, if not NULL, those that were opened otherwise than was said. Needs an SPI scope.
  */
 int
-sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing)
+sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
+					SlaColumn *corrected)
 {
 	Datum values[1] = {ids_array(request_ids, count)};
 	SlaNewMoment *rows;
@@ -148,7 +181,11 @@ sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments
 	*missing = count - (int) found;
 	rows = palloc(sizeof(SlaNewMoment) * 2 * Max(found, 1));
 	for (uint64 i = 0; i < found; i++)
+	{
 		made += request_moments(i, &rows[made]);
+		if (corrected != NULL && is_corrected(i))
+			sla_column_add_id(corrected, sla_row_id(i, 1));
+	}
 	SPI_freetuptable(SPI_tuptable);
 
 	*moments = *moments == NULL ? palloc(sizeof(SlaNewMoment *) * Max(made, 1))
@@ -159,6 +196,29 @@ sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments
 		(*moments)[taken + i] = &rows[i];
 	}
 	return made;
+}
+
+/*
+ * Makes clocks follow requests that were opened otherwise than was said: their moments are corrected, and their
+ * customers reckoned anew, or behind. Needs an SPI scope.
+ */
+static void
+correct_openings(const SlaColumn *request_ids, const SlaPolicies *policies, SlaChanges *changes)
+{
+	Datum values[1] = {sla_column_array(request_ids)};
+	uint64 rows = kept_plan_run(&openings_correct, values, NULL, false, 0);
+	SlaFamily *families = palloc0(sizeof(SlaFamily) * Max(rows, 1));
+	int count;
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		families[i].root = sla_row_id(i, 1);
+		families[i].from = sla_row_time(i, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	count = sla_families_take(families, (int) rows, policies);
+	sla_families_reckon_read(families, count, policies, changes);
+	sla_changes_write(changes);
 }
 
 /* Ends the open clocks of requests that are no more. Needs an SPI scope. */
@@ -187,13 +247,16 @@ void
 sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
 	SlaNewMoment **moments = NULL;
+	SlaColumn corrected = {.type = INT8OID};
 	int missing;
 	int taken;
 
 	if (policies->count == 0 || count == 0)
 		return;
-	taken = sla_request_moments(request_ids, count, &moments, 0, &missing);
+	taken = sla_request_moments(request_ids, count, &moments, 0, &missing, &corrected);
 	sla_moments_take(moments, taken, policies, false, NULL, changes);
+	if (corrected.count > 0)
+		correct_openings(&corrected, policies, changes);
 	if (missing > 0)
 		forget_requests(request_ids, count, policies, changes);
 }

@@ -74,6 +74,18 @@ static KeptPlan memberships_read = {
 	.indexed = true,
 };
 
+/* Requests of others than the families. */
+static KeptPlan foreign_read = {
+	.sql = "SELECT u.root, u.request_id, coalesce(k.merged_into, k.customer_id)"
+		   " FROM unnest($1, $2) AS u (root, request_id)"
+		   " JOIN omnichannel.request AS r ON r.request_id = u.request_id"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
+		   " WHERE coalesce(k.merged_into, k.customer_id) <> u.root",
+	.nargs = 2,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
+};
+
 static const char *const moment_names[] = {"request", "inbound", "outbound"};
 
 /* Returns a number for a new moment. */
@@ -264,6 +276,66 @@ sla_moment_from_row(uint64 row, int column)
 	return moment;
 }
 
+/* Orders moments by request; those that tell of it come first. For qsort of pointers. */
+int
+sla_moment_compare_requests(const void *a, const void *b)
+{
+	const SlaMoment *left = *(SlaMoment *const *) a;
+	const SlaMoment *right = *(SlaMoment *const *) b;
+
+	if (left->request_id != right->request_id)
+		return left->request_id < right->request_id ? -1 : 1;
+	return (int) left->what - (int) right->what;
+}
+
+/*
+ * Takes the requests of others from the families' contacts, which name them since customers were one who are not any
+ * more: what waits for an answer then is the contact, not that request. What tells of a request is its customer's, so
+ * that few have to be asked for. Orders the moments anyhow. Needs an SPI scope.
+ */
+static void
+drop_foreign(SlaFamily *families, int count)
+{
+	SlaColumn asked[2] = {{.type = INT8OID}, {.type = INT8OID}};
+	Datum values[2];
+	uint64 rows;
+
+	for (int i = 0; i < count; i++)
+	{
+		SlaMoment **moments = families[i].moments;
+
+		qsort(moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare_requests);
+		for (int j = 0; j < families[i].moment_count; j++)
+		{
+			if (moments[j]->request_id == 0 || moments[j]->what == MOMENT_REQUEST ||
+				(j > 0 && moments[j]->request_id == moments[j - 1]->request_id))
+				continue;
+			sla_column_add_id(&asked[0], families[i].root);
+			sla_column_add_id(&asked[1], moments[j]->request_id);
+		}
+	}
+	if (asked[0].count == 0)
+		return;
+	values[0] = sla_column_array(&asked[0]);
+	values[1] = sla_column_array(&asked[1]);
+	foreign_read.runs += asked[0].count - 1;
+	rows = kept_plan_run(&foreign_read, values, NULL, false, 0);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		SlaFamily *family = sla_family_find(families, count, sla_row_id(i, 1));
+		int64 request_id = sla_row_id(i, 2);
+
+		for (int j = 0; j < family->moment_count; j++)
+			if (family->moments[j]->request_id == request_id)
+			{
+				family->moments[j]->request_id = 0;
+				family->moments[j]->foreign_id = request_id;
+				family->moments[j]->foreign_root = sla_row_id(i, 3);
+			}
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /*
  * Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they
  * had. Needs an SPI scope.
@@ -285,6 +357,7 @@ sla_moments_read(SlaFamily *families, int count)
 		sla_family_add(sla_family_find(families, count, sla_row_id(i, 1)), moment);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	drop_foreign(families, count);
 	for (int i = 0; i < count; i++)
 		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
 }

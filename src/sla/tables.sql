@@ -40,14 +40,14 @@ COMMENT ON COLUMN omnichannel.sla_policy.channel IS
 'Of the contact that starts the clock, for resolution that in which the request was opened; NULL for any.';
 COMMENT ON COLUMN omnichannel.sla_policy.kind IS 'request.kind; NULL for any, and for contacts without a request.';
 COMMENT ON COLUMN omnichannel.sla_policy.queue IS 'request.queue; NULL for any, and for contacts without a request.';
-COMMENT ON COLUMN omnichannel.sla_policy.segment IS 'The customer is in it when the clock starts; NULL for anyone.';
+COMMENT ON COLUMN omnichannel.sla_policy.segment IS 'The customer is in it when the clock starts, also where that is entered afterwards; NULL for anyone.';
 COMMENT ON COLUMN omnichannel.sla_policy.min_priority IS
 'request.priority is this or more; a contact without a request has priority 0. NULL for any.';
 COMMENT ON COLUMN omnichannel.sla_policy.target IS
 'How long it may take: of working time where there is a calendar (days are working days), else of elapsed time (a day is 24 hours). What is done exactly when it is due is in time.';
 COMMENT ON COLUMN omnichannel.sla_policy.calendar IS 'In whose working time the target is counted; NULL for elapsed time.';
 COMMENT ON COLUMN omnichannel.sla_policy.warn_at IS
-'How long before it is due a warning is given, counted as the target is; NULL for no warning.';
+'How long before it is due a warning is given, counted as the target is, and not longer than it; NULL for no warning.';
 COMMENT ON COLUMN omnichannel.sla_policy.notice_calendar IS
 'Warnings and breaches outside this calendar''s working time are told at its next opening; NULL: at once.';
 COMMENT ON COLUMN omnichannel.sla_policy.valid IS 'Holds for clocks that start within it.';
@@ -143,7 +143,7 @@ COMMENT ON TABLE omnichannel.sla_clock IS
 'Promises to customers and what became of them, one row each. Written by the logger, by what changes requests, by tick() and by recompute_sla().';
 COMMENT ON COLUMN omnichannel.sla_clock.customer_id IS 'Of whom the contact that started it was logged.';
 COMMENT ON COLUMN omnichannel.sla_clock.policy IS 'The sla_policy that won, with its target and its calendar as they were.';
-COMMENT ON COLUMN omnichannel.sla_clock.request_id IS 'Of the contact that started it, or NULL; with thread and channel it tells what answers it.';
+COMMENT ON COLUMN omnichannel.sla_clock.request_id IS 'Of the contact that started it, or NULL, also where it is the request of a customer who is no longer the same; with thread and channel it tells what answers it.';
 COMMENT ON COLUMN omnichannel.sla_clock.moment_id IS 'The sla_moment that started it; below zero, the contact of that number, which is still.';
 COMMENT ON COLUMN omnichannel.sla_clock.pauses IS 'When it stood still, because the customer was waited for or the request was closed; the last one is without an end while it lasts.';
 COMMENT ON COLUMN omnichannel.sla_clock.due_at IS 'NULL while it stands still; infinity where its calendar has not so much working time left.';
@@ -218,6 +218,16 @@ COMMENT ON TABLE omnichannel.sla_stale IS
 'Changes of policies and calendars that the open clocks do not follow yet: the next tick() or recompute_sla() makes them, and deletes the row.';
 COMMENT ON COLUMN omnichannel.sla_stale.fits_more IS
 'Whether policies may fit what they did not fit before, so that there may be promises without a clock.';
+CREATE TRIGGER guard_sla_policy BEFORE INSERT OR UPDATE OF target, warn_at, calendar ON omnichannel.sla_policy
+	FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_sla_policy();
+CREATE TRIGGER forget_all_requests AFTER TRUNCATE ON omnichannel.request
+	FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.forget_all_requests();
+CREATE TRIGGER follow_memberships_insert AFTER INSERT ON omnichannel.segment_member
+	REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
+CREATE TRIGGER follow_memberships_update AFTER UPDATE ON omnichannel.segment_member
+	REFERENCING OLD TABLE AS erased NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
+CREATE TRIGGER follow_memberships_delete AFTER DELETE ON omnichannel.segment_member
+	REFERENCING OLD TABLE AS erased FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
 CREATE TRIGGER sla_stale_insert AFTER INSERT ON omnichannel.sla_policy
 	REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.mark_sla_stale();
 CREATE TRIGGER sla_stale_update AFTER UPDATE ON omnichannel.sla_policy

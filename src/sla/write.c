@@ -266,6 +266,8 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 	if (before == NULL || before->due_at != clock->due_at || before->stopped_at != clock->stopped_at ||
 		before->request_id != clock->request_id)
 		note_moved(changes, clock);
+	if (before != NULL && before->request_id != clock->request_id)
+		note_moved(changes, before);
 	if (before == NULL)
 	{
 		add_clock(changes->made, clock);

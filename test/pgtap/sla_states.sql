@@ -106,6 +106,10 @@ BEGIN
 	DELETE FROM clock;
 	DELETE FROM told;
 	FOR e IN SELECT * FROM story WHERE story.who = ANY (family) ORDER BY at LOOP
+		-- While they were one, a contact may have come into the request of another who is not of the family any more.
+		IF e.request <> ALL (family) THEN
+			e.request := NULL;
+		END IF;
 		IF e.what = 'state' THEN
 			was := (SELECT t.state FROM told AS t WHERE t.request = e.request);
 			DELETE FROM told WHERE request = e.request;
