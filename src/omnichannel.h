@@ -22,6 +22,8 @@
  */
 extern Oid omni_schema(void);
 extern Oid omni_table(const char *name);
+extern Oid omni_owner(void);
+extern Oid relation_owner(Oid relation);
 pg_noreturn extern void omni_not_set_up(void);
 
 /*
@@ -49,14 +51,15 @@ extern const Company *company_get(void);
  */
 typedef struct SpiScope
 {
-	int guc_level;
 	Oid user;
 	int security;
 	bool switched;
 } SpiScope;
 
 extern void spi_scope_begin(SpiScope *scope, bool as_owner);
+extern void spi_scope_begin_unpinned(SpiScope *scope, bool as_owner);
 extern void spi_scope_end(SpiScope *scope);
+extern void spi_scope_pin(void);
 
 typedef struct OwnerSwitch
 {

@@ -57,6 +57,7 @@ typedef struct ContactEntry
 	const char *source;
 	const char *source_key;
 	bool fresh; /* its source has just made the key */
+	bool sole;  /* nobody else can be making the same key at the time: it is in the source's primary key */
 
 	int64 contact_id;
 	const SlaRequestState *request; /* of request_id, where request_settled() has looked */

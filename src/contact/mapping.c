@@ -63,7 +63,9 @@ struct FittedMapping
 	MemoryContext context;
 	const Tracking *tracking;
 	FittedPart *parts[MAPPING_FIELDS];
-	bool settings; /* a text of it depends on the session's settings */
+	bool settings;      /* a text of it depends on the session's settings */
+	uint64 names_asked; /* relations_generation() when mapping_names_rows() was asked, or 0 */
+	bool names_rows;
 };
 
 static HTAB *fitted_mappings = NULL;
@@ -332,6 +334,7 @@ mapping_fit(const Tracking *tracking, Relation relation)
 	fitted->context = context;
 	fitted->tracking = tracking;
 	fitted->settings = settings;
+	fitted->names_asked = 0;
 	memcpy(fitted->parts, parts, sizeof(parts));
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return fitted;
@@ -684,11 +687,11 @@ partition_columns(Relation relation)
 }
 
 /*
- * mapping_names_rows returns whether no two rows of the table have the same source's key: it holds the primary key, at
- * least those of its columns by which the table is not partitioned, as track() chooses it.
+ * Returns whether no two rows of the table have the same source's key: it holds the primary key, at least those of its
+ * columns by which the table is not partitioned, as track() chooses it.
  */
-bool
-mapping_names_rows(const FittedMapping *fitted, Relation relation)
+static bool
+names_rows(const FittedMapping *fitted, Relation relation)
 {
 	Bitmapset *key = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 	Bitmapset *fixed;
@@ -713,4 +716,17 @@ mapping_names_rows(const FittedMapping *fitted, Relation relation)
 			fixed = bms_del_member(fixed, column - FirstLowInvalidHeapAttributeNumber);
 	}
 	return any && bms_is_empty(fixed);
+}
+
+/* mapping_names_rows returns the same, asked once until a relation changes. */
+bool
+mapping_names_rows(const FittedMapping *fitted, Relation relation)
+{
+	FittedMapping *kept = unconstify(FittedMapping *, fitted);
+	uint64 generation = relations_generation();
+
+	if (kept->names_asked != generation)
+		kept->names_rows = names_rows(fitted, relation);
+	kept->names_asked = generation;
+	return kept->names_rows;
 }

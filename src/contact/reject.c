@@ -123,6 +123,7 @@ static KeptPlan new_select = {
 static LookUp any_look = {
 	.table = "contact_reject",
 	.nkeys = 2,
+	.seldom = true,
 	.ncolumns = 2,
 	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"reject_id", INT8OID}},
 };

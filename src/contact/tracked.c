@@ -186,7 +186,7 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	if (logged == 0 && former_key == NULL)
 		return;
 
-	spi_scope_begin(&scope, write->owner);
+	spi_scope_begin_unpinned(&scope, write->owner);
 	if (logged == 0)
 	{
 		leave_out_row(tracking, &former, &entries[0], former_key);
@@ -198,6 +198,7 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 		write->entry = &entries[i];
 		contact_check(&entries[i]);
 		entries[i].fresh = write->live && !write->update;
+		entries[i].sole = logged == 1 && entries[i].fresh && mapping_names_rows(fitted, write->relation);
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	if (!write->retry)

@@ -224,7 +224,7 @@ claim_one(ContactEntry *entry)
 
 	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
 	entry->duplicate = !entry->fresh && find_key(key) != 0;
-	if (entry->duplicate || row_insert(&key_row, key, NULL, true))
+	if (entry->duplicate || row_insert(&key_row, key, NULL, entry->sole ? ROW_STANDS : ROW_GIVES_WAY))
 		return;
 	entry->duplicate = kept_plan_run(&key_insert, key, NULL, false, 0) == 0;
 	if (entry->duplicate)
@@ -241,7 +241,7 @@ insert_one(const ContactEntry *entry)
 
 	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
 		values[column] = contact_datum(entry, column, &isnull[column]);
-	if (row_insert(&contact_row, values, isnull, false))
+	if (row_insert(&contact_row, values, isnull, ROW_RAISES))
 		return;
 	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
 		nulls[column] = isnull[column] ? 'n' : ' ';

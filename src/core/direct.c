@@ -295,6 +295,7 @@ direct_open(const DirectTable *table)
 		return NULL;
 	}
 
+	spi_scope_pin();
 	CommandCounterIncrement();
 	estate = CreateExecutorState();
 	old = MemoryContextSwitchTo(estate->es_query_cxt);

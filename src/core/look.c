@@ -207,7 +207,8 @@ open_relations(LookScan *scan, const LookUp *look)
 	}
 	/* Under the lock nothing is dropped that was there before it. */
 	scan->table = relation_open(look->table_oid, NoLock);
-	if (look->nkeys > 0)
+	scan->empty = look->seldom && RelationGetNumberOfBlocks(scan->table) == 0;
+	if (look->nkeys > 0 && !scan->empty)
 		scan->index = relation_open(look->index_oid, AccessShareLock);
 	return look->generation == relations_generation();
 }
@@ -259,6 +260,7 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 {
 	scan->look = look;
 	scan->table = scan->index = NULL;
+	scan->empty = false;
 	if (!look->for_cache && (IsolationIsSerializable() || ExecutorCheckPerms_hook != NULL))
 		return false;
 	if (look->generation != relations_generation() || look->role != GetUserId() ||
@@ -273,6 +275,11 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 		return false;
 	}
 
+	if (scan->empty)
+	{
+		close_relations(scan);
+		return true;
+	}
 	scan->snapshot = snapshot == NULL;
 	if (scan->snapshot)
 	{
@@ -299,6 +306,8 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 void
 look_find(LookScan *scan, const Datum *keys)
 {
+	if (scan->empty)
+		return;
 	for (int i = 0; i < scan->nkeys; i++)
 		scan->keys[i].sk_argument = keys[i];
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
@@ -367,6 +376,8 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
 
 	CHECK_FOR_INTERRUPTS();
+	if (scan->empty)
+		return false;
 	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, slot)
 		: look->covered  ? !next_covered(scan, direction)
 						 : !next_row(scan, direction))
@@ -397,6 +408,8 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 void
 look_end(LookScan *scan)
 {
+	if (scan->empty)
+		return;
 	if (scan->slot != NULL)
 		ExecDropSingleTupleTableSlot(scan->slot);
 	if (scan->look->nkeys == 0)

@@ -24,6 +24,7 @@ typedef struct LookUp
 	const TableColumn *keys; /* NULL for the first of the columns */
 	IndexWhere where;        /* which rows the index may leave out, besides those without the first key */
 	const char *where_column;
+	bool seldom;     /* there are no rows mostly: look whether there are any pages first */
 	bool for_change; /* what is found will mostly be changed, by row.h */
 	bool for_cache;  /* of configuration, which decides on the reader's rights itself */
 	int ncolumns;
@@ -56,6 +57,7 @@ typedef struct LookScan
 	Buffer buffer; /* pinned page of the row */
 	Buffer map;    /* the same of the visibility map */
 	bool snapshot; /* one was taken for it */
+	bool empty;    /* the table is: nothing else is open */
 } LookScan;
 
 extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);

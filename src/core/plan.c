@@ -98,6 +98,7 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 	SPIPlanPtr plan;
 	int result;
 
+	spi_scope_pin();
 	if (kept->indexed && may_be_outgrown(kept) && kept->plan != NULL)
 	{
 		plan = kept->plan;

@@ -31,6 +31,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/catalog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
@@ -242,7 +243,12 @@ find_index(RowIndex *found, Relation index)
 	found->unique = form->indisunique;
 	found->natts = form->indnatts;
 	for (int i = 0; i < form->indnatts; i++)
+	{
+		/* Functions of others may ask for the pinned search_path. */
+		if (i < form->indnkeyatts && index->rd_opfamily[i] >= FirstNormalObjectId)
+			return false;
 		found->attributes[i] = form->indkey.values[i];
+	}
 	if (index_where(index, &found->where, &found->tested))
 		return true;
 	found->selects = compile((Node *) RelationGetIndexPredicate(index));
@@ -508,11 +514,11 @@ enter_indexes(const RowTarget *target, RowWrite *write, TupleTableSlot *slot, bo
  * row_insert inserts a row with these values, in the order of its columns; returns false where the caller must run its
  * statement.
  *
- * keyed is for statements that do nothing where another row has the key: false then stands for that, too. Raises 23505,
- * and 55000 before setup().
+ * For statements that do nothing where another row has the key, false stands for that, too. Raises 23505, and 55000
+ * before setup().
  */
 bool
-row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
+row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict conflict)
 {
 	RowWrite write;
 	const RowTarget *target;
@@ -537,9 +543,9 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
 	}
 	if (complete_row(target, &write, slot))
 	{
-		if (keyed)
+		/* Whose key it is, and whether it stays theirs, is for the statement; logical decoding sees nothing. */
+		if (conflict == ROW_GIVES_WAY || (conflict == ROW_STANDS && RelationIsLogicallyLogged(write.target)))
 		{
-			/* Whose key it is, and whether it stays theirs, is for the statement; logical decoding sees nothing. */
 			TransactionId self = GetCurrentTransactionId();
 			uint32 token = SpeculativeInsertionLockAcquire(self);
 
@@ -553,7 +559,13 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed)
 		{
 			table_tuple_insert(write.target, slot, GetCurrentCommandId(true), 0, NULL);
 			slot_getallattrs(slot);
-			done = enter_indexes(target, &write, slot, false);
+			done = enter_indexes(target, &write, slot, conflict != ROW_RAISES);
+			if (!done)
+			{
+				/* Whoever inserts the key meanwhile would wait for this transaction, which may wait for theirs. */
+				CommandCounterIncrement();
+				simple_table_tuple_delete(write.target, &slot->tts_tid, GetActiveSnapshot());
+			}
 		}
 	}
 	ExecDropSingleTupleTableSlot(slot);

@@ -26,7 +26,15 @@ typedef struct RowTable
 	RowTarget *target; /* where the last row went, or NULL */
 } RowTable;
 
-extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, bool keyed);
+/* What becomes of a row whose key another one has. */
+typedef enum RowConflict
+{
+	ROW_RAISES,
+	ROW_GIVES_WAY, /* its statement does nothing then */
+	ROW_STANDS     /* the same, but nobody else can be writing that key */
+} RowConflict;
+
+extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict conflict);
 extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
 extern bool row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool *nulls);
 

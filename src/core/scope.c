@@ -3,74 +3,125 @@
  *	  An SPI connection whose statements mean the same whoever calls.
  *
  * The search_path is pinned for the scope's time, so that an operator or a function of a hostile schema cannot stand in
- * for the built-in one; with as_owner the statements run with the rights of the owner of the tables, as foreign-key
- * checks do, so that a role that holds no right on the log can still be logged. An error needs no clean-up here: the
- * abort of the (sub)transaction restores the user, the settings and SPI.
+ * for the built-in one; where most scopes run no statement, only from the first one on, because to set it and to set it
+ * back costs as much as a row. With as_owner the statements run with the rights of the owner of the tables, as
+ * foreign-key checks do, so that a role that holds no right on the log can still be logged. An error needs no clean-up
+ * here: the abort of the (sub)transaction restores the user, the settings and SPI.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/resowner.h"
-#include "utils/syscache.h"
 
 #include "omnichannel.h"
 
 #define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
 
-/* Returns the owner of a relation, or InvalidOid where there is none. */
-static Oid
-relation_owner(Oid relation)
+/* A scope that has begun. */
+typedef struct OpenScope
 {
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid owner;
+	int transaction_level;
+	int guc_level; /* since the search_path is pinned; 0 before */
+} OpenScope;
 
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
+static OpenScope *open_scopes = NULL;
+static int open_count = 0;
+static int open_room = 0;
+
+/* Forgets the scopes that an error has ended. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		open_count = 0;
 }
 
-/* Returns the role that owns the tables: the one that called setup(). */
-static Oid
-tables_owner(void)
+/* The same of those of a subtransaction. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *arg)
 {
-	Oid owner = relation_owner(omni_table("company"));
-
-	if (!OidIsValid(owner))
-		omni_not_set_up();
-	return owner;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		while (open_count > 0 && open_scopes[open_count - 1].transaction_level >= GetCurrentTransactionNestLevel())
+			open_count--;
 }
 
-/* Connects to SPI under the pinned search_path and, if as_owner, with the rights of the tables' owner. */
+/* Notes that a scope has begun. */
+static void
+scope_push(void)
+{
+	if (open_count == open_room)
+	{
+		int room = Max(16, open_room * 2);
+
+		if (open_scopes == NULL)
+		{
+			open_scopes = MemoryContextAlloc(TopMemoryContext, sizeof(OpenScope) * room);
+			RegisterXactCallback(transaction_ended, NULL);
+			RegisterSubXactCallback(subtransaction_ended, NULL);
+		}
+		else
+			open_scopes = repalloc(open_scopes, sizeof(OpenScope) * room);
+		open_room = room;
+	}
+	open_scopes[open_count++] = (OpenScope){.transaction_level = GetCurrentTransactionNestLevel()};
+}
+
+/*
+ * spi_scope_pin pins the search_path for what is left of the innermost scope, if there is one: before anything runs
+ * that is not this extension's, or opens a level of settings or a subtransaction that ends within the scope.
+ */
 void
-spi_scope_begin(SpiScope *scope, bool as_owner)
+spi_scope_pin(void)
 {
-	Oid owner = as_owner ? tables_owner() : InvalidOid;
+	OpenScope *scope;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-
+	if (open_count == 0)
+		return;
+	scope = &open_scopes[open_count - 1];
+	if (scope->guc_level != 0)
+		return;
 	scope->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 							 false);
+}
 
+/*
+ * spi_scope_begin_unpinned connects to SPI and, if as_owner, takes the rights of the tables' owner. The search_path is
+ * pinned by whatever may need it: kept_plan_run(), direct_open(), or spi_scope_pin() itself.
+ */
+void
+spi_scope_begin_unpinned(SpiScope *scope, bool as_owner)
+{
+	Oid owner = as_owner ? omni_owner() : InvalidOid;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	scope_push();
 	GetUserIdAndSecContext(&scope->user, &scope->security);
 	scope->switched = as_owner;
 	if (as_owner)
 		SetUserIdAndSecContext(owner, scope->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 }
 
-/* Ends what spi_scope_begin() began; results must have been copied out. */
+/* Connects to SPI under the pinned search_path and, if as_owner, with the rights of the tables' owner. */
+void
+spi_scope_begin(SpiScope *scope, bool as_owner)
+{
+	spi_scope_begin_unpinned(scope, as_owner);
+	spi_scope_pin();
+}
+
+/* Ends what spi_scope_begin() or spi_scope_begin_unpinned() began; results must have been copied out. */
 void
 spi_scope_end(SpiScope *scope)
 {
 	if (scope->switched)
 		SetUserIdAndSecContext(scope->user, scope->security);
-	AtEOXact_GUC(false, scope->guc_level);
+	open_count--;
+	if (open_scopes[open_count].guc_level != 0)
+		AtEOXact_GUC(false, open_scopes[open_count].guc_level);
 	SPI_finish();
 }
 
@@ -82,7 +133,7 @@ spi_scope_end(SpiScope *scope)
 void
 owner_switch_begin(OwnerSwitch *owner)
 {
-	Oid role = tables_owner();
+	Oid role = omni_owner();
 
 	GetUserIdAndSecContext(&owner->user, &owner->security);
 	SetUserIdAndSecContext(role, owner->security | SECURITY_LOCAL_USERID_CHANGE);
@@ -111,8 +162,10 @@ pinned_output_begin(void)
 		{"bytea_output", "hex"},
 		{"lc_monetary", "C"},
 	};
-	int level = NewGUCNestLevel();
+	int level;
 
+	spi_scope_pin();
+	level = NewGUCNestLevel();
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
@@ -164,6 +217,7 @@ subtransaction_try(void (*work)(void *argument), void *argument)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData *volatile error = NULL;
 
+	spi_scope_pin();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();

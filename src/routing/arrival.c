@@ -68,6 +68,7 @@ static KeptPlan waiting_insert = {
 static LookUp waiting_look = {
 	.table = "waiting",
 	.nkeys = 1,
+	.seldom = true,
 	.ncolumns = 1,
 	.columns = (const TableColumn[]){{"request_id", INT8OID}},
 };

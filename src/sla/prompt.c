@@ -431,7 +431,7 @@ write_moment(const SlaMoment *moment)
 	nulls[8] = moment->outcome == NULL;
 	if (moment->outcome != NULL)
 		values[8] = CStringGetTextDatum(moment->outcome);
-	if (!row_insert(&moment_row, values, nulls, false))
+	if (!row_insert(&moment_row, values, nulls, ROW_RAISES))
 		sla_moments_add(&family, 1);
 }
 

@@ -317,7 +317,7 @@ insert_one(const SlaColumn *columns)
 	if (nulls[1])
 		values[1] = Int64GetDatum(nextval_internal(omni_table("sla_clock_clock_id_seq"), true));
 	nulls[1] = false;
-	return row_insert(&made_row, values, nulls, false);
+	return row_insert(&made_row, values, nulls, ROW_RAISES);
 }
 
 /* Runs a statement over all columns of clocks, or, where there is one clock, the other one. */

@@ -1,6 +1,6 @@
 -- An ordinary contact is read for and written without SQL. Whatever SQL would do for it is done all the same.
 BEGIN;
-SELECT plan(47);
+SELECT plan(51);
 
 CREATE TABLE public.mail (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender text, agent bigint, body text,
 	outcome text DEFAULT 'voicemail');
@@ -60,6 +60,20 @@ ROLLBACK TO before;
 CREATE RULE see AS ON UPDATE TO omnichannel.relationship DO ALSO INSERT INTO public.seen VALUES ('rule');
 SELECT public.write();
 SELECT is((SELECT string_agg(what, ',') FROM public.seen), 'rule', 'and a rule acts');
+ROLLBACK TO before;
+
+-- What SQL runs sees a pinned search_path; the session has its own again, after an error too.
+CREATE FUNCTION public.see_path() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN INSERT INTO public.seen VALUES (current_setting('search_path')); RETURN NEW; END$$;
+CREATE TRIGGER see AFTER INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.see_path();
+SET LOCAL search_path = public, omnichannel;
+SELECT public.write();
+SELECT is((SELECT string_agg(what, ' ') FROM public.seen), 'pg_catalog, pg_temp', 'a trigger sees a pinned search_path');
+SELECT is(current_setting('search_path'), 'public, omnichannel', 'the session has its own again');
+SELECT throws_ok($$INSERT INTO public.mail (sender, agent) VALUES ('a@single.test', 999999)$$, '23503', NULL, 'an error ends the pinning');
+SELECT public.write(agent => NULL);
+SELECT is((SELECT count(*) FROM public.seen WHERE what = 'pg_catalog, pg_temp') || ' ' || current_setting('search_path'),
+	'2 public, omnichannel', 'and the next row is pinned anew');
 ROLLBACK TO before;
 
 -- Constraints and defaults
