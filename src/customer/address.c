@@ -19,17 +19,17 @@
 /*
  * Characters that show nothing: copied from web pages and address books they stand around an address, unseen.
  *
- * Source: Unicode 15.1, White_Space, Default_Ignorable_Code_Point and the control characters; those below U+007F aside.
+ * Source: Unicode 15.1, White_Space and Default_Ignorable_Code_Point; those of ASCII aside.
  */
 static const struct
 {
 	uint32_t first;
 	uint32_t last;
 } blanks[] = {
-	{0x7F, 0xA0},     {0xAD, 0xAD},     {0x34F, 0x34F},     {0x61C, 0x61C},     {0x115F, 0x1160},
-	{0x1680, 0x1680}, {0x17B4, 0x17B5}, {0x180B, 0x180F},   {0x2000, 0x200F},   {0x2028, 0x202F},
-	{0x205F, 0x206F}, {0x3000, 0x3000}, {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},
-	{0xFFA0, 0xFFA0}, {0xFFF0, 0xFFF8}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
+	{0x85, 0x85},       {0xA0, 0xA0},       {0xAD, 0xAD},       {0x34F, 0x34F},   {0x61C, 0x61C},   {0x115F, 0x1160},
+	{0x1680, 0x1680},   {0x17B4, 0x17B5},   {0x180B, 0x180F},   {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F},
+	{0x3000, 0x3000},   {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFF8},
+	{0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
 };
 
 /* Returns the character at text and sets its bytes; a byte that is no UTF-8 is a character that nothing else is. */
@@ -60,8 +60,8 @@ blank_at(const char *text, const char *end)
 	size_t bytes;
 	uint32_t character = character_at(text, end, &bytes);
 
-	if (character < 0x7F)
-		return character <= ' ' ? bytes : 0;
+	if (character < 0x80)
+		return character == ' ' || (character >= '\t' && character <= '\r') ? bytes : 0;
 	for (size_t i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++)
 		if (character >= blanks[i].first && character <= blanks[i].last)
 			return bytes;
@@ -284,7 +284,8 @@ has_strange_characters(const char *text, const char *end)
 	{
 		uint32_t character = character_at(at, end, &bytes);
 
-		if (blank_at(at, end) > 0 && !is_joiner(at, text, end))
+		if (character < ' ' || (character >= 0x7F && character < 0xA0) ||
+			(blank_at(at, end) > 0 && !is_joiner(at, text, end)))
 			return true;
 		/* The last three are other ways to write ;, ` and K, which they would turn into (Unicode, canonical forms). */
 		if ((character < 0x80 && strchr("<>,;", (int) character) != NULL) || character == 0x37E ||

@@ -46,7 +46,7 @@ is(clocks('anna'), 'resolution billing 02:00:00 runs', 'the same one after a tra
 $node->safe_psql('postgres', "SELECT omnichannel.transfer_request($request, 'calls')");
 is(clocks('anna'), 'resolution any 08:00:00 runs', 'and back');
 $node->safe_psql('postgres',
-	"UPDATE omnichannel.waiting SET entered_at = now() - interval '1 hour'; SELECT omnichannel.tick_queues()");
+	"UPDATE omnichannel.waiting SET queued_at = now() - interval '1 hour'; SELECT omnichannel.tick_queues()");
 is($node->safe_psql('postgres', "SELECT queue FROM omnichannel.request WHERE request_id = $request"),
 	'backstop', 'it has waited too long');
 is(clocks('anna'), 'resolution backstop 00:30:00 runs', 'and the other queue promises something else');
