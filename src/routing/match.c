@@ -167,6 +167,7 @@ family_by_rows(Rows *rows, int64 customer_id)
 		ids[count++] = slot_getattr(rows->slots[ROWS_CUSTOMER], 1, &isnull);
 	}
 	rows_end(scan);
+	rows_done(rows, ROWS_CUSTOMER);
 	ids[count++] = Int64GetDatum(root);
 	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
@@ -444,6 +445,7 @@ facts_by_rows(Facts *facts, const MatchRequest *request)
 		}
 		rows_end(scan);
 	}
+	rows_done(rows, ROWS_RELATIONSHIP);
 	scan = rows_scan(rows, ROWS_REFUSAL, ROWS_BY_KEY, request->request_id);
 	while (rows_next(rows, ROWS_REFUSAL, scan, ForwardScanDirection))
 	{

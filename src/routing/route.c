@@ -413,7 +413,7 @@ hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
 	else
 	{
 		rows_refresh(rows);
-		if (rows_find(rows, ROWS_REQUEST, request_id))
+		if (!TupIsNull(rows->slots[ROWS_REQUEST]) || rows_find(rows, ROWS_REQUEST, request_id))
 			(void) rows_lock(rows, ROWS_REQUEST);
 	}
 }

@@ -105,14 +105,52 @@ rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection directi
 	return scan != NULL && index_getnext_slot(scan, direction, rows->slots[table]);
 }
 
-/* Puts the row of this key into the table's slot; returns false where there is none. */
+/* Remembers where the row in the table's slot is. */
+static void
+remember(Rows *rows, RowsTable table, int64 key)
+{
+	rows->found[table].key = key;
+	rows->found[table].place = rows->slots[table]->tts_tid;
+	if (table == rows->held_table)
+		rows->held = NULL;
+}
+
+/* Puts the row of this key into the table's slot if it is where it was found last; returns whether. */
+static bool
+find_again(Rows *rows, RowsTable table, int64 key)
+{
+	TupleTableSlot *slot = rows->slots[table];
+	bool isnull;
+
+	return ItemPointerIsValid(&rows->found[table].place) && rows->found[table].key == key &&
+		   table_tuple_fetch_row_version(rows->tables[table], &rows->found[table].place, rows->snapshot, slot) &&
+		   DatumGetInt64(slot_getattr(slot, 1, &isnull)) == key;
+}
+
+/*
+ * rows_find puts the row of this key into the table's slot; returns false where there is none.
+ *
+ * What is looked for again is not looked for in the index again: many who route the newest requests at once meet there.
+ */
 bool
 rows_find(Rows *rows, RowsTable table, int64 key)
 {
-	IndexScanDesc scan = rows_scan(rows, table, ROWS_BY_KEY, key);
-	bool found = rows_next(rows, table, scan, ForwardScanDirection);
+	IndexScanDesc scan;
+	bool found;
 
+	if (rows->held != NULL && table == rows->held_table && key == rows->found[table].key)
+	{
+		ExecForceStoreHeapTuple(rows->held, rows->slots[table], false);
+		rows->slots[table]->tts_tid = rows->held->t_self;
+		return true;
+	}
+	if (find_again(rows, table, key))
+		return true;
+	scan = rows_scan(rows, table, ROWS_BY_KEY, key);
+	found = rows_next(rows, table, scan, ForwardScanDirection);
 	rows_end(scan);
+	if (found)
+		remember(rows, table, key);
 	return found;
 }
 
@@ -299,14 +337,20 @@ rows_hold(Rows *rows, RowsTable table)
 bool
 rows_lock(Rows *rows, RowsTable table)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
-	ItemPointerData place = rows->slots[table]->tts_tid;
+	TupleTableSlot *slot = rows->slots[table];
+	ItemPointerData place = slot->tts_tid;
 	TM_FailureData failure;
 	TM_Result result =
 		table_tuple_lock(rows->tables[table], &place, rows->snapshot, slot, GetCurrentCommandId(true),
 						 LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 
-	ExecDropSingleTupleTableSlot(slot);
+	/* Nobody else can change it now: it need not be read again. */
+	if (result == TM_Ok)
+	{
+		rows->found[table].place = slot->tts_tid;
+		rows->held = ExecCopySlotHeapTuple(slot);
+		rows->held_table = table;
+	}
 	if (result != TM_Ok || failure.traversed)
 		rows_refresh(rows);
 	return result == TM_Ok;
@@ -324,8 +368,12 @@ rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, b
 	TM_FailureData failure;
 	LockTupleMode mode;
 	UpdatedIndexes updated;
-	TM_Result result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure,
-									   &mode, &updated);
+	TM_Result result;
+
+	if (table == rows->held_table)
+		rows->held = NULL;
+	result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure, &mode,
+							 &updated);
 
 	if (result == TM_BeingModified && is_to_be_had(rows, table, place, LockTupleNoKeyExclusive, &result))
 		result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), true, &failure, &mode,

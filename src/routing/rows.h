@@ -139,6 +139,13 @@ typedef struct Rows
 	Relation *indexes[ROWS_TABLES]; /* of tables that rows are inserted into */
 	int index_counts[ROWS_TABLES];
 	Snapshot snapshot; /* the active one */
+	struct
+	{
+		int64 key;
+		ItemPointerData place; /* invalid where nothing was found yet */
+	} found[ROWS_TABLES];      /* the key looked for last, and where its row was */
+	HeapTuple held;            /* the latest version of a row that was locked, and is found[held_table] then; or NULL */
+	RowsTable held_table;
 } Rows;
 
 #define ROWS_BIT(table) (1 << (table))
@@ -153,6 +160,7 @@ typedef struct RowsTrail
 /* rows_open.c */
 extern Rows *rows_open(int tables);
 extern bool rows_open_more(Rows *rows, int tables);
+extern void rows_done(Rows *rows, RowsTable table);
 extern void rows_close(Rows *rows);
 extern void rows_refresh(Rows *rows);
 extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);

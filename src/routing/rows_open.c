@@ -338,6 +338,21 @@ rows_order(Rows *rows, RowsTable table, RowsOrder order)
 }
 
 /*
+ * rows_done closes the indexes of a table in which nothing more is looked for, and gives their locks back: a backend
+ * keeps 16 locks on relations of its own, further ones meet those of all others.
+ */
+void
+rows_done(Rows *rows, RowsTable table)
+{
+	for (int order = 0; order < ROWS_ORDERS; order++)
+	{
+		if (rows->orders[table][order] != NULL)
+			index_close(rows->orders[table][order], AccessShareLock);
+		rows->orders[table][order] = NULL;
+	}
+}
+
+/*
  * rows_open opens these tables, a set of ROWS_BITs, or returns NULL where their rows are to be had by SQL only.
  *
  * What was committed and done until now is visible. Allocates in the current context. rows_close() must follow, unless
