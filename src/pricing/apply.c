@@ -204,8 +204,12 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 		return VERDICT_WINDOW;
 	if (spans_contain(&promotion->used_up, at, until))
 		return VERDICT_USED_UP;
-	if (question->closed != NULL && BIT_TEST(question->closed, number))
-		return VERDICT_CUSTOMER_LIMIT;
+	if (question->closed != NULL && BIT_TEST(question->rules->customer_limits, number))
+	{
+		*until = Min(*until, question->closed_until);
+		if (BIT_TEST(question->closed, number))
+			return VERDICT_CUSTOMER_LIMIT;
+	}
 	return VERDICT_APPLIED;
 }
 
@@ -309,7 +313,7 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	int decimals = question->currency->decimals;
 	Rounding rounding = rules->rounding;
 	Money floor = price_floor(question, list_price);
-	Money subtotal = money_multiply(money_round(price, decimals, rounding), question->quantity);
+	Money subtotal;
 	Candidate *candidates = NULL;
 	int ncandidates = 0;
 	Portion one;
@@ -317,9 +321,10 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	Money total = MONEY_ZERO;
 
 	answer->floor = floor;
-	answer->before_promotions = money_round(subtotal, decimals, rounding);
-	if (question->subtotal != NULL)
-		subtotal = *question->subtotal;
+	subtotal = money_multiply(money_round(price, decimals, rounding), question->quantity);
+	subtotal = answer->before_promotions = money_round(subtotal, decimals, rounding);
+	if (question->others != NULL)
+		subtotal = money_add(subtotal, *question->others);
 	for (int i = 0; i < question->product->npromotions; i++)
 	{
 		int number = question->product->promotions[i];

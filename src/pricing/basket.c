@@ -278,9 +278,21 @@ order_apply(const PriceQuestion *question, BasketItem *items, int n, TimestampTz
 	}
 }
 
+/* Turns the question to an item; others becomes the rest of a basket of this subtotal, NULL while not known. */
+static void
+ask_for_item(PriceQuestion *question, const BasketItem *item, const Money *subtotal, Money *others)
+{
+	question->product = item->product;
+	question->quantity = item->quantity;
+	question->others = subtotal == NULL ? NULL : others;
+	if (subtotal != NULL)
+		*others =
+			item->answer.reason == PRICE_FOUND ? money_subtract(*subtotal, item->answer.before_promotions) : *subtotal;
+}
+
 /* Answers for every item, and notes its floor. */
 static void
-answer_items(PriceQuestion *question, BasketItem *items, int n)
+answer_items(PriceQuestion *question, BasketItem *items, int n, const Money *subtotal)
 {
 	int decimals = question->currency->decimals;
 
@@ -288,9 +300,9 @@ answer_items(PriceQuestion *question, BasketItem *items, int n)
 	{
 		BasketItem *item = &items[i];
 		Money floor;
+		Money others;
 
-		question->product = item->product;
-		question->quantity = item->quantity;
+		ask_for_item(question, item, subtotal, &others);
 		price_resolve(question, &item->answer, NULL);
 		if (item->answer.reason != PRICE_FOUND)
 			continue;
@@ -334,8 +346,9 @@ part_until(int64 amount, Money quantity, const BasketItem *item)
 /* Puts a line that wants so much of an item into the result. */
 static void
 put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int number, Datum quantity,
-		 TimestampTz until)
+		 const Money *subtotal, TimestampTz until)
 {
+	Money others;
 	int decimals = question->currency->decimals;
 	Money before = item->passed;
 	Datum quote[QUOTE_COLUMNS];
@@ -345,10 +358,8 @@ put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int n
 	Datum *codes = palloc(Max(item->npromotions, 1) * sizeof(Datum));
 
 	item->passed = money_add(before, money_from_numeric(DatumGetNumeric(quantity)));
-	question->product = item->product;
-	question->quantity = item->quantity;
+	ask_for_item(question, item, subtotal, &others);
 	price_quote_values(question, &item->answer, quantity, quote, quote_nulls);
-	until = Min(until, item->answer.valid_until);
 	quote_nulls[QUOTE_VALID_UNTIL] = until == DT_NOEND;
 	quote[QUOTE_VALID_UNTIL] = TimestampTzGetDatum(until);
 	for (int i = 0; i < item->npromotions; i++)
@@ -467,13 +478,15 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 	price_ask(fcinfo, ASKER_CUSTOMER, 3, &question, wanted, n, products);
 	nitems = collect_items(products, quantities, n, items, item_of);
 
-	answer_items(&question, items, nitems);
+	answer_items(&question, items, nitems, NULL);
 	subtotal = items_before_promotions(items, nitems);
-	question.subtotal = &subtotal;
-	answer_items(&question, items, nitems);
+	answer_items(&question, items, nitems, &subtotal);
 	order_apply(&question, items, nitems, &until);
+	/* What one line costs bears on the promotions of another. */
+	for (int i = 0; i < nitems; i++)
+		until = Min(until, items[i].answer.valid_until);
 	for (int i = 0; i < n; i++)
-		put_line(result, &question, &items[item_of[i]], i + 1, quantities[i], until);
+		put_line(result, &question, &items[item_of[i]], i + 1, quantities[i], &subtotal, until);
 	config_caches_release();
 	return (Datum) 0;
 }

@@ -424,7 +424,7 @@ omnichannel_catalogue_prices(PG_FUNCTION_ARGS)
 			break;
 	}
 	if (!PG_ARGISNULL(0))
-		question.closed = promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at);
+		question.closed = promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, &question.closed_until);
 	done = scan_catalogue(&catalogue);
 	PopActiveSnapshot();
 	config_caches_release();

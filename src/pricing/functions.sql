@@ -352,7 +352,7 @@ COMMENT ON COLUMN omnichannel.price_quote.line_total IS 'All units, each at its 
 COMMENT ON COLUMN omnichannel.price_quote.price_list IS 'The list whose price is charged.';
 COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did.';
 COMMENT ON COLUMN omnichannel.price_quote.reference_price IS 'The price to show beside a reduced one, where one is known.';
-COMMENT ON COLUMN omnichannel.price_quote.valid_until IS 'The nearest moment after which the answer can be another one by the passing of time alone; NULL where none is planned.';
+COMMENT ON COLUMN omnichannel.price_quote.valid_until IS 'The nearest moment after which the answer can be another one by the passing of time alone; NULL where none is planned. The prior price by itself may change earlier, where a rule counts days.';
 COMMENT ON COLUMN omnichannel.price_quote.reason IS 'Why there is no price, or no single one of all units; NULL where there is one.';
 COMMENT ON COLUMN omnichannel.price_quote.tax_rate IS 'The product''s sales tax in percent, or NULL where none is known.';
 COMMENT ON COLUMN omnichannel.price_quote.tax_inclusive IS 'Whether unit_price contains the tax.';
@@ -403,7 +403,7 @@ CREATE TYPE omnichannel.basket_quote AS (
 	unit_gross numeric
 );
 COMMENT ON TYPE omnichannel.basket_quote IS
-'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs. Lines of one product have the price of their quantities together.';
+'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs. Lines of one product have the price of their quantities together. valid_until is the whole basket''s, as what one line costs bears on the promotions of others.';
 
 CREATE FUNCTION omnichannel.quote_basket_lines(customer_id bigint, products text[], quantities numeric[],
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')

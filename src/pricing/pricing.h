@@ -298,9 +298,10 @@ typedef struct PriceQuestion
 	const Currency *currency;
 	Money quantity;
 	TimestampTz at;
-	const uint64 *opened;  /* promotions for which there is a coupon; NULL: none */
-	const uint64 *closed;  /* promotions that the customer may not use again; NULL: none */
-	const Money *subtotal; /* of the basket, before promotions; NULL: the line alone */
+	const uint64 *opened;     /* promotions for which there is a coupon; NULL: none */
+	const uint64 *closed;     /* promotions that the customer may not use again; NULL: none */
+	TimestampTz closed_until; /* when that changes next, where there are any */
+	const Money *others;      /* what the rest of the basket costs before promotions; NULL: there is no basket */
 } PriceQuestion;
 
 /* Who asks: argument 0 is a customer_id, or segments. */
@@ -414,7 +415,7 @@ extern void promotions_of(const PriceRules *rules, struct Product *product, Memo
 extern bool promotion_concerns(const Promotion *promotion, const struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
 							TimestampTz *until);
-extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at);
+extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until);
 
 /* apply.c */
 extern int promotions_compare(const Promotion *left, const Promotion *right);

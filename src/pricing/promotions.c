@@ -63,10 +63,15 @@ static KeptPlan used_up_select = {
 /* Whether a use counts for those who ask as of $3. */
 #define USE_COUNTS "u.reserved_at <= $3 AND (u.state <> 'released' OR u.released_at > $3)"
 
+/* When that changes next. */
+#define USE_CHANGES "CASE WHEN u.reserved_at > $3 THEN u.reserved_at WHEN u.released_at > $3 THEN u.released_at END"
+
 static KeptPlan coupons_select = {
 	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit > CASE WHEN $3 >= now() THEN c.uses ELSE"
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
 		   " AND (c.customer_id IS NULL OR c.customer_id = ANY (omnichannel.customer_group($2)))"
+		   ", CASE WHEN c.use_limit IS NOT NULL AND $3 < now() THEN (SELECT min(" USE_CHANGES ") FROM"
+		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 3,
@@ -77,6 +82,8 @@ static KeptPlan anonymous_coupons_select = {
 	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit > CASE WHEN $3 >= now() THEN c.uses ELSE"
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
 		   " AND c.customer_id IS NULL"
+		   ", CASE WHEN c.use_limit IS NOT NULL AND $3 < now() THEN (SELECT min(" USE_CHANGES ") FROM"
+		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 3,
@@ -84,10 +91,10 @@ static KeptPlan anonymous_coupons_select = {
 };
 
 static KeptPlan closed_select = {
-	.sql = "SELECT u.promotion FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion ="
-		   " u.promotion WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND " USE_COUNTS
-		   " AND p.customer_limit IS NOT NULL"
-		   " GROUP BY u.promotion, p.customer_limit HAVING count(*) >= p.customer_limit",
+	.sql = "SELECT u.promotion, count(*) FILTER (WHERE " USE_COUNTS ") >= p.customer_limit, min(" USE_CHANGES ")"
+		   " FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion = u.promotion"
+		   " WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND p.customer_limit IS NOT NULL"
+		   " GROUP BY u.promotion, p.customer_limit",
 	.nargs = 3,
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
@@ -458,9 +465,20 @@ promotions_take_used_up(PriceRules *rules)
 	return true;
 }
 
+/* Lowers *until to a moment of the last result, if there is one. */
+static void
+lower_to_moment(uint64 row, int column, TimestampTz *until)
+{
+	bool isnull;
+	Datum moment = spi_datum(row, column, &isnull);
+
+	if (!isnull)
+		*until = Min(*until, DatumGetTimestampTz(moment));
+}
+
 /*
  * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons, and lowers
- * *until to the next moment at which one of them begins or ends.
+ * *until to the next moment at which one of them begins or ends, or was used.
  *
  * Reads with the caller's rights. Raises 23503 for a code that is not known; one that is used up, out of its time or
  * another customer's opens nothing.
@@ -494,6 +512,7 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 					 errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
 		usable = DatumGetBool(spi_datum(i, 3, &isnull));
 		valid = span_from_range(spi_datum(i, 2, &isnull));
+		lower_to_moment(i, 4, until);
 		if (!usable)
 			continue;
 		if (valid.from > at)
@@ -509,18 +528,20 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 }
 
 /*
- * promotions_closed returns a bit for each promotion whose limit for one customer this one had reached then, or NULL.
+ * promotions_closed returns a bit for each promotion whose limit for one customer this one had reached then, or NULL,
+ * and in *until the next moment at which a use began or ended.
  *
  * Reads with the caller's rights, and only where such limits exist.
  */
 uint64 *
-promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at)
+promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until)
 {
 	Datum arguments[3] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
 
+	*until = DT_NOEND;
 	if (rules->customer_limits == NULL)
 		return NULL;
 	bits = palloc(BIT_WORDS(rules->npromotions) * sizeof(uint64));
@@ -528,7 +549,13 @@ promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at)
 	spi_scope_begin(&scope, false);
 	n = kept_plan_run(&closed_select, arguments, "n  ", true, 0);
 	for (uint64 i = 0; i < n; i++)
-		set_promotion_bit(rules, i, bits);
+	{
+		bool isnull;
+
+		if (DatumGetBool(spi_datum(i, 2, &isnull)))
+			set_promotion_bit(rules, i, bits);
+		lower_to_moment(i, 3, until);
+	}
 	spi_scope_end(&scope);
 	return bits;
 }

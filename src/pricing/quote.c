@@ -223,7 +223,7 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 								question->quantity.ticks};
 	LowestAnswer lowest;
 
-	if (kept != NULL && question->subtotal == NULL && kept->stamp == question->rules->stamp &&
+	if (kept != NULL && question->others == NULL && kept->stamp == question->rules->stamp &&
 		kept->audience == question->audience && kept->currency == question->currency &&
 		kept->quantity == question->quantity.ticks && question->quantity.big == NULL && question->opened == NULL &&
 		question->closed == NULL && span_contains(&kept->valid, question->at))
@@ -234,7 +234,7 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 	lowest_find(question, question->rules->omnibus_rule, false, answer, &lowest);
 	*price = lowest.lowest;
 	/* What a basket is worth can open promotions of its own. */
-	if (question->subtotal == NULL && question->audience->kept && question->quantity.big == NULL &&
+	if (question->others == NULL && question->audience->kept && question->quantity.big == NULL &&
 		question->opened == NULL && question->closed == NULL && lowest.lowest.big == NULL)
 	{
 		/* From the moment asked for until the price can change, the prior price stays the same. */
@@ -393,7 +393,7 @@ price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *q
 		if (products[i] == NULL)
 			price_unknown_product(codes[i]);
 	if (asker == ASKER_CUSTOMER && !PG_ARGISNULL(0) && limits_concern(question, products, ncodes))
-		question->closed = promotions_closed(rules, PG_GETARG_INT64(0), question->at);
+		question->closed = promotions_closed(rules, PG_GETARG_INT64(0), question->at, &question->closed_until);
 }
 
 /* Answers for one product as a price_quote. */

@@ -1,7 +1,7 @@
 -- Baskets: the same total however they are split into lines, and everything that a channel shows of a line.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(22);
+SELECT plan(24);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate, min_price) VALUES ('tier', 23, NULL), ('cut', 8, NULL), ('floor', NULL, 18.365), ('dear', NULL, NULL), ('none', NULL, NULL);
 INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale');
@@ -42,6 +42,14 @@ SELECT is((SELECT (reason, line_total, order_discount) FROM quote_basket(1, '[{"
 INSERT INTO promotion (promotion, kind, value, products, min_subtotal, valid) VALUES ('rich', 'percent', 40, '{cut}', 500, tstzrange(now() - interval '20 days', now() - interval '10 days'));
 SELECT is((SELECT reference_price FROM quote_basket(1, '[{"product": "cut"}, {"product": "tier", "quantity": 9}, {"product": "tier", "quantity": 60}]') WHERE line = 1), 60.00, 'to whom it was offered');
 SELECT is((SELECT reference_price FROM quote(1, 'cut')), 100.00, 'to others it was not');
+
+UPDATE promotion SET status = 'retired';
+-- what one line costs bears on the other
+INSERT INTO promotion (promotion, kind, value, products, min_subtotal) VALUES ('both', 'percent', 10, '{tier}', 60);
+UPDATE price SET valid = tstzrange(lower(valid), now() + interval '1 hour') WHERE price_list = 'sale';
+SELECT results_eq($$SELECT unit_price, valid_until FROM quote_basket(1, '[{"product": "tier"}, {"product": "cut"}]')$$,
+	$$VALUES (9.00, now() + interval '1 hour'), (75.00, now() + interval '1 hour')$$, 'the end of one line''s price is the end of the basket''s');
+SELECT is((SELECT valid_until FROM quote_basket(1, '[{"product": "tier"}]')), NULL, 'not of a basket without it');
 
 -- lines that say something else
 SELECT throws_ok(format('SELECT * FROM quote_basket(NULL, %L)', lines), '22023', NULL, lines)

@@ -1,6 +1,6 @@
 -- Uses of promotions: counted as of the moment asked about, for whoever was merged together, and only where they may be.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(44);
+SELECT plan(46);
 INSERT INTO customer (customer_id) VALUES (1), (2), (3);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -23,7 +23,9 @@ SELECT is((SELECT unit_price FROM quote(1, 'p', at => :'before', coupons => '{si
 SELECT is((SELECT valid_until FROM quote(2, 'p', at => :'before')), (SELECT since FROM promotion_used_up), 'which the end of an answer of then tells');
 SELECT is((SELECT reason FROM verify_quote(:quote_id)), 'the same rules give the same price', 'and a quote of then is the same');
 SELECT now() AS used \gset
+SELECT is((SELECT valid_until FROM quote(1, 'p', at => now() - interval '1 microsecond')), NULL, 'nothing is to come');
 SELECT is(release_use('order 1'), 3, 'given back');
+SELECT is((SELECT valid_until FROM quote(1, 'p', at => :'used', coupons => '{single}')), (SELECT max(released_at) FROM promotion_use), 'and ends an answer of then');
 SELECT is((SELECT unit_price FROM quote(1, 'p', coupons => '{single}')), 36.00, 'can be used again');
 SELECT is((SELECT unit_price FROM quote(1, 'p', at => :'used', coupons => '{single}')), 100.00, 'not at the time for which it was used');
 SELECT is((SELECT unit_price FROM quote(2, 'p', at => :'used')), 90.00, 'by nobody');
