@@ -136,6 +136,11 @@ has_keys(LookUp *look, Relation table, Relation index)
 		old = MemoryContextSwitchTo(CacheMemoryContext);
 		ScanKeyEntryInitialize(&look->scan_keys[i], 0, (AttrNumber) (i + 1), BTEqualStrategyNumber, InvalidOid,
 							   attribute->attcollation, get_opcode(equal), (Datum) 0);
+		if (look->nkeys == 1 && type == TEXTOID)
+			ScanKeyEntryInitialize(
+				&look->from_key, 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, attribute->attcollation,
+				get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type, BTGreaterEqualStrategyNumber)),
+				(Datum) 0);
 		MemoryContextSwitchTo(old);
 	}
 	return true;
@@ -291,6 +296,9 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	scan->slot = look->nkeys > 0 && look->covered ? NULL : table_slot_create(scan->table, NULL);
 	scan->nkeys = nkeys;
 	scan->map = scan->buffer = InvalidBuffer;
+	scan->filter = NULL;
+	scan->follows = false;
+	scan->leaps = 0;
 	if (look->nkeys == 0)
 	{
 		scan->whole = table_beginscan_strat(scan->table, snapshot, 0, NULL, true, false);
@@ -310,7 +318,78 @@ look_find(LookScan *scan, const Datum *keys)
 		return;
 	for (int i = 0; i < scan->nkeys; i++)
 		scan->keys[i].sk_argument = keys[i];
+	scan->follows = false;
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+}
+
+/* Returns the first key of the row that the index is on. */
+static Datum
+key_of_row(LookScan *scan)
+{
+	bool isnull;
+
+	return index_getattr(scan->scan->xs_itup, 1, scan->scan->xs_itupdesc, &isnull);
+}
+
+/* Returns how two keys follow each other in the index. */
+static int
+compare_keys(LookScan *scan, Datum a, Datum b)
+{
+	return DatumGetInt32(
+		FunctionCall2Coll(index_getprocinfo(scan->index, 1, BTORDER_PROC), scan->look->from_key.sk_collation, a, b));
+}
+
+/* Goes on to a row that was not asked for yet, unless the index is on one; returns false after the last. */
+static bool
+look_ahead(LookScan *scan)
+{
+	if (!scan->ahead && !scan->ended)
+	{
+		scan->ahead = index_getnext_tid(scan->scan, ForwardScanDirection) != NULL;
+		scan->ended = !scan->ahead;
+	}
+	return scan->ahead;
+}
+
+/* Rows that are passed on the way to the next key before it is sought from the root, and how often that is worth it. */
+#define FOLLOW_ROWS 64
+#define FOLLOW_LEAPS 2
+
+/*
+ * look_follow does as look_find() for a key that mostly comes after the one before, and not far: it goes there through
+ * the leaves, which takes a fraction of a descent from the root. Keys that turn out to lie apart are sought one by one.
+ */
+void
+look_follow(LookScan *scan, Datum key)
+{
+	ScanKeyData from;
+
+	if (scan->empty)
+		return;
+	if (scan->follows && compare_keys(scan, scan->key, key) <= 0)
+		for (int i = 0; i < FOLLOW_ROWS; i++)
+		{
+			if (!look_ahead(scan) || compare_keys(scan, key_of_row(scan), key) >= 0)
+			{
+				scan->leaps = 0;
+				scan->key = key;
+				return;
+			}
+			scan->ahead = false;
+		}
+	if (scan->leaps >= FOLLOW_LEAPS || scan->look->nkeys != 1 || scan->look->from_key.sk_attno == 0 ||
+		!IsMVCCSnapshot(scan->scan->xs_snapshot))
+	{
+		look_find(scan, &key);
+		return;
+	}
+	scan->leaps++;
+	from = scan->look->from_key;
+	from.sk_argument = scan->key = key;
+	scan->scan->xs_want_itup = true;
+	scan->follows = true;
+	scan->ahead = scan->ended = false;
+	index_rescan(scan->scan, &from, 1, NULL, 0);
 }
 
 /* look_begin does both. */
@@ -323,6 +402,29 @@ look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot 
 	return true;
 }
 
+/* Returns whether two texts are the same, byte for byte, as is what a deterministic collation calls equal. */
+static bool
+texts_equal(Datum a, Datum b)
+{
+	text *left = DatumGetTextPP(a);
+	text *right = DatumGetTextPP(b);
+	Size length = VARSIZE_ANY_EXHDR(left);
+
+	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
+}
+
+/* Goes to the next place that the index has for the keys; NULL after the last. */
+static ItemPointer
+next_place(LookScan *scan, ScanDirection direction)
+{
+	if (!scan->follows)
+		return index_getnext_tid(scan->scan, direction);
+	if (!look_ahead(scan) || !texts_equal(key_of_row(scan), scan->key))
+		return NULL;
+	scan->ahead = false;
+	return &scan->scan->xs_heaptid;
+}
+
 /* Goes to the next row that the snapshot sees. */
 static bool
 next_row(LookScan *scan, ScanDirection direction)
@@ -332,7 +434,7 @@ next_row(LookScan *scan, ScanDirection direction)
 	/* Others may see several versions of a row. */
 	if (!IsMVCCSnapshot(scan->scan->xs_snapshot))
 		return index_getnext_slot(scan->scan, direction, scan->slot);
-	while ((place = index_getnext_tid(scan->scan, direction)) != NULL)
+	while ((place = next_place(scan, direction)) != NULL)
 		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
 			return true;
 	return false;
@@ -344,7 +446,7 @@ next_covered(LookScan *scan, ScanDirection direction)
 {
 	ItemPointer place;
 
-	while ((place = index_getnext_tid(scan->scan, direction)) != NULL)
+	while ((place = next_place(scan, direction)) != NULL)
 	{
 		BlockNumber block = ItemPointerGetBlockNumber(place);
 
@@ -361,6 +463,65 @@ next_covered(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
+/* look_filter makes look_next() pass over rows of a whole table that the function does not want, by ncolumns of them. */
+void
+look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg)
+{
+	scan->filter = filter;
+	scan->filter_arg = arg;
+	scan->nfirst = ncolumns;
+	scan->first_last = 0;
+	for (int i = 0; i < ncolumns; i++)
+		scan->first_last = Max(scan->first_last, scan->look->attributes[i]);
+}
+
+/* Sets the first columns from the slot. */
+static inline void
+columns_of_slot(LookScan *scan, int ncolumns, Datum *values, bool *nulls)
+{
+	const LookUp *look = scan->look;
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		values[i] = scan->slot->tts_values[look->attributes[i] - 1];
+		nulls[i] = scan->slot->tts_isnull[look->attributes[i] - 1];
+	}
+}
+
+/* Sets the columns from what the index holds. */
+static void
+columns_of_index(LookScan *scan, Datum *values, bool *nulls)
+{
+	const LookUp *look = scan->look;
+	Datum held[INDEX_MAX_KEYS];
+	bool held_nulls[INDEX_MAX_KEYS];
+
+	if (look->ncolumns > 0)
+		index_deform_tuple(scan->scan->xs_itup, scan->scan->xs_itupdesc, held, held_nulls);
+	for (int i = 0; i < look->ncolumns; i++)
+	{
+		values[i] = held[look->places[i] - 1];
+		nulls[i] = held_nulls[look->places[i] - 1];
+	}
+}
+
+/* Goes to the next row of a whole table that is wanted, and sets the columns by which it is. */
+static bool
+next_of_table(LookScan *scan, ScanDirection direction, Datum *values, bool *nulls)
+{
+	while (table_scan_getnextslot(scan->whole, direction, scan->slot))
+	{
+		if (scan->filter == NULL)
+			return true;
+		slot_getsomeattrs(scan->slot, scan->first_last);
+		columns_of_slot(scan, scan->nfirst, values, nulls);
+		if (scan->filter(scan->filter_arg, values, nulls))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
 /*
  * look_next sets the columns of the next row, in the look-up's order; returns false after the last.
  *
@@ -370,37 +531,25 @@ bool
 look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
-	TupleTableSlot *slot = scan->slot;
-	Datum held[INDEX_MAX_KEYS];
-	bool held_nulls[INDEX_MAX_KEYS];
 	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
 
 	CHECK_FOR_INTERRUPTS();
 	if (scan->empty)
 		return false;
-	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, slot)
+	if (look->nkeys == 0 ? !next_of_table(scan, direction, values, nulls)
 		: look->covered  ? !next_covered(scan, direction)
 						 : !next_row(scan, direction))
 		return false;
-	if (!look->covered)
-		slot_getsomeattrs(slot, look->last);
-	else if (look->ncolumns > 0)
-		index_deform_tuple(scan->scan->xs_itup, scan->scan->xs_itupdesc, held, held_nulls);
-	for (int i = 0; i < look->ncolumns; i++)
+	if (look->nkeys > 0 && look->covered)
+		columns_of_index(scan, values, nulls);
+	else
 	{
-		if (look->covered)
-		{
-			values[i] = held[look->places[i] - 1];
-			nulls[i] = held_nulls[look->places[i] - 1];
-		}
-		else
-		{
-			values[i] = slot->tts_values[look->attributes[i] - 1];
-			nulls[i] = slot->tts_isnull[look->attributes[i] - 1];
-		}
+		slot_getsomeattrs(scan->slot, look->last);
+		columns_of_slot(scan, look->ncolumns, values, nulls);
+	}
+	for (int i = 0; i < look->ncolumns; i++)
 		if (!OidIsValid(look->columns[i].type) && !nulls[i])
 			values[i] = CStringGetTextDatum(OutputFunctionCall(&look->outputs[i], values[i]));
-	}
 	return true;
 }
 

@@ -42,7 +42,11 @@ typedef struct LookUp
 	AttrNumber places[TABLE_COLUMNS]; /* in the index */
 	FmgrInfo *outputs;                /* by column, where one has no type */
 	ScanKeyData scan_keys[LOOK_KEYS];
+	ScanKeyData from_key; /* of one text: it and all after it */
 } LookUp;
+
+/* Returns whether a row is wanted, by its first columns. */
+typedef bool (*LookFilter)(void *arg, const Datum *values, const bool *nulls);
 
 typedef struct LookScan
 {
@@ -58,12 +62,25 @@ typedef struct LookScan
 	Buffer map;    /* the same of the visibility map */
 	bool snapshot; /* one was taken for it */
 	bool empty;    /* the table is: nothing else is open */
+	/* of look_filter() */
+	LookFilter filter;
+	void *filter_arg;
+	int nfirst;            /* columns that it looks at */
+	AttrNumber first_last; /* of their attributes */
+	/* of look_follow() */
+	bool follows;
+	bool ahead; /* the index is on a row that was not asked for yet */
+	bool ended;
+	int leaps; /* one after the other */
+	Datum key;
 } LookScan;
 
 extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);
 extern void look_find(LookScan *scan, const Datum *keys);
+extern void look_follow(LookScan *scan, Datum key);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
+extern void look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
 

@@ -3,9 +3,12 @@
  *	  catalogue_prices(): what every product costs a customer.
  *
  * To look a million products up one by one takes twenty times what reading both tables does. So the prices that can be
- * for the customer are read into a table by product, then the products one after the other find theirs in it. Where the
- * prices outgrow the memory that omnichannel.price_cache allows, those of half of the products, chosen by their hash,
- * are dropped, and the tables are read once more for them: so often that the rest fits.
+ * for the customer are read into a book (book.c), then the products one after the other find theirs in it. Where the
+ * prices outgrow the memory that omnichannel.price_cache or work_mem allows, those of half of the products, chosen by
+ * their hash, are dropped, and the tables are read once more for them: so often that the rest fits.
+ *
+ * Parents of variants lie anywhere in the table. Where the book holds the prices of all products, parents are read
+ * before the rest; otherwise they are found as quote() finds them.
  *
  * A product that none of these prices makes an answer for is asked about as quote() is: prices for others say why.
  */
@@ -13,37 +16,15 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/snapmgr.h"
 
+#include "pricing/book.h"
 #include "pricing/pricing.h"
 #include "pricing/rows.h"
 
 SQL_FUNCTION(omnichannel_catalogue_prices);
-
-/* A price in memory, and the next one of its product: nearly all fit in these few bytes. */
-typedef struct CatalogueRow
-{
-	struct CatalogueRow *next;
-	const PriceRow *whole; /* NULL: what follows is all */
-	int64 id;
-	int64 min_quantity; /* ticks, both */
-	int64 amount;
-	Span valid;
-	int list;
-} CatalogueRow;
-
-#define CATALOGUE_BLOCK (64 * 1024)
-
-/* The prices of one product; its code follows. */
-typedef struct CatalogueEntry
-{
-	CatalogueRow *rows;
-	uint32 hash;
-	uint32 length;
-} CatalogueEntry;
 
 /* Products whose hash begins with these bits. */
 typedef struct Part
@@ -52,24 +33,30 @@ typedef struct Part
 	uint32 bits;
 } Part;
 
+/* A product that others are variants of. */
+typedef struct Parent
+{
+	Product *product; /* NULL until it is read */
+} Parent;
+
 typedef struct Catalogue
 {
 	FunctionCallInfo fcinfo;
 	PriceRules *rules;
 	PriceQuestion *question;
 	Datum quantity;
-	MemoryContext context; /* of the prices of the part at hand */
-	char *block;
-	Size left;   /* of the block */
-	uint32 size; /* places for entries, a power of two */
-	uint32 count;
-	CatalogueEntry **entries;
+	Size limit;            /* of the memory of the book */
+	const PriceList *list; /* of the row of price at hand */
+	PriceBook book;        /* of the part at hand */
+	MemoryContext parents_context;
+	CodeMap parents; /* to Parent */
 	Part part;
 	Part later[32];
 	int nlater;
 	/* products that wait for their answers */
 	MemoryContext passing;
 	Product *products[PRODUCTS_AT_A_TIME];
+	uint32 hashes[PRODUCTS_AT_A_TIME];
 	int nproducts;
 } Catalogue;
 
@@ -83,83 +70,6 @@ part_contains(const Part *part, uint32 hash)
 	return (uint64) hash >> (32 - part->nbits) == part->bits;
 }
 
-static inline const char *
-entry_code(const CatalogueEntry *entry)
-{
-	return (const char *) (entry + 1);
-}
-
-/* Returns the place of a product's entry, or that where it belongs. */
-static CatalogueEntry **
-find_entry(const Catalogue *catalogue, uint32 hash, const char *code, uint32 length)
-{
-	uint32 place = hash & (catalogue->size - 1);
-
-	for (;; place = (place + 1) & (catalogue->size - 1))
-	{
-		CatalogueEntry *entry = catalogue->entries[place];
-
-		if (entry == NULL ||
-			(entry->hash == hash && entry->length == length && memcmp(entry_code(entry), code, length) == 0))
-			return &catalogue->entries[place];
-	}
-}
-
-/* Makes places for entries, in the context of the prices. */
-static void
-make_places(Catalogue *catalogue, uint32 size)
-{
-	catalogue->size = size;
-	catalogue->entries = MemoryContextAllocExtended(catalogue->context, mul_size(size, sizeof(CatalogueEntry *)),
-													MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
-}
-
-/* Enters the entries that belong to the part at hand anew, into a table of this size. */
-static void
-rehash(Catalogue *catalogue, uint32 size)
-{
-	CatalogueEntry **former = catalogue->entries;
-	uint32 former_size = catalogue->size;
-
-	make_places(catalogue, size);
-	for (uint32 i = 0; i < former_size; i++)
-		if (former[i] != NULL)
-			*find_entry(catalogue, former[i]->hash, entry_code(former[i]), former[i]->length) = former[i];
-	pfree(former);
-}
-
-/* Returns bytes in the context of the prices, without a header of their own: they go all together. */
-static void *
-catalogue_alloc(Catalogue *catalogue, Size size)
-{
-	void *bytes;
-
-	size = MAXALIGN(size);
-	if (size > CATALOGUE_BLOCK / 8)
-		return MemoryContextAllocHuge(catalogue->context, size);
-	if (size > catalogue->left)
-	{
-		catalogue->block = MemoryContextAlloc(catalogue->context, CATALOGUE_BLOCK);
-		catalogue->left = CATALOGUE_BLOCK;
-	}
-	bytes = catalogue->block;
-	catalogue->block += size;
-	catalogue->left -= size;
-	return bytes;
-}
-
-/* Returns a row in the context of the prices. */
-static CatalogueRow *
-keep_row(Catalogue *catalogue, const PriceRow *row)
-{
-	CatalogueRow *kept = catalogue_alloc(catalogue, sizeof(CatalogueRow));
-
-	*kept = (CatalogueRow){NULL, NULL, row->id, row->min_quantity.ticks, row->amount.ticks, row->valid, row->list};
-	if (row->adjusts != NULL || row->min_quantity.big != NULL || row->amount.big != NULL)
-		kept->whole = memcpy(catalogue_alloc(catalogue, sizeof(PriceRow)), row, sizeof(PriceRow));
-	return kept;
-}
-
 /* Leaves half of the part at hand for later, and drops all that was read. */
 static void
 halve_part(Catalogue *catalogue)
@@ -170,92 +80,164 @@ halve_part(Catalogue *catalogue)
 	if (part->nbits >= (int) lengthof(catalogue->later))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("the prices of one product do not fit into %d kB", price_cache_size),
-				 errhint("Raise omnichannel.price_cache.")));
+				 errmsg("the prices of one product do not fit into %zu kB", catalogue->limit / 1024),
+				 errhint("Raise omnichannel.price_cache or work_mem.")));
 	i = catalogue->nlater++;
 	part->nbits++;
 	part->bits *= 2;
 	catalogue->later[i] = (Part){part->nbits, part->bits + 1};
 }
 
+/* Opens a scan that was open before: the lock that it left keeps the table as it was. */
+static void
+open_again(LookScan *scan, LookUp *look)
+{
+	if (!look_open(scan, look, 0, GetActiveSnapshot()))
+		elog(ERROR, "table \"%s\" cannot be scanned any more", look->table);
+}
+
+/* Returns whether a row of price is of a list that can be for the customer. */
+static bool
+list_fits(void *arg, const Datum *values, const bool *nulls)
+{
+	Catalogue *catalogue = arg;
+	const PriceQuestion *question = catalogue->question;
+	text *code = DatumGetTextPP(values[ROW_LIST]);
+	const PriceList *list = catalogue->list;
+
+	/* Rows of a list are often loaded one after the other. */
+	if (list == NULL || VARSIZE_ANY_EXHDR(code) != VARSIZE_ANY_EXHDR(list->code_text) ||
+		memcmp(VARDATA_ANY(code), list->code, VARSIZE_ANY_EXHDR(code)) != 0)
+		list = price_list_find(catalogue->rules, code);
+	catalogue->list = list;
+	return list != NULL && list->currency == question->currency && BIT_TEST(question->audience->lists, list->number);
+}
+
 /* Reads the prices of the part at hand that can be for the customer; false where they do not fit into the memory. */
 static bool
-read_prices(Catalogue *catalogue, LookScan *scan)
+read_prices(Catalogue *catalogue)
 {
-	const PriceQuestion *question = catalogue->question;
+	PriceBook *book = &catalogue->book;
 	Datum values[ROW_COLUMNS + 1];
 	bool nulls[ROW_COLUMNS + 1];
-	Size limit = (Size) price_cache_size * 1024;
+	LookScan scan;
 	bool fits = true;
 
-	while (fits && look_next(scan, false, values, nulls))
+	open_again(&scan, &all_prices_look);
+	look_filter(&scan, ROW_LIST + 1, list_fits, catalogue);
+	while (fits && look_next(&scan, false, values, nulls))
 	{
-		const PriceList *list;
 		text *product;
-		const char *code;
 		uint32 length;
 		uint32 hash;
-		CatalogueEntry **place;
 		PriceRow row;
-		CatalogueRow *kept;
 
 		if (nulls[ROW_PRODUCT])
 			continue;
-		list = price_list_find(catalogue->rules, DatumGetTextPP(values[ROW_LIST]));
-		if (list == NULL || list->currency != question->currency || !BIT_TEST(question->audience->lists, list->number))
-			continue;
 		product = DatumGetTextPP(values[ROW_PRODUCT]);
-		code = VARDATA_ANY(product);
 		length = VARSIZE_ANY_EXHDR(product);
-		hash = hash_bytes((const unsigned char *) code, (int) length);
+		hash = price_book_hash(VARDATA_ANY(product), length);
 		if (!part_contains(&catalogue->part, hash))
 			continue;
-
-		place = find_entry(catalogue, hash, code, length);
-		if (*place == NULL)
-		{
-			CatalogueEntry *entry = catalogue_alloc(catalogue, sizeof(CatalogueEntry) + length);
-
-			*entry = (CatalogueEntry){NULL, hash, length};
-			memcpy(entry + 1, code, length);
-			*place = entry;
-			catalogue->count++;
-			if (catalogue->count >= catalogue->size / 3 * 2)
-			{
-				rehash(catalogue, catalogue->size * 2);
-				place = find_entry(catalogue, hash, code, length);
-			}
-		}
-		price_row_read(&row, list, values, nulls, catalogue->context);
-		kept = keep_row(catalogue, &row);
-		kept->next = (*place)->rows;
-		(*place)->rows = kept;
-		fits = MemoryContextMemAllocated(catalogue->context, false) <= limit;
+		price_row_read(&row, catalogue->list, values, nulls, book->context);
+		price_book_add(book, VARDATA_ANY(product), length, hash, &row);
+		fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
 	}
+	look_end(&scan);
 	return fits;
 }
 
-/* Gives a product its own rows. */
-static void
-take_rows(const Catalogue *catalogue, Product *product, uint32 hash)
+/* Notes that a product has variants, if a row of product is one; wants no row. */
+static bool
+note_parent(void *arg, const Datum *values, const bool *nulls)
 {
-	CatalogueEntry *entry = *find_entry(catalogue, hash, product->target.code, product->target.length);
-	int n = 0;
+	Catalogue *catalogue = arg;
+	MemoryContext context = catalogue->parents_context;
+	text *code;
+	uint32 length;
+	char *kept;
 
-	if (entry == NULL)
+	if (nulls[PRODUCT_PARENT])
+		return false;
+	code = DatumGetTextPP(values[PRODUCT_PARENT]);
+	length = VARSIZE_ANY_EXHDR(code);
+	if (code_map_get(&catalogue->parents, VARDATA_ANY(code), length) != NULL)
+		return false;
+	kept = memcpy(MemoryContextAlloc(context, length), VARDATA_ANY(code), length);
+	code_map_put(&catalogue->parents, kept, length, MemoryContextAllocZero(context, sizeof(Parent)));
+	return false;
+}
+
+/* Returns whether a row of product has variants. */
+static bool
+is_parent(void *arg, const Datum *values, const bool *nulls)
+{
+	const Catalogue *catalogue = arg;
+	text *code = DatumGetTextPP(values[PRODUCT_CODE]);
+
+	return code_map_get(&catalogue->parents, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) != NULL;
+}
+
+/* Links a variant to its parent, where that was read. */
+static void
+link_parent(const Catalogue *catalogue, Product *product)
+{
+	const Parent *parent;
+
+	if (product->parent_code == NULL || catalogue->parents.count == 0)
 		return;
-	for (CatalogueRow *row = entry->rows; row != NULL; row = row->next)
-		n++;
-	product->target.rows = palloc(n * sizeof(PriceRow));
-	product->target.nrows = n;
-	n = 0;
-	for (CatalogueRow *row = entry->rows; row != NULL; row = row->next)
-		product->target.rows[n++] =
-			row->whole != NULL
-				? *row->whole
-				: (PriceRow){row->id, row->list, NULL, {row->min_quantity, NULL}, {row->amount, NULL}, row->valid};
-	if (n > 1)
-		qsort(product->target.rows, n, sizeof(PriceRow), price_rows_compare);
+	parent = code_map_get(&catalogue->parents, product->parent_code, strlen(product->parent_code));
+	if (parent != NULL)
+		product->parent = parent->product;
+}
+
+/* Forgets the parents. */
+static void
+drop_parents(Catalogue *catalogue)
+{
+	MemoryContextReset(catalogue->parents_context);
+	code_map_init(&catalogue->parents, catalogue->parents_context, 16);
+}
+
+/* Reads the products that have variants, with their prices; none where they outgrow omnichannel.price_cache. */
+static void
+read_parents(Catalogue *catalogue)
+{
+	Datum values[PRODUCT_COLUMNS];
+	bool nulls[PRODUCT_COLUMNS];
+	List *parents = NIL;
+	LookScan scan;
+	bool fits = true;
+
+	open_again(&scan, &all_products_look);
+	look_filter(&scan, PRODUCT_PARENT + 1, note_parent, catalogue);
+	while (look_next(&scan, false, values, nulls))
+		;
+	look_end(&scan);
+	if (catalogue->parents.count == 0)
+		return;
+
+	open_again(&scan, &all_products_look);
+	look_filter(&scan, PRODUCT_CODE + 1, is_parent, catalogue);
+	while (fits && look_next(&scan, false, values, nulls))
+	{
+		Product *product = product_read(catalogue->rules, values, nulls, catalogue->parents_context);
+		Parent *parent = code_map_get(&catalogue->parents, product->target.code, product->target.length);
+
+		price_book_take(&catalogue->book, price_book_hash(product->target.code, product->target.length), product,
+						catalogue->parents_context);
+		parent->product = product;
+		parents = lappend(parents, product);
+		fits = MemoryContextMemAllocated(catalogue->parents_context, false) <= (Size) price_cache_size * 1024;
+	}
+	look_end(&scan);
+	foreach_ptr (Product, product, parents)
+		link_parent(catalogue, product);
+	foreach_ptr (Product, product, parents)
+		product_inherit(product);
+	list_free(parents);
+	if (!fits)
+		drop_parents(catalogue);
 }
 
 /* Answers for the products that wait. */
@@ -270,6 +252,8 @@ answer_products(Catalogue *catalogue)
 	PriceAnswer answer;
 
 	CHECK_FOR_INTERRUPTS();
+	price_book_take_all(&catalogue->book, catalogue->hashes, catalogue->products, catalogue->nproducts,
+						CurrentMemoryContext);
 	products_link(catalogue->rules, catalogue->products, catalogue->nproducts);
 	for (int i = 0; i < catalogue->nproducts; i++)
 	{
@@ -295,22 +279,26 @@ answer_products(Catalogue *catalogue)
 
 /* Reads the products of the part at hand and answers for them. */
 static void
-read_products(Catalogue *catalogue, LookScan *scan)
+read_products(Catalogue *catalogue)
 {
-	MemoryContext old = MemoryContextSwitchTo(catalogue->passing);
 	Datum values[PRODUCT_COLUMNS];
 	bool nulls[PRODUCT_COLUMNS];
+	LookScan scan;
+	MemoryContext old;
 
-	while (look_next(scan, false, values, nulls))
+	open_again(&scan, &all_products_look);
+	old = MemoryContextSwitchTo(catalogue->passing);
+	while (look_next(&scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-		uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(code), (int) VARSIZE_ANY_EXHDR(code));
+		uint32 hash = price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
 		Product *product;
 
 		if (!part_contains(&catalogue->part, hash))
 			continue;
 		product = product_read(catalogue->rules, values, nulls, catalogue->passing);
-		take_rows(catalogue, product, hash);
+		link_parent(catalogue, product);
+		catalogue->hashes[catalogue->nproducts] = hash;
 		catalogue->products[catalogue->nproducts++] = product;
 		if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
 			answer_products(catalogue);
@@ -318,14 +306,7 @@ read_products(Catalogue *catalogue, LookScan *scan)
 	if (catalogue->nproducts > 0)
 		answer_products(catalogue);
 	MemoryContextSwitchTo(old);
-}
-
-/* Opens a scan that was open before: the lock that it left keeps the table as it was. */
-static void
-open_again(LookScan *scan, LookUp *look)
-{
-	if (!look_open(scan, look, 0, GetActiveSnapshot()))
-		elog(ERROR, "table \"%s\" cannot be scanned any more", look->table);
+	look_end(&scan);
 }
 
 /* Answers for all products by scans of the tables; false where they cannot be scanned. Needs an active snapshot. */
@@ -341,32 +322,32 @@ scan_catalogue(Catalogue *catalogue)
 		return false;
 	look_end(&scan);
 	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
+	catalogue->parents_context =
+		AllocSetContextCreate(CurrentMemoryContext, "omnichannel parents", ALLOCSET_DEFAULT_SIZES);
+	catalogue->limit = Max((Size) price_cache_size, (Size) (work_mem * hash_mem_multiplier)) * 1024;
+	drop_parents(catalogue);
 	catalogue->later[catalogue->nlater++] = (Part){0, 0};
 	while (catalogue->nlater > 0)
 	{
+		MemoryContext context;
 		bool fits = false;
 
 		catalogue->part = catalogue->later[--catalogue->nlater];
 		while (!fits)
 		{
-			catalogue->context =
-				AllocSetContextCreate(CurrentMemoryContext, "omnichannel catalogue", ALLOCSET_DEFAULT_SIZES);
-			catalogue->count = 0;
-			catalogue->left = 0;
-			make_places(catalogue, 1024);
-			open_again(&scan, &all_prices_look);
-			fits = read_prices(catalogue, &scan);
-			look_end(&scan);
+			context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel catalogue", ALLOCSET_DEFAULT_SIZES);
+			price_book_open(&catalogue->book, context);
+			fits = read_prices(catalogue);
 			if (!fits)
 			{
 				halve_part(catalogue);
-				MemoryContextDelete(catalogue->context);
+				MemoryContextDelete(context);
 			}
 		}
-		open_again(&scan, &all_products_look);
-		read_products(catalogue, &scan);
-		look_end(&scan);
-		MemoryContextDelete(catalogue->context);
+		if (catalogue->part.nbits == 0)
+			read_parents(catalogue);
+		read_products(catalogue);
+		MemoryContextDelete(context);
 	}
 	return true;
 }

@@ -232,30 +232,57 @@ select_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 	return products;
 }
 
-/* Reads the rows of a target through an open scan. */
+/* Reads the rows of a target through an open scan that was begun with its code. */
 static void
-scan_rows(PriceCache *cache, PriceRules *rules, LookScan *scan, text *code, Gathering *gathering)
+scan_rows(PriceCache *cache, PriceRules *rules, LookScan *scan, Gathering *gathering)
 {
-	Datum argument = PointerGetDatum(code);
 	Datum values[ROW_COLUMNS];
 	bool nulls[ROW_COLUMNS];
 
-	look_find(scan, &argument);
 	while (look_next(scan, false, values, nulls))
 		gather_row(cache, rules, gathering, values, nulls);
 	keep_rows(cache, gathering);
 }
 
-/* Does what select_products() does through open scans of both tables. */
+/* Orders codes as the indexes mostly have them. */
+static int
+compare_codes(const void *a, const void *b)
+{
+	const text *left = *(text *const *) a;
+	const text *right = *(text *const *) b;
+	int left_length = VARSIZE_ANY_EXHDR(left);
+	int right_length = VARSIZE_ANY_EXHDR(right);
+	int order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_length, right_length));
+
+	return order != 0 ? order : left_length - right_length;
+}
+
+/* So many of them may lie side by side. */
+#define CODES_TO_FOLLOW 4
+
+/* Begins with the rows of a code, one of so many. */
+static void
+seek(LookScan *scan, text *code, int ncodes)
+{
+	Datum argument = PointerGetDatum(code);
+
+	if (ncodes < CODES_TO_FOLLOW)
+		look_find(scan, &argument);
+	else
+		look_follow(scan, argument);
+}
+
+/* Does what select_products() does through open scans of both tables; puts the codes in order. */
 static List *
 scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *prices, text **codes, int ncodes)
 {
 	Gathering gathering = {NULL};
 	List *products = NIL;
 
+	if (ncodes >= CODES_TO_FOLLOW)
+		qsort(codes, ncodes, sizeof(text *), compare_codes);
 	for (int i = 0; i < ncodes; i++)
 	{
-		Datum argument = PointerGetDatum(codes[i]);
 		Datum values[PRODUCT_COLUMNS];
 		bool nulls[PRODUCT_COLUMNS];
 		Product *product;
@@ -263,20 +290,21 @@ scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *pr
 		/* A page may name one twice. */
 		if (find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i])) != NULL)
 			continue;
-		look_find(scan, &argument);
+		seek(scan, codes[i], ncodes);
 		if (!look_next(scan, false, values, nulls))
 			continue;
 		product = enter_product(cache, rules, values, nulls);
 		products = lappend(products, product);
 		gathering.target = &product->target;
-		scan_rows(cache, rules, prices, codes[i], &gathering);
+		seek(prices, codes[i], ncodes);
+		scan_rows(cache, rules, prices, &gathering);
 	}
 	return products;
 }
 
 /* Returns the target of a category, with those above it; missing ones are entered, and appended to *unread. */
 static PriceTarget *
-category_target(PriceCache *cache, const char *path, uint32 length, List **unread)
+category_target(PriceCache *cache, const PriceRules *rules, const char *path, uint32 length, List **unread)
 {
 	PriceTarget *target = code_map_get(&cache->categories, path, length);
 
@@ -289,7 +317,8 @@ category_target(PriceCache *cache, const char *path, uint32 length, List **unrea
 		target = MemoryContextAllocZero(cache->context, sizeof(PriceTarget) + length);
 		target->code = memcpy(target + 1, path, length);
 		target->length = length;
-		target->wider = above == 0 ? cache->everything : category_target(cache, path, above - 1, unread);
+		target->wider = above == 0 ? cache->everything : category_target(cache, rules, path, above - 1, unread);
+		target->promotions = promotions_of_category(rules, path, length);
 		code_map_put(&cache->categories, target->code, length, target);
 		*unread = lappend(*unread, target);
 	}
@@ -343,7 +372,8 @@ read_categories(PriceCache *cache, PriceRules *rules, List *targets, bool scans)
 		foreach_ptr (PriceTarget, target, targets)
 		{
 			gathering.target = target;
-			scan_rows(cache, rules, &scan, cstring_to_text_with_len(target->code, target->length), &gathering);
+			seek(&scan, cstring_to_text_with_len(target->code, target->length), 1);
+			scan_rows(cache, rules, &scan, &gathering);
 		}
 		look_end(&scan);
 	}
@@ -382,50 +412,53 @@ read_everything(PriceCache *cache, PriceRules *rules, bool as_owner)
 	cache->everything = target;
 }
 
-/*
- * Gives a variant what it does not have of its own, and links a product, which lives in context, to its category.
- */
-static void
-complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryContext context, List **unread)
+/* product_inherit gives a variant what it does not have of its own. Its ancestors are linked. */
+void
+product_inherit(Product *product)
 {
 	Product *parent = product->parent;
 
-	if (product->wider != NULL)
+	if (parent == NULL || product->inherited)
 		return;
-	product->wider = cache->everything;
-	if (parent != NULL)
+	product_inherit(parent);
+	product->inherited = true;
+	if (product->category == NULL)
+		product->category = parent->category;
+	if (product->brand == NULL)
+		product->brand = parent->brand;
+	/* The currency goes with the amount that it is of. */
+	if (!product->has_cost)
 	{
-		complete_product(cache, rules, parent, context, unread);
-		if (product->category == NULL)
-			product->category = parent->category;
-		if (product->brand == NULL)
-			product->brand = parent->brand;
-		/* The currency goes with the amount that it is of. */
-		if (!product->has_cost)
-		{
-			product->cost = parent->cost;
-			product->has_cost = parent->has_cost;
-			product->cost_currency = parent->cost_currency;
-		}
-		if (!product->has_min_price)
-		{
-			product->min_price = parent->min_price;
-			product->has_min_price = parent->has_min_price;
-			product->min_price_currency = parent->min_price_currency;
-		}
-		if (!product->has_min_margin)
-		{
-			product->min_margin = parent->min_margin;
-			product->has_min_margin = parent->has_min_margin;
-		}
-		if (!product->has_tax_rate)
-		{
-			product->tax_rate = parent->tax_rate;
-			product->has_tax_rate = parent->has_tax_rate;
-		}
+		product->cost = parent->cost;
+		product->has_cost = parent->has_cost;
+		product->cost_currency = parent->cost_currency;
 	}
-	if (product->category != NULL && product->category[0] != '\0')
-		product->wider = category_target(cache, product->category, strlen(product->category), unread);
+	if (!product->has_min_price)
+	{
+		product->min_price = parent->min_price;
+		product->has_min_price = parent->has_min_price;
+		product->min_price_currency = parent->min_price_currency;
+	}
+	if (!product->has_min_margin)
+	{
+		product->min_margin = parent->min_margin;
+		product->has_min_margin = parent->has_min_margin;
+	}
+	if (!product->has_tax_rate)
+	{
+		product->tax_rate = parent->tax_rate;
+		product->has_tax_rate = parent->has_tax_rate;
+	}
+}
+
+/* Links a product, which lives in context, to its category and promotions. Its ancestors are linked. */
+static void
+complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryContext context, List **unread)
+{
+	product_inherit(product);
+	product->wider = product->category != NULL && product->category[0] != '\0'
+						 ? category_target(cache, rules, product->category, strlen(product->category), unread)
+						 : cache->everything;
 	promotions_of(rules, product, context);
 }
 
@@ -571,8 +604,8 @@ link_load(ConfigCache *config, void *arg)
 /*
  * products_link readies products that the caller has read, with their own rows, for questions.
  *
- * They live in the current context, and are good until the next call of this function or products_get(). Their parents
- * are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get() raises.
+ * They live in the current context, and are good until the next call of this function or products_get(). Parents that
+ * they are not linked to are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get() raises.
  */
 void
 products_link(PriceRules *rules, Product **products, int nproducts)
@@ -584,12 +617,12 @@ products_link(PriceRules *rules, Product **products, int nproducts)
 	int nparents = 0;
 
 	for (int i = 0; i < nproducts; i++)
-		if (products[i]->parent_code != NULL)
+		if (products[i]->parent == NULL && products[i]->parent_code != NULL)
 			codes[nparents++] = cstring_to_text(products[i]->parent_code);
 	find_products(cache, rules, codes, nparents, parents);
 	nparents = 0;
 	for (int i = 0; i < nproducts; i++)
-		if (products[i]->parent_code != NULL)
+		if (products[i]->parent == NULL && products[i]->parent_code != NULL)
 			products[i]->parent = unconstify(Product *, parents[nparents++]);
 	config_cache_read(&price_cache, link_load, &job);
 }

@@ -248,6 +248,7 @@ typedef struct PriceTarget
 	int nrows;
 	PriceRow *rows;
 	struct PriceTarget *wider;
+	const List *promotions; /* that name this category */
 } PriceTarget;
 
 typedef struct Product
@@ -265,6 +266,7 @@ typedef struct Product
 	bool has_cost;
 	bool perishable;
 	bool service;
+	bool inherited; /* from the ancestors */
 	bool has_min_margin;
 	bool has_tax_rate;
 	int npromotions;
@@ -411,6 +413,7 @@ extern const Currency *currency_find(const PriceRules *rules, text *currency);
 /* promotions.c */
 extern void promotions_read(PriceRules *rules);
 extern bool promotions_take_used_up(PriceRules *rules);
+extern const List *promotions_of_category(const PriceRules *rules, const char *path, uint32 length);
 extern void promotions_of(const PriceRules *rules, struct Product *product, MemoryContext context);
 extern bool promotion_concerns(const Promotion *promotion, const struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
@@ -432,6 +435,7 @@ extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, boo
 /* load.c */
 extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
+extern void product_inherit(Product *product);
 extern void products_link(PriceRules *rules, Product **products, int nproducts);
 extern bool products_scannable(PriceRules *rules);
 

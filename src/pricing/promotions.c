@@ -336,7 +336,18 @@ take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, Fou
 		take_promotions(*promotions, found);
 }
 
-/* Fills product->promotions, in context: those that name it, its category or brand, or nothing at all. */
+/* Returns the promotions that name a category. */
+const List *
+promotions_of_category(const PriceRules *rules, const char *path, uint32 length)
+{
+	List **promotions = code_map_get(&rules->promotions_of_category, path, length);
+
+	return promotions == NULL ? NIL : *promotions;
+}
+
+/*
+ * Fills product->promotions, in context: those that name it, its category or brand, or nothing at all. It is linked.
+ */
 void
 promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
 {
@@ -350,20 +361,8 @@ promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
 		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length, &found);
 	if (product->brand != NULL)
 		take_promotions_of_code(&rules->promotions_of_brand, product->brand, strlen(product->brand), &found);
-	if (product->category != NULL)
-	{
-		uint32 length = strlen(product->category);
-
-		for (;;)
-		{
-			take_promotions_of_code(&rules->promotions_of_category, product->category, length, &found);
-			while (length > 0 && product->category[length - 1] != '.')
-				length--;
-			if (length == 0)
-				break;
-			length--;
-		}
-	}
+	for (const PriceTarget *target = product->wider; target != NULL; target = target->wider)
+		take_promotions(target->promotions, &found);
 	if (found.n == 0)
 		return;
 	product->npromotions = numbers_sort(found.numbers, found.n);

@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(28);
+SELECT plan(34);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -105,12 +105,42 @@ SELECT is((quote(2, 'mug')).unit_price, 9.00, 'a column of another type');
 DROP INDEX price_product;
 CREATE INDEX price_product ON price (product);
 
--- the whole catalogue, in memory for a part of it only
-INSERT INTO product (product) SELECT 'p' || n FROM generate_series(1, 20000) AS n;
+-- the whole catalogue: with variants of variants, before and behind their parents, and in memory for a part of it only
+INSERT INTO product (product, category, brand) SELECT 'p' || n, CASE WHEN n % 3 = 0 THEN 'Home.Kitchen'::ltree END, 'b' || n % 2 FROM generate_series(1, 20000) AS n;
+INSERT INTO product (product, parent, cost, min_price, tax_rate) SELECT 'v' || n, 'p' || n, n, CASE WHEN n % 7 = 0 THEN n + 0.2 END, 23 FROM generate_series(1, 20000, 4) AS n;
+INSERT INTO product (product, parent) SELECT 'a' || n, 'v' || n FROM generate_series(1, 20000, 8) AS n;
+UPDATE product SET name = 'anew' WHERE product IN (SELECT 'p' || n FROM generate_series(1, 20000, 16) AS n);
 INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'base', 'p' || n, n, 0 FROM generate_series(1, 19990) AS n;
 INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'club', 'p' || n, n - 0.5, 2 FROM generate_series(1, 20000, 3) AS n;
-SET omnichannel.price_cache = '1MB';
-SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 20003::bigint, 'each product once');
+INSERT INTO price (price_list, product, amount, valid) SELECT 'base', 'a' || n, n + 0.1, tstzrange('2020-01-01'::timestamptz + n * interval '1 hour', NULL) FROM generate_series(1, 20000, 24) AS n;
+INSERT INTO promotion (promotion, kind, value, categories) VALUES ('kitchen', 'percent', 7, '{Home}');
+INSERT INTO promotion (promotion, kind, value, brands, products) VALUES ('odd', 'amount', 0.01, '{b1}', '{p9,v9}');
 SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
 	'column for column what quote() answers, prices that are not there included');
+SET omnichannel.price_cache = '1MB';
+SET work_mem = '64kB';
+SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 27503::bigint, 'each product once');
+SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
+	'the same part by part');
+
+-- pages, read anew: of products that lie side by side, apart, both, twice, and of variants without their parents
+RESET omnichannel.price_cache;
+CREATE TEMP TABLE page (name text, products text[], answers price_quote[]);
+INSERT INTO page VALUES ('neighbours', ARRAY(SELECT 'p' || 12300 + n FROM generate_series(1, 50) AS n)),
+	('neighbours backwards', ARRAY(SELECT 'p' || 8000 - n FROM generate_series(1, 50) AS n)),
+	('products far apart', ARRAY(SELECT 'p' || n FROM generate_series(1, 20000, 397) AS n)),
+	('both', ARRAY(SELECT 'p' || n + k FROM generate_series(1, 20000, 4900) AS n, generate_series(0, 11) AS k)),
+	('variants', ARRAY(SELECT (ARRAY['v', 'a'])[1 + n / 8 % 2] || n FROM generate_series(1, 400, 8) AS n) || '{tee,mug.red,mug.red}'::text[]);
+DO $$
+DECLARE
+	asked text;
+BEGIN
+	FOR asked IN SELECT name FROM page LOOP
+		UPDATE segment SET name = asked;
+		UPDATE page SET answers = ARRAY(SELECT quotes(3, products, 2)) WHERE name = asked;
+	END LOOP;
+END
+$$;
+SELECT is_empty(format($$SELECT one, quote(3, product, 2) FROM page, unnest(products) WITH ORDINALITY AS asked (product, place), LATERAL (SELECT answers[place] AS one) AS given
+	WHERE name = %L AND one IS DISTINCT FROM quote(3, product, 2)$$, name), 'a page of ' || name) FROM page;
 SELECT * FROM finish();

@@ -1,0 +1,232 @@
+/*
+ * book.c
+ *	  The prices of many products in little memory, found by product.
+ *
+ * A price is 32 bytes: of what else a row holds, the quantity from which it is and its time, there are a few kinds which
+ * most rows share. A million products with a price or two fit into a hundred megabytes.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "pricing/book.h"
+#include "pricing/rows.h"
+
+/* A price, and the next one of its product. */
+typedef struct BookRow
+{
+	struct BookRow *next;
+	int64 id;
+	int64 amount; /* ticks */
+	int list;
+	uint32 terms; /* the place of what else it holds */
+} BookRow;
+
+/* A product; its code follows. */
+typedef struct BookEntry
+{
+	BookRow *rows;
+} BookEntry;
+
+#define BOOK_BLOCK (64 * 1024)
+
+/* Places among which terms are looked for by their hash; rows whose terms find none free have their own. */
+#define TERMS_PLACES 1024
+
+/* Products whose memory is asked for before they are looked up. */
+#define TAKEN_AHEAD 8
+
+/* Asks for the memory at an address. */
+static inline void
+prefetch(const void *address)
+{
+#ifdef __GNUC__
+	__builtin_prefetch(address);
+#endif
+}
+
+/* Makes places for products. */
+static void
+make_slots(PriceBook *book, uint32 size)
+{
+	book->size = size;
+	book->slots =
+		MemoryContextAllocExtended(book->context, mul_size(size, sizeof(BookSlot)), MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+}
+
+/* price_book_open makes an empty book in the context, which is to be its own. */
+void
+price_book_open(PriceBook *book, MemoryContext context)
+{
+	*book = (PriceBook){context};
+	make_slots(book, 1024);
+	book->terms_space = TERMS_PLACES;
+	book->nterms = TERMS_PLACES;
+	book->terms = MemoryContextAllocZero(context, TERMS_PLACES * sizeof(PriceRow *));
+}
+
+/* Returns bytes without a header of their own: they go all together. */
+static void *
+book_alloc(PriceBook *book, Size size)
+{
+	void *bytes;
+
+	size = MAXALIGN(size);
+	if (size > BOOK_BLOCK / 8)
+		return MemoryContextAllocHuge(book->context, size);
+	if (size > book->left)
+	{
+		book->block = MemoryContextAlloc(book->context, BOOK_BLOCK);
+		book->left = BOOK_BLOCK;
+	}
+	bytes = book->block;
+	book->block += size;
+	book->left -= size;
+	return bytes;
+}
+
+/* Returns the slot of a product, or that where it belongs. */
+static BookSlot *
+find_slot(const PriceBook *book, uint32 hash, const char *code, uint32 length)
+{
+	for (uint32 place = hash & (book->size - 1);; place = (place + 1) & (book->size - 1))
+	{
+		BookSlot *slot = &book->slots[place];
+
+		if (slot->entry == NULL ||
+			(slot->hash == hash && slot->length == length && memcmp(slot->entry + 1, code, length) == 0))
+			return slot;
+	}
+}
+
+/* Doubles the table. */
+static void
+grow(PriceBook *book)
+{
+	BookSlot *former = book->slots;
+	uint32 former_size = book->size;
+
+	make_slots(book, former_size * 2);
+	for (uint32 i = 0; i < former_size; i++)
+		if (former[i].entry != NULL)
+		{
+			uint32 place = former[i].hash & (book->size - 1);
+
+			while (book->slots[place].entry != NULL)
+				place = (place + 1) & (book->size - 1);
+			book->slots[place] = former[i];
+		}
+	pfree(former);
+}
+
+/* Keeps what a row holds besides its list and amount, at this place. */
+static uint32
+keep_terms(PriceBook *book, uint32 place, const PriceRow *row)
+{
+	book->terms[place] = memcpy(book_alloc(book, sizeof(PriceRow)), row, sizeof(PriceRow));
+	return place;
+}
+
+/* Returns the place of what a row holds besides its list and amount. */
+static uint32
+find_terms(PriceBook *book, const PriceRow *row)
+{
+	if (row->adjusts == NULL && row->min_quantity.big == NULL && row->amount.big == NULL)
+	{
+		struct
+		{
+			int64 min_quantity;
+			Span valid;
+		} key = {row->min_quantity.ticks, row->valid};
+		uint32 place = hash_bytes((const unsigned char *) &key, sizeof(key)) % TERMS_PLACES;
+
+		for (int tried = 0; tried < 4; tried++, place = (place + 1) % TERMS_PLACES)
+		{
+			const PriceRow *terms = book->terms[place];
+
+			if (terms == NULL)
+				return keep_terms(book, place, row);
+			if (terms->min_quantity.ticks == row->min_quantity.ticks && terms->valid.from == row->valid.from &&
+				terms->valid.until == row->valid.until)
+				return place;
+		}
+	}
+	if (book->nterms == book->terms_space)
+	{
+		book->terms_space *= 2;
+		book->terms = repalloc_huge(book->terms, mul_size(book->terms_space, sizeof(PriceRow *)));
+	}
+	return keep_terms(book, book->nterms++, row);
+}
+
+/* price_book_add enters a price of a product; what does not fit into the row must live as long as the book. */
+void
+price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row)
+{
+	BookSlot *slot = find_slot(book, hash, code, length);
+	BookRow *kept;
+
+	if (slot->entry == NULL)
+	{
+		BookEntry *entry = book_alloc(book, sizeof(BookEntry) + length);
+
+		entry->rows = NULL;
+		memcpy(entry + 1, code, length);
+		if (book->count >= book->size / 4 * 3)
+		{
+			grow(book);
+			slot = find_slot(book, hash, code, length);
+		}
+		*slot = (BookSlot){hash, length, entry};
+		book->count++;
+	}
+	kept = book_alloc(book, sizeof(BookRow));
+	*kept = (BookRow){slot->entry->rows, row->id, row->amount.ticks, row->list, find_terms(book, row)};
+	slot->entry->rows = kept;
+}
+
+/* price_book_take gives a product its rows, in context. */
+void
+price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryContext context)
+{
+	const BookEntry *entry = find_slot(book, hash, product->target.code, product->target.length)->entry;
+	PriceRow *place;
+	int n = 0;
+
+	if (entry == NULL)
+		return;
+	for (const BookRow *row = entry->rows; row != NULL; row = row->next)
+		n++;
+	place = MemoryContextAllocHuge(context, mul_size(n, sizeof(PriceRow)));
+	product->target.rows = place;
+	product->target.nrows = n;
+	for (const BookRow *row = entry->rows; row != NULL; row = row->next, place++)
+	{
+		*place = *book->terms[row->terms];
+		place->id = row->id;
+		place->list = row->list;
+		place->amount.ticks = row->amount;
+	}
+	if (n > 1)
+		qsort(product->target.rows, n, sizeof(PriceRow), price_rows_compare);
+}
+
+/*
+ * price_book_take_all does so for products with these hashes.
+ *
+ * What a look-up waits for is memory; that of the next few is asked for meanwhile.
+ */
+void
+price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
+					MemoryContext context)
+{
+	for (int i = 0; i < nproducts + 2 * TAKEN_AHEAD; i++)
+	{
+		if (i < nproducts)
+			prefetch(&book->slots[hashes[i] & (book->size - 1)]);
+		if (i >= TAKEN_AHEAD && i - TAKEN_AHEAD < nproducts)
+			prefetch(book->slots[hashes[i - TAKEN_AHEAD] & (book->size - 1)].entry);
+		if (i >= 2 * TAKEN_AHEAD)
+			price_book_take(book, hashes[i - 2 * TAKEN_AHEAD], products[i - 2 * TAKEN_AHEAD], context);
+	}
+}

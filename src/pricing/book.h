@@ -1,0 +1,45 @@
+/*
+ * book.h
+ *	  The prices of many products in little memory; see book.c.
+ */
+#ifndef OMNICHANNEL_BOOK_H
+#define OMNICHANNEL_BOOK_H
+
+#include "pricing/pricing.h"
+
+/* A place of the hash table. */
+typedef struct BookSlot
+{
+	uint32 hash;
+	uint32 length; /* of the code */
+	struct BookEntry *entry;
+} BookSlot;
+
+typedef struct PriceBook
+{
+	MemoryContext context;
+	char *block;
+	Size left;   /* of the block */
+	uint32 size; /* of slots, a power of two */
+	uint32 count;
+	BookSlot *slots;
+	uint32 nterms;
+	uint32 terms_space;
+	PriceRow **terms;
+} PriceBook;
+
+/* Returns the hash of a code, as the book wants it. */
+static inline uint32
+price_book_hash(const char *code, uint32 length)
+{
+	return hash_bytes((const unsigned char *) code, (int) length);
+}
+
+extern void price_book_open(PriceBook *book, MemoryContext context);
+extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
+extern void price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryContext context);
+
+extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
+								MemoryContext context);
+
+#endif /* OMNICHANNEL_BOOK_H */
