@@ -463,7 +463,7 @@ next_covered(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
-/* look_filter makes look_next() pass over rows of a whole table that the function does not want, by ncolumns of them. */
+/* look_filter makes look_next() pass over rows of a whole table that are not wanted by their first ncolumns. */
 void
 look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg)
 {

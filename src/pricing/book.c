@@ -2,8 +2,8 @@
  * book.c
  *	  The prices of many products in little memory, found by product.
  *
- * A price is 32 bytes: of what else a row holds, the quantity from which it is and its time, there are a few kinds which
- * most rows share. A million products with a price or two fit into a hundred megabytes.
+ * A price is 32 bytes: of what else a row holds, the quantity from which it is and its time, there are a few kinds
+ * which most rows share. A million products with a price or two fit into a hundred megabytes.
  */
 #include "postgres.h"
 
@@ -58,7 +58,8 @@ make_slots(PriceBook *book, uint32 size)
 void
 price_book_open(PriceBook *book, MemoryContext context)
 {
-	*book = (PriceBook){context};
+	memset(book, 0, offsetof(PriceBook, lines));
+	book->context = context;
 	make_slots(book, 1024);
 	book->terms_space = TERMS_PLACES;
 	book->nterms = TERMS_PLACES;
@@ -159,9 +160,9 @@ find_terms(PriceBook *book, const PriceRow *row)
 	return keep_terms(book, book->nterms++, row);
 }
 
-/* price_book_add enters a price of a product; what does not fit into the row must live as long as the book. */
-void
-price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row)
+/* Enters a price of a product. */
+static void
+enter_row(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row)
 {
 	BookSlot *slot = find_slot(book, hash, code, length);
 	BookRow *kept;
@@ -183,6 +184,46 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 	kept = book_alloc(book, sizeof(BookRow));
 	*kept = (BookRow){slot->entry->rows, row->id, row->amount.ticks, row->list, find_terms(book, row)};
 	slot->entry->rows = kept;
+}
+
+/* price_book_flush enters what price_book_add() left waiting. */
+void
+price_book_flush(PriceBook *book)
+{
+	for (int i = 0; i < book->nlines; i++)
+		prefetch(book->slots[book->lines[i].hash & (book->size - 1)].entry);
+	for (int i = 0; i < book->nlines; i++)
+	{
+		const BookLine *line = &book->lines[i];
+
+		enter_row(book, line->code, line->length, line->hash, &line->row);
+	}
+	book->nlines = 0;
+}
+
+/*
+ * price_book_add enters a price of a product; what does not fit into the row must live as long as the book.
+ *
+ * What a look-up waits for is memory: a few rows wait together. price_book_flush() ends it.
+ */
+void
+price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row)
+{
+	BookLine *line = &book->lines[book->nlines];
+
+	if (length > sizeof(line->code))
+	{
+		enter_row(book, code, length, hash, row);
+		return;
+	}
+	prefetch(&book->slots[hash & (book->size - 1)]);
+	line->hash = hash;
+	line->length = length;
+	line->row = *row;
+	memcpy(line->code, code, length);
+	book->nlines++;
+	if (book->nlines == BOOK_LINES)
+		price_book_flush(book);
 }
 
 /* price_book_take gives a product its rows, in context. */
@@ -211,11 +252,7 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryCont
 		qsort(product->target.rows, n, sizeof(PriceRow), price_rows_compare);
 }
 
-/*
- * price_book_take_all does so for products with these hashes.
- *
- * What a look-up waits for is memory; that of the next few is asked for meanwhile.
- */
+/* price_book_take_all does so for products with these hashes. */
 void
 price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
 					MemoryContext context)

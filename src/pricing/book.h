@@ -15,6 +15,17 @@ typedef struct BookSlot
 	struct BookEntry *entry;
 } BookSlot;
 
+/* A row that waits to be entered. */
+typedef struct BookLine
+{
+	uint32 hash;
+	uint32 length;
+	PriceRow row;
+	char code[48];
+} BookLine;
+
+#define BOOK_LINES 16
+
 typedef struct PriceBook
 {
 	MemoryContext context;
@@ -26,6 +37,8 @@ typedef struct PriceBook
 	uint32 nterms;
 	uint32 terms_space;
 	PriceRow **terms;
+	int nlines;
+	BookLine lines[BOOK_LINES];
 } PriceBook;
 
 /* Returns the hash of a code, as the book wants it. */
@@ -37,6 +50,7 @@ price_book_hash(const char *code, uint32 length)
 
 extern void price_book_open(PriceBook *book, MemoryContext context);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
+extern void price_book_flush(PriceBook *book);
 extern void price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryContext context);
 
 extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,

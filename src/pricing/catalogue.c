@@ -143,6 +143,7 @@ read_prices(Catalogue *catalogue)
 		price_book_add(book, VARDATA_ANY(product), length, hash, &row);
 		fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
 	}
+	price_book_flush(book);
 	look_end(&scan);
 	return fits;
 }

@@ -412,45 +412,6 @@ read_everything(PriceCache *cache, PriceRules *rules, bool as_owner)
 	cache->everything = target;
 }
 
-/* product_inherit gives a variant what it does not have of its own. Its ancestors are linked. */
-void
-product_inherit(Product *product)
-{
-	Product *parent = product->parent;
-
-	if (parent == NULL || product->inherited)
-		return;
-	product_inherit(parent);
-	product->inherited = true;
-	if (product->category == NULL)
-		product->category = parent->category;
-	if (product->brand == NULL)
-		product->brand = parent->brand;
-	/* The currency goes with the amount that it is of. */
-	if (!product->has_cost)
-	{
-		product->cost = parent->cost;
-		product->has_cost = parent->has_cost;
-		product->cost_currency = parent->cost_currency;
-	}
-	if (!product->has_min_price)
-	{
-		product->min_price = parent->min_price;
-		product->has_min_price = parent->has_min_price;
-		product->min_price_currency = parent->min_price_currency;
-	}
-	if (!product->has_min_margin)
-	{
-		product->min_margin = parent->min_margin;
-		product->has_min_margin = parent->has_min_margin;
-	}
-	if (!product->has_tax_rate)
-	{
-		product->tax_rate = parent->tax_rate;
-		product->has_tax_rate = parent->has_tax_rate;
-	}
-}
-
 /* Links a product, which lives in context, to its category and promotions. Its ancestors are linked. */
 static void
 complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryContext context, List **unread)
@@ -605,7 +566,8 @@ link_load(ConfigCache *config, void *arg)
  * products_link readies products that the caller has read, with their own rows, for questions.
  *
  * They live in the current context, and are good until the next call of this function or products_get(). Parents that
- * they are not linked to are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get() raises.
+ * they are not linked to are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get()
+ * raises.
  */
 void
 products_link(PriceRules *rules, Product **products, int nproducts)

@@ -301,8 +301,10 @@ money_divide_round(Money a, Money b, int decimals, Rounding rounding)
 		bool negative = (a.ticks < 0) != (b.ticks < 0);
 		uint128 dividend = (uint128) (a.ticks < 0 ? -(uint64) a.ticks : (uint64) a.ticks) * powers_of_ten[decimals];
 		uint64 divisor = b.ticks < 0 ? -(uint64) b.ticks : (uint64) b.ticks;
-		uint128 quotient = dividend / divisor;
-		uint64 rest = (uint64) (dividend % divisor);
+		/* Most dividends fit 64 bits, whose division is the cheaper one. */
+		bool small = dividend <= PG_UINT64_MAX;
+		uint128 quotient = small ? (uint64) dividend / divisor : dividend / divisor;
+		uint64 rest = small ? (uint64) dividend % divisor : (uint64) (dividend % divisor);
 		uint64 gap = divisor - rest;
 
 		if (rest > gap ||

@@ -348,8 +348,6 @@ typedef struct PriceAnswer
 	Money list_price;             /* rounded, as all below */
 	Money unit_price;
 	Money line_total;
-	Money unit_net;
-	Money unit_gross;
 	TimestampTz valid_until;
 } PriceAnswer;
 
@@ -435,7 +433,6 @@ extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, boo
 /* load.c */
 extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
-extern void product_inherit(Product *product);
 extern void products_link(PriceRules *rules, Product **products, int nproducts);
 extern bool products_scannable(PriceRules *rules);
 

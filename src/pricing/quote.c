@@ -260,6 +260,35 @@ promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
 	return PointerGetDatum(construct_array(codes, answer->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* Does the same for an amount that often is another one, which is done already. */
+static Datum
+like_datum(const PriceQuestion *question, Money amount, Money other, Datum done)
+{
+	return amount.ticks == other.ticks && amount.big == NULL && other.big == NULL ? done
+																				  : amount_datum(question, amount);
+}
+
+/* Puts the tax beside the price: what it is without, and what with it. */
+static void
+tax_values(const PriceQuestion *question, const PriceAnswer *answer, Datum *values)
+{
+	const Product *product = question->product;
+	int decimals = question->currency->decimals;
+	Rounding rounding = question->rules->rounding;
+	Money price = answer->unit_price;
+	Money factor;
+
+	values[QUOTE_UNIT_NET] = values[QUOTE_UNIT_GROSS] = values[QUOTE_UNIT_PRICE];
+	if (!product->has_tax_rate)
+		return;
+	factor = money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
+	if (answer->list->tax_inclusive)
+		values[QUOTE_UNIT_NET] = amount_datum(question, money_divide_round(price, factor, decimals, rounding));
+	else
+		values[QUOTE_UNIT_GROSS] =
+			amount_datum(question, money_round(money_multiply(price, factor), decimals, rounding));
+}
+
 /* price_quote_values fills the columns of a price_quote. */
 void
 price_quote_values(const PriceQuestion *question, const PriceAnswer *answer, Datum quantity, Datum *values, bool *nulls)
@@ -300,12 +329,11 @@ price_quote_values(const PriceQuestion *question, const PriceAnswer *answer, Dat
 	}
 	nulls[QUOTE_REASON] = true;
 	values[QUOTE_LIST_PRICE] = amount_datum(question, answer->list_price);
-	values[QUOTE_UNIT_PRICE] = amount_datum(question, answer->unit_price);
-	values[QUOTE_LINE_TOTAL] = amount_datum(question, answer->line_total);
+	values[QUOTE_UNIT_PRICE] = like_datum(question, answer->unit_price, answer->list_price, values[QUOTE_LIST_PRICE]);
+	values[QUOTE_LINE_TOTAL] = like_datum(question, answer->line_total, answer->unit_price, values[QUOTE_UNIT_PRICE]);
 	values[QUOTE_PRICE_LIST] = PointerGetDatum(answer->list->code_text);
 	values[QUOTE_TAX_INCLUSIVE] = BoolGetDatum(answer->list->tax_inclusive);
-	values[QUOTE_UNIT_NET] = amount_datum(question, answer->unit_net);
-	values[QUOTE_UNIT_GROSS] = amount_datum(question, answer->unit_gross);
+	tax_values(question, answer, values);
 	if (!answer->uniform)
 	{
 		nulls[QUOTE_UNIT_PRICE] = nulls[QUOTE_UNIT_NET] = nulls[QUOTE_UNIT_GROSS] = true;

@@ -243,25 +243,6 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 	}
 }
 
-/* Puts the tax beside the price: what it is without, and what with it. */
-static void
-answer_tax(const PriceQuestion *question, PriceAnswer *answer)
-{
-	const Product *product = question->product;
-	int decimals = question->currency->decimals;
-	Rounding rounding = question->rules->rounding;
-	Money factor;
-
-	answer->unit_net = answer->unit_gross = answer->unit_price;
-	if (!product->has_tax_rate)
-		return;
-	factor = money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
-	if (answer->list->tax_inclusive)
-		answer->unit_net = money_divide_round(answer->unit_price, factor, decimals, rounding);
-	else
-		answer->unit_gross = money_round(money_multiply(answer->unit_price, factor), decimals, rounding);
-}
-
 /* price_resolve answers the question. Allocates in the current context where amounts or rows are many. */
 void
 price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector)
@@ -306,7 +287,6 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		answer->list_price = money_round(listed->amount, decimals, rules->rounding);
 		promotions_apply(question, answer, charged->amount, listed->amount, &walk.until, collector);
 		answer->valid_until = walk.until;
-		answer_tax(question, answer);
 	}
 	else
 		answer->reason = walk.reason;

@@ -172,3 +172,42 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Me
 	product->service = DatumGetBool(values[PRODUCT_SERVICE]);
 	return product;
 }
+
+/* product_inherit gives a variant what it does not have of its own. Its ancestors are linked. */
+void
+product_inherit(Product *product)
+{
+	Product *parent = product->parent;
+
+	if (parent == NULL || product->inherited)
+		return;
+	product_inherit(parent);
+	product->inherited = true;
+	if (product->category == NULL)
+		product->category = parent->category;
+	if (product->brand == NULL)
+		product->brand = parent->brand;
+	/* The currency goes with the amount that it is of. */
+	if (!product->has_cost)
+	{
+		product->cost = parent->cost;
+		product->has_cost = parent->has_cost;
+		product->cost_currency = parent->cost_currency;
+	}
+	if (!product->has_min_price)
+	{
+		product->min_price = parent->min_price;
+		product->has_min_price = parent->has_min_price;
+		product->min_price_currency = parent->min_price_currency;
+	}
+	if (!product->has_min_margin)
+	{
+		product->min_margin = parent->min_margin;
+		product->has_min_margin = parent->has_min_margin;
+	}
+	if (!product->has_tax_rate)
+	{
+		product->tax_rate = parent->tax_rate;
+		product->has_tax_rate = parent->has_tax_rate;
+	}
+}

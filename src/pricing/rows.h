@@ -50,5 +50,6 @@ extern void price_row_read(PriceRow *row, const PriceList *list, const Datum *va
 						   MemoryContext context);
 extern int price_rows_compare(const void *a, const void *b);
 extern Product *product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context);
+extern void product_inherit(Product *product);
 
 #endif /* OMNICHANNEL_ROWS_H */
