@@ -113,6 +113,31 @@ walk_tell(Walk *walk, const PriceTarget *target, const PriceRow *row, PriceVerdi
 		walk->collector->row(walk->collector, target, row, verdict, row->adjusts ? NULL : &row->amount);
 }
 
+/* So many rows are a history, in which rows are looked for, not gone through. */
+#define LONG_HISTORY 16
+
+/*
+ * Returns the first row from this one on that is of another list; with a moment, also of another quantity or begun by
+ * then, as the rows of one quantity come with the latest start first.
+ */
+static const PriceRow *
+skip_rows(const PriceRow *row, const PriceRow *end, const TimestampTz *at)
+{
+	const PriceRow *first = row;
+
+	while (row < end)
+	{
+		const PriceRow *middle = row + (end - row) / 2;
+
+		if (middle->list == first->list &&
+			(at == NULL || (middle->valid.from > *at && money_compare(middle->min_quantity, first->min_quantity) == 0)))
+			row = middle + 1;
+		else
+			end = middle;
+	}
+	return row;
+}
+
 /* Takes the rows of one target: one survivor for each list that has none yet. */
 static void
 walk_target(Walk *walk, const PriceTarget *target)
@@ -126,10 +151,16 @@ walk_target(Walk *walk, const PriceTarget *target)
 		const PriceList *list = &question->rules->lists[row->list];
 		bool decided = BIT_TEST(walk->decided, row->list);
 		PriceVerdict verdict = list_verdict(walk, list);
+		bool history = end - row > LONG_HISTORY && walk->collector == NULL;
 
 		/* The rows of a list come with the highest quantity first, and of one quantity with the latest start. */
 		for (; row < end && row->list == list->number; row++)
 		{
+			if (history && (verdict != VERDICT_WON || decided))
+			{
+				row = skip_rows(row, end, NULL);
+				break;
+			}
 			if (verdict != VERDICT_WON)
 			{
 				walk_tell(walk, target, row, verdict);
@@ -146,6 +177,8 @@ walk_target(Walk *walk, const PriceTarget *target)
 				walk_tell(walk, target, row, VERDICT_NEARER_ROW);
 				continue;
 			}
+			if (history && row->valid.from > question->at)
+				row = skip_rows(row, end, &question->at) - 1;
 			walk_changes_at(walk, row->valid.from);
 			walk_changes_at(walk, row->valid.until);
 			if (!span_contains(&row->valid, question->at))
