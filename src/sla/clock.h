@@ -292,7 +292,6 @@ typedef struct SlaChanges
 	void *context;
 	SlaColumn made[SLA_CLOCK_NCOLUMNS];
 	SlaColumn changed[SLA_CLOCK_NCOLUMNS];
-	SlaColumn reset[SLA_CLOCK_NCOLUMNS]; /* changed, but for their starts, pauses and stops */
 	SlaColumn dropped[2];
 	SlaColumn withdrawn[3];
 	ItemPointerData place; /* of the clock that was changed last, as SlaClock has it */

@@ -10,111 +10,50 @@
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/direct.h"
 #include "core/row.h"
 #include "sla/clock.h"
 
 #define CLOCK_COLUMN_TYPES                                                                                             \
-	{                                                                                                                  \
-		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,              \
-			INT8ARRAYOID, TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TSTZMULTIRANGEARRAYOID,                 \
-			TIMESTAMPTZARRAYOID, INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INTERVALARRAYOID,                \
-			INTERVALARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID       \
-	}
-
-#define CLOCK_COLUMN_TYPE                                                                                              \
 	{                                                                                                                  \
 		INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID,  \
 			TSTZMULTIRANGEOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID, INTERVALOID,         \
 			TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                             \
 	}
 
-#define CLOCK_ARGUMENTS                                                                                                \
-	"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
-#define MANY_CLOCKS "unnest" CLOCK_ARGUMENTS
-#define ONE_CLOCK "(VALUES " CLOCK_ARGUMENTS ")"
-
-#define FROM_CLOCKS(source)                                                                                            \
-	" FROM " source                                                                                                    \
-	" AS n (customer_id, clock_id, metric, policy, request_id, channel, thread, moment_id, started_at,"                \
-	" target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked, warn_at, tell_at,"            \
-	" warned_at, breached_at)"
-
-#define INSERT_CLOCKS(source)                                                                                          \
-	"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"           \
-	" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"       \
-	" warn_at, tell_at, warned_at, breached_at)"                                                                       \
-	" SELECT n.customer_id, coalesce(n.clock_id, nextval('omnichannel.sla_clock_clock_id_seq')), n.metric,"            \
-	" n.policy, n.request_id, n.channel, n.thread, n.moment_id, n.started_at, n.target, n.calendar,"                   \
-	" n.pauses, n.due_at, n.time_left, n.stopped_at, n.outcome, n.elapsed, n.worked, n.warn_at,"                       \
-	" n.tell_at, n.warned_at, n.breached_at" FROM_CLOCKS(source)
-
-#define UPDATE_CLOCKS(source)                                                                                          \
-	"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, request_id = n.request_id, channel = n.channel,"         \
-	" thread = n.thread, moment_id = n.moment_id, started_at = n.started_at, target = n.target,"                       \
-	" calendar = n.calendar, pauses = n.pauses, due_at = n.due_at, time_left = n.time_left,"                           \
-	" stopped_at = n.stopped_at, outcome = n.outcome, elapsed = n.elapsed, worked = n.worked,"                         \
-	" warn_at = n.warn_at, tell_at = n.tell_at, warned_at = n.warned_at, breached_at = n.breached_at" FROM_CLOCKS(     \
-		source) " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id"
-
-static KeptPlan clocks_insert = {
-	.sql = INSERT_CLOCKS(MANY_CLOCKS),
-	.nargs = SLA_CLOCK_NCOLUMNS,
-	.argtypes = CLOCK_COLUMN_TYPES,
-};
-
-/* One clock, which is the ordinary case, costs a fraction without arrays. */
+/* A row each: joined with arrays they are planned by what the statistics say, which a table that fills is ahead of. */
 static KeptPlan clock_insert = {
-	.sql = INSERT_CLOCKS(ONE_CLOCK),
-	.nargs = SLA_CLOCK_NCOLUMNS,
-	.argtypes = CLOCK_COLUMN_TYPE,
-};
-
-static KeptPlan clocks_update = {
-	.sql = UPDATE_CLOCKS(MANY_CLOCKS),
+	.sql =
+		"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
+		" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
+		" warn_at, tell_at, warned_at, breached_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
-	.indexed = true,
 };
 
 static KeptPlan clock_update = {
-	.sql = UPDATE_CLOCKS(ONE_CLOCK),
+	.sql = "UPDATE omnichannel.sla_clock SET metric = $3, policy = $4, request_id = $5, channel = $6, thread = $7,"
+		   " moment_id = $8, started_at = $9, target = $10, calendar = $11, pauses = $12, due_at = $13,"
+		   " time_left = $14, stopped_at = $15, outcome = $16, elapsed = $17, worked = $18, warn_at = $19,"
+		   " tell_at = $20, warned_at = $21, breached_at = $22 WHERE customer_id = $1 AND clock_id = $2",
 	.nargs = SLA_CLOCK_NCOLUMNS,
-	.argtypes = CLOCK_COLUMN_TYPE,
+	.argtypes = CLOCK_COLUMN_TYPES,
 	.indexed = true,
 };
 
-/* Where only policies and calendars have changed; the arguments are these columns of SLA_CLOCK_COLUMNS. */
-static const int term_columns[] = {0, 1, 3, 9, 10, 12, 13, 15, 18, 19, 20, 21};
-
-static KeptPlan terms_update = {
-	.sql =
-		"UPDATE omnichannel.sla_clock AS c SET policy = n.policy, target = n.target, calendar = n.calendar,"
-		" due_at = n.due_at, time_left = n.time_left, outcome = n.outcome, warn_at = n.warn_at, tell_at = n.tell_at,"
-		" warned_at = n.warned_at, breached_at = n.breached_at"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS n (customer_id, clock_id, policy, target,"
-		" calendar, due_at, time_left, outcome, warn_at, tell_at, warned_at, breached_at)"
-		" WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
-	.nargs = lengthof(term_columns),
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INTERVALARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
-				 INTERVALARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-				 TIMESTAMPTZARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan clocks_delete = {
-	.sql = "DELETE FROM omnichannel.sla_clock AS c USING unnest($1, $2) AS n (customer_id, clock_id)"
-		   " WHERE c.customer_id = n.customer_id AND c.clock_id = n.clock_id",
+static KeptPlan clock_delete = {
+	.sql = "DELETE FROM omnichannel.sla_clock WHERE customer_id = $1 AND clock_id = $2",
 	.nargs = 2,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
+	.argtypes = {INT8OID, INT8OID},
 	.indexed = true,
 };
 
-static KeptPlan events_withdraw = {
-	.sql = "UPDATE omnichannel.sla_event AS e SET withdrawn_at = now() FROM unnest($1, $2, $3)"
-		   " AS n (customer_id, clock_id, event) WHERE e.customer_id = n.customer_id AND e.clock_id = n.clock_id"
-		   " AND e.event = n.event AND e.withdrawn_at IS NULL",
+static KeptPlan event_withdraw = {
+	.sql = "UPDATE omnichannel.sla_event SET withdrawn_at = now()"
+		   " WHERE customer_id = $1 AND clock_id = $2 AND event = $3 AND withdrawn_at IS NULL",
 	.nargs = 3,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+	.argtypes = {INT8OID, INT8OID, TEXTOID},
 	.indexed = true,
 };
 
@@ -122,6 +61,21 @@ SlaDueListener sla_due_listener = NULL;
 
 static RowTable made_row = {
 	.name = "sla_clock",
+	.ncolumns = SLA_CLOCK_NCOLUMNS,
+	.columns = sla_clock_columns,
+};
+
+static const DirectTable made_table = {
+	.name = "sla_clock",
+	.purpose = DIRECT_INSERT,
+	.ncolumns = SLA_CLOCK_NCOLUMNS,
+	.columns = sla_clock_columns,
+};
+
+static const DirectTable changed_table = {
+	.name = "sla_clock",
+	.purpose = DIRECT_CHANGE,
+	.nkeys = 2,
 	.ncolumns = SLA_CLOCK_NCOLUMNS,
 	.columns = sla_clock_columns,
 };
@@ -145,16 +99,11 @@ sla_changes_begin(SlaChanges *changes, TimestampTz now)
 	changes->now = now;
 	memset(changes->made, 0, sizeof(changes->made));
 	memset(changes->changed, 0, sizeof(changes->changed));
-	memset(changes->reset, 0, sizeof(changes->reset));
 	memset(changes->dropped, 0, sizeof(changes->dropped));
 	memset(changes->withdrawn, 0, sizeof(changes->withdrawn));
 	memset(&changes->moved, 0, sizeof(changes->moved));
 	ItemPointerSetInvalid(&changes->place);
-	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
-		changes->made[i].type = changes->changed[i].type = changes->reset[i].type = sla_clock_columns[i].type;
-	changes->dropped[0].type = changes->dropped[1].type = INT8OID;
-	changes->withdrawn[0].type = changes->withdrawn[1].type = changes->moved.type = INT8OID;
-	changes->withdrawn[2].type = TEXTOID;
+	changes->moved.type = INT8OID;
 }
 
 /* Adds a clock to the columns of SLA_CLOCK_COLUMNS. */
@@ -205,7 +154,7 @@ same_course(const SlaClock *left, const SlaClock *right)
 	return true;
 }
 
-/* Returns whether two clocks are stored alike in what policies and calendars make of that; see term_columns. */
+/* Returns whether two clocks are stored alike in what policies and calendars make of that. */
 static bool
 same_terms(const SlaClock *left, const SlaClock *right)
 {
@@ -252,9 +201,7 @@ sla_changes_drop(SlaChanges *changes, const SlaClock *before)
 bool
 sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 {
-	bool course = before != NULL && same_course(clock, before);
-
-	if (course && same_terms(clock, before))
+	if (before != NULL && same_course(clock, before) && same_terms(clock, before))
 		return false;
 	if (changes->report != NULL)
 	{
@@ -277,32 +224,55 @@ sla_changes_put(SlaChanges *changes, SlaClock *clock, const SlaClock *before)
 		withdraw(changes, before, "warning");
 	if (before->breached_at != NO_TIME && clock->breached_at == NO_TIME)
 		withdraw(changes, before, "breach");
-	add_clock(course ? changes->reset : changes->changed, clock);
+	add_clock(changes->changed, clock);
 	changes->place = before->place;
 	return true;
 }
 
-/* Runs a statement over the columns, or those of these numbers, if they have rows. */
+/* Takes a row out of as many columns as the statement has arguments. */
 static void
-write_columns(KeptPlan *plan, const SlaColumn *columns, const int *numbers)
+take_row(const SlaColumn *columns, int count, int row, Datum *values, bool *nulls)
 {
-	Datum values[SLA_CLOCK_NCOLUMNS];
-
-	if (columns[0].count == 0)
-		return;
-	for (int i = 0; i < plan->nargs; i++)
-		values[i] = sla_column_array(&columns[numbers == NULL ? i : numbers[i]]);
-	(void) kept_plan_run(plan, values, NULL, false, 0);
+	for (int i = 0; i < count; i++)
+	{
+		values[i] = columns[i].values[row];
+		nulls[i] = columns[i].nulls[row];
+	}
 }
 
-/* Takes the only clock out of the columns. */
+/* The same of a clock, which gets a number where it has none. */
 static void
-take_one(const SlaColumn *columns, Datum *values, bool *nulls)
+take_clock(const SlaColumn *columns, int row, Datum *values, bool *nulls)
 {
-	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
+	take_row(columns, SLA_CLOCK_NCOLUMNS, row, values, nulls);
+	if (nulls[1])
+		values[1] = Int64GetDatum(nextval_internal(omni_table("sla_clock_clock_id_seq"), true));
+	nulls[1] = false;
+}
+
+/* Runs a statement with a row. */
+static void
+run_row(KeptPlan *plan, Datum *values, const bool *isnull)
+{
+	char nulls[SLA_CLOCK_NCOLUMNS];
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < plan->nargs; i++)
+		nulls[i] = isnull[i] ? 'n' : ' ';
+	(void) kept_plan_run(plan, values, nulls, false, 0);
+}
+
+/* Runs a statement with each row of the columns. */
+static void
+run_rows(KeptPlan *plan, const SlaColumn *columns)
+{
+	Datum values[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+
+	for (int row = 0; row < columns[0].count; row++)
 	{
-		values[i] = columns[i].values[0];
-		nulls[i] = columns[i].nulls[0];
+		take_row(columns, plan->nargs, row, values, nulls);
+		run_row(plan, values, nulls);
 	}
 }
 
@@ -313,30 +283,70 @@ insert_one(const SlaColumn *columns)
 	Datum values[SLA_CLOCK_NCOLUMNS];
 	bool nulls[SLA_CLOCK_NCOLUMNS];
 
-	take_one(columns, values, nulls);
-	if (nulls[1])
-		values[1] = Int64GetDatum(nextval_internal(omni_table("sla_clock_clock_id_seq"), true));
-	nulls[1] = false;
+	take_clock(columns, 0, values, nulls);
 	return row_insert(&made_row, values, nulls, ROW_RAISES);
 }
 
-/* Runs a statement over all columns of clocks, or, where there is one clock, the other one. */
+/* Inserts the clocks of the columns. */
 static void
-write_clocks(KeptPlan *many, KeptPlan *one, const SlaColumn *columns)
+write_made(const SlaColumn *columns)
 {
+	int count = columns[0].count;
+	DirectWrite *write;
 	Datum values[SLA_CLOCK_NCOLUMNS];
-	bool isnull[SLA_CLOCK_NCOLUMNS];
-	char nulls[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
 
-	if (columns[0].count != 1)
+	if (count == 0 || (count == 1 && insert_one(columns)))
+		return;
+	write = count > 1 ? direct_open(&made_table) : NULL;
+	for (int row = 0; row < count; row++)
 	{
-		write_columns(many, columns, NULL);
+		take_clock(columns, row, values, nulls);
+		if (write == NULL)
+			run_row(&clock_insert, values, nulls);
+		else
+			(void) direct_add(write, values, nulls);
+	}
+	if (write != NULL)
+		direct_close(write);
+}
+
+/* A clock among the columns. */
+typedef struct ClockRow
+{
+	const SlaColumn *columns;
+	int row;
+} ClockRow;
+
+/* Gives a stored clock the values of one of the columns. */
+static void
+set_clock(Datum *values, bool *nulls, void *arg)
+{
+	const ClockRow *clock = arg;
+
+	take_row(clock->columns, SLA_CLOCK_NCOLUMNS, clock->row, values, nulls);
+}
+
+/* Changes the clocks of the columns. */
+static void
+write_changed(const SlaColumn *columns)
+{
+	int count = columns[0].count;
+	DirectWrite *write = count > 1 ? direct_open(&changed_table) : NULL;
+
+	if (write == NULL)
+	{
+		run_rows(&clock_update, columns);
 		return;
 	}
-	take_one(columns, values, isnull);
-	for (int i = 0; i < SLA_CLOCK_NCOLUMNS; i++)
-		nulls[i] = isnull[i] ? 'n' : ' ';
-	(void) kept_plan_run(one, values, nulls, false, 0);
+	for (int row = 0; row < count; row++)
+	{
+		Datum keys[2] = {columns[0].values[row], columns[1].values[row]};
+		ClockRow clock = {columns, row};
+
+		(void) direct_change(write, keys, set_clock, &clock);
+	}
+	direct_close(write);
 }
 
 /* Tells of the requests whose clocks are due at other times, and begins to gather anew. */
@@ -358,8 +368,7 @@ sla_changes_write_one(SlaChanges *changes)
 	int made = changes->made[0].count;
 	int changed = changes->changed[0].count;
 
-	if (made + changed > 1 || changes->reset[0].count > 0 || changes->dropped[0].count > 0 ||
-		changes->withdrawn[0].count > 0)
+	if (made + changed > 1 || changes->dropped[0].count > 0 || changes->withdrawn[0].count > 0)
 		return false;
 	if (made == 1 && !insert_one(changes->made))
 		return false;
@@ -368,7 +377,7 @@ sla_changes_write_one(SlaChanges *changes)
 		Datum values[SLA_CLOCK_NCOLUMNS];
 		bool nulls[SLA_CLOCK_NCOLUMNS];
 
-		take_one(changes->changed, values, nulls);
+		take_row(changes->changed, SLA_CLOCK_NCOLUMNS, 0, values, nulls);
 		if (!row_change_at(&changed_row, &changes->place, values + UNCHANGED_COLUMNS, nulls + UNCHANGED_COLUMNS))
 			return false;
 	}
@@ -380,11 +389,9 @@ sla_changes_write_one(SlaChanges *changes)
 void
 sla_changes_write(SlaChanges *changes)
 {
-	write_columns(&events_withdraw, changes->withdrawn, NULL);
-	write_columns(&clocks_delete, changes->dropped, NULL);
-	write_columns(&terms_update, changes->reset, term_columns);
-	write_clocks(&clocks_update, &clock_update, changes->changed);
-	if (changes->made[0].count != 1 || !insert_one(changes->made))
-		write_clocks(&clocks_insert, &clock_insert, changes->made);
+	run_rows(&event_withdraw, changes->withdrawn);
+	run_rows(&clock_delete, changes->dropped);
+	write_changed(changes->changed);
+	write_made(changes->made);
 	end_changes(changes);
 }
