@@ -351,6 +351,26 @@ look_ahead(LookScan *scan)
 	return scan->ahead;
 }
 
+/* Returns whether two texts are the same, byte for byte, as is what a deterministic collation calls equal. */
+static bool
+texts_equal(Datum a, Datum b)
+{
+	text *left = DatumGetTextPP(a);
+	text *right = DatumGetTextPP(b);
+	Size length = VARSIZE_ANY_EXHDR(left);
+
+	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
+}
+
+/* Returns whether no row of the key was passed: it is the one that the index is on, or comes after the one before. */
+static bool
+may_follow(LookScan *scan, Datum key)
+{
+	if (texts_equal(scan->key, key))
+		return false;
+	return (look_ahead(scan) && texts_equal(key_of_row(scan), key)) || compare_keys(scan, scan->key, key) < 0;
+}
+
 /* Rows that are passed on the way to the next key before it is sought from the root, and how often that is worth it. */
 #define FOLLOW_ROWS 64
 #define FOLLOW_LEAPS 2
@@ -366,10 +386,11 @@ look_follow(LookScan *scan, Datum key)
 
 	if (scan->empty)
 		return;
-	if (scan->follows && compare_keys(scan, scan->key, key) <= 0)
+	if (scan->follows && may_follow(scan, key))
 		for (int i = 0; i < FOLLOW_ROWS; i++)
 		{
-			if (!look_ahead(scan) || compare_keys(scan, key_of_row(scan), key) >= 0)
+			if (!look_ahead(scan) || texts_equal(key_of_row(scan), key) ||
+				compare_keys(scan, key_of_row(scan), key) > 0)
 			{
 				scan->leaps = 0;
 				scan->key = key;
@@ -400,17 +421,6 @@ look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot 
 		return false;
 	look_find(scan, keys);
 	return true;
-}
-
-/* Returns whether two texts are the same, byte for byte, as is what a deterministic collation calls equal. */
-static bool
-texts_equal(Datum a, Datum b)
-{
-	text *left = DatumGetTextPP(a);
-	text *right = DatumGetTextPP(b);
-	Size length = VARSIZE_ANY_EXHDR(left);
-
-	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
 }
 
 /* Goes to the next place that the index has for the keys; NULL after the last. */
