@@ -180,7 +180,8 @@ quietly() {
 	}
 }
 
-# stage_server DIR: copies the server's programs to DIR/root, and builds and installs the extension there.
+# stage_server DIR: copies the server's programs to DIR/root, and builds and installs the extension there, without the
+# bitcode for JIT, which the copy lacks too.
 stage_server() {
 	"$PG_CONFIG" --version >/dev/null || return 1
 	SERVER_BIN=$1/root$("$PG_CONFIG" --bindir)
@@ -188,7 +189,7 @@ stage_server() {
 		mkdir -p "$1/root$folder"
 		(cd "$folder" && tar -c --exclude=./bitcode --exclude=./pgxs .) | tar -x -C "$1/root$folder"
 	done
-	quietly "$1/install.log" make -s PG_CONFIG="$PG_CONFIG" install DESTDIR="$1/root" || return 1
+	quietly "$1/install.log" make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" with_llvm=no install DESTDIR="$1/root" || return 1
 	export SERVER_BIN
 }
 
