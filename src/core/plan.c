@@ -62,7 +62,8 @@ needs_planning(SPIPlanPtr plan)
 }
 
 /*
- * Plans the statement without the ways that pay for small tables only, and without compiling it: what it was thought to
+ * Plans the statement without the ways that pay for small tables only, such as to keep all rows of a table that is
+ * thought to be empty and go through them for each row of another, and without compiling it: what it was thought to
  * cost would start the compiler at each execution, at a hundred times the cost of the execution itself.
  *
  * The execution is left to the session's own settings, because triggers that it fires plan statements of their own.
@@ -70,7 +71,8 @@ needs_planning(SPIPlanPtr plan)
 static void
 plan_indexed(SPIPlanPtr plan)
 {
-	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"};
+	static const char *const settings[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material",
+										   "jit"};
 	int level = NewGUCNestLevel();
 	CachedPlan *planned;
 

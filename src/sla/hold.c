@@ -22,14 +22,14 @@
 
 /* Takes the rows that are free, and returns of which families not all are, and whether that is because of a row. */
 static KeptPlan families_free = {
-	.sql =
-		"WITH member AS MATERIALIZED (SELECT * FROM " SLA_FAMILY " AS f), held AS MATERIALIZED"
-		" (SELECT h.customer_id FROM omnichannel.sla_customer AS h"
-		" WHERE h.customer_id IN (SELECT m.customer_id FROM member AS m) ORDER BY h.customer_id FOR UPDATE SKIP LOCKED)"
-		" SELECT m.root, bool_or(k.customer_id IS NOT NULL) FROM member AS m"
-		" LEFT JOIN omnichannel.sla_customer AS k ON k.customer_id = m.customer_id"
-		" WHERE NOT EXISTS (SELECT FROM held WHERE held.customer_id = m.customer_id)"
-		" AND (m.customer_id = m.root OR k.customer_id IS NOT NULL) GROUP BY m.root ORDER BY m.root",
+	.sql = "SELECT m.root, bool_or(k.customer_id IS NOT NULL) FROM (SELECT * FROM " SLA_FAMILY
+		   " AS f ORDER BY f.customer_id OFFSET 0) AS m"
+		   " LEFT JOIN LATERAL (SELECT one.customer_id FROM omnichannel.sla_customer AS one"
+		   " WHERE one.customer_id = m.customer_id FOR UPDATE SKIP LOCKED) AS held ON true"
+		   " LEFT JOIN LATERAL (SELECT one.customer_id FROM omnichannel.sla_customer AS one"
+		   " WHERE one.customer_id = m.customer_id OFFSET 0) AS k ON true"
+		   " WHERE held.customer_id IS NULL AND (m.customer_id = m.root OR k.customer_id IS NOT NULL)"
+		   " GROUP BY m.root ORDER BY m.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -73,18 +73,21 @@ static KeptPlan families_hold = {
 
 /*
  * Those in a group count as having got as far as any of them: who is taken apart knows of the moments that others wrote
- * for the group by those themselves.
+ * for the group by those themselves. The rows are there; an insert finds each by its key, where a join would be
+ * planned by what the statistics say of the table.
  */
 static KeptPlan families_note = {
-	.sql =
-		"WITH member AS MATERIALIZED (SELECT f.root, f.customer_id, greatest(h.last_at, m.at) AS last_at"
-		" FROM " SLA_FAMILY " AS f JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
-		" LEFT JOIN LATERAL (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
-		" ORDER BY m.at DESC LIMIT 1) AS m ON true)"
-		" UPDATE omnichannel.sla_customer AS h SET last_at = g.last_at, grouped = g.members > 1"
-		" FROM member AS f JOIN (SELECT root, max(last_at) AS last_at, count(*) AS members FROM member GROUP BY root)"
-		" AS g ON g.root = f.root WHERE h.customer_id = f.customer_id"
-		" AND (h.last_at, h.grouped) IS DISTINCT FROM (g.last_at, g.members > 1)",
+	.sql = "INSERT INTO omnichannel.sla_customer AS h"
+		   " (customer_id, next_at, next_rank, last_at, last_rank, late, grouped)"
+		   " SELECT n.customer_id, '-infinity', 0, n.group_at, 9, false, n.members > 1 FROM"
+		   " (SELECT f.customer_id, h.last_at, h.grouped, max(greatest(h.last_at, m.at)) OVER family AS group_at,"
+		   " count(*) OVER family AS members FROM " SLA_FAMILY " AS f"
+		   " CROSS JOIN LATERAL (SELECT one.last_at, one.grouped FROM omnichannel.sla_customer AS one"
+		   " WHERE one.customer_id = f.customer_id OFFSET 0) AS h"
+		   " LEFT JOIN LATERAL (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		   " ORDER BY m.at DESC LIMIT 1) AS m ON true WINDOW family AS (PARTITION BY f.root)) AS n"
+		   " WHERE (n.last_at, n.grouped) IS DISTINCT FROM (n.group_at, n.members > 1) ORDER BY n.customer_id"
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_at = excluded.last_at, grouped = excluded.grouped",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
