@@ -170,7 +170,7 @@ BEGIN ATOMIC
 		('fact', 'ra', 'ra', 'rad'),
 		('identity', 'raw', 'rawd', 'rawd'),
 		('kept_place', 'rawd', 'rawd', 'rawd'),
-		('lane', 'rad', 'rad', 'rad'),
+		('lane', 'rawd', 'rawd', 'rawd'),
 		('lane_head', 'rawd', 'rawd', 'rawd'),
 		('presence', 'raw', 'raw', 'raw'),
 		('locked_quote', 'ra', 'ra', 'rawd'),

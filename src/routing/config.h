@@ -102,6 +102,7 @@ typedef struct Lane
 	SkillSet *prefers;
 	int queue;
 	int channel;
+	int32 min_priority;         /* of what has waited in it, or lower */
 	ItemPointerData head_place; /* where its row in lane_head was last, or invalid */
 } Lane;
 
@@ -164,6 +165,7 @@ extern int64 interval_usecs(const Interval *interval);
 /* lane.c */
 extern Lane *lanes_get(const RoutingConfig *config, int *count);
 extern const Lane *lane_find(const RoutingConfig *config, int64 lane_id);
-extern int64 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers);
+extern int64 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers,
+						 int32 priority);
 
 #endif /* OMNICHANNEL_ROUTING_CONFIG_H */

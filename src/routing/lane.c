@@ -28,7 +28,7 @@ typedef struct Lanes
 } Lanes;
 
 static KeptPlan lanes_select = {
-	.sql = "SELECT lane_id, queue, channel, requires, prefers FROM omnichannel.lane ORDER BY lane_id",
+	.sql = "SELECT lane_id, queue, channel, requires, prefers, min_priority FROM omnichannel.lane ORDER BY lane_id",
 };
 
 static KeptPlan lane_insert = {
@@ -36,6 +36,12 @@ static KeptPlan lane_insert = {
 		   " VALUES ($1, $2, CAST($3 AS omnichannel.skill_set), CAST($4 AS omnichannel.skill_set)) RETURNING lane_id",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+};
+
+static KeptPlan lane_lower = {
+	.sql = "UPDATE omnichannel.lane SET min_priority = least(min_priority, $2) WHERE lane_id = $1",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID},
 };
 
 static KeptPlan waiting_level = {
@@ -79,6 +85,7 @@ lane_build(ConfigCache *cache, MemoryContext context)
 		lane->channel_code = spi_text(i, 3, context);
 		lane->requires = spi_skills(i, 4, context);
 		lane->prefers = spi_skills(i, 5, context);
+		lane->min_priority = DatumGetInt32(spi_datum(i, 6, &isnull));
 		ItemPointerSetInvalid(&lane->head_place);
 	}
 	return lanes;
@@ -133,14 +140,31 @@ skills_text(SkillSet *set)
 	return CStringGetTextDatum(text);
 }
 
+/* Notes in a lane that a lower priority is to come; by powers of two, so that this is seldom. */
+static void
+lower_priority(const Lane *lane, int32 priority)
+{
+	int64 least = -1;
+	Datum values[2];
+	SpiScope scope;
+
+	while (least > priority)
+		least *= 2;
+	values[0] = Int64GetDatum(lane->lane_id);
+	values[1] = Int32GetDatum((int32) least);
+	routing_scope_begin(&scope);
+	(void) kept_plan_run(&lane_lower, values, NULL, false, 0);
+	spi_scope_end(&scope);
+}
+
 /*
- * Returns the lane of a kind of request, made where it is the first.
+ * Returns the lane of a kind of request with this priority, made where it is the first.
  *
  * Two that come first at once make one each: none waits for the other, and the sweep removes all but the oldest when
  * they are empty.
  */
 int64
-lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers)
+lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers, int32 priority)
 {
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
@@ -158,7 +182,12 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 						  SKILL_SET_SIZE(requires)) == 0 &&
 			skill_compare(SKILL_SET_BYTES(lane->prefers), SKILL_SET_SIZE(lane->prefers), SKILL_SET_BYTES(prefers),
 						  SKILL_SET_SIZE(prefers)) == 0)
-			return lane->lane_id;
+		{
+			lane_id = lane->lane_id;
+			if (priority < lane->min_priority)
+				lower_priority(lane, priority);
+			return lane_id;
+		}
 	}
 
 	values[0] = CStringGetTextDatum(config->queues[queue].queue);
@@ -170,7 +199,7 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 		rows_not_taken("lane");
 	lane_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	spi_scope_end(&scope);
-	return lane_id;
+	return priority < 0 ? lane_ensure(config, queue, channel, requires, prefers, priority) : lane_id;
 }
 
 /*

@@ -206,9 +206,9 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 bool
 route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait, TimestampTz now)
 {
-	int64 lane_id = request->lane_id != 0
-						? request->lane_id
-						: lane_ensure(config, request->queue, request->channel, request->requires, request->prefers);
+	int64 lane_id = request->lane_id != 0 ? request->lane_id
+										  : lane_ensure(config, request->queue, request->channel, request->requires,
+														request->prefers, request->priority);
 
 	if (config->rows != NULL)
 	{
@@ -239,8 +239,8 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
-	values[2] =
-		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
+	values[2] = Int64GetDatum(
+		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority));
 	values[3] = Int64GetDatum(-queue_level(&config->queues[request->queue], request->priority, request->entered_at));
 	values[4] = TimestampTzGetDatum(sla_request_due(request->request_id));
 	values[5] = TimestampTzGetDatum(request->entered_at);
@@ -260,8 +260,8 @@ bool
 route_in_place(const RoutingConfig *config, const MatchRequest *request)
 {
 	return request->waits_with == request->priority &&
-		   request->waits_in ==
-			   lane_ensure(config, request->queue, request->channel, request->requires, request->prefers);
+		   request->waits_in == lane_ensure(config, request->queue, request->channel, request->requires,
+											request->prefers, request->priority);
 }
 
 /*

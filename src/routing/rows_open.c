@@ -170,7 +170,8 @@ has_idle_triggers(Relation relation)
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
-		bool known = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE;
+		bool known = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE ||
+					 (trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) == 0;
 
 		for (int j = 0; j < (int) lengthof(own) && !known; j++)
 			known = strcmp(trigger->tgname, own[j]) == 0 && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN &&

@@ -355,9 +355,14 @@ serve_now(int64 agent_id)
 	int64 request_id;
 	bool worth_it;
 
-	routing_scope_begin(&scope);
+	config->rows = rows_open(SERVE_ROWS);
+	if (config->rows == NULL)
+		routing_scope_begin(&scope);
 	worth_it = could_take(config, agent_argument(config, agent_id), now);
-	spi_scope_end(&scope);
+	if (config->rows == NULL)
+		spi_scope_end(&scope);
+	else
+		route_rows_end(config);
 	if (!worth_it)
 		return 0;
 

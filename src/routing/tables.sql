@@ -187,10 +187,13 @@ CREATE TABLE omnichannel.lane (
 	queue text NOT NULL REFERENCES omnichannel.queue ON DELETE CASCADE,
 	channel text NOT NULL REFERENCES omnichannel.channel ON DELETE CASCADE,
 	requires omnichannel.skill_set NOT NULL DEFAULT '',
-	prefers omnichannel.skill_set NOT NULL DEFAULT ''
+	prefers omnichannel.skill_set NOT NULL DEFAULT '',
+	min_priority integer NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE omnichannel.lane IS
 'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits, also twice where two come at once; tick_queues() removes what has not been used for a day, and the second of a kind when it is empty.';
+COMMENT ON COLUMN omnichannel.lane.min_priority IS
+'None of its requests has had a lower priority: so whoever helps after a time knows where nothing follows that has waited for that time.';
 CREATE INDEX lane_queue ON omnichannel.lane (queue);
 
 CREATE TABLE omnichannel.waiting (

@@ -24,6 +24,9 @@
 /* Of so many traces before a lane's first request its head is moved on. */
 #define PASSED_MAX 32
 
+/* After so many of a kind that came too late for an agent the rest of these is not read. */
+#define YOUNG_MAX 16
+
 /* So many requests a statement reads of a lane. */
 #define BATCH 32
 
@@ -33,10 +36,14 @@ static KeptPlan agent_select = {.sql = AGENT_SQL, .nargs = 1, .argtypes = {INT8O
 static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argtypes = {INT8OID}};
 static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs = 1, .argtypes = {INT8OID}};
 
-/* The next requests of a lane after a place, or from its head on, but for those that the agent refused. */
+/*
+ * The next requests of a lane after a place, or from its head on, but for those that the agent refused and those that
+ * have not waited for as long as he helps after.
+ */
 #define WAITING_SQL(after)                                                                                             \
 	"SELECT w.request_id, w.customer_id, w.rank, w.due_at, w.entered_at, w.priority, w.queued_at"                      \
-	" FROM omnichannel.waiting AS w WHERE w.lane_id = $1 AND (w.rank, w.due_at, w.entered_at, w.request_id) " after    \
+	" FROM omnichannel.waiting AS w WHERE w.lane_id = $1 AND w.rank <= $5 AND w.queued_at <= $4"                       \
+	" AND (w.rank, w.due_at, w.entered_at, w.request_id) " after                                                       \
 	" AND NOT EXISTS (SELECT FROM omnichannel.refusal AS f"                                                            \
 	" WHERE f.request_id = w.request_id AND f.agent_id = $2 AND f.until > $3)"                                         \
 	" ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT " CppAsString2(BATCH)
@@ -47,14 +54,15 @@ static KeptPlan waiting_first = {
 					" coalesce((SELECT due_at FROM omnichannel.lane_head WHERE lane_id = $1), '-infinity'),"
 					" coalesce((SELECT entered_at FROM omnichannel.lane_head WHERE lane_id = $1), '-infinity'),"
 					" coalesce((SELECT request_id FROM omnichannel.lane_head WHERE lane_id = $1), 0))"),
-	.nargs = 3,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
+	.nargs = 5,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
 };
 
 static KeptPlan waiting_next = {
-	.sql = WAITING_SQL("> ($4, $5, $6, $7)"),
-	.nargs = 7,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+	.sql = WAITING_SQL("> ($6, $7, $8, $9)"),
+	.nargs = 9,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+				 INT8OID},
 };
 
 static KeptPlan waiting_take = {
@@ -70,6 +78,7 @@ typedef struct Choice
 	const Lane *lane;
 	int64 age;                    /* what the queue's ageing adds by now */
 	TimestampTz joined_before;    /* what has waited in its queue since then at least is for this agent */
+	int64 last_rank;              /* what comes after it has not waited for that long */
 	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
 	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
 	bool looked;
@@ -126,6 +135,9 @@ choose_lanes(Taking *taking)
 		choice->lane = lane;
 		choice->age = queue_age(queue, taking->now);
 		choice->joined_before = member.join_after == 0 ? DT_NOEND : taking->now - member.join_after;
+		choice->last_rank = member.join_after == 0 || queue->age_after == 0
+								? PG_INT64_MAX
+								: queue_age(queue, choice->joined_before) - lane->min_priority;
 		choice->preferred_before =
 			member.preferred || queue->prefer_for == 0 ? DT_NOEND : taking->now - queue->prefer_for;
 		choice->held_since = queue->hold_for_owner == 0 ? DT_NOEND : taking->now - queue->hold_for_owner;
@@ -185,7 +197,12 @@ move_head(RoutingConfig *config, const Lane *lane, HeapTuple head, const Waiting
 		unconstify(Lane *, lane)->head_place = head->t_self;
 }
 
-/* Looks for the first request of a lane that suits the agent, after the one found before, by rows. */
+/*
+ * Looks for the first request of a lane that suits the agent, after the one found before, by rows.
+ *
+ * What came too late for a helper is not stepped over one by one: of requests of one rank and due time those that
+ * follow came later still, and beyond last_rank all did.
+ */
 static void
 look_by_rows(const Taking *taking, Choice *choice)
 {
@@ -199,6 +216,7 @@ look_by_rows(const Taking *taking, Choice *choice)
 	ScanKeyData keys[6];
 	IndexScanDesc scan;
 	int passed = 0;
+	int young = 0;
 
 	if (choice->after)
 	{
@@ -215,13 +233,26 @@ look_by_rows(const Taking *taking, Choice *choice)
 	{
 		memcpy(&choice->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
 		choice->place = rows->slots[ROWS_WAITING]->tts_tid;
-		if (is_first && bound != NULL && passed > PASSED_MAX)
+		if (is_first && taking->locks != NULL && bound != NULL && passed > PASSED_MAX)
 			move_head(config, choice->lane, bound, &choice->row, taking->now);
 		is_first = false;
+		if (choice->row.rank > choice->last_rank)
+			break;
 		choice->found = suits(taking, choice);
+		young = choice->row.entered_at > choice->joined_before ? young + 1 : 0;
+		if (young > YOUNG_MAX)
+		{
+			from = (LaneHeadRow){.rank = choice->row.rank,
+								 .due_at = choice->row.due_at,
+								 .entered_at = DT_NOEND,
+								 .request_id = PG_INT64_MAX};
+			rows_end(scan);
+			scan = rows_scan_lane(rows, choice->lane->lane_id, &from, true, keys);
+			young = 0;
+		}
 	}
 	rows_end(scan);
-	if (is_first && bound != NULL && passed > PASSED_MAX)
+	if (is_first && taking->locks != NULL && bound != NULL && passed > PASSED_MAX)
 		move_head(config, choice->lane, bound, NULL, taking->now);
 	if (bound != NULL)
 		heap_freetuple(bound);
@@ -236,17 +267,19 @@ look_by_plan(const Taking *taking, Choice *choice)
 	while (!choice->found)
 	{
 		WaitingRow batch[BATCH];
-		Datum values[7];
+		Datum values[9];
 		uint64 count;
 		bool isnull;
 
 		values[0] = Int64GetDatum(choice->lane->lane_id);
 		values[1] = Int64GetDatum(taking->agent_id);
 		values[2] = TimestampTzGetDatum(taking->now);
-		values[3] = Int64GetDatum(choice->row.rank);
-		values[4] = TimestampTzGetDatum(choice->row.due_at);
-		values[5] = TimestampTzGetDatum(choice->row.entered_at);
-		values[6] = Int64GetDatum(choice->row.request_id);
+		values[3] = TimestampTzGetDatum(choice->joined_before);
+		values[4] = Int64GetDatum(choice->last_rank);
+		values[5] = Int64GetDatum(choice->row.rank);
+		values[6] = TimestampTzGetDatum(choice->row.due_at);
+		values[7] = TimestampTzGetDatum(choice->row.entered_at);
+		values[8] = Int64GetDatum(choice->row.request_id);
 		count = kept_plan_run(first ? &waiting_first : &waiting_next, values, NULL, false, BATCH);
 		first = false;
 		for (uint64 i = 0; i < count; i++)
@@ -516,7 +549,10 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 	return first;
 }
 
-/* could_take returns whether something waits that the agent could be offered now. Reads, in an SPI scope. */
+/*
+ * could_take returns whether something waits that the agent could be offered now. Only reads, with config->rows open or
+ * in an SPI scope.
+ */
 bool
 could_take(RoutingConfig *config, int agent, TimestampTz now)
 {

@@ -114,8 +114,8 @@ work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
 	values[2] = Int64GetDatum(agent_id);
-	values[3] =
-		Int64GetDatum(lane_ensure(config, request->queue, request->channel, request->requires, request->prefers));
+	values[3] = Int64GetDatum(
+		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority));
 	values[4] = Int32GetDatum(config->channels[request->channel].cost);
 	values[5] = Int32GetDatum(request->priority);
 	values[6] = TimestampTzGetDatum(request->due_at);
