@@ -34,7 +34,7 @@ INSERT INTO price_case SELECT element ->> 'id', element FROM jsonb_array_element
 \endif
 
 -- A case's catalogue becomes rows. Codes are prefixed with the case's id; a rule that is an AND of ORs becomes one list a
--- combination, all of one priority; a row with a largest quantity is left out where the question asks for more.
+-- combination, all of one priority. Largest quantities are no part of a price, and no question asks for more than one.
 CREATE FUNCTION pg_temp.label(name text) RETURNS ltree LANGUAGE sql
 RETURN text2ltree(regexp_replace(name, '[^A-Za-z0-9_]', '_', 'g'));
 
@@ -48,7 +48,7 @@ CREATE FUNCTION pg_temp.combinations(clauses jsonb) RETURNS SETOF text[] LANGUAG
 	SELECT chosen FROM step WHERE n = jsonb_array_length(clauses)
 $$;
 
-CREATE FUNCTION pg_temp.add_list(code text, list_kind text, list_priority int, clauses jsonb, list_valid tstzrange, list_status text, rows jsonb, asked numeric)
+CREATE FUNCTION pg_temp.add_list(code text, list_kind text, list_priority int, clauses jsonb, list_valid tstzrange, list_status text, rows jsonb)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	chosen text[];
@@ -72,7 +72,7 @@ BEGIN
 				CASE row #>> '{adjust,type}' WHEN 'amount' THEN -(row #>> '{adjust,value}')::numeric END,
 				tstzrange((row ->> 'valid_from')::timestamptz, (row ->> 'valid_to')::timestamptz)
 			FROM jsonb_array_elements(rows) AS row
-			WHERE row ->> 'currency' = cur AND coalesce((row ->> 'max_qty')::numeric, asked) >= asked
+			WHERE row ->> 'currency' = cur
 				AND coalesce(row #>> '{adjust,base}', '') NOT LIKE 'list:%'
 				AND EXISTS (SELECT FROM product WHERE row ? 'category' OR row ? 'all' OR product.product = row ->> 'product');
 			PERFORM pg_temp.derive_list(made, code, row) FROM jsonb_array_elements(rows) AS row
@@ -90,7 +90,6 @@ $$;
 CREATE FUNCTION pg_temp.load_case(body jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	setup jsonb := body -> 'setup';
-	asked numeric := coalesce((body #>> '{query,quantity}')::numeric, 1);
 	item jsonb;
 	n int := 0;
 BEGIN
@@ -105,14 +104,14 @@ BEGIN
 		FROM jsonb_array_elements(setup -> 'base_prices') AS row GROUP BY coalesce(row -> 'segments', '[]'), coalesce(row -> 'priority', '0')
 	LOOP
 		n := n + 1;
-		PERFORM pg_temp.add_list('base' || n, 'base', (item ->> 'priority')::int, item -> 'segments', '(,)', 'active', item -> 'rows', asked);
+		PERFORM pg_temp.add_list('base' || n, 'base', (item ->> 'priority')::int, item -> 'segments', '(,)', 'active', item -> 'rows');
 	END LOOP;
-	UPDATE price_list SET tax_inclusive = NOT body -> 'expected' ? 'unit_gross';
+	UPDATE price_list SET tax_inclusive = coalesce(body ->> 'source', '') NOT LIKE '%excl. tax%';
 	FOR item IN SELECT * FROM jsonb_array_elements(setup -> 'price_lists')
 	LOOP
 		PERFORM pg_temp.add_list(item ->> 'code', item ->> 'kind', coalesce((item ->> 'priority')::int, 0), coalesce(item -> 'segments', '[]'),
 			tstzrange((item ->> 'valid_from')::timestamptz, (item ->> 'valid_to')::timestamptz), coalesce(item ->> 'status', 'active'),
-			item -> 'prices', asked);
+			item -> 'prices');
 	END LOOP;
 	INSERT INTO promotion (promotion, kind, value, cap, buy_quantity, get_quantity, max_units, currency, products, categories, brands,
 		segments_any, priority, stage, exclusive, stop, best_of, min_quantity, min_subtotal, valid)
@@ -157,7 +156,9 @@ END $$;
 
 \ir cases.psql
 
-SELECT plan(count(*)::int) FROM price_case;
+SELECT plan(count(*)::int + 1) FROM price_case;
+SELECT is_empty($$SELECT id FROM price_case, jsonb_path_query(body, '$.setup.**.max_qty') AS most WHERE (most #>> '{}')::numeric < (body #>> '{query,quantity}')::numeric$$,
+	'no question is beyond the largest quantity of a row');
 SELECT is(pg_temp.plain(pg_temp.undone(body)), pg_temp.plain(body -> 'expected'), id) FROM price_case ORDER BY id;
 SELECT * FROM finish();
 ROLLBACK;
