@@ -488,4 +488,4 @@ RETURNS SETOF omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE ROWS 100000
 AS 'MODULE_PATHNAME', 'omnichannel_catalogue_prices';
 COMMENT ON FUNCTION omnichannel.catalogue_prices(bigint, numeric, text, timestamptz, text[]) IS
-'The price of every product for a customer, column for column as quote() answers; ORDER BY product where the order matters. Takes memory up to omnichannel.price_cache, and reads the tables more often where that is too little. Raises as quote(), and 53200 where the prices of one product alone do not fit.';
+'The price of every product for a customer, column for column as quote() answers; ORDER BY product where the order matters. Takes memory up to omnichannel.price_cache, or work_mem times hash_mem_multiplier where that is more, and up to omnichannel.price_cache again for the parents of variants; reads the tables more often where that is too little. Raises as quote(), and 53200 where the prices of one product alone do not fit.';

@@ -137,6 +137,10 @@ cat >"$folder/rows.sql" <<SQL
 SELECT product, name, category, brand FROM omnichannel.product WHERE product = ANY (ARRAY(SELECT 'p' || (:page * 50 + n) FROM generate_series(1, 50) AS n));
 SQL
 sed "s/random(0, .*)/random(0, 199)/" "$folder/rows.sql" >"$folder/hot_rows.sql"
+# the same of products that lie apart
+for script in page rows; do
+	sed "s/'p' || (:page \* 50 + n)/'p' || 1 + (:page * 50 + n) * 7919::bigint % $products/" "$folder/$script.sql" >"$folder/far_$script.sql"
+done
 cat >"$folder/engine.sql" <<SQL
 \set customer random(1, $customers)
 \set product random(1, $products)
@@ -192,7 +196,7 @@ ON CONFLICT DO NOTHING;
 SQL
 
 for _ in 1 2 3; do
-	for script in ours lookup resolver engine hot zipf_ours zipf_lookup page rows hot_page hot_rows; do
+	for script in ours lookup resolver engine hot zipf_ours zipf_lookup page rows far_page far_rows hot_page hot_rows; do
 		tps $script >>"$folder/$script.tps"
 	done
 	echo "$(microseconds "omnichannel.quote$hot") $(microseconds "public.nothing$hot")" >>"$folder/empty"
@@ -215,6 +219,7 @@ paste "$folder/ours.tps" "$folder/resolver.tps" | report "quote() of a random pr
 paste "$folder/ours.tps" "$folder/engine.tps" | report "quote() of a random product, the SQL of a commerce engine" '%.0f /s'
 paste "$folder/hot.tps" "$folder/lookup.tps" | report "quote() of a thousand products, a look-up by primary key" '%.0f /s'
 paste "$folder/rows.tps" "$folder/page.tps" | report "times the look-up of its rows: quotes() of a random page of 50 (goal 1.5)" '%.0f /s'
+paste "$folder/far_rows.tps" "$folder/far_page.tps" | report "times the look-up of its rows: quotes() of 50 products that lie apart" '%.0f /s'
 paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | report "times the look-up of its rows: quotes() of one of 200 pages of 50 (goal 1.5)" '%.0f /s'
 paste "$folder/zipf_ours.tps" "$folder/zipf_lookup.tps" | report "quote() of products and customers by Zipf's law, a look-up by primary key" '%.0f /s'
 report "times an empty function of C: quote() of hot products in a query (goal: 2 us more)" '%.2f us' <"$folder/empty"

@@ -4,14 +4,14 @@
 # usage: test/bench/run.sh [ROW]...
 # Each other script here is a row, or a few: it finds an empty database in PGDATABASE with the extension set up, measures
 # ours and the peer's in turns, three times, and prints lines "what|ours|peer|ratio|spread"; see lib.sh. All rows where none
-# is named.
+# is named. SHARED_BUFFERS in the environment sets what its name says, 512MB otherwise.
 set -eu
 cd "$(dirname "$0")/../.."
 . test/lib.sh
 in_workshop test/bench/run.sh "$BUILD_PACKAGES" "$@"
 
 SERVER_SETTINGS="
-shared_buffers = 512MB
+shared_buffers = ${SHARED_BUFFERS:-512MB}
 work_mem = 64MB
 max_wal_size = 4GB
 max_connections = 200
