@@ -295,7 +295,7 @@ SELECT statement, pg_temp.error(statement) FROM unnest(ARRAY[
 	'SELECT set_presence(9999, ''available'')', 'SELECT set_presence(9001, ''asleep'')', 'SELECT claim(9999)',
 	'SELECT accept_request(9252, 9002)', 'SELECT accept_request(9252, 9999)', 'SELECT accept_request(9206, 9001)',
 	'SELECT decline_request(9252, 9003)', 'SELECT decline_request(9206, 9003)', 'SELECT next_offer(9999)',
-	'SELECT next_offer(9001, ''-1 s'')', 'SELECT next_offer(9001, ''2 hours'')', 'SELECT transfer_request(9252)',
+	'SELECT next_offer(9001, ''-1 s'')', 'SELECT next_offer(9001, ''61 secs'')', 'SELECT transfer_request(9252)',
 	'SELECT transfer_request(9252, ''rt.none'')', 'SELECT transfer_request(9252, agent_id => 9999)',
 	'SELECT transfer_request(9252, agent_id => 9001)', 'SELECT transfer_request(9252, ''rt.help'', requires => ''x:0'')',
 	'SELECT transfer_request(9251, ''rt.help'')', 'SELECT release_request(9252, ''new'')', 'SELECT release_request(1234567890123)',

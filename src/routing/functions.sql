@@ -271,7 +271,7 @@ CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_next_offer';
 COMMENT ON FUNCTION omnichannel.next_offer(bigint, interval) IS
-'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 hour; the transaction stays open meanwhile, so rather wait a minute several times. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 minute, because the snapshot of the statement stays open meanwhile; call it again then. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000

@@ -83,6 +83,9 @@ extern void work_given(const RoutingConfig *config, const MatchRequest *request,
 extern bool work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 
+/* tidy.c */
+extern void queues_tidy(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now);
+
 /* arrival.c */
 extern void arrivals_init(void);
 

@@ -26,9 +26,12 @@ SQL_FUNCTION(omnichannel_claim);
 SQL_FUNCTION(omnichannel_next_offer);
 SQL_FUNCTION(omnichannel_serve_changed);
 
-/* How often next_offer() looks again, and how long it does at most. */
+/*
+ * How often next_offer() looks again, and how long it does at most: the statement that calls it holds its snapshot all
+ * the time, which keeps what is dead in the tables of the queues from being cleared away.
+ */
 #define POLL_MSECS 100
-#define WAIT_MAX USECS_PER_HOUR
+#define WAIT_MAX USECS_PER_MINUTE
 
 static KeptPlan state_upsert = {
 	.sql = "INSERT INTO omnichannel.agent_state AS s (agent_id, idle_since, state, used) VALUES ($1, $3, $2,"
@@ -275,7 +278,8 @@ omnichannel_serve_changed(PG_FUNCTION_ARGS)
 	desc = RelationGetDescr(trigger->tg_relation);
 	if (SPI_fnumber(desc, "agent_id") <= 0)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("table \"%s\" has no column \"agent_id\"", RelationGetRelationName(trigger->tg_relation)),
+						errmsg("table \"%s\" has no column \"agent_id\"",
+							   RelationGetRelationName(trigger->tg_relation)),
 						errhint("The trigger belongs to the tables of agents.")));
 	if (IsolationUsesXactSnapshot() || !may_serve())
 		return PointerGetDatum(NULL);
@@ -341,7 +345,7 @@ offer_of_agent(int64 agent_id)
  * of it, or 0.
  *
  * The queues' locks are taken only where something is there to be offered, and given back with the subtransaction where
- * somebody else was quicker: the caller may wait for an hour.
+ * somebody else was quicker: the caller may wait on.
  */
 static int64
 serve_now(int64 agent_id)
@@ -394,7 +398,7 @@ omnichannel_next_offer(PG_FUNCTION_ARGS)
 	routing_writes("next_offer()");
 	if (wait < 0 || wait > WAIT_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot wait for that long"),
-						errhint("Wait between 0 and 1 hour.")));
+						errhint("Wait between 0 and 1 minute, and call it again.")));
 	(void) agent_argument(routing_config(), agent_id);
 
 	end = GetCurrentTimestamp() + wait;

@@ -119,69 +119,6 @@ static KeptPlan free_select = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
-/* A lane that nobody has used for a day, or that is not the first of its kind. */
-#define UNUSED_SQL                                                                                                     \
-	"(h.used_at <= $1::timestamptz - interval '1 day' OR EXISTS (SELECT FROM omnichannel.lane AS o"                    \
-	" WHERE o.lane_id < l.lane_id AND o.queue = l.queue AND o.channel = l.channel"                                     \
-	" AND o.requires OPERATOR(" OMNI_SCHEMA ".=) l.requires AND o.prefers OPERATOR(" OMNI_SCHEMA ".=) l.prefers))"
-
-/* The queues with such lanes. */
-static KeptPlan idle_lanes_select = {
-	.sql = "SELECT DISTINCT l.queue FROM omnichannel.lane AS l JOIN omnichannel.lane_head AS h USING (lane_id)"
-		   " WHERE " UNUSED_SQL,
-	.nargs = 1,
-	.argtypes = {TIMESTAMPTZOID},
-};
-
-/* With the queue's lock nobody puts a request into any of them. */
-static KeptPlan lanes_remove = {
-	.sql = "WITH gone AS (DELETE FROM omnichannel.lane AS l USING omnichannel.lane_head AS h"
-		   " WHERE l.queue = $2 AND h.lane_id = l.lane_id AND " UNUSED_SQL
-		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)"
-		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS a WHERE a.lane_id = l.lane_id) RETURNING l.lane_id)"
-		   " DELETE FROM omnichannel.lane_head AS h WHERE h.lane_id IN (SELECT lane_id FROM gone)",
-	.nargs = 2,
-	.argtypes = {TIMESTAMPTZOID, TEXTOID},
-};
-
-/* Of queues and channels that were deleted. */
-static KeptPlan heads_clear = {
-	.sql = "DELETE FROM omnichannel.lane_head AS h WHERE NOT EXISTS"
-		   " (SELECT FROM omnichannel.lane AS l WHERE l.lane_id = h.lane_id)",
-};
-
-static KeptPlan clear_refusals = {
-	.sql = "WITH places AS (DELETE FROM omnichannel.kept_place WHERE until <= $1)"
-		   " DELETE FROM omnichannel.refusal WHERE until <= $1",
-	.nargs = 1,
-	.argtypes = {TIMESTAMPTZOID},
-};
-
-/*
- * With the queue's lock nobody arrives: what is not seen now will not be before the head. A head that somebody who
- * takes a request is moving is left to him, because he may be waiting for an agent whom the sweep has served.
- */
-static KeptPlan heads_move = {
-	.sql = "WITH first AS (SELECT l.lane_id, coalesce(w.rank, $3) AS rank, coalesce(w.due_at, '-infinity') AS due_at,"
-		   " coalesce(w.entered_at, $2) AS entered_at, coalesce(w.request_id, 0) AS request_id"
-		   " FROM omnichannel.lane AS l LEFT JOIN LATERAL (SELECT w.rank, w.due_at, w.entered_at, w.request_id"
-		   " FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id"
-		   " ORDER BY w.rank, w.due_at, w.entered_at, w.request_id LIMIT 1) AS w ON true WHERE l.queue = $1),"
-		   " free AS (SELECT h.lane_id FROM omnichannel.lane_head AS h JOIN first AS f ON f.lane_id = h.lane_id"
-		   " WHERE (h.rank, h.due_at, h.entered_at, h.request_id) IS DISTINCT FROM"
-		   " (f.rank, f.due_at, f.entered_at, f.request_id)"
-		   " OR (f.request_id <> 0 AND h.used_at < $2::timestamptz - interval '1 hour') FOR UPDATE OF h SKIP LOCKED),"
-		   " moved AS (UPDATE omnichannel.lane_head AS h SET rank = f.rank, due_at = f.due_at,"
-		   " entered_at = f.entered_at, request_id = f.request_id,"
-		   " used_at = CASE WHEN f.request_id <> 0 THEN $2 ELSE h.used_at END FROM first AS f, free"
-		   " WHERE h.lane_id = free.lane_id AND f.lane_id = free.lane_id)"
-		   " INSERT INTO omnichannel.lane_head (lane_id, rank, due_at, entered_at, request_id)"
-		   " SELECT f.lane_id, f.rank, f.due_at, f.entered_at, f.request_id FROM first AS f WHERE NOT EXISTS"
-		   " (SELECT FROM omnichannel.lane_head AS h WHERE h.lane_id = f.lane_id) ON CONFLICT (lane_id) DO NOTHING",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT8OID},
-};
-
 /* Ids found before the locks were taken. */
 typedef struct IdList
 {
@@ -484,29 +421,6 @@ move_overflow(Sweep *sweep, int64 request_id)
 	return 1;
 }
 
-/* Removes the lanes that nobody has used for a day, of queues that can be locked at once. */
-static void
-remove_lanes(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
-{
-	Datum values[2] = {TimestampTzGetDatum(now)};
-	uint64 count = kept_plan_run(&idle_lanes_select, values, NULL, false, 0);
-	char **queues = palloc(sizeof(char *) * (count + 1));
-
-	for (uint64 row = 0; row < count; row++)
-		queues[row] = spi_text(row, 1, CurrentMemoryContext);
-	for (uint64 row = 0; row < count; row++)
-	{
-		int queue = config_queue(config, queues[row]);
-
-		CHECK_FOR_INTERRUPTS();
-		if (queue < 0 || (locks->modes[queue] != QUEUE_BOTH && !queue_lock_try(config, queue, QUEUE_BOTH)))
-			continue;
-		values[1] = CStringGetTextDatum(queues[row]);
-		(void) kept_plan_run(&lanes_remove, values, NULL, false, 0);
-	}
-	(void) kept_plan_run(&heads_clear, NULL, NULL, false, 0);
-}
-
 /* Returns whether an arrival can be let into a queue under the locks. */
 static bool
 may_arrive(const QueueLocks *locks, int queue)
@@ -657,32 +571,12 @@ sweep_list(Sweep *sweep, SweepStep step, const IdList *list, const char *what)
 	return done;
 }
 
-/* Moves on the heads of the lanes of those queues that are, or can be at once, locked against arrivals. */
-static void
-move_heads(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
-{
-	for (int i = 0; i < config->queue_count; i++)
-	{
-		const RoutingQueue *queue = &config->queues[i];
-		Datum values[3];
-
-		CHECK_FOR_INTERRUPTS();
-		if (locks->modes[i] != QUEUE_FREE && locks->modes[i] != QUEUE_BOTH && !queue_lock_try(config, i, QUEUE_FREE))
-			continue;
-		values[0] = CStringGetTextDatum(queue->queue);
-		values[1] = TimestampTzGetDatum(now);
-		values[2] = Int64GetDatum(-queue_level(queue, 0, now));
-		(void) kept_plan_run(&heads_move, values, NULL, false, 0);
-	}
-}
-
 /* tick_queues(): does what only time makes due; returns how many requests it moved. */
 Datum
 omnichannel_tick_queues(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
-	Datum time = TimestampTzGetDatum(now);
 	Sweep sweep = {.now = now};
 	Due due;
 	RoutingConfig *config;
@@ -714,9 +608,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	done += sweep_list(&sweep, move_overflow, &due.late, "request");
 	done += sweep_list(&sweep, serve_idle, &sweep.freed, "agent");
 	done += sweep_list(&sweep, serve_idle, &due.idle, "agent");
-	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
-	move_heads(config, locks, now);
-	remove_lanes(config, locks, now);
+	queues_tidy(config, locks, now);
 	spi_scope_end(&scope);
 	PG_RETURN_INT64(done);
 }

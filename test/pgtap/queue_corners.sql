@@ -1,6 +1,6 @@
 -- Offers whose agent goes, refusals without a time, queues that nobody serves, and what the sweep looks at.
 BEGIN;
-SELECT plan(69);
+SELECT plan(70);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, offer_for, decline_for) VALUES ('q', '0', '1 hour', '0');
@@ -189,6 +189,15 @@ INSERT INTO relationship (customer_id, agent_id, contacts, strength) VALUES (9, 
 SELECT set_presence(2, 'available');
 INSERT INTO request (request_id, customer_id, kind, channel, queue) VALUES (42, 9, 'question', 'chat', 'q');
 SELECT results_eq('SELECT agent_id, relationship FROM match_agents(42) ORDER BY agent_id', 'VALUES (1::bigint, 0::float8), (2, 0)', 'count for nothing');
+
+-- rights on the columns are enough to read who is there
+GRANT SELECT ON ALL TABLES IN SCHEMA omnichannel TO queue_corners_admin;
+REVOKE SELECT ON agent_state FROM queue_corners_admin;
+GRANT SELECT (agent_id, state, used, idle_since, busy_until) ON agent_state TO queue_corners_admin;
+SET LOCAL ROLE queue_corners_admin;
+CREATE TEMP TABLE seen AS SELECT agent_id FROM omnichannel.match_agents(42);
+RESET ROLE;
+SELECT set_eq('SELECT agent_id FROM seen', ARRAY[1, 2]::bigint[], 'rights on columns are enough');
 
 SELECT * FROM finish();
 ROLLBACK;
