@@ -33,6 +33,12 @@ extern const char *excerpt(const char *value);
 extern bool text_equals(Datum value, const char *expected);
 
 /*
+ * core/array.c: arrays for statements over many rows.
+ */
+extern Datum array_of(Datum *elements, bool *nulls, int count, Oid type);
+extern Datum id_array(const int64 *ids, int count);
+
+/*
  * core/company.c: the one row that setup() writes.
  */
 typedef struct Company

@@ -96,8 +96,6 @@ extern bool erased_key_follow(const ContactEntry *entry, const char *former);
 
 extern bool is_inbound(const ContactEntry *entry);
 
-extern Datum contact_array(Datum *elements, bool *nulls, int count, Oid type);
-
 extern void customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo);
 extern void customers_rematch(ContactEntry *entries, int count);
 extern bool customers_adopt(ContactEntry *entries, int count, bool *merged);

@@ -13,7 +13,6 @@
 
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -293,7 +292,7 @@ read_open_requests(OpenCustomer *customers, int count)
 		by_root[i] = &customers[i];
 		ids[i] = Int64GetDatum(customers[i].customer_id);
 	}
-	values[0] = contact_array(ids, NULL, count, INT8OID);
+	values[0] = array_of(ids, NULL, count, INT8OID);
 	open_select.runs += count - 1;
 	take_open_requests(customers, kept_plan_run(&open_select, values, NULL, false, 0));
 
@@ -527,7 +526,7 @@ lock_customers(OpenRequest **opened, int count)
 
 	for (int i = 0; i < count; i++)
 		ids[i] = Int64GetDatum(opened[i]->customer_id);
-	values[0] = contact_array(ids, NULL, count, INT8OID);
+	values[0] = array_of(ids, NULL, count, INT8OID);
 	customers_lock.runs += count - 1;
 	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
 }
@@ -564,7 +563,7 @@ insert_requests(OpenRequest **opened, int count)
 			columns[6][i] = PointerGetDatum(entry->subject);
 	}
 	for (int column = 0; column < 7; column++)
-		values[column] = contact_array(columns[column], nulls[column], count, types[column]);
+		values[column] = array_of(columns[column], nulls[column], count, types[column]);
 	if (requests_write(&requests_insert, values, NULL) != (uint64) count)
 		rows_not_taken("request");
 }
@@ -577,7 +576,7 @@ resume(Datum *ids, int count)
 
 	if (count == 0)
 		return 0;
-	values[0] = contact_array(ids, NULL, count, INT8OID);
+	values[0] = array_of(ids, NULL, count, INT8OID);
 	requests_resume.runs += count - 1;
 	return requests_write(&requests_resume, values, NULL);
 }

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -127,10 +126,10 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 	if (asked == 0)
 		return 0;
 
-	values[0] = PointerGetDatum(construct_array(sources, asked, TEXTOID, -1, false, TYPALIGN_INT));
-	values[1] = PointerGetDatum(construct_array(keys, asked, TEXTOID, -1, false, TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(times, asked, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[3] = PointerGetDatum(construct_array(customers, asked, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[0] = array_of(sources, NULL, asked, TEXTOID);
+	values[1] = array_of(keys, NULL, asked, TEXTOID);
+	values[2] = array_of(times, NULL, asked, TIMESTAMPTZOID);
+	values[3] = array_of(customers, NULL, asked, INT8OID);
 	rows = kept_plan_run(&logged_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
 	{

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 
@@ -129,7 +128,7 @@ erased_keys_mask(ContactEntry *entries, int count)
 		}
 	if (found == 0)
 		return;
-	values[0] = PointerGetDatum(construct_array(keys, found, TEXTOID, -1, false, TYPALIGN_INT));
+	values[0] = array_of(keys, NULL, found, TEXTOID);
 	masked_select.runs += found - 1;
 	rows = kept_plan_run(&masked_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -76,8 +75,8 @@ settle_logged(ContactEntry **entries, int count)
 	}
 	if (found == 0)
 		return;
-	values[0] = contact_array(sources, NULL, found, TEXTOID);
-	values[1] = contact_array(keys, NULL, found, TEXTOID);
+	values[0] = array_of(sources, NULL, found, TEXTOID);
+	values[1] = array_of(keys, NULL, found, TEXTOID);
 	erased_keys_select.runs += found - 1;
 	rows = kept_plan_run(&erased_keys_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
@@ -178,7 +177,7 @@ match_requests(ContactEntry *entries, int count)
 		}
 	if (found == 0)
 		return;
-	values[0] = contact_array(ids, NULL, found, INT8OID);
+	values[0] = array_of(ids, NULL, found, INT8OID);
 	requests_select.runs += found - 1;
 	rows = kept_plan_run(&requests_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
@@ -373,7 +372,7 @@ customers_rematch(ContactEntry *entries, int count)
 
 	/* Whoever may claim keys need not be allowed to change those of others. */
 	for (int i = 0; i < 3; i++)
-		values[i] = contact_array(columns[i], NULL, moved, i < 2 ? TEXTOID : INT8OID);
+		values[i] = array_of(columns[i], NULL, moved, i < 2 ? TEXTOID : INT8OID);
 	owner_switch_begin(&owner);
 	(void) kept_plan_run(&keys_correct, values, NULL, false, 0);
 	owner_switch_end(&owner);

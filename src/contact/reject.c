@@ -467,10 +467,10 @@ rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *f
 	}
 	if (cleared == 0)
 		return;
-	values[1] = contact_array(sources, NULL, cleared, TEXTOID);
-	values[2] = contact_array(keys, NULL, cleared, TEXTOID);
-	values[3] = contact_array(fresh, NULL, cleared, BOOLOID);
-	values[4] = contact_array(revised, NULL, cleared, BOOLOID);
+	values[1] = array_of(sources, NULL, cleared, TEXTOID);
+	values[2] = array_of(keys, NULL, cleared, TEXTOID);
+	values[3] = array_of(fresh, NULL, cleared, BOOLOID);
+	values[4] = array_of(revised, NULL, cleared, BOOLOID);
 	owner_switch_begin(&owner);
 	rejects_delete.runs += cleared - 1;
 	(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);

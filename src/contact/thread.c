@@ -12,7 +12,6 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -70,19 +69,6 @@ static KeptPlan threads_claim = {
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID},
 	.indexed = true,
 };
-
-/* Returns an array datum of texts, booleans or values of eight bytes. */
-Datum
-contact_array(Datum *elements, bool *nulls, int count, Oid type)
-{
-	int dims[1] = {count};
-	int bounds[1] = {1};
-	int length = type == TEXTOID ? -1 : type == BOOLOID ? 1 : 8;
-	bool by_value = type == BOOLOID || (type != TEXTOID && FLOAT8PASSBYVAL);
-	char align = type == TEXTOID ? TYPALIGN_INT : type == BOOLOID ? TYPALIGN_CHAR : TYPALIGN_DOUBLE;
-
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
-}
 
 /* Orders pointers to entries by source and thread; those without a thread come last. */
 static int
@@ -146,8 +132,8 @@ read_conversations(Conversation **conversations, int count)
 		conversations[i]->open = conversations[i]->waiting = conversations[i]->unread = false;
 		conversations[i]->opened_late = 0;
 	}
-	values[0] = count == 1 ? sources[0] : contact_array(sources, NULL, count, TEXTOID);
-	values[1] = count == 1 ? threads[0] : contact_array(threads, NULL, count, TEXTOID);
+	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
+	values[1] = count == 1 ? threads[0] : array_of(threads, NULL, count, TEXTOID);
 	threads_select.runs += count - 1;
 	rows = kept_plan_run(count == 1 ? &thread_select : &threads_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
@@ -224,7 +210,7 @@ insert_conversations(Conversation **conversations, int count)
 		columns[2][i] = Int64GetDatum(conversations[i]->customer_id);
 	}
 	for (int i = 0; i < 3; i++)
-		values[i] = count == 1 ? columns[i][0] : contact_array(columns[i], NULL, count, i < 2 ? TEXTOID : INT8OID);
+		values[i] = count == 1 ? columns[i][0] : array_of(columns[i], NULL, count, i < 2 ? TEXTOID : INT8OID);
 	inserted = kept_plan_run(count == 1 ? &thread_claim : &threads_claim, values, NULL, false, 0);
 
 	/* What comes back is in the order of what went in. */
@@ -350,7 +336,7 @@ conversations_save(ContactEntry *entries, int count)
 		columns[4][saved++] = TimestampTzGetDatum(conversation->request_at);
 	}
 	for (int i = 0; i < 5; i++)
-		values[i] = contact_array(columns[i], NULL, saved, i < 2 ? TEXTOID : i < 4 ? INT8OID : TIMESTAMPTZOID);
+		values[i] = array_of(columns[i], NULL, saved, i < 2 ? TEXTOID : i < 4 ? INT8OID : TIMESTAMPTZOID);
 	threads_save.runs += saved - 1;
 	(void) kept_plan_run(&threads_save, values, NULL, false, 0);
 }

@@ -13,9 +13,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -253,23 +251,17 @@ insert_one(const ContactEntry *entry)
 static Datum
 column_array(const ContactEntry *entries, int count, int column)
 {
-	Oid type = contact_columns[column].type;
 	Datum *elements = palloc(sizeof(Datum) * count);
 	bool *nulls = palloc(sizeof(bool) * count);
-	int dims[1] = {0};
-	int bounds[1] = {1};
-	int16 length;
-	bool by_value;
-	char align;
+	int inserted = 0;
 
 	for (int i = 0; i < count; i++)
 		if (!entries[i].duplicate)
 		{
-			elements[dims[0]] = contact_datum(&entries[i], column, &nulls[dims[0]]);
-			dims[0]++;
+			elements[inserted] = contact_datum(&entries[i], column, &nulls[inserted]);
+			inserted++;
 		}
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
+	return array_of(elements, nulls, inserted, contact_columns[column].type);
 }
 
 /* Inserts the contacts that are not duplicates, by a statement. */
@@ -404,7 +396,7 @@ claim_by_statement(ContactEntry **entries, int count)
 	{
 		for (int j = 0; j < count; j++)
 			elements[j] = contact_datum(entries[j], key_places[i], &isnull);
-		values[i] = contact_array(elements, NULL, count, key_columns[i].type);
+		values[i] = array_of(elements, NULL, count, key_columns[i].type);
 	}
 	claimed = kept_plan_run(&keys_insert, values, NULL, false, 0);
 	for (int i = 0; i < count; i++)

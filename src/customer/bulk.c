@@ -10,7 +10,6 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
@@ -96,14 +95,7 @@ text_array(CustomerLookup **lookups, int count, bool values)
 
 	for (int i = 0; i < count; i++)
 		elements[i] = CStringGetTextDatum(values ? lookups[i]->value : lookups[i]->kind);
-	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/* Returns an array datum of ids. */
-static Datum
-id_array(Datum *ids, int count)
-{
-	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return array_of(elements, NULL, count, TEXTOID);
 }
 
 /* Fills in what was found by a statement that returns place, customer and whether that was erased. */
@@ -223,7 +215,7 @@ match_ids(CustomerLookup **lookups, int count)
 
 		for (int i = 0; i < count; i++)
 			ids[i] = Int64GetDatum(lookups[i]->customer_id);
-		values[0] = id_array(ids, count);
+		values[0] = array_of(ids, NULL, count, INT8OID);
 		customers_select.runs += count - 1;
 		take_found(lookups, kept_plan_run(&customers_select, values, NULL, false, 0));
 	}
@@ -299,14 +291,10 @@ customer_reserve(void)
 void
 customer_create_many(const int64 *ids, int count)
 {
-	Datum *elements = palloc(sizeof(Datum) * Max(count, 1));
-	Datum values[1];
+	Datum values[1] = {id_array(ids, count)};
 
 	if (count == 0)
 		return;
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(ids[i]);
-	values[0] = id_array(elements, count);
 	if (kept_plan_run(&customers_insert, values, NULL, false, 0) != (uint64) count)
 		rows_not_taken("customer");
 }

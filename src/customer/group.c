@@ -128,8 +128,7 @@ customers_compare(CustomerPair *pairs, int count)
 		columns[1][i] = Int64GetDatum(pairs[i].other_id);
 	}
 	for (int i = 0; i < 2; i++)
-		values[i] = PointerGetDatum(
-			construct_array(columns[i], count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		values[i] = array_of(columns[i], NULL, count, INT8OID);
 	pairs_compare.runs += count - 1;
 	rows = kept_plan_run(&pairs_compare, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
@@ -141,17 +140,6 @@ customers_compare(CustomerPair *pairs, int count)
 		pair->nameless = DatumGetBool(spi_datum(row, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Returns an array datum of ids. */
-static Datum
-id_array(const int64 *ids, int count)
-{
-	Datum *elements = palloc(sizeof(Datum) * count);
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(ids[i]);
-	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*

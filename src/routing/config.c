@@ -9,7 +9,6 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -122,16 +121,16 @@ state_codes(const RoutingConfig *config, bool available, MemoryContext context)
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	Datum *codes = palloc(sizeof(Datum) * (config->state_count + 1));
 	int count = 0;
-	ArrayType *array;
+	Datum array;
 
 	for (int i = 0; i < config->state_count; i++)
 	{
 		if (available ? config->states[i].available : config->states[i].present)
 			codes[count++] = CStringGetTextDatum(config->states[i].state);
 	}
-	array = construct_array(codes, count, TEXTOID, -1, false, TYPALIGN_INT);
+	array = array_of(codes, NULL, count, TEXTOID);
 	MemoryContextSwitchTo(caller);
-	return PointerGetDatum(array);
+	return array;
 }
 
 static void
@@ -495,7 +494,7 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 	ids = palloc(sizeof(Datum) * (pool->count + 1));
 	for (int i = 0; i < pool->count; i++)
 		ids[i] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
-	pool->agent_ids = PointerGetDatum(construct_array(ids, pool->count, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
+	pool->agent_ids = array_of(ids, NULL, pool->count, INT8OID);
 	pfree(ids);
 	pool->by_place = palloc(sizeof(int) * (pool->count + 1));
 	for (int i = 0; i < pool->count; i++)

@@ -25,7 +25,6 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -210,9 +209,7 @@ live_one(RoutingConfig *config, int agent, Live *live)
 	memset(live, 0, sizeof(*live));
 	live->busy_until = DT_NOBEGIN;
 	if (config->rows == NULL)
-		read_by_plan(config, &alone,
-					 PointerGetDatum(construct_array(&id, 1, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-					 false, live);
+		read_by_plan(config, &alone, array_of(&id, NULL, 1, INT8OID), false, live);
 	else if ((tuple = live_row(config, agent)) != NULL)
 		fill_live(config, (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff), live);
 }
@@ -306,10 +303,7 @@ live_read(RoutingConfig *config, Pool *pool, bool read_only)
 			if (!found[i])
 				ids[asked++] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
 		}
-		read_by_plan(
-			config, pool,
-			PointerGetDatum(construct_array(ids, asked, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-			read_only, lives);
+		read_by_plan(config, pool, array_of(ids, NULL, asked, INT8OID), read_only, lives);
 	}
 	sort_by_place(config, pool);
 	return lives;

@@ -169,7 +169,7 @@ family_by_rows(Rows *rows, int64 customer_id)
 	rows_end(scan);
 	rows_done(rows, ROWS_CUSTOMER);
 	ids[count++] = Int64GetDatum(root);
-	return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return array_of(ids, NULL, count, INT8OID);
 }
 
 /* match_row reads what a request's own row says, where rows are open; returns false where there is none. */

@@ -11,7 +11,6 @@
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
@@ -114,13 +113,6 @@ compare_ids(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* Returns an array of a type that is eight bytes wide. */
-static Datum
-array_of(Datum *elements, int count, Oid type)
-{
-	return PointerGetDatum(construct_array(elements, count, type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 /* Raises 23503 where one of the agents does not exist; those that were found before are not looked for again. */
 static void
 check_agents(RelationshipSums *sums, const RelationshipTouch *touches, int count)
@@ -139,7 +131,7 @@ check_agents(RelationshipSums *sums, const RelationshipTouch *touches, int count
 	if (unknown == 0)
 		return;
 	qsort(ids, unknown, sizeof(Datum), compare_ids);
-	values[0] = array_of(ids, unknown, INT8OID);
+	values[0] = array_of(ids, NULL, unknown, INT8OID);
 	if (kept_plan_run(&agent_missing, values, NULL, false, 1) > 0)
 		relationship_without_agent(DatumGetInt64(spi_datum(0, 1, &isnull)));
 }
@@ -279,7 +271,7 @@ write_by_statement(PairSum **sums, int count)
 	}
 	for (int i = 0; i < 6; i++)
 	{
-		values[i] = array_of(columns[i], count, types[i]);
+		values[i] = array_of(columns[i], NULL, count, types[i]);
 		pfree(columns[i]);
 	}
 	(void) kept_plan_run(&relationships_insert, values, NULL, false, 0);

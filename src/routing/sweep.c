@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -202,13 +201,6 @@ typedef struct Sweep
 /* Does what is due with one request or agent; returns how many requests that moved. */
 typedef int64 (*SweepStep)(Sweep *sweep, int64 id);
 
-/* Returns codes as text[]. */
-static Datum
-codes_array(Datum *codes, int count)
-{
-	return PointerGetDatum(construct_array(codes, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
 /* Finds whom what waits could suit as far as the configuration says, and in which queues that is. */
 static void
 find_idle(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
@@ -262,7 +254,7 @@ find_due(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *d
 	for (int i = 0; i < config->queue_count; i++)
 		if (locks->stuck[i])
 			codes[count++] = CStringGetTextDatum(config->queues[i].queue);
-	values[0] = codes_array(codes, count);
+	values[0] = array_of(codes, NULL, count, TEXTOID);
 	values[1] = TimestampTzGetDatum(now);
 	append_ids(&due->arrivals, kept_plan_run(&arrivals_select, values, NULL, false, 0));
 	append_ids(&due->overdue, kept_plan_run(&expired_select, values, NULL, false, 0));
@@ -279,9 +271,8 @@ find_due(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *d
 		codes[count] = CStringGetTextDatum(queue->queue);
 		times[count++] = TimestampTzGetDatum(now - queue->overflow_after);
 	}
-	values[0] = codes_array(codes, count);
-	values[1] = PointerGetDatum(
-		construct_array(times, count, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[0] = array_of(codes, NULL, count, TEXTOID);
+	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
 	if (count > 0)
 		append_ids(&due->late, kept_plan_run(&overflow_select, values, NULL, false, 0));
 	find_idle(config, locks, now, due);

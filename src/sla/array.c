@@ -5,9 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
@@ -64,13 +62,5 @@ sla_column_add_microseconds(SlaColumn *column, int64 value, bool isnull)
 Datum
 sla_column_array(const SlaColumn *column)
 {
-	int dims[1] = {column->count};
-	int bounds[1] = {1};
-	int16 length;
-	bool by_value;
-	char align;
-
-	get_typlenbyvalalign(column->type, &length, &by_value, &align);
-	return PointerGetDatum(
-		construct_md_array(column->values, column->nulls, 1, dims, bounds, column->type, length, by_value, align));
+	return array_of(column->values, column->nulls, column->count, column->type);
 }

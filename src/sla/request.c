@@ -153,17 +153,6 @@ is_corrected(uint64 row)
 		   !sla_same_text(spi_text(row, 7, CurrentMemoryContext), spi_text(row, 20, CurrentMemoryContext));
 }
 
-/* Returns an array of ids. */
-static Datum
-ids_array(const int64 *ids, int count)
-{
-	SlaColumn column = {.type = INT8OID};
-
-	for (int i = 0; i < count; i++)
-		sla_column_add_id(&column, ids[i]);
-	return sla_column_array(&column);
-}
-
 /*
  * Adds to moments those that tell what is new in requests; returns how many, in *missing how many of the ids belong to
  * no request, and in corrected, if not NULL, those that were opened otherwise than was said. Needs an SPI scope.
@@ -172,7 +161,7 @@ int
 sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
 					SlaColumn *corrected)
 {
-	Datum values[1] = {ids_array(request_ids, count)};
+	Datum values[1] = {id_array(request_ids, count)};
 	SlaNewMoment *rows;
 	uint64 found;
 	int made = 0;
@@ -225,7 +214,7 @@ correct_openings(const SlaColumn *request_ids, const SlaPolicies *policies, SlaC
 static void
 forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
-	Datum values[1] = {ids_array(request_ids, count)};
+	Datum values[1] = {id_array(request_ids, count)};
 	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
 	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
 	bool isnull;

@@ -1,0 +1,36 @@
+/*
+ * array.c
+ *	  Arrays for statements over many rows.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "omnichannel.h"
+
+/* Returns an array datum of a type's values. nulls says which of them are NULL; none is, where it is NULL. */
+Datum
+array_of(Datum *elements, bool *nulls, int count, Oid type)
+{
+	int dims[1] = {count};
+	int bounds[1] = {1};
+	int16 length;
+	bool by_value;
+	char align;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type, length, by_value, align));
+}
+
+/* Returns an array datum of ids. */
+Datum
+id_array(const int64 *ids, int count)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	return array_of(elements, NULL, count, INT8OID);
+}
