@@ -1,4 +1,4 @@
--- Prints the README's reference: the public functions and types, each with the first sentence of its COMMENT.
+-- Prints the README's reference: the public functions and types, each with the first sentence of its COMMENT, up to a list.
 \pset format unaligned
 \pset tuples_only on
 WITH support AS (
@@ -33,5 +33,6 @@ WITH support AS (
 	WHERE type.typnamespace = 'omnichannel'::regnamespace AND type.typcategory <> 'A' AND coalesce(class.relkind, 'c') = 'c'
 )
 SELECT format('| %s | %s |', replace(regexp_replace(replace(signature, 'timestamp with time zone', 'timestamptz'), 'omnichannel\.', '', 'g'), '|', '\|'),
-	replace(regexp_replace(comment, '^((?:[^(.;]|\([^)]*\)|[.](?!\s)|;(?!\s))*)[.;](\s.*)?$', '\1'), '|', '\|'))
+	replace(regexp_replace(regexp_replace(comment, '^((?:[^(.;:]|\([^)]*\)|[.](?!\s)|;(?!\s)|:(?!\n))*)[.;:](\s.*)?$', '\1'), '\s+', ' ', 'g'),
+		'|', '\|'))
 FROM entry ORDER BY name COLLATE "C", signature COLLATE "C";

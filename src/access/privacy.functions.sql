@@ -333,7 +333,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.erase_customer(bigint) IS
-'Erases the personal data of a customer and of those merged with this one from every table, as personal_data() says (Regulation (EU) 2016/679, article 17), and returns the number of rows deleted or changed, by table. Contacts, requests, uses of promotions and segments stay, with nothing that names a person, so that counts and revenue do not change. It cannot be undone; merges of the customer cannot be undone afterwards. What transactions that run at the same time log of the customer, tick() erases, until they have ended. Open service levels that no request has (of a forum, say) stay open, and are reckoned without their thread from then on: answer before. Not erased: what the applications keep in their own tables, backups, the WAL, and samples in the planner''s statistics until the next ANALYZE. For roles that may write all of these tables, as supervisors may. Raises 55000 while the customer has open requests and before setup(), 23503 for an unknown customer, 22023 for NULL, 42501 for roles without the rights.';
+'Erases the personal data of a customer and of those merged with this one from every table, as personal_data() says (Regulation (EU) 2016/679, article 17), and returns the number of rows deleted or changed, by table.
+
+Contacts, requests, uses of promotions and segments stay, with nothing that names a person, so that counts and revenue do not change.
+
+It cannot be undone; merges of the customer cannot be undone afterwards.
+What transactions that run at the same time log of the customer, tick() erases, until they have ended.
+Open service levels that no request has (of a forum, say) stay open, and are reckoned without their thread from then on: answer before.
+
+Not erased: what the applications keep in their own tables, backups, the WAL, and samples in the planner''s statistics until the next ANALYZE.
+
+For roles that may write all of these tables, as supervisors may.
+
+Raises 55000 while the customer has open requests and before setup(), 23503 for an unknown customer, 22023 for NULL, 42501 for roles without the rights.';
 
 CREATE FUNCTION omnichannel.tick_erasure() RETURNS bigint
 LANGUAGE plpgsql

@@ -332,7 +332,17 @@ RETURNS TABLE (uid text, during tsrange, name text)
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 100
 AS 'MODULE_PATHNAME', 'omnichannel_read_holidays';
 COMMENT ON FUNCTION omnichannel.read_holidays(text, text, integer) IS
-'The occurrences of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE with periods, EXDATE, EXRULE, moved occurrences; during is NULL for an event that was cancelled or has none. Events that recur are followed up to the end of the last year; a start that their rule does not name is no occurrence. Of versions of one event (UID, RECURRENCE-ID) the one with the highest SEQUENCE counts, then with the latest DTSTAMP. Times of a zone are converted, those without one are local time of the zone given; EXDATE and RECURRENCE-ID name an occurrence by its instant in whatever form, by its day, or without a zone by the clock of the event. A duration of days is by the clock, hours are time that passes, also over a change of the clocks, and occurrences up to a DTEND last exactly as long as the first; a date that ends with itself is a whole day. Raises 22P02 for malformed text, a date that there is not, an end before the start; 0A000 for an event that recurs within a day or by another calendar (RSCALE), ends in another zone or moves all later occurrences (RANGE); 54000 for a text over 4 MB, more than 50,000 occurrences or 500 dates on a line, or a UID over 1,024 bytes; 22023 for an unknown zone or a year outside 1 to 9999.';
+'The occurrences of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE with periods, EXDATE, EXRULE, moved occurrences; during is NULL for an event that was cancelled or has none.
+
+Events that recur are followed up to the end of the last year; a start that their rule does not name is no occurrence.
+Of versions of one event (UID, RECURRENCE-ID) the one with the highest SEQUENCE counts, then with the latest DTSTAMP.
+Times of a zone are converted, those without one are local time of the zone given; EXDATE and RECURRENCE-ID name an occurrence by its instant in whatever form, by its day, or without a zone by the clock of the event.
+A duration of days is by the clock, hours are time that passes, also over a change of the clocks, and occurrences up to a DTEND last exactly as long as the first; a date that ends with itself is a whole day.
+
+Raises 22P02 for malformed text, a date that there is not, an end before the start;
+0A000 for an event that recurs within a day or by another calendar (RSCALE), ends in another zone or moves all later occurrences (RANGE);
+54000 for a text over 4 MB, more than 50,000 occurrences or 500 dates on a line, or a UID over 1,024 bytes;
+22023 for an unknown zone or a year outside 1 to 9999.';
 
 CREATE FUNCTION omnichannel.import_holidays(calendar text, icalendar text, last_year integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -24,7 +24,25 @@ CREATE FUNCTION omnichannel.log_contact(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_log_contact';
 COMMENT ON FUNCTION omnichannel.log_contact(text, bigint, text, text, text, text, timestamptz, bigint, bigint, text, text, text, jsonb, text, text) IS
-'Logs a contact and returns its contact_id. The customer is customer_id, or whom kind and value identify (made new if unknown), or, with neither, the customer of request_id, or of the conversation that thread names, or a new one. A conversation is with whoever was named in it first; a contact of somebody else under its key gets a request of its own, unless merge_customers() made the two one, and who is named first in a conversation or a request of a customer nobody knows by an identity or a name turns out to be that customer, who is merged. direction: inbound (the default), outbound or internal; outcome: received, sent, answered, missed, abandoned, voicemail, busy or failed, by default received or sent; occurred_at: NULL for now. What has the same source and source_key is logged once, whatever its time: later calls return the first contact_id. Raises 23503 for an unknown channel, customer, kind, request or agent, 22023 for a request of another customer or another bad argument, 22008 for a time that is infinite or more than a minute to come, 22001 for a subject over 998 bytes or a thread, source or key over 1000, 54000 for a body or payload over 1 MB, 09000 where a trigger of your own on omnichannel''s tables keeps a row from them, 55000 for a customer_id that was erased, unless the key is logged, and before setup().';
+'Logs a contact and returns its contact_id.
+
+The customer is customer_id, or whom kind and value identify (made new if unknown), or, with neither, the customer of request_id, or of the conversation that thread names, or a new one.
+
+A conversation is with whoever was named in it first; a contact of somebody else under its key gets a request of its own, unless merge_customers() made the two one, and who is named first in a conversation or a request of a customer nobody knows by an identity or a name turns out to be that customer, who is merged.
+
+direction: inbound (the default), outbound or internal;
+outcome: received, sent, answered, missed, abandoned, voicemail, busy or failed, by default received or sent;
+occurred_at: NULL for now.
+
+What has the same source and source_key is logged once, whatever its time: later calls return the first contact_id.
+
+Raises 23503 for an unknown channel, customer, kind, request or agent,
+22023 for a request of another customer or another bad argument,
+22008 for a time that is infinite or more than a minute to come,
+22001 for a subject over 998 bytes or a thread, source or key over 1000,
+54000 for a body or payload over 1 MB,
+09000 where a trigger of your own on omnichannel''s tables keeps a row from them,
+55000 for a customer_id that was erased, unless the key is logged, and before setup().';
 
 CREATE FUNCTION omnichannel.timeline(
 	customer_id bigint,
@@ -84,7 +102,22 @@ CREATE FUNCTION omnichannel.customer_context(customer_id bigint, contacts intege
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_customer_context';
 COMMENT ON FUNCTION omnichannel.customer_context(bigint, integer) IS
-'What anyone who talks to this customer must know now, with what was recorded of customers merged with this one: customer_id (the one that all were merged into), merged (the others), as_of, name, birth_date, language, preferred_channel, created_at, erased_at, identities, segments, facts (by key: value, since, source), consents (as consents() has them), open_requests in whatever channel, the oldest first, service_levels (what was promised and is still to be done, the first due first, as sla_status has it), last_contacts in every channel, the newest first, as many as contacts says (0 to 1000), and best_agent, the active agent who knows the customer best, or null. Times are in the session''s zone. Raises 23503 for an unknown customer, 22023 for NULL or a bad number, 55000 before setup(), 42501 without SELECT on what it reads.';
+'What anyone who talks to this customer must know now, with what was recorded of customers merged with this one:
+
+customer_id (the one that all were merged into),
+merged (the others),
+as_of, name, birth_date, language, preferred_channel, created_at, erased_at,
+identities, segments,
+facts (by key: value, since, source),
+consents (as consents() has them),
+open_requests in whatever channel, the oldest first,
+service_levels (what was promised and is still to be done, the first due first, as sla_status has it),
+last_contacts in every channel, the newest first, as many as contacts says (0 to 1000),
+and best_agent, the active agent who knows the customer best, or null.
+
+Times are in the session''s zone.
+
+Raises 23503 for an unknown customer, 22023 for NULL or a bad number, 55000 before setup(), 42501 without SELECT on what it reads.';
 
 CREATE FUNCTION omnichannel.context_since(customer_id bigint, since timestamptz, contacts integer DEFAULT 100) RETURNS jsonb
 LANGUAGE c STABLE PARALLEL SAFE

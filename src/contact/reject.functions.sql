@@ -227,4 +227,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.retry_rejects(text, integer) IS
-'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error. Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact. Other rows that lack such a column keep the error 42703. Casts, domains and output functions run with the rights of the table''s owner. A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now. Rows that another session retries are left to it. With the caller''s rights on the log. Raises 42704 for a tracking that there is not and of which no row waits, 22023 for a negative max_rows, 55000 before setup().';
+'Tries again to log the rows in contact_reject, of one tracking or of all, at most max_rows of them, and returns how many are logged now; the others keep the new error.
+
+Where the tracking has updates, or reads a column that the row had not when it was written, rows are read from the table as they are now, by the primary key, which wants SELECT on it; with updates they revise their contact.
+Other rows that lack such a column keep the error 42703.
+Casts, domains and output functions run with the rights of the table''s owner.
+
+A row is logged under the source that its tracking had when it was written; one whose key is another row''s there (23505) under the one that it has now.
+Rows that another session retries are left to it.
+
+With the caller''s rights on the log.
+
+Raises 42704 for a tracking that there is not and of which no row waits, 22023 for a negative max_rows, 55000 before setup().';

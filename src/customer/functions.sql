@@ -8,7 +8,14 @@ CREATE FUNCTION omnichannel.normalise_identity(kind text, value text) RETURNS te
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_normalise_identity';
 COMMENT ON FUNCTION omnichannel.normalise_identity(text, text) IS
-'The form in which identities of this kind are stored and compared: e-mail addresses in lower case without a name around them (of a mailto URI by RFC 6068 what stands before its header fields; several addressees are refused; letters of other scripts in Unicode''s NFC, and none turns into one of ASCII; a domain in its own script and in punycode are two), telephone numbers as in ITU-T E.164 (numbers without a plus are the company''s country''s; a tel URI''s parameters by RFC 3966, as ;ext=12, are left out: an extension is no part of the number, so who shares one shares the identity), other kinds as identity_kind says. Blanks around it, seen or not (U+00A0, U+200B …), are left out. Raises 23503 for an unknown kind, 22023 for a value that is NULL, empty, longer than 1000 bytes or none of its kind, 55000 before setup().';
+'The form in which identities of this kind are stored and compared:
+e-mail addresses in lower case without a name around them (of a mailto URI by RFC 6068 what stands before its header fields; several addressees are refused; letters of other scripts in Unicode''s NFC, and none turns into one of ASCII; a domain in its own script and in punycode are two),
+telephone numbers as in ITU-T E.164 (numbers without a plus are the company''s country''s; a tel URI''s parameters by RFC 3966, as ;ext=12, are left out: an extension is no part of the number, so who shares one shares the identity),
+other kinds as identity_kind says.
+
+Blanks around it, seen or not (U+00A0, U+200B …), are left out.
+
+Raises 23503 for an unknown kind, 22023 for a value that is NULL, empty, longer than 1000 bytes or none of its kind, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.identify(kind text, value text, "create" boolean DEFAULT true) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

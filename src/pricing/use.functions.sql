@@ -186,7 +186,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
-'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now. Exact under concurrency: sessions that compete for the last uses wait for one another. key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent. Uses of customers who were merged count together. amount is what the promotion gives away, in its currency. A reservation is released after hold unless commit_use() comes before. Reserve several promotions in the order of their codes. Raises 23503 for an unknown promotion, customer or coupon, 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each, 23505 for a key that has reserved for another customer, amount or coupon, 55000 for a customer who was erased, above READ COMMITTED, and before setup().';
+'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now.
+
+Exact under concurrency: sessions that compete for the last uses wait for one another.
+
+key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent.
+Uses of customers who were merged count together.
+amount is what the promotion gives away, in its currency.
+A reservation is released after hold unless commit_use() comes before.
+Reserve several promotions in the order of their codes.
+
+Raises 23503 for an unknown promotion, customer or coupon,
+22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each,
+23505 for a key that has reserved for another customer, amount or coupon,
+55000 for a customer who was erased, above READ COMMITTED, and before setup().';
 
 CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
 LANGUAGE plpgsql

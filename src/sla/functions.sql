@@ -149,7 +149,19 @@ CREATE FUNCTION omnichannel.recompute_sla(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_recompute_sla';
 COMMENT ON FUNCTION omnichannel.recompute_sla(bigint) IS
-'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved: policy_before is NULL for a clock that is new, because a policy now fits an open request or a contact that is not answered yet, policy for one that is promised no longer; due_before and due_at are NULL while it stands still. What has stopped stays as it was. tick() does the same after a change. A policy fits clocks that start within sla_policy.valid: one that is to hold for what comes from now on says so there. Of contacts that were logged before any policy could concern their channel nothing is known. request_id: only the clocks of that request''s customer; NULL: all. It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction. Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED.';
+'Makes open clocks follow the policies and calendars as they are now, and returns one row for each that moved:
+policy_before is NULL for a clock that is new, because a policy now fits an open request or a contact that is not answered yet, policy for one that is promised no longer;
+due_before and due_at are NULL while it stands still.
+
+What has stopped stays as it was. tick() does the same after a change.
+A policy fits clocks that start within sla_policy.valid: one that is to hold for what comes from now on says so there.
+Of contacts that were logged before any policy could concern their channel nothing is known.
+
+request_id: only the clocks of that request''s customer; NULL: all.
+
+It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction.
+
+Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED.';
 
 CREATE FUNCTION omnichannel.explain_sla(
 	request_id bigint,
@@ -166,7 +178,21 @@ CREATE FUNCTION omnichannel.explain_sla(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_explain_sla';
 COMMENT ON FUNCTION omnichannel.explain_sla(bigint) IS
-'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them. start: what started the clock; policy: each policy of the metric as it is now, with why it lost, or holds, and the one that the clock is kept by; target: what it promises; spell: what the target was counted in until it was due or done, and how much each used up: a whole working day of a target in days, else working time, or elapsed time where the policy has no calendar; left: before each pause, how much of that time was left of the target until to_at, when it was due then; pause: when the clock stood still; due; warning; stop, with the working time that it took (elapsed time where the policy has no calendar) and the outcome, or runs; next: what follows from changes that the clock does not follow yet, and the next tick() makes; none: why there is no clock of a metric. Clocks are explained by what is stored of them. Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
+'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them.
+
+start: what started the clock;
+policy: each policy of the metric as it is now, with why it lost, or holds, and the one that the clock is kept by;
+target: what it promises;
+spell: what the target was counted in until it was due or done, and how much each used up: a whole working day of a target in days, else working time, or elapsed time where the policy has no calendar;
+left: before each pause, how much of that time was left of the target until to_at, when it was due then;
+pause: when the clock stood still;
+due; warning; stop, with the working time that it took (elapsed time where the policy has no calendar) and the outcome, or runs;
+next: what follows from changes that the clock does not follow yet, and the next tick() makes;
+none: why there is no clock of a metric.
+
+Clocks are explained by what is stored of them.
+
+Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
