@@ -16,69 +16,8 @@
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
-#include "contact/contact.h"
-#include "core/look.h"
-#include "customer/customer.h"
+#include "contact/open_requests.h"
 #include "request/request.h"
-
-/* A row for each customer at least: the root tells who are one. */
-static KeptPlan open_select = {
-	.sql = "SELECT u.place, c.root, r.request_id, r.customer_id, r.channel, r.state = 'waiting_customer', r.opened_at,"
-		   " greatest(r.opened_at, r.state_since) "
-		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
-		   "CROSS JOIN LATERAL (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = u.customer_id OFFSET 0) AS c "
-		   "LEFT JOIN LATERAL ("
-		   "SELECT own.* FROM omnichannel.request AS own WHERE own.customer_id = c.root AND own.closed_at IS NULL "
-		   "UNION ALL "
-		   "SELECT merged.* FROM (SELECT one.customer_id FROM omnichannel.customer AS one "
-		   "WHERE one.merged_into = c.root OFFSET 0) AS m "
-		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.request AS one "
-		   "WHERE one.customer_id = m.customer_id AND one.closed_at IS NULL OFFSET 0) AS merged) AS r ON true "
-		   "ORDER BY u.place, r.opened_at, r.request_id",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan own_select = {
-	.sql = "SELECT 1::bigint, customer_id, request_id, customer_id, channel, state = 'waiting_customer', opened_at,"
-		   " greatest(opened_at, state_since) "
-		   "FROM omnichannel.request WHERE customer_id = $1 AND closed_at IS NULL ORDER BY opened_at, request_id",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-	.indexed = true,
-};
-
-static LookUp own_look = {
-	.table = "request",
-	.nkeys = 3,
-	.where = INDEX_NULL,
-	.where_column = "closed_at",
-	.ncolumns = 9,
-	.columns = (const TableColumn[]){{"customer_id", INT8OID},
-									 {"opened_at", TIMESTAMPTZOID},
-									 {"request_id", INT8OID},
-									 {"channel", TEXTOID},
-									 {"state", TEXTOID},
-									 {"state_since", TIMESTAMPTZOID},
-									 {"kind", TEXTOID},
-									 {"queue", TEXTOID},
-									 {"priority", INT4OID}},
-};
-
-/* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
-static KeptPlan last_contact_select = {
-	.sql = "SELECT max(c.occurred_at) FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
-		   "CROSS JOIN LATERAL (SELECT one.occurred_at FROM omnichannel.contact AS one "
-		   "WHERE one.customer_id = g.customer_id AND one.occurred_at >= $3 AND one.request_id = $2 OFFSET 0) AS c",
-	.nargs = 3,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
-	.indexed = true,
-};
 
 static KeptPlan customers_lock = {
 	.sql =
@@ -144,242 +83,6 @@ static KeptPlan state_select = {
 	.argtypes = {INT8OID},
 	.indexed = true,
 };
-
-/* An open request of a customer, or one that is about to be opened. */
-typedef struct OpenRequest
-{
-	int64 request_id;
-	int64 customer_id; /* 0 where only its conversation is known */
-	const char *channel;
-	TimestampTz opened_at;
-	TimestampTz moved_at;      /* its last contact or change of state that is known here */
-	bool asked;                /* whether the log was asked for its last contact */
-	bool waiting;              /* for the customer */
-	bool resumed;              /* the customer has answered */
-	const ContactEntry *opens; /* the contact that opens it, or NULL */
-	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
-	struct OpenRequest *next;  /* of the same customer, newest first */
-} OpenRequest;
-
-/* A customer of the contacts at hand; customers are sorted by id. */
-typedef struct OpenCustomer
-{
-	int64 customer_id;
-	int64 root;                /* whom it was merged into, or itself */
-	struct OpenCustomer *same; /* who holds the requests of all that are one */
-	OpenRequest *requests;
-} OpenCustomer;
-
-/* Orders customers by id. */
-static int
-compare_customers(const void *a, const void *b)
-{
-	int64 left = ((const OpenCustomer *) a)->customer_id;
-	int64 right = ((const OpenCustomer *) b)->customer_id;
-
-	return left < right ? -1 : left > right;
-}
-
-/* Returns the customers of the entries, each once, without their requests. */
-static OpenCustomer *
-distinct_customers(ContactEntry **entries, int count, int *found)
-{
-	OpenCustomer *customers = palloc0(sizeof(OpenCustomer) * count);
-	int distinct = 0;
-
-	for (int i = 0; i < count; i++)
-		customers[i].customer_id = entries[i]->customer_id;
-	if (count > 1)
-		qsort(customers, count, sizeof(OpenCustomer), compare_customers);
-	for (int i = 0; i < count; i++)
-		if (i == 0 || customers[i].customer_id != customers[distinct - 1].customer_id)
-			customers[distinct++].customer_id = customers[i].customer_id;
-	for (int i = 0; i < distinct; i++)
-		customers[i].same = &customers[i];
-	*found = distinct;
-	return customers;
-}
-
-/* Orders pointers to customers by root, then by id. */
-static int
-compare_roots(const void *a, const void *b)
-{
-	const OpenCustomer *left = *(OpenCustomer *const *) a;
-	const OpenCustomer *right = *(OpenCustomer *const *) b;
-
-	if (left->root != right->root)
-		return left->root < right->root ? -1 : 1;
-	return left->customer_id < right->customer_id ? -1 : left->customer_id > right->customer_id;
-}
-
-/* Enters the open requests that a statement returned with the customers' places. */
-static void
-take_open_requests(OpenCustomer *customers, uint64 rows)
-{
-	for (uint64 row = 0; row < rows; row++)
-	{
-		bool isnull;
-		OpenCustomer *customer = &customers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
-		OpenRequest *request;
-		int64 request_id;
-
-		customer->root = DatumGetInt64(spi_datum(row, 2, &isnull));
-		request_id = DatumGetInt64(spi_datum(row, 3, &isnull));
-		if (isnull)
-			continue;
-		request = palloc0(sizeof(OpenRequest));
-		request->request_id = request_id;
-		request->customer_id = DatumGetInt64(spi_datum(row, 4, &isnull));
-		request->channel = spi_text(row, 5, CurrentMemoryContext);
-		request->waiting = DatumGetBool(spi_datum(row, 6, &isnull));
-		request->opened_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
-		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
-		request->next = customer->requests;
-		customer->requests = request;
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/*
- * Reads the open requests of one customer, not of those whom it was merged with; under the snapshot, or, where that is
- * NULL, under a new one.
- */
-static void
-read_own_requests(OpenCustomer *customer, Snapshot snapshot)
-{
-	Datum values[1] = {Int64GetDatum(customer->customer_id)};
-	LookScan scan;
-	Datum row[9];
-	bool nulls[9];
-
-	if (!look_begin(&scan, &own_look, values, 1, snapshot))
-	{
-		take_open_requests(customer, kept_plan_run(&own_select, values, NULL, false, 0));
-		return;
-	}
-	while (look_next(&scan, false, row, nulls))
-	{
-		OpenRequest *request = palloc0(sizeof(OpenRequest));
-
-		request->request_id = DatumGetInt64(row[2]);
-		request->customer_id = customer->customer_id;
-		request->channel = TextDatumGetCString(row[3]);
-		request->said.state = TextDatumGetCString(row[4]);
-		request->said.kind = TextDatumGetCString(row[6]);
-		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
-		request->said.priority = DatumGetInt32(row[8]);
-		request->waiting = strcmp(request->said.state, "waiting_customer") == 0;
-		request->opened_at = DatumGetTimestampTz(row[1]);
-		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
-		request->next = customer->requests;
-		customer->requests = request;
-	}
-	look_end(&scan);
-}
-
-/* Reads the open requests of the customers and of whom they were merged with. */
-static void
-read_open_requests(OpenCustomer *customers, int count)
-{
-	OpenCustomer **by_root = palloc(sizeof(OpenCustomer *) * count);
-	Datum *ids = palloc(sizeof(Datum) * count);
-	Datum values[1];
-
-	for (int i = 0; i < count; i++)
-	{
-		customers[i].requests = NULL;
-		customers[i].root = customers[i].customer_id;
-		by_root[i] = &customers[i];
-		ids[i] = Int64GetDatum(customers[i].customer_id);
-	}
-	values[0] = array_of(ids, NULL, count, INT8OID);
-	open_select.runs += count - 1;
-	take_open_requests(customers, kept_plan_run(&open_select, values, NULL, false, 0));
-
-	if (count > 1)
-		qsort(by_root, count, sizeof(OpenCustomer *), compare_roots);
-	for (int i = 0; i < count; i++)
-		by_root[i]->same = i > 0 && by_root[i]->root == by_root[i - 1]->root ? by_root[i - 1]->same : by_root[i];
-}
-
-/* Returns when a request had its last contact or change of state, as far as since. */
-static TimestampTz
-last_moved_at(OpenRequest *request, TimestampTz since)
-{
-	Datum values[3] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
-					   TimestampTzGetDatum(since)};
-	bool isnull;
-	TimestampTz last;
-
-	if (request->asked || request->opens != NULL)
-		return request->moved_at;
-	request->asked = true;
-	(void) kept_plan_run(&last_contact_select, values, NULL, false, 0);
-	last = DatumGetTimestampTz(spi_datum(0, 1, &isnull));
-	if (!isnull)
-		request->moved_at = Max(request->moved_at, last);
-	SPI_freetuptable(SPI_tuptable);
-	return request->moved_at;
-}
-
-/*
- * Returns whether a contact is near enough in time to a request to be about it. The log is asked last: a request that
- * moved just now needs no look.
- */
-static bool
-is_near(OpenRequest *request, const ContactEntry *entry, const Channel *channel)
-{
-	TimestampTz since = entry->occurred_at - channel->conversation_gap;
-
-	if (request->customer_id == 0 || request->opened_at > entry->occurred_at + channel->conversation_gap)
-		return false;
-	return request->moved_at >= since || last_moved_at(request, since) >= since;
-}
-
-/*
- * Returns the request that a contact without a conversation continues, or NULL: the newest of its customer's and its
- * channel, else of its channel, else of all.
- */
-static OpenRequest *
-continued_request(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
-{
-	OpenRequest *of_channel = NULL;
-	OpenRequest *newest = NULL;
-
-	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
-	{
-		bool same_channel = strcmp(request->channel, entry->channel) == 0;
-
-		if ((same_channel ? of_channel != NULL && request->customer_id != entry->customer_id : newest != NULL) ||
-			!is_near(request, entry, channel))
-			continue;
-		if (same_channel && request->customer_id == entry->customer_id)
-			return request;
-		if (same_channel)
-			of_channel = request;
-		if (newest == NULL)
-			newest = request;
-	}
-	return of_channel != NULL ? of_channel : newest;
-}
-
-/* Returns the customer's request of this id, noting it where it was not among the open ones that were read. */
-static OpenRequest *
-customer_request(OpenCustomer *customer, const Conversation *conversation)
-{
-	OpenRequest *request;
-
-	for (request = customer->requests; request != NULL; request = request->next)
-		if (request->request_id == conversation->request_id)
-			return request;
-	request = palloc0(sizeof(OpenRequest));
-	request->request_id = conversation->request_id;
-	request->channel = "";
-	request->waiting = conversation->waiting;
-	request->next = customer->requests;
-	customer->requests = request;
-	return request;
-}
 
 /* Sets what a conversation is about from the row of a statement, if it returned one. */
 static void
@@ -449,9 +152,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 	{
 		ContactEntry *entry = sorted[i];
 		const Channel *channel = channel_get(entry->channel);
-		OpenCustomer sought = {.customer_id = entry->customer_id};
-		OpenCustomer *found = bsearch(&sought, customers, ncustomers, sizeof(OpenCustomer), compare_customers);
-		OpenCustomer *customer = found->same;
+		OpenCustomer *customer = open_customer_find(customers, ncustomers, entry->customer_id);
 		Conversation *conversation = entry->conversation;
 		Conversation about;
 		OpenRequest *request = NULL;
@@ -463,12 +164,12 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			continue;
 		}
 		if (conversation == NULL)
-			request = continued_request(customer, entry, channel);
+			request = open_request_continued(customer, entry, channel);
 		else
 		{
 			conversation_then(entry, &about);
 			if (about.open)
-				request = customer_request(customer, &about);
+				request = open_request_named(customer, &about);
 		}
 
 		if (request == NULL && is_inbound(entry) && channel->opens_request)
@@ -642,7 +343,7 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 	for (int i = 0; i < ncustomers; i++)
 		customers[i].requests = NULL;
 	if (loose)
-		read_open_requests(customers, ncustomers);
+		open_requests_read(customers, ncustomers);
 }
 
 /* request_resume lets an open request that waits for the customer go on. Needs an SPI scope. */
@@ -695,9 +396,9 @@ requests_continue(ContactEntry *entries, int count)
 		qsort(sorted, concerned, sizeof(ContactEntry *), compare_times);
 	for (int i = 0; i < concerned; i++)
 		loose = loose || sorted[i]->conversation == NULL;
-	customers = distinct_customers(sorted, concerned, &ncustomers);
+	customers = open_customers(sorted, concerned, &ncustomers);
 	if (loose)
-		read_open_requests(customers, ncustomers);
+		open_requests_read(customers, ncustomers);
 	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
 	/* Who is waited for may close a request that was open. */
@@ -769,12 +470,12 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	}
 
 	/* One of its own in its own channel goes before all of those whom it was merged with. */
-	read_own_requests(&customer, snapshot);
-	request = continued_request(&customer, entry, channel);
+	open_requests_read_own(&customer, snapshot);
+	request = open_request_continued(&customer, entry, channel);
 	if (request == NULL || strcmp(request->channel, entry->channel) != 0)
 	{
-		read_open_requests(&customer, 1);
-		request = continued_request(&customer, entry, channel);
+		open_requests_read(&customer, 1);
+		request = open_request_continued(&customer, entry, channel);
 	}
 	if (request == NULL || (is_inbound(entry) && request->waiting))
 		return false;

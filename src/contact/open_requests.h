@@ -1,0 +1,44 @@
+/*
+ * open_requests.h
+ *	  The open requests of the customers of contacts.
+ */
+#ifndef OMNICHANNEL_OPEN_REQUESTS_H
+#define OMNICHANNEL_OPEN_REQUESTS_H
+
+#include "contact/contact.h"
+#include "customer/customer.h"
+
+/* An open request of a customer, or one that is about to be opened. */
+typedef struct OpenRequest
+{
+	int64 request_id;
+	int64 customer_id; /* 0 where only its conversation is known */
+	const char *channel;
+	TimestampTz opened_at;
+	TimestampTz moved_at;      /* its last contact or change of state that is known here */
+	bool asked;                /* whether the log was asked for its last contact */
+	bool waiting;              /* for the customer */
+	bool resumed;              /* the customer has answered */
+	const ContactEntry *opens; /* the contact that opens it, or NULL */
+	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
+	struct OpenRequest *next;  /* of the same customer, newest first */
+} OpenRequest;
+
+/* A customer of the contacts at hand; customers are sorted by id. */
+typedef struct OpenCustomer
+{
+	int64 customer_id;
+	int64 root;                /* whom it was merged into, or itself */
+	struct OpenCustomer *same; /* who holds the requests of all that are one */
+	OpenRequest *requests;
+} OpenCustomer;
+
+extern OpenCustomer *open_customers(ContactEntry **entries, int count, int *found);
+extern OpenCustomer *open_customer_find(OpenCustomer *customers, int count, int64 customer_id);
+extern void open_requests_read(OpenCustomer *customers, int count);
+extern void open_requests_read_own(OpenCustomer *customer, Snapshot snapshot);
+extern OpenRequest *open_request_continued(const OpenCustomer *customer, const ContactEntry *entry,
+										   const Channel *channel);
+extern OpenRequest *open_request_named(OpenCustomer *customer, const Conversation *conversation);
+
+#endif /* OMNICHANNEL_OPEN_REQUESTS_H */
