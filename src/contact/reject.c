@@ -73,15 +73,15 @@ static KeptPlan rejects_delete = {
 
 /* What is kept of a row of an erased customer: by what it is found again, and whose it is, which must be told. */
 static KeptPlan erased_data = {
-	.sql =
-		"SELECT coalesce(jsonb_object_agg(d.key, CASE WHEN strpos(u.keys, '{' || d.key || '}') > 0"
-		" OR d.key = ANY (u.columns) THEN d.value ELSE 'null' END), '{}') FROM ("
-		"SELECT concat_ws(' ', t.customer, t.recipient, t.direction, t.source_key) AS keys, coalesce(t.thread, '') AS thread,"
-		" ARRAY(SELECT a.attname::text FROM pg_index AS i JOIN pg_attribute AS a"
-		" ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])"
-		" WHERE i.indrelid = t.relation AND i.indisprimary) AS columns "
-		"FROM omnichannel.tracking AS t WHERE t.tracking = $1) AS u CROSS JOIN jsonb_each($2) AS d "
-		"WHERE strpos(u.keys || u.thread, '{' || d.key || '}') > 0 OR d.key = ANY (u.columns)",
+	.sql = "SELECT coalesce(jsonb_object_agg(d.key, CASE WHEN strpos(u.keys, '{' || d.key || '}') > 0"
+		   " OR d.key = ANY (u.columns) THEN d.value ELSE 'null' END), '{}') FROM ("
+		   "SELECT concat_ws(' ', t.customer, t.recipient, t.direction, t.source_key) AS keys,"
+		   " coalesce(t.thread, '') AS thread,"
+		   " ARRAY(SELECT a.attname::text FROM pg_index AS i JOIN pg_attribute AS a"
+		   " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[])"
+		   " WHERE i.indrelid = t.relation AND i.indisprimary) AS columns "
+		   "FROM omnichannel.tracking AS t WHERE t.tracking = $1) AS u CROSS JOIN jsonb_each($2) AS d "
+		   "WHERE strpos(u.keys || u.thread, '{' || d.key || '}') > 0 OR d.key = ANY (u.columns)",
 	.nargs = 2,
 	.argtypes = {TEXTOID, JSONBOID},
 };
@@ -392,8 +392,8 @@ any_waits(const Tracking *tracking)
 
 /*
  * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
- * where no row of the tracking waits. Waits for who tries again what is kept of the key that the only row had before, or
- * NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
+ * where no row of the tracking waits. Waits for who tries again what is kept of the key that the only row had before,
+ * or NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
  */
 const ContactEntry *
 rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)

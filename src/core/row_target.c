@@ -193,7 +193,7 @@ compile_checks(RowTarget *target, TupleDesc desc)
 	return true;
 }
 
-/* row_target_make finds out about an open table or partition; returns it in its own memory, or NULL where only SQL knows. */
+/* row_target_make returns what it finds out about an open table, in its own memory, or NULL where only SQL knows. */
 RowTarget *
 row_target_make(const RowTable *row, Relation relation)
 {
