@@ -435,6 +435,42 @@ next_place(LookScan *scan, ScanDirection direction)
 	return &scan->scan->xs_heaptid;
 }
 
+/*
+ * look_begin_some does the same by all of the look-up's keys, each as `how` says of it: rows that differ in a column
+ * behind one that is not compared are passed over in the index.
+ */
+bool
+look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot)
+{
+	int used = 0;
+
+	for (int i = 0; i < look->nkeys; i++)
+		used += how[i] != LOOK_ANY;
+	if (!look_open(scan, look, used, snapshot))
+		return false;
+	if (scan->empty)
+		return true;
+	used = 0;
+	for (int i = 0; i < look->nkeys; i++)
+	{
+		ScanKey key = &scan->keys[used];
+
+		if (how[i] == LOOK_ANY)
+			continue;
+		*key = look->scan_keys[i];
+		key->sk_argument = keys[i];
+		if (how[i] == LOOK_NULL)
+		{
+			key->sk_flags = SK_ISNULL | SK_SEARCHNULL;
+			key->sk_strategy = InvalidStrategy;
+			key->sk_argument = (Datum) 0;
+		}
+		used++;
+	}
+	index_rescan(scan->scan, scan->keys, used, NULL, 0);
+	return true;
+}
+
 /* Goes to the next row that the snapshot sees. */
 static bool
 next_row(LookScan *scan, ScanDirection direction)

@@ -14,7 +14,7 @@
 #include "omnichannel.h"
 #include "core/table.h"
 
-#define LOOK_KEYS 3
+#define LOOK_KEYS 5
 
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
@@ -48,6 +48,14 @@ typedef struct LookUp
 /* Returns whether a row is wanted, by its first columns. */
 typedef bool (*LookFilter)(void *arg, const Datum *values, const bool *nulls);
 
+/* How a column is compared with its key. */
+typedef enum LookKey
+{
+	LOOK_EQUAL,
+	LOOK_NULL, /* it is NULL */
+	LOOK_ANY   /* not at all */
+} LookKey;
+
 typedef struct LookScan
 {
 	const LookUp *look;
@@ -79,6 +87,7 @@ extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot
 extern void look_find(LookScan *scan, const Datum *keys);
 extern void look_follow(LookScan *scan, Datum key);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
+extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern void look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg);
 extern void look_end(LookScan *scan);

@@ -19,24 +19,44 @@
 #include "core/look.h"
 #include "sla/clock.h"
 
-/* Locked, so that what tick() tells of a clock meanwhile is not lost; no more than tell that there are many. */
-static KeptPlan open_clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"
-		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL"
-		   " LIMIT " CppAsString2(
-			   SLA_MANY_CLOCKS) " + 1) AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
+/* Who belongs to families. */
+static KeptPlan members_read = {
+	.sql = "SELECT f.root, f.customer_id FROM " SLA_FAMILY " AS f ORDER BY f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
-/* The same of one customer who stands alone, which is the ordinary case and costs a fraction. */
-static KeptPlan own_clocks_hold = {
-	.sql = "SELECT c.customer_id, " SLA_CLOCK_COLUMNS " FROM (SELECT * FROM omnichannel.sla_clock AS o"
-		   " WHERE o.customer_id = $1 AND o.stopped_at IS NULL LIMIT " CppAsString2(
-			   SLA_MANY_CLOCKS) " + 1) AS c ORDER BY c.clock_id FOR NO KEY UPDATE OF c",
+/*
+ * Clocks that were found, in the order in which they are named. They are locked, so that what tick() tells of them
+ * meanwhile is not lost.
+ */
+static KeptPlan found_hold = {
+	.sql = "SELECT n.root, " SLA_CLOCK_COLUMNS " FROM unnest($1, $2, $3) AS n (root, customer_id, clock_id)"
+		   " CROSS JOIN LATERAL (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = n.customer_id"
+		   " AND o.clock_id = n.clock_id OFFSET 0) AS c FOR NO KEY UPDATE OF c",
+	.nargs = 3,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* All open ones, where they cannot be found without SQL. */
+#define OPEN_CLOCKS                                                                                                     \
+	"SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"                                  \
+	" (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL OFFSET 0)" \
+	" AS c ORDER BY f.root, c.customer_id, c.clock_id"
+
+static KeptPlan open_read = {
+	.sql = OPEN_CLOCKS,
 	.nargs = 1,
-	.argtypes = {INT8OID},
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan open_hold = {
+	.sql = OPEN_CLOCKS " FOR NO KEY UPDATE OF c",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
@@ -74,62 +94,6 @@ static KeptPlan clocks_try = {
 	.indexed = true,
 };
 
-/*
- * Open clocks that moments concern, as in machine.c: those of their request, of their thread, of their channel where
- * they or the clock name neither, and the calls that are expected. What a moment does not name is NULL.
- */
-#define CLOCKS_NEAR                                                                                                    \
-	"WITH asked AS MATERIALIZED (SELECT f.root, f.customer_id, n.request_id, n.thread, n.channel, n.speaks"            \
-	" FROM unnest($2, $3, $4, $5, $6) AS n (root, request_id, thread, channel, speaks) JOIN " SLA_FAMILY               \
-	" AS f ON f.root = n.root), near AS MATERIALIZED ("                                                                \
-	"SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                          \
-	" FROM omnichannel.sla_clock AS c WHERE c.request_id = a.request_id AND c.stopped_at IS NULL OFFSET 0)"            \
-	" AS c WHERE c.customer_id = a.customer_id"                                                                        \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.thread = a.thread"                     \
-	" AND c.stopped_at IS NULL"                                                                                        \
-	" AND (a.request_id IS NULL OR c.request_id IS NULL) OFFSET 0) AS c WHERE a.thread IS NOT NULL"                    \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.thread IS NULL"                        \
-	" AND c.request_id IS NULL"                                                                                        \
-	" AND c.channel = a.channel AND c.stopped_at IS NULL OFFSET 0)"                                                    \
-	" AS c WHERE a.thread IS NOT NULL AND a.request_id IS NOT NULL"                                                    \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.thread IS NULL"                        \
-	" AND c.channel = a.channel AND c.stopped_at IS NULL OFFSET 0)"                                                    \
-	" AS c WHERE a.thread IS NOT NULL AND a.request_id IS NULL"                                                        \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.request_id IS NULL"                    \
-	" AND c.channel = a.channel AND c.stopped_at IS NULL OFFSET 0)"                                                    \
-	" AS c WHERE a.thread IS NULL AND a.request_id IS NOT NULL"                                                        \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.channel = a.channel"                   \
-	" AND c.stopped_at IS NULL OFFSET 0) AS c WHERE a.thread IS NULL AND a.request_id IS NULL"                         \
-	" UNION SELECT a.root, c.* FROM asked AS a CROSS JOIN LATERAL (SELECT c.customer_id, c.clock_id"                   \
-	" FROM omnichannel.sla_clock AS c WHERE c.customer_id = a.customer_id AND c.metric = 'callback'"                   \
-	" AND c.stopped_at IS NULL OFFSET 0) AS c WHERE a.speaks)"                                                         \
-	" SELECT n.root, " SLA_CLOCK_COLUMNS " FROM near AS n JOIN omnichannel.sla_clock AS c"                             \
-	" ON c.customer_id = n.customer_id AND c.clock_id = n.clock_id ORDER BY n.root, c.customer_id, c.clock_id"
-#define CLOCKS_NEAR_NARGS 6
-#define CLOCKS_NEAR_TYPES                                                                                              \
-	{                                                                                                                  \
-		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID                             \
-	}
-
-static KeptPlan near_hold = {
-	.sql = CLOCKS_NEAR " FOR NO KEY UPDATE OF c",
-	.nargs = CLOCKS_NEAR_NARGS,
-	.argtypes = CLOCKS_NEAR_TYPES,
-	.indexed = true,
-};
-
-static KeptPlan near_read = {
-	.sql = CLOCKS_NEAR,
-	.nargs = CLOCKS_NEAR_NARGS,
-	.argtypes = CLOCKS_NEAR_TYPES,
-	.indexed = true,
-};
-
 /* In the order of SLA_CLOCK_COLUMNS. */
 const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS] = {{"customer_id", INT8OID},
 														   {"clock_id", INT8OID},
@@ -157,6 +121,21 @@ const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS] = {{"customer_id", INT8O
 static LookUp open_look = {
 	.table = "sla_clock",
 	.nkeys = 1,
+	.where = INDEX_NULL,
+	.where_column = "stopped_at",
+	.ncolumns = SLA_CLOCK_NCOLUMNS,
+	.columns = sla_clock_columns,
+};
+
+/* The same of those that a moment concerns. */
+static LookUp near_look = {
+	.table = "sla_clock",
+	.nkeys = 5,
+	.keys = (const TableColumn[]){{"customer_id", INT8OID},
+								  {"thread", TEXTOID},
+								  {"request_id", INT8OID},
+								  {"channel", TEXTOID},
+								  {"metric", TEXTOID}},
 	.where = INDEX_NULL,
 	.where_column = "stopped_at",
 	.ncolumns = SLA_CLOCK_NCOLUMNS,
@@ -323,33 +302,171 @@ take_rows(const SlaPolicies *policies, SlaFamily *families, int count, uint64 ro
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Gives the families the open clocks that their moments concern, in place of those that they had. */
-static void
-read_near(KeptPlan *plan, const SlaPolicies *policies, SlaFamily *families, int count)
+/* Orders pointers to clocks as all lock them. For qsort. */
+static int
+compare_keys(const void *a, const void *b)
 {
-	SlaColumn columns[5] = {
-		{.type = INT8OID}, {.type = INT8OID}, {.type = TEXTOID}, {.type = TEXTOID}, {.type = BOOLOID}};
-	Datum values[CLOCKS_NEAR_NARGS] = {sla_roots_array(families, count)};
+	const SlaClock *left = *(SlaClock *const *) a;
+	const SlaClock *right = *(SlaClock *const *) b;
+
+	if (left->customer_id != right->customer_id)
+		return left->customer_id < right->customer_id ? -1 : 1;
+	return left->clock_id < right->clock_id ? -1 : left->clock_id > right->clock_id;
+}
+
+/*
+ * Adds to the family a customer's open clocks, as the snapshot has them, with their places, until there are many;
+ * returns false where that is not to be had.
+ */
+static bool
+look_open_clocks(const SlaPolicies *policies, SlaFamily *family, int64 customer_id, Snapshot snapshot)
+{
+	Datum keys[1] = {Int64GetDatum(customer_id)};
+	Datum row[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+	LookScan scan;
+
+	if (!look_begin(&scan, &open_look, keys, 1, snapshot))
+		return false;
+	while (family->clock_count <= SLA_MANY_CLOCKS && look_next(&scan, false, row, nulls))
+	{
+		add_clock(family, make_clock(policies, row, nulls));
+		family->clocks[family->clock_count - 1]->place = scan.slot->tts_tid;
+	}
+	look_end(&scan);
+	return true;
+}
+
+/* Adds to the family the open clocks with these keys of near_look; returns false where that is not to be had. */
+static bool
+look_near_by(const SlaPolicies *policies, SlaFamily *family, const Datum *keys, const LookKey *how, Snapshot snapshot)
+{
+	Datum row[SLA_CLOCK_NCOLUMNS];
+	bool nulls[SLA_CLOCK_NCOLUMNS];
+	LookScan scan;
+
+	if (!look_begin_some(&scan, &near_look, keys, how, snapshot))
+		return false;
+	while (look_next(&scan, false, row, nulls))
+		add_clock(family, make_clock(policies, row, nulls));
+	look_end(&scan);
+	return true;
+}
+
+/*
+ * Adds to the family a customer's open clocks that a moment concerns, as in machine.c: those of its request, of its
+ * thread, of its channel where it or the clock names neither, and the calls that are expected. Some come twice.
+ */
+static bool
+look_near(const SlaPolicies *policies, SlaFamily *family, int64 customer_id, const SlaMoment *moment, Snapshot snapshot)
+{
+	bool contact = moment->what != MOMENT_REQUEST;
+	bool request = moment->request_id != 0;
+	bool thread = moment->thread != NULL;
+	LookKey neither = request ? LOOK_NULL : LOOK_ANY;
+	Datum keys[5] = {Int64GetDatum(customer_id), thread ? CStringGetTextDatum(moment->thread) : (Datum) 0,
+					 Int64GetDatum(moment->request_id), contact ? CStringGetTextDatum(moment->channel) : (Datum) 0,
+					 CStringGetTextDatum(sla_metric_name(SLA_CALLBACK))};
+	const LookKey by_request[5] = {LOOK_EQUAL, LOOK_ANY, LOOK_EQUAL, LOOK_ANY, LOOK_ANY};
+	const LookKey by_thread[5] = {LOOK_EQUAL, LOOK_EQUAL, neither, LOOK_ANY, LOOK_ANY};
+	const LookKey by_channel[5] = {LOOK_EQUAL, thread ? LOOK_NULL : LOOK_ANY, neither, LOOK_EQUAL, LOOK_ANY};
+	const LookKey by_metric[5] = {LOOK_EQUAL, LOOK_ANY, LOOK_ANY, LOOK_ANY, LOOK_EQUAL};
+
+	return (!request || look_near_by(policies, family, keys, by_request, snapshot)) &&
+		   (!thread || look_near_by(policies, family, keys, by_thread, snapshot)) &&
+		   (!contact || look_near_by(policies, family, keys, by_channel, snapshot)) &&
+		   (!contact || !sla_channel_speaks(policies, moment->channel) ||
+			look_near_by(policies, family, keys, by_metric, snapshot));
+}
+
+/* The same of all that the family's moments concern, each once, in place of those that it has. */
+static bool
+look_all_near(const SlaPolicies *policies, SlaFamily *family, const int64 *members, int count, Snapshot snapshot)
+{
+	int kept = 0;
+
+	family->clock_count = 0;
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < family->moment_count; j++)
+			if (!look_near(policies, family, members[i], family->moments[j], snapshot))
+				return false;
+	if (family->clock_count > 1)
+		qsort(family->clocks, family->clock_count, sizeof(SlaClock *), compare_keys);
+	for (int i = 0; i < family->clock_count; i++)
+		if (i == 0 || compare_keys(&family->clocks[i], &family->clocks[kept - 1]) != 0)
+			family->clocks[kept++] = family->clocks[i];
+	family->clock_count = kept;
+	return true;
+}
+
+/* The family's open clocks, or of many those that its moments concern; returns false where they are not to be had. */
+static bool
+look_family(const SlaPolicies *policies, SlaFamily *family, const int64 *members, int count, Snapshot snapshot)
+{
+	for (int i = 0; i < count; i++)
+		if (!look_open_clocks(policies, family, members[i], snapshot))
+			return false;
+	return family->clock_count <= SLA_MANY_CLOCKS || look_all_near(policies, family, members, count, snapshot);
+}
+
+/* Locks the families' clocks, and reads them as they are then. Needs an SPI scope. */
+static void
+hold_found(const SlaPolicies *policies, SlaFamily *families, int count)
+{
+	SlaColumn found[3] = {{.type = INT8OID}, {.type = INT8OID}, {.type = INT8OID}};
+	Datum values[3];
 
 	for (int i = 0; i < count; i++)
 	{
-		families[i].clock_count = 0;
-		for (int j = 0; j < families[i].moment_count; j++)
-		{
-			const SlaMoment *moment = families[i].moments[j];
-			bool contact = moment->what != MOMENT_REQUEST;
+		SlaFamily *family = &families[i];
 
-			sla_column_add_id(&columns[0], families[i].root);
-			sla_column_add_id(&columns[1], moment->request_id);
-			sla_column_add_text(&columns[2], moment->thread);
-			sla_column_add_text(&columns[3], contact ? moment->channel : NULL);
-			sla_column_add(&columns[4], BoolGetDatum(contact && sla_channel_speaks(policies, moment->channel)), false);
+		if (family->clock_count > 1)
+			qsort(family->clocks, family->clock_count, sizeof(SlaClock *), compare_keys);
+		for (int j = 0; j < family->clock_count; j++)
+		{
+			sla_column_add_id(&found[0], family->root);
+			sla_column_add_id(&found[1], family->clocks[j]->customer_id);
+			sla_column_add_id(&found[2], family->clocks[j]->clock_id);
 		}
+		family->clock_count = 0;
 	}
-	for (int i = 0; i < 5; i++)
-		values[i + 1] = sla_column_array(&columns[i]);
-	plan->runs += columns[0].count - 1;
-	take_rows(policies, families, count, kept_plan_run(plan, values, NULL, plan == &near_read, 0), false);
+	if (found[0].count == 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		values[i] = sla_column_array(&found[i]);
+	take_rows(policies, families, count, kept_plan_run(&found_hold, values, NULL, false, 0), false);
+}
+
+/* Reads and locks the open clocks that the families' moments may move, or more of them. Needs an SPI scope. */
+static void
+hold_open(const SlaPolicies *policies, SlaFamily *families, int count, bool alone)
+{
+	Datum values[1] = {sla_roots_array(families, count)};
+	uint64 rows = alone ? (uint64) count : kept_plan_run(&members_read, values, NULL, false, 0);
+	SlaFamily *family = families;
+	int64 *members = palloc(sizeof(int64) * Max(rows, 1));
+	bool found = true;
+	int first = 0;
+
+	for (uint64 i = 0; i < rows; i++)
+		members[i] = alone ? families[i].root : sla_row_id(i, 2);
+	for (uint64 i = 0; i < rows && found; i++)
+		if (i + 1 == rows || (alone ? families[i + 1].root : sla_row_id(i + 1, 1)) != family->root)
+		{
+			found = look_family(policies, family, members + first, (int) i + 1 - first, NULL);
+			first = (int) i + 1;
+			family++;
+		}
+	if (!alone)
+		SPI_freetuptable(SPI_tuptable);
+	if (found)
+	{
+		hold_found(policies, families, count);
+		return;
+	}
+	for (int i = 0; i < count; i++)
+		families[i].clock_count = 0;
+	take_rows(policies, families, count, kept_plan_run(&open_hold, values, NULL, false, 0), false);
 }
 
 /*
@@ -361,34 +478,23 @@ read_near(KeptPlan *plan, const SlaPolicies *policies, SlaFamily *families, int 
 void
 sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, int count, SlaRead read)
 {
-	KeptPlan *const plans[] = {&open_clocks_hold, &clocks_hold, &clocks_try, &clocks_read};
-	Datum values[1] = {sla_roots_array(families, count)};
+	KeptPlan *const plans[] = {NULL, &clocks_hold, &clocks_try, &clocks_read};
+	Datum values[1];
 
-	take_rows(policies, families, count, kept_plan_run(plans[read], values, NULL, false, 0), read != SLA_HOLD_OPEN);
-	for (int i = 0; i < count && read == SLA_HOLD_OPEN; i++)
-		if (families[i].clock_count > SLA_MANY_CLOCKS)
-			read_near(&near_hold, policies, &families[i], 1);
+	if (read == SLA_HOLD_OPEN)
+	{
+		hold_open(policies, families, count, false);
+		return;
+	}
+	values[0] = sla_roots_array(families, count);
+	take_rows(policies, families, count, kept_plan_run(plans[read], values, NULL, false, 0), true);
 }
 
 /* sla_clocks_own does what SLA_HOLD_OPEN does, for a customer who stands alone. Needs an SPI scope. */
 void
 sla_clocks_own(const SlaPolicies *policies, SlaFamily *family)
 {
-	Datum values[1] = {Int64GetDatum(family->root)};
-
-	take_rows(policies, family, 1, kept_plan_run(&own_clocks_hold, values, NULL, false, 0), false);
-	if (family->clock_count > SLA_MANY_CLOCKS)
-		read_near(&near_hold, policies, family, 1);
-}
-
-/* Orders pointers to clocks by id. For qsort. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 left = (*(SlaClock *const *) a)->clock_id;
-	int64 right = (*(SlaClock *const *) b)->clock_id;
-
-	return left < right ? -1 : left > right;
+	hold_open(policies, family, 1, true);
 }
 
 /*
@@ -398,33 +504,30 @@ compare_ids(const void *a, const void *b)
 bool
 sla_clocks_look(const SlaPolicies *policies, SlaFamily *family)
 {
-	Datum keys[1] = {Int64GetDatum(family->root)};
-	Datum row[SLA_CLOCK_NCOLUMNS];
-	bool nulls[SLA_CLOCK_NCOLUMNS];
-	LookScan scan;
-
 	Assert(family->clock_count == 0);
-	if (!look_begin(&scan, &open_look, keys, 1, GetActiveSnapshot()))
+	if (!look_open_clocks(policies, family, family->root, GetActiveSnapshot()))
 		return false;
-	while (family->clock_count <= SLA_MANY_CLOCKS && look_next(&scan, false, row, nulls))
-	{
-		add_clock(family, make_clock(policies, row, nulls));
-		family->clocks[family->clock_count - 1]->place = scan.slot->tts_tid;
-	}
-	look_end(&scan);
 	if (family->clock_count > SLA_MANY_CLOCKS)
 	{
 		family->clock_count = 0;
 		return false;
 	}
 	if (family->clock_count > 1)
-		qsort(family->clocks, family->clock_count, sizeof(SlaClock *), compare_ids);
+		qsort(family->clocks, family->clock_count, sizeof(SlaClock *), compare_keys);
 	return true;
 }
 
-/* Reads the open clocks that the family's moments concern, as the active snapshot has them. Needs an SPI scope. */
+/*
+ * Reads the open clocks that the moments of a customer who stands alone concern, or more of them, as the active
+ * snapshot has them. Needs an SPI scope.
+ */
 void
 sla_clocks_near(const SlaPolicies *policies, SlaFamily *family)
 {
-	read_near(&near_read, policies, family, 1);
+	Datum values[1] = {sla_roots_array(family, 1)};
+
+	if (look_all_near(policies, family, &family->root, 1, GetActiveSnapshot()))
+		return;
+	family->clock_count = 0;
+	take_rows(policies, family, 1, kept_plan_run(&open_read, values, NULL, true, 0), false);
 }

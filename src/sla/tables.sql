@@ -159,8 +159,7 @@ COMMENT ON COLUMN omnichannel.sla_clock.warned_at IS 'When the warning was told,
 COMMENT ON COLUMN omnichannel.sla_clock.breached_at IS 'When the breach was told, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.notice_at IS 'What tick() looks for: when something is to be told next, or NULL.';
 CREATE INDEX sla_clock_notice_at ON omnichannel.sla_clock (notice_at) WHERE notice_at IS NOT NULL;
-CREATE INDEX sla_clock_open ON omnichannel.sla_clock (customer_id, thread, request_id, channel) WHERE stopped_at IS NULL;
-CREATE INDEX sla_clock_callback ON omnichannel.sla_clock (customer_id) WHERE stopped_at IS NULL AND metric = 'callback';
+CREATE INDEX sla_clock_open ON omnichannel.sla_clock (customer_id, thread, request_id, channel, metric) WHERE stopped_at IS NULL;
 CREATE INDEX sla_clock_request_id ON omnichannel.sla_clock (request_id) WHERE request_id IS NOT NULL;
 
 CREATE TABLE omnichannel.sla_event (
