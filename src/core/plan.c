@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/spi_priv.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
@@ -84,6 +85,60 @@ plan_indexed(SPIPlanPtr plan)
 	AtEOXact_GUC(false, level);
 }
 
+/* Takes the statement itself out of an error's context, which is one line of it, and says what to do. */
+static void
+shorten_context(ErrorData *error, const char *sql)
+{
+	char *line = error->context == NULL ? NULL : strstr(error->context, sql);
+	char *rest;
+
+	if (error->hint == NULL)
+		error->hint = pstrdup("Try the transaction again.");
+	if (line == NULL)
+		return;
+	rest = strchr(line + strlen(sql), '\n');
+	while (line > error->context && line[-1] != '\n')
+		line--;
+	if (rest != NULL)
+		memmove(line, rest + 1, strlen(rest + 1) + 1);
+	else if (line > error->context)
+		line[-1] = '\0';
+	else
+		error->context = NULL;
+}
+
+/*
+ * Executes a plan. Above READ COMMITTED whoever calls must expect 40001, and has nothing to learn from which statement
+ * of the extension it was.
+ */
+static int
+execute_plan(const KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile int result = 0;
+
+	if (!IsolationUsesXactSnapshot())
+		return SPI_execute_plan(kept->plan, values, nulls, read_only, max_rows);
+	PG_TRY();
+	{
+		result = SPI_execute_plan(kept->plan, values, nulls, read_only, max_rows);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		if (geterrcode() != ERRCODE_T_R_SERIALIZATION_FAILURE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		shorten_context(error, kept->sql);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return result;
+}
+
 /*
  * kept_plan_run executes the statement and returns the number of rows that it returned or changed.
  *
@@ -111,7 +166,7 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 
 	if (kept->indexed && needs_planning(plan))
 		plan_indexed(plan);
-	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	result = execute_plan(kept, values, nulls, read_only, max_rows);
 	MemoryContextSwitchTo(context);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);
