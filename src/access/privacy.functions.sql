@@ -48,7 +48,7 @@ BEGIN ATOMIC
 		('sla_customer', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,last_at,last_rank,next_at,next_rank,late,grouped,oldest_at,settled_until}', NULL),
 		('sla_event', 't.customer_id = ANY ($1)', 'blank',
-			'{event_id,customer_id,clock_id,event,metric,policy,request_id,due_at,told_at,withdrawn_at}', NULL),
+			'{event_id,customer_id,clock_id,event,metric,policy,request_id,due_at,told_at,withdrawn_at,notified,withdrawal_told_at}', NULL),
 		('sla_moment', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,at,moment_id,what,request_id,contact_id,channel,outcome,state,kind,queue,priority,version}', '{kind}'),
 		('waiting', 't.customer_id = ANY ($1)', 'blank',

@@ -305,7 +305,7 @@ DECLARE
 	recomputed xid[];
 	lock_timeout text;
 	notify_channel text;
-	notice text;
+	notice record;
 	done bigint := 0;
 	told bigint;
 BEGIN
@@ -377,19 +377,37 @@ BEGIN
 				FROM due
 				WHERE clock.customer_id = due.customer_id AND clock.clock_id = due.clock_id
 				RETURNING clock.*, due.breached
+			), told AS (
+				INSERT INTO omnichannel.sla_event AS event
+					(customer_id, clock_id, event, metric, policy, request_id, due_at, told_at, notified)
+				SELECT noted.customer_id, noted.clock_id, CASE WHEN noted.breached THEN 'breach' ELSE 'warning' END,
+					noted.metric, noted.policy, noted.request_id, noted.due_at, moment, notify_channel IS NOT NULL
+				FROM noted
+				RETURNING event.*
+			), wrong AS MATERIALIZED (
+				SELECT event.customer_id, event.event_id FROM omnichannel.sla_event AS event
+				WHERE event.withdrawn_at IS NOT NULL AND event.withdrawal_told_at IS NULL
+				FOR NO KEY UPDATE SKIP LOCKED
+			), withdrawn AS (
+				-- Who heard of them hears of that here too, not where it turned out: whoever logs must not notify.
+				UPDATE omnichannel.sla_event AS event SET withdrawal_told_at = moment FROM wrong
+				WHERE event.customer_id = wrong.customer_id AND event.event_id = wrong.event_id
+				RETURNING event.*
 			)
-			INSERT INTO omnichannel.sla_event AS event
-				(customer_id, clock_id, event, metric, policy, request_id, due_at, told_at)
-			SELECT noted.customer_id, noted.clock_id, CASE WHEN noted.breached THEN 'breach' ELSE 'warning' END,
-				noted.metric, noted.policy, noted.request_id, noted.due_at, moment
-			FROM noted
-			RETURNING CASE WHEN notify_channel IS NOT NULL THEN json_build_object('event', event.event,
-				'clock_id', event.clock_id, 'customer_id', event.customer_id, 'request_id', event.request_id,
-				'metric', event.metric, 'policy', event.policy, 'due_at', event.due_at)::text END
+			SELECT said.now_told, CASE WHEN notify_channel IS NOT NULL AND said.notified THEN
+				json_build_object('event', said.event, 'event_id', said.event_id, 'clock_id', said.clock_id,
+					'customer_id', said.customer_id, 'request_id', said.request_id, 'metric', said.metric,
+					'policy', said.policy, 'due_at', said.due_at)::text END AS payload
+			FROM (
+				SELECT 0 AS now_told, withdrawn.event || ' withdrawn' AS event, event_id, clock_id, customer_id, request_id,
+					metric, policy, due_at, notified FROM withdrawn
+				UNION ALL
+				SELECT 1, told.event, event_id, clock_id, customer_id, request_id, metric, policy, due_at, notified FROM told
+			) AS said
 		LOOP
-			told := told + 1;
-			IF notice IS NOT NULL THEN
-				PERFORM pg_notify(notify_channel, notice);
+			told := told + notice.now_told;
+			IF notice.payload IS NOT NULL THEN
+				PERFORM pg_notify(notify_channel, notice.payload);
 			END IF;
 		END LOOP;
 		done := done + told;
@@ -400,4 +418,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more; what was told and notified and has been withdrawn since is notified as such. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';

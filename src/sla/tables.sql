@@ -5,7 +5,7 @@ CREATE TABLE omnichannel.sla_setting (
 );
 COMMENT ON TABLE omnichannel.sla_setting IS 'One row: what holds for all service levels.';
 COMMENT ON COLUMN omnichannel.sla_setting.notify_channel IS
-'Warnings and breaches are notified on this name, as JSON; NULL, the default, for no notifications, because NOTIFY makes commits wait for one another.';
+'Warnings and breaches are notified on this name, as JSON: event (warning, breach, warning withdrawn or breach withdrawn), event_id, clock_id, customer_id, request_id, metric, policy and due_at. NULL, the default, for no notifications, because NOTIFY makes commits wait for one another.';
 COMMENT ON COLUMN omnichannel.sla_setting.keep_moments IS
 'How long sla_moment keeps what clocks are reckoned from, beyond what is open. What is older is settled: its clocks stay as they are, contacts of that time that are logged later move none, and a thread that rested so long begins anew.';
 INSERT INTO omnichannel.sla_setting DEFAULT VALUES;
@@ -173,6 +173,8 @@ CREATE TABLE omnichannel.sla_event (
 	due_at timestamptz NOT NULL,
 	told_at timestamptz NOT NULL DEFAULT now(),
 	withdrawn_at timestamptz,
+	notified boolean NOT NULL DEFAULT false,
+	withdrawal_told_at timestamptz,
 	PRIMARY KEY (customer_id, event_id)
 );
 COMMENT ON TABLE omnichannel.sla_event IS
@@ -181,7 +183,10 @@ COMMENT ON COLUMN omnichannel.sla_event.due_at IS 'When the clock was due, as it
 COMMENT ON COLUMN omnichannel.sla_event.told_at IS 'When it was told; outside working time that is the next opening where the policy has a notice_calendar.';
 COMMENT ON COLUMN omnichannel.sla_event.withdrawn_at IS
 'When it turned out to be wrong: an answer was logged late, or a rule was changed. NULL for all that stand.';
+COMMENT ON COLUMN omnichannel.sla_event.notified IS 'Whether it was notified on sla_setting.notify_channel: then its withdrawal is, too.';
+COMMENT ON COLUMN omnichannel.sla_event.withdrawal_told_at IS 'When tick() told of the withdrawal, or NULL.';
 CREATE UNIQUE INDEX sla_event_once ON omnichannel.sla_event (customer_id, clock_id, event) WHERE withdrawn_at IS NULL;
+CREATE INDEX sla_event_withdrawn ON omnichannel.sla_event (withdrawn_at) WHERE withdrawn_at IS NOT NULL AND withdrawal_told_at IS NULL;
 CREATE INDEX sla_event_told_at ON omnichannel.sla_event (told_at);
 
 CREATE TABLE omnichannel.sla_behind (

@@ -99,10 +99,31 @@ like($said, qr/Asynchronous notification "service_levels" with payload "\{"event
 my ($payload) = $said =~ /with payload "(\{.*\})" received/;
 is($node->safe_psql('postgres', "SELECT concat_ws(' ', j->>'metric', j->>'policy', j->>'request_id') FROM (SELECT '$payload'::json AS j) AS p"),
 	"resolution backstop $request", 'as JSON that names clock and request');
+
+# Who heard of a breach hears that it was none, once, from the next sweep.
+$node->safe_psql('postgres', "UPDATE omnichannel.sla_policy SET target = '3 hours' WHERE policy = 'backstop'; SELECT omnichannel.recompute_sla()");
+unlike($listener->query('SELECT 1') . $listener->{stderr}, qr/withdrawn/, 'a breach that was none is not notified where that turns out');
+$holder->query_safe('BEGIN');
+$holder->query_safe('SELECT omnichannel.tick_sla()');
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_sla()');
+$holder->query_safe('COMMIT');
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_sla()');
+$said = $listener->query('SELECT 1') . $listener->{stderr};
+my @withdrawn = $said =~ /with payload "(\{"event" : "breach withdrawn".*\})" received/g;
+is(@withdrawn, 1, 'but by one of the sweeps after it, once');
+is($node->safe_psql('postgres', "SELECT e.event || ' ' || e.policy FROM omnichannel.sla_event AS e WHERE e.event_id = ('$withdrawn[0]'::json ->> 'event_id')::bigint
+	AND e.withdrawn_at IS NOT NULL AND e.withdrawal_told_at IS NOT NULL"), 'breach backstop', 'and names what is withdrawn');
 $node->safe_psql('postgres', "UPDATE omnichannel.sla_setting SET notify_channel = NULL");
 $node->safe_psql('postgres', "SELECT omnichannel.tick_sla(now() + interval '2 hours')");
-is($node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.sla_event'), '2', 'one more is told');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.sla_event WHERE withdrawn_at IS NULL'), '1', 'one more is told');
 unlike($listener->query('SELECT 1') . $listener->{stderr}, qr/"answer"/, 'without a name nothing is notified');
+
+# Above READ COMMITTED who has been overtaken is told to try again, and not what the extension's statements look like.
+$holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM omnichannel.company');
+$node->safe_psql('postgres', "SELECT omnichannel.log_contact('email', kind => 'account', value => 'ben', thread => 'new')");
+$holder->query("\\set ON_ERROR_STOP 0\n\\set VERBOSITY verbose\nSELECT omnichannel.log_contact('email', kind => 'account', value => 'ben', thread => 'new')");
+like($holder->{stderr}, qr/40001: .*HINT:  Try the transaction again\./s, 'whoever has been overtaken is told to try again');
+unlike($holder->{stderr}, qr/sla_customer/, 'and no more');
 
 $_->quit foreach $holder, $listener, $other;
 $node->stop;
