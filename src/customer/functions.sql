@@ -215,6 +215,54 @@ AS 'MODULE_PATHNAME', 'omnichannel_customers_regrouped';
 COMMENT ON FUNCTION omnichannel.customers_regrouped(bigint[]) IS
 'Called by merge_customers() and unmerge_customers() with the customers whose groups have changed: their open service levels are reckoned anew from what is known of all in the group. More than one: those who were one group and were taken apart, who then have the service levels that they would have had, also those that ended meanwhile. Raises 22023 for NULL among them, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.lock_groups(customers bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	who bigint[];
+BEGIN
+	LOOP
+		-- Rows of customers are locked in the order of ids by all who lock several: loggers lock those that others were merged
+		-- into, whoever makes or parts groups all of them. If one has changed meanwhile, they are let go of again: who took
+		-- what has come to it while holding those would be out of order.
+		BEGIN
+			who := omnichannel.groups_of(lock_groups.customers);
+			PERFORM FROM omnichannel.customer WHERE customer.customer_id = ANY (who)
+			ORDER BY customer.customer_id FOR NO KEY UPDATE;
+			EXIT WHEN who = omnichannel.groups_of(lock_groups.customers);
+			RAISE SQLSTATE 'OMNI1';
+		EXCEPTION
+			WHEN SQLSTATE 'OMNI1' THEN NULL;
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_groups(bigint[]) IS
+'Returns nothing; locks customers and all who are one with them, in the order of ids: until the transaction ends nobody else merges, unmerges or erases any of them. merge_customers() and unmerge_customers() begin with it. Customers that do not exist, and NULL, are passed over. Raises 55000 before setup(), 40001 under REPEATABLE READ and SERIALIZABLE where another transaction changed one of them meanwhile.';
+
+CREATE FUNCTION omnichannel.groups_of(customers bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	roots bigint[];
+BEGIN
+	PERFORM omnichannel.require_setup();
+	roots := ARRAY(
+		SELECT coalesce(customer.merged_into, customer.customer_id) FROM omnichannel.customer
+		WHERE customer.customer_id = ANY (customers));
+	RETURN ARRAY(
+		SELECT customer.customer_id FROM omnichannel.customer WHERE customer.customer_id = ANY (roots)
+		UNION
+		SELECT customer.customer_id FROM omnichannel.customer WHERE customer.merged_into = ANY (roots)
+		ORDER BY 1);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.groups_of(bigint[]) IS
+'The ids of customers and of all who are one with them, in order; none for customers that do not exist. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -237,26 +285,19 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write 1 to 10000 bytes, or leave it NULL.';
 	END IF;
 
-	-- Looked at before the locks too: who is merged already is not locked, so that all lock roots only, in the order of ids.
-	FOR locked IN 0..1
+	PERFORM omnichannel.lock_groups(ARRAY[keep, duplicate]);
+	FOREACH one IN ARRAY ARRAY[keep, duplicate]
 	LOOP
-		IF locked = 1 THEN
-			PERFORM FROM omnichannel.customer
-			WHERE customer.customer_id IN (keep, duplicate) ORDER BY customer.customer_id FOR NO KEY UPDATE;
+		PERFORM omnichannel.require_customer(one);
+		SELECT customer.merged_into INTO merged_into FROM omnichannel.customer WHERE customer.customer_id = one;
+		IF merged_into = ANY (ARRAY[keep, duplicate]) THEN
+			RAISE EXCEPTION 'customer % is merged into customer % already', one, merged_into
+				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'They are one customer; unmerge_customers() parts them.';
+		ELSIF merged_into IS NOT NULL THEN
+			RAISE EXCEPTION 'customer % is merged into customer %', one, merged_into
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+					HINT = format('Merge customer %s, or unmerge_customers() first.', merged_into);
 		END IF;
-		FOREACH one IN ARRAY ARRAY[keep, duplicate]
-		LOOP
-			PERFORM omnichannel.require_customer(one);
-			SELECT customer.merged_into INTO merged_into FROM omnichannel.customer WHERE customer.customer_id = one;
-			IF merged_into = ANY (ARRAY[keep, duplicate]) THEN
-				RAISE EXCEPTION 'customer % is merged into customer % already', one, merged_into
-					USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'They are one customer; unmerge_customers() parts them.';
-			ELSIF merged_into IS NOT NULL THEN
-				RAISE EXCEPTION 'customer % is merged into customer %', one, merged_into
-					USING ERRCODE = 'object_not_in_prerequisite_state',
-						HINT = format('Merge customer %s, or unmerge_customers() first.', merged_into);
-			END IF;
-		END LOOP;
 	END LOOP;
 
 	IF force IS NOT TRUE THEN
@@ -307,14 +348,9 @@ BEGIN
 		RAISE EXCEPTION 'merge % does not exist', coalesce(unmerge_customers.merge_id::text, 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'The table omnichannel.customer_merge lists the merges.';
 	END IF;
-	LOOP
-		chain := omnichannel.customer_chain(undone.duplicate_id);
-		root := omnichannel.customer_root(undone.duplicate_id);
-		PERFORM FROM omnichannel.customer
-		WHERE customer.customer_id = ANY (chain || root) ORDER BY customer.customer_id FOR NO KEY UPDATE;
-		EXIT WHEN root = omnichannel.customer_root(undone.duplicate_id)
-			AND root = omnichannel.customer_root(root) AND chain = omnichannel.customer_chain(undone.duplicate_id);
-	END LOOP;
+	PERFORM omnichannel.lock_groups(ARRAY[undone.duplicate_id]);
+	chain := omnichannel.customer_chain(undone.duplicate_id);
+	root := omnichannel.customer_root(undone.duplicate_id);
 	PERFORM omnichannel.require_customer(undone.duplicate_id);
 	SELECT * INTO undone FROM omnichannel.customer_merge AS merge
 	WHERE merge.merge_id = unmerge_customers.merge_id FOR UPDATE;

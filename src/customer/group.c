@@ -47,7 +47,7 @@ static KeptPlan pairs_compare = {
 	.indexed = true,
 };
 
-/* The customers and whom they were merged into, in the order in which merge_customers() locks. */
+/* The customers and whom they were merged into, in the order in which lock_groups() locks. */
 static KeptPlan customers_lock = {
 	.sql = "SELECT FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
 		   "SELECT m.merged_into FROM omnichannel.customer AS m"

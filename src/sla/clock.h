@@ -165,6 +165,7 @@ extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, c
 extern int sla_moment_compare(const void *a, const void *b);
 extern bool sla_same_text(const char *left, const char *right);
 extern bool sla_is_response(const SlaClock *clock);
+extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_state_ends(const char *state);
 
 /* store.c: a customer with all that were merged into it, and what is to be reckoned of them */
@@ -176,6 +177,7 @@ typedef struct SlaFamily
 	TimestampTz from;    /* what had ended before stays as it is */
 	bool held_by_others; /* it cannot be had without waiting */
 	int moved_count;     /* new moments that turned out to be of another family */
+	bool others;         /* new moments name requests of others than their customers */
 	int moment_count;
 	int moment_room;
 	SlaMoment **moments; /* new ones, or all of them */
@@ -196,6 +198,7 @@ extern Datum sla_roots_array(const SlaFamily *families, int count);
 extern void sla_moments_add(const SlaFamily *families, int count);
 extern void sla_moments_write(SlaFamily *families, int count);
 extern int sla_moment_compare_requests(const void *a, const void *b);
+extern void sla_families_foreign(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
 extern int64 sla_row_id(uint64 row, int column);
 extern TimestampTz sla_row_time(uint64 row, int column);
@@ -244,11 +247,12 @@ extern SlaFamily *sla_family_find(SlaFamily *families, int count, int64 root);
 extern SlaMoment *sla_moment_from_row(uint64 row, int column);
 
 /* hold.c */
-extern void sla_families_hold(SlaFamily *families, int count);
+extern int sla_families_hold(SlaFamily *families, int count);
+extern int sla_families_free(SlaFamily *families, int count);
 extern int sla_families_try(SlaFamily *families, int count);
 extern void sla_families_behind(const SlaFamily *families, int count, bool again);
 extern void sla_families_doubt(SlaFamily *families, int count);
-extern int sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies);
+extern int sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies, bool again);
 
 /* ask.c */
 extern void sla_requests_read(SlaFamily *families, int count);
@@ -308,7 +312,8 @@ extern void sla_changes_write(SlaChanges *changes);
 typedef struct SlaNewMoment
 {
 	int64 root;
-	bool anew; /* it does more than move open clocks on */
+	bool anew;   /* it does more than move open clocks on */
+	bool others; /* it is a contact about a request of another customer, who may be another again */
 	SlaMoment moment;
 } SlaNewMoment;
 

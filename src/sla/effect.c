@@ -167,7 +167,12 @@ find_moved(SlaNewMoment **moments, int count, SlaFamily *families, int family_co
 		}
 	for (int i = 0; i < family_count; i++)
 		if (families[i].moved_count < families[i].moment_count)
+		{
+			/* What has moved must not move its clocks on. */
+			if (families[i].moved_count > 0)
+				families[i].late = true;
 			families[left++] = families[i];
+		}
 	return left;
 }
 
@@ -189,7 +194,7 @@ follow_moved(const SlaMoved *moved, const SlaPolicies *policies, SlaChanges *cha
 	count = sla_families_of(roots, count, &families);
 	for (int i = 0; i < count; i++)
 		families[i].from = moved->from;
-	count = sla_families_take(families, count, policies);
+	count = sla_families_take(families, count, policies, true);
 	sla_families_reckon_read(families, count, policies, changes);
 	sla_changes_write(changes);
 }
@@ -223,6 +228,8 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		sla_family_add(&families[family_count - 1], &moments[i]->moment);
 		if (moments[i]->anew)
 			families[family_count - 1].late = true;
+		if (moments[i]->others)
+			families[family_count - 1].others = true;
 	}
 	if (!wait)
 		family_count = sla_families_try(families, family_count);
@@ -230,6 +237,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 		return;
 	sla_moments_write(families, family_count);
 	family_count = find_moved(moments, count, families, family_count, moved != NULL ? moved : &at_once);
+	sla_families_foreign(families, family_count);
 
 	anew = palloc(sizeof(SlaFamily) * family_count);
 	prompt = palloc(sizeof(SlaFamily) * family_count);
@@ -518,6 +526,7 @@ sla_contact_revised(const SlaContact *contact)
 	Datum values[6] = {Int64GetDatum(contact->customer_id),   Int64GetDatum(contact->contact_id),
 					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
 					   CStringGetTextDatum(contact->outcome), Int64GetDatum(contact->request_id)};
+	int held;
 
 	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
@@ -533,8 +542,20 @@ sla_contact_revised(const SlaContact *contact)
 	}
 	find_roots(&moment, 1);
 	family.root = row.root;
-	sla_families_hold(&family, 1);
+	held = sla_families_hold(&family, 1);
 	(void) kept_plan_run(&stills_write, values, NULL, false, 0);
+	if (held > 0 && family.root != contact->customer_id)
+	{
+		find_roots(&moment, 1);
+		held = row.root == family.root ? 1 : 0;
+	}
+	if (held == 0)
+	{
+		/* Merged or parted while somebody was waited for: tick() sees to it. */
+		family.root = contact->customer_id;
+		sla_families_behind(&family, 1, true);
+		return;
+	}
 	sla_changes_begin(&changes, GetCurrentTimestamp());
 	sla_families_reckon(&family, 1, policies, &changes);
 	sla_changes_write(&changes);

@@ -7,6 +7,12 @@
  * to see to, takes the rows that are free, and notes in sla_behind whose clocks do not follow: tick() sees to these as
  * soon as they are free. Clocks themselves are held without that row by who tells of them; a clock that cannot be had
  * counts as its customer does.
+ *
+ * Who waits with other locks in its hands may lock up. So all who wait take their locks in one order: keys and threads
+ * of contacts, by key; rows of customer, by id, in one statement (a logger those of roots, lock_groups() of whole
+ * groups); requests; rows of sla_customer, by id, of the roots that were found at the beginning; and of each of these
+ * customers, clocks, which belong to whoever has that row. What turns out then to belong to somebody else, because
+ * customers were merged or parted meanwhile, is tried only, at the end, and not waited for.
  */
 #include "postgres.h"
 
@@ -62,10 +68,19 @@ static KeptPlan behind_take = {
 
 /* Takes the rows of all in the families, in the order in which everybody takes them. */
 static KeptPlan families_hold = {
-	.sql =
-		"INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
-		" SELECT f.customer_id, '-infinity', 0, '-infinity', 9, false FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
-		" ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9",
+	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
+		   " SELECT DISTINCT f.customer_id, '-infinity'::timestamptz, 0, '-infinity'::timestamptz, 9, false"
+		   " FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Those that are no roots any more. */
+static KeptPlan merged_select = {
+	.sql = "SELECT k.customer_id FROM omnichannel.customer AS k"
+		   " WHERE k.customer_id = ANY ($1) AND k.merged_into IS NOT NULL ORDER BY k.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -92,21 +107,6 @@ static KeptPlan families_note = {
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
-
-/*
- * Takes the families' rows, and makes sure that moments of merged customers count as known; notes who is in a group.
- *
- * Those of merged customers are taken too: whoever logs a contact of one, not knowing yet, has to be waited for. Needs
- * an SPI scope.
- */
-void
-sla_families_hold(SlaFamily *families, int count)
-{
-	Datum values[1] = {sla_roots_array(families, count)};
-
-	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
-	(void) kept_plan_run(&families_note, values, NULL, false, 0);
-}
 
 /* Returns whether another transaction is inserting the customer's row: nothing but waiting tells how that ends. */
 static bool
@@ -171,9 +171,36 @@ part(SlaFamily *families, int count)
 	return held;
 }
 
-/* Takes the families' rows that can be had without waiting; returns how many, moved to the front in order. */
-static int
-hold_free(SlaFamily *families, int count)
+/*
+ * sla_families_hold takes the families' rows, and makes sure that moments of merged customers count as known; notes who
+ * is in a group. Returns how many families it has, moved to the front in order: the others were merged into somebody
+ * while their rows were waited for, and are no families any more. Needs an SPI scope.
+ *
+ * Those of merged customers are taken too: whoever logs a contact of one, not knowing yet, has to be waited for.
+ */
+int
+sla_families_hold(SlaFamily *families, int count)
+{
+	Datum values[1] = {sla_roots_array(families, count)};
+	uint64 merged;
+
+	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
+	merged = kept_plan_run(&merged_select, values, NULL, false, 0);
+	for (uint64 i = 0; i < merged; i++)
+		sla_family_find(families, count, sla_row_id(i, 1))->held_by_others = true;
+	SPI_freetuptable(SPI_tuptable);
+	if (merged > 0)
+	{
+		count = part(families, count);
+		values[0] = sla_roots_array(families, count);
+	}
+	(void) kept_plan_run(&families_note, values, NULL, false, 0);
+	return count;
+}
+
+/* Takes the families' rows that can be had without waiting; returns how many, moved to the front. Needs an SPI scope. */
+int
+sla_families_free(SlaFamily *families, int count)
 {
 	Datum values[1] = {sla_roots_array(families, count)};
 	uint64 rows = kept_plan_run(&families_free, values, NULL, false, 0);
@@ -223,7 +250,7 @@ sla_families_behind(const SlaFamily *families, int count, bool again)
 int
 sla_families_try(SlaFamily *families, int count)
 {
-	int held = hold_free(families, count);
+	int held = sla_families_free(families, count);
 
 	if (held < count)
 	{
@@ -253,19 +280,23 @@ sla_families_doubt(SlaFamily *families, int count)
  * sla_families_take takes the families' rows without waiting and reads all that is stored of them; returns how many it
  * has, moved to the front in order. `from` says what may change.
  *
- * The others are behind then. What was noted to be behind of those that it has is not behind any more, and `from` is as
- * early as that was. Needs an SPI scope that may write this room's tables.
+ * The others are behind then; again says that it is because of moments that this transaction wrote. What was noted to be
+ * behind of those that it has is not behind any more, and `from` is as early as that was. Needs an SPI scope that may
+ * write this room's tables.
  */
 int
-sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies)
+sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies, bool again)
 {
-	int held = hold_free(families, count);
-	Datum values[1] = {sla_roots_array(families, held)};
+	int held = sla_families_free(families, count);
+	Datum values[1];
 	uint64 rows;
 	int ready;
 
 	if (held > 0)
+		held = sla_families_hold(families, held);
+	if (held > 0)
 	{
+		values[0] = sla_roots_array(families, held);
 		/* Noted before the moments are read, so that what those who had the row before have left is among them. */
 		rows = kept_plan_run(&behind_take, values, NULL, false, 0);
 		for (uint64 i = 0; i < rows; i++)
@@ -276,12 +307,11 @@ sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies)
 			family->from = Min(family->from, DatumGetTimestampTz(spi_datum(i, 2, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
-		sla_families_hold(families, held);
 		sla_moments_read(families, held);
 		sla_clocks_read(policies, families, held, SLA_TRY_ALL);
 	}
 	ready = part(families, held);
-	sla_families_behind(&families[ready], count - ready, false);
+	sla_families_behind(&families[ready], count - ready, again);
 	if (ready > 0)
 		sla_families_memberships(policies, families, ready);
 	return ready;

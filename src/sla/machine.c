@@ -193,8 +193,9 @@ resume_clock(SlaClock *clock, TimestampTz at)
 		pause->to = at;
 }
 
-static void
-stop_clock(SlaClock *clock, TimestampTz at, bool cancelled)
+/* Stops a clock that runs or stands still; sla_reckon() says what becomes of it. */
+void
+sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled)
 {
 	resume_clock(clock, at);
 	clock->stopped_at = Max(at, clock->started_at);
@@ -327,7 +328,7 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 		if (clock->request_id != moment->request_id || !runs(clock))
 			continue;
 		if (sla_state_ends(moment->state))
-			stop_clock(clock, moment->at, strcmp(moment->state, "cancelled") == 0);
+			sla_clock_stop(clock, moment->at, strcmp(moment->state, "cancelled") == 0);
 		else if (clock->metric == SLA_CALLBACK)
 			continue;
 		else if (!waits_for_customer(moment->state))
@@ -404,7 +405,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 		if (clock->metric == SLA_CALLBACK)
 		{
 			if (speaks && spoke)
-				stop_clock(clock, moment->at, false);
+				sla_clock_stop(clock, moment->at, false);
 			continue;
 		}
 		if (!concerns(moment, clock))
@@ -412,7 +413,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 		/* What the customer was waited for is here. */
 		resume_clock(clock, moment->at);
 		if (sla_is_response(clock) && spoke)
-			stop_clock(clock, moment->at, false);
+			sla_clock_stop(clock, moment->at, false);
 		else if (sla_is_response(clock))
 			waits = true;
 	}
@@ -439,7 +440,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 									  moment->channel, moment->at);
 
 		if (clock != NULL && spoke)
-			stop_clock(clock, moment->at, false);
+			sla_clock_stop(clock, moment->at, false);
 	}
 }
 
@@ -457,7 +458,7 @@ apply_outbound(SlaMachine *machine, const SlaMoment *moment)
 
 		if (runs(clock) && ((clock->metric == SLA_CALLBACK && called) ||
 							(sla_is_response(clock) && reached && concerns(moment, clock))))
-			stop_clock(clock, moment->at, false);
+			sla_clock_stop(clock, moment->at, false);
 	}
 }
 

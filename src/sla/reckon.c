@@ -354,17 +354,22 @@ sla_families_of(const int64 *roots, int count, SlaFamily **families)
 	return found;
 }
 
-/* Makes families of customers, sorted, of which only what is open may change, and takes their locks. */
+/*
+ * Makes families of customers, sorted, of which only what is open may change, and takes their locks; returns how many.
+ * tick() sees to those that were merged into somebody meanwhile.
+ */
 static int
 hold_customers(const int64 *roots, int count, SlaFamily **families)
 {
 	int family_count = sla_families_of(roots, count, families);
+	int held = 0;
 
 	for (int i = 0; i < family_count; i++)
 		(*families)[i].from = DT_NOEND;
 	if (family_count > 0)
-		sla_families_hold(*families, family_count);
-	return family_count;
+		held = sla_families_hold(*families, family_count);
+	sla_families_behind(&(*families)[held], family_count - held, true);
+	return held;
 }
 
 /*

@@ -216,7 +216,7 @@ reckon_free(Recomputation *work, const int64 *roots, int count)
 		return;
 	for (int i = 0; i < family_count; i++)
 		families[i].from = DT_NOEND;
-	family_count = sla_families_take(families, family_count, work->policies);
+	family_count = sla_families_take(families, family_count, work->policies, false);
 	sla_families_reckon_read(families, family_count, work->policies, &work->changes);
 	sla_changes_write(&work->changes);
 	work->followed += family_count;

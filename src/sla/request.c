@@ -153,9 +153,31 @@ is_corrected(uint64 row)
 		   !sla_same_text(spi_text(row, 7, CurrentMemoryContext), spi_text(row, 20, CurrentMemoryContext));
 }
 
+/* Returns which of the rows of requests_select tells of a request, or how many they are where none does. */
+static uint64
+find_request(uint64 rows, int64 request_id)
+{
+	uint64 low = 0;
+	uint64 high = rows;
+
+	while (low < high)
+	{
+		uint64 middle = (low + high) / 2;
+
+		if (sla_row_id(middle, 1) < request_id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < rows && sla_row_id(low, 1) == request_id ? low : rows;
+}
+
 /*
- * Adds to moments those that tell what is new in requests; returns how many, in *missing how many of the ids belong to
- * no request, and in corrected, if not NULL, those that were opened otherwise than was said. Needs an SPI scope.
+ * Adds to moments, of which the first are of contacts, those that tell what is new in requests; returns how many, in
+ * *missing how many of the ids belong to no request, and in corrected, if not NULL, those that were opened otherwise
+ * than was said. Needs an SPI scope.
+ *
+ * Of the contacts it sets others. What tells of a request is of the family of the contact about it, as far as is known.
  */
 int
 sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
@@ -174,6 +196,16 @@ sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments
 		made += request_moments(i, &rows[made]);
 		if (corrected != NULL && is_corrected(i))
 			sla_column_add_id(corrected, sla_row_id(i, 1));
+	}
+	for (int i = 0; i < taken; i++)
+	{
+		SlaNewMoment *contact = (*moments)[i];
+		uint64 row = contact->moment.request_id == 0 ? found : find_request(found, contact->moment.request_id);
+
+		contact->others = row < found && sla_row_id(row, 2) != contact->moment.customer_id;
+		for (int j = 0; j < made && row < found; j++)
+			if (rows[j].moment.request_id == contact->moment.request_id)
+				rows[j].root = contact->root;
 	}
 	SPI_freetuptable(SPI_tuptable);
 
@@ -205,7 +237,7 @@ correct_openings(const SlaColumn *request_ids, const SlaPolicies *policies, SlaC
 		families[i].from = sla_row_time(i, 2);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	count = sla_families_take(families, (int) rows, policies);
+	count = sla_families_take(families, (int) rows, policies, true);
 	sla_families_reckon_read(families, count, policies, changes);
 	sla_changes_write(changes);
 }

@@ -337,6 +337,26 @@ drop_foreign(SlaFamily *families, int count)
 }
 
 /*
+ * Sets late of families whose new moments, which are sorted, name requests of customers who are others by now: such a
+ * contact does not do what it says. Their rows are had. Needs an SPI scope.
+ */
+void
+sla_families_foreign(SlaFamily *families, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		SlaFamily *family = &families[i];
+
+		if (!family->others || family->late)
+			continue;
+		drop_foreign(family, 1);
+		for (int j = 0; j < family->moment_count && !family->late; j++)
+			family->late = family->moments[j]->foreign_id != 0;
+		qsort(family->moments, family->moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	}
+}
+
+/*
  * Reads all moments of the families into them, sorted, those of still contacts among them, in place of those that they
  * had. Needs an SPI scope.
  */

@@ -1,5 +1,6 @@
-# Who logs contacts never locks up with others who do, whoever merges and parts the customers meanwhile; and open clocks are
-# those of what was logged, in whatever order. SOAK_SECONDS sets the length.
+# Who logs contacts, one or several at once, never locks up with others who do, nor with those who merge and part the
+# customers meanwhile; and open clocks are those of what was logged, in whatever order. SOAK_SECONDS sets the length, and
+# SOAK_SEED what is tried.
 use strict;
 use warnings;
 
@@ -11,6 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seconds = $ENV{SOAK_SECONDS} || 4;
+my $seed = $ENV{SOAK_SEED} || int(rand(1 << 30));
+note("SOAK_SEED=$seed");
 my $node = omni_node('merge_soak', conf => <<'CONF');
 deadlock_timeout = 200ms
 CONF
@@ -18,6 +21,9 @@ CONF
 omni_setup($node);
 $node->safe_psql('postgres', <<'SQL');
 SELECT omnichannel.identify('account', 'k' || n) FROM generate_series(1, 12) AS n;
+CREATE TABLE soak (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text, channel text, direction text, thread text, at timestamptz DEFAULT now());
+SELECT omnichannel.track('soak', channel => '{channel}', kind => 'account', customer => '{who}', direction => '{direction}', thread => '{thread}',
+	occurred_at => '{at}');
 SQL
 
 my %scripts = (
@@ -28,6 +34,14 @@ my %scripts = (
 \set t random(1, 6)
 SELECT omnichannel.log_contact(CASE :c WHEN 1 THEN 'forum' WHEN 2 THEN 'email' ELSE 'phone' END, kind => 'account', value => 'k' || :k,
 	direction => CASE :d WHEN 1 THEN 'outbound' ELSE 'inbound' END, thread => CASE WHEN :t < 3 THEN 'S' || :t END);
+SQL
+	five => <<'SQL',
+\set s random(1, 1000000000)
+SELECT setseed(:s / 1000000000.0);
+INSERT INTO soak (who, channel, direction, thread)
+SELECT 'k' || 1 + floor(random() * 12), (ARRAY['forum', 'email', 'phone'])[1 + floor(random() * 3)::int],
+	CASE WHEN random() < 0.3 THEN 'outbound' ELSE 'inbound' END, CASE WHEN random() < 0.3 THEN 'S' || 1 + floor(random() * 2) END
+FROM generate_series(1, 5);
 SQL
 	part => <<'SQL',
 \set a random(1, 12)
@@ -53,11 +67,18 @@ foreach my $name (sort keys %scripts)
 	$files{$name} = "$PostgreSQL::Test::Utils::tmp_check/$name.sql";
 	PostgreSQL::Test::Utils::append_to_file($files{$name}, $scripts{$name});
 }
-my $merger = IPC::Run::start([ 'pgbench', '-n', '-T', $seconds, '-h', $node->host, '-p', $node->port, '-f', $files{part}, 'postgres' ],
-	'>', \my $merged, '2>', \my $complaints);
-$node->command_ok([ 'pgbench', '-n', '-c', '4', '-j', '2', '-T', $seconds, '-f', $files{one}, 'postgres' ], 'no client failed');
-ok($merger->finish, 'nor did who merges');
+my @running;
+foreach my $kind ([ 'part', 3 ], [ 'five', 3 ])
+{
+	my ($name, $clients) = @$kind;
+	push @running, IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-T', $seconds, "--random-seed=$seed", '-h', $node->host, '-p', $node->port,
+		'-f', $files{$name}, 'postgres' ], '>', \my $said, '2>', \my $complaints);
+}
+$node->command_ok([ 'pgbench', '-n', '-c', '4', '-j', '2', '-T', $seconds, "--random-seed=$seed", '-f', $files{one}, 'postgres' ], 'no client failed');
+ok($running[0]->finish, 'nor did who merges');
+ok($running[1]->finish, 'nor did who logs several contacts at once');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/deadlock detected/, 'nobody locked up');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/ERROR:  ON CONFLICT/, 'nor was anybody taken to be two');
 
 sub none
 {
