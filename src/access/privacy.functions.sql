@@ -268,8 +268,10 @@ DECLARE
 	traces text[];
 	rejects bigint[] := omnichannel.customer_rejects(who, identities, until);
 	changed bigint;
+	ended bigint;
 	report jsonb := jsonb '{}';
 BEGIN
+	ended := omnichannel.cancel_clocks(who);
 	-- Of those who were erased before nobody knows any more what names them: all of it goes.
 	IF EXISTS (SELECT FROM omnichannel.customer WHERE customer.customer_id = ANY (who) AND customer.erased_at IS NULL) THEN
 		traces := omnichannel.customer_traces(who);
@@ -293,6 +295,10 @@ BEGIN
 			report := jsonb_set(report, ARRAY[registered.relation], to_jsonb(changed));
 		END IF;
 	END LOOP;
+	-- Clocks that others hold are left: with them something is found, so that the sweep goes on.
+	IF ended IS DISTINCT FROM 0 THEN
+		report := jsonb_set(report, '{sla_clock}', to_jsonb(greatest((report ->> 'sla_clock')::bigint, ended, 0)));
+	END IF;
 	UPDATE omnichannel.customer SET erased_at = now() WHERE customer_id = ANY (who) AND erased_at IS NULL;
 	RETURN report;
 END
@@ -339,7 +345,8 @@ Contacts, requests, uses of promotions and segments stay, with nothing that name
 
 It cannot be undone; merges of the customer cannot be undone afterwards.
 What transactions that run at the same time log of the customer, tick() erases, until they have ended.
-Open service levels that no request has (of a forum, say) stay open, and are reckoned without their thread from then on: answer before.
+Service levels that no request has (of a forum, say) and that are open end as cancelled, or breached where they were due before (those that another transaction holds with the first tick() after it).
+Nothing moves any of the customer''s service levels afterwards.
 
 Not erased: what the applications keep in their own tables, backups, the WAL, and samples in the planner''s statistics until the next ANALYZE.
 
@@ -390,4 +397,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_erasure() IS
-'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, until all of them have ended, and returns the number of customers of whom there was something. Roles that may not erase sweep nothing. Raises 55000 above READ COMMITTED and before setup().';
+'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, until all of them have ended, and returns the number of customers of whom there was something, or whose clocks another transaction holds. Roles that may not erase sweep nothing. Raises 55000 above READ COMMITTED and before setup().';

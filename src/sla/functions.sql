@@ -200,6 +200,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_follow_requests';
 COMMENT ON FUNCTION omnichannel.follow_requests() IS
 'Makes the clocks of the customers in sla_behind follow, but for those that another transaction holds, and returns of how many customers it did; warns where some have been behind for more than a minute. Part of tick_sla(). Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.cancel_clocks(customers bigint[]) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'omnichannel_cancel_clocks';
+COMMENT ON FUNCTION omnichannel.cancel_clocks(bigint[]) IS
+'Ends the open clocks of a customer and all who are one with this one, whose ids are given, as cancelled, or as breached where they were due before, and returns how many; NULL where another transaction holds some, which are left. What is logged of these customers, and what was, moves no clock from then on: for customers who are erased. Called by erase_customer() and, for what was left, by tick(). Raises 22023 for NULL, also among them, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.forget_moments(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

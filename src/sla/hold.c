@@ -198,7 +198,7 @@ sla_families_hold(SlaFamily *families, int count)
 	return count;
 }
 
-/* Takes the families' rows that can be had without waiting; returns how many, moved to the front. Needs an SPI scope. */
+/* Takes the rows of families that are free; returns how many it has, moved to the front. Needs an SPI scope. */
 int
 sla_families_free(SlaFamily *families, int count)
 {
@@ -280,9 +280,9 @@ sla_families_doubt(SlaFamily *families, int count)
  * sla_families_take takes the families' rows without waiting and reads all that is stored of them; returns how many it
  * has, moved to the front in order. `from` says what may change.
  *
- * The others are behind then; again says that it is because of moments that this transaction wrote. What was noted to be
- * behind of those that it has is not behind any more, and `from` is as early as that was. Needs an SPI scope that may
- * write this room's tables.
+ * The others are behind then; again says that this is because of moments that this transaction wrote. What was noted
+ * to be behind of those that it has is not behind any more, and `from` is as early as that was. Needs an SPI scope that
+ * may write this room's tables.
  */
 int
 sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies, bool again)
