@@ -20,6 +20,20 @@ CROSS JOIN omnichannel.company AS company
 GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW omnichannel.report_service_levels IS
 'How promises were kept, by the day on which the clocks started (in the company''s time zone), metric, policy, channel, queue and kind of request.';
+COMMENT ON COLUMN omnichannel.report_service_levels.day IS 'On which the clocks started, in the company''s time zone.';
+COMMENT ON COLUMN omnichannel.report_service_levels.metric IS 'first_response, next_response, resolution or callback.';
+COMMENT ON COLUMN omnichannel.report_service_levels.policy IS 'The sla_policy that the clocks are kept by.';
+COMMENT ON COLUMN omnichannel.report_service_levels.channel IS 'In which what started the clocks came.';
+COMMENT ON COLUMN omnichannel.report_service_levels.queue IS 'Of the request as it is now; NULL for contacts without a request.';
+COMMENT ON COLUMN omnichannel.report_service_levels.kind IS 'Of the request as it is now; NULL for contacts without a request.';
+COMMENT ON COLUMN omnichannel.report_service_levels.clocks IS 'How many promises were made.';
+COMMENT ON COLUMN omnichannel.report_service_levels.met IS 'How many were kept.';
+COMMENT ON COLUMN omnichannel.report_service_levels.breached IS 'How many were not, those among them that still run past due.';
+COMMENT ON COLUMN omnichannel.report_service_levels.cancelled IS 'How many ended with a request that was cancelled in time.';
+COMMENT ON COLUMN omnichannel.report_service_levels.median_elapsed IS 'The same time, which half of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_service_levels.p90_elapsed IS 'The same time, which nine in ten of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_service_levels.median_worked IS 'The same time, which half of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_service_levels.p90_worked IS 'The same time, which nine in ten of them did not exceed.';
 COMMENT ON COLUMN omnichannel.report_service_levels.still_open IS 'Clocks that run or stand still; those past due count as breached too.';
 COMMENT ON COLUMN omnichannel.report_service_levels.mean_elapsed IS 'Of stopped clocks: time from start to stop by the clock on the wall, without pauses.';
 COMMENT ON COLUMN omnichannel.report_service_levels.mean_worked IS 'Of stopped clocks: the same in working time of the policy''s calendar; NULL where it has none.';
@@ -33,6 +47,17 @@ LEFT JOIN omnichannel.request AS r ON r.request_id OPERATOR(pg_catalog.=) c.requ
 WHERE c.stopped_at IS NOT NULL;
 COMMENT ON VIEW omnichannel.report_response_times IS
 'Response, resolution and call-back times, one row a promise that has ended, for breakdowns of one''s own.';
+COMMENT ON COLUMN omnichannel.report_response_times.clock_id IS 'Of sla_clock.';
+COMMENT ON COLUMN omnichannel.report_response_times.metric IS 'first_response, next_response, resolution or callback.';
+COMMENT ON COLUMN omnichannel.report_response_times.policy IS 'The sla_policy that the clock was kept by.';
+COMMENT ON COLUMN omnichannel.report_response_times.channel IS 'In which what started the clock came.';
+COMMENT ON COLUMN omnichannel.report_response_times.queue IS 'Of the request as it is now; NULL for a contact without a request.';
+COMMENT ON COLUMN omnichannel.report_response_times.kind IS 'Of the request as it is now; NULL for a contact without a request.';
+COMMENT ON COLUMN omnichannel.report_response_times.priority IS 'Of the request as it is now; NULL for a contact without a request.';
+COMMENT ON COLUMN omnichannel.report_response_times.started_at IS 'An instant, shown in the session''s time zone, as the other times are.';
+COMMENT ON COLUMN omnichannel.report_response_times.due_at IS 'When it was due, pauses taken into account; infinity: never.';
+COMMENT ON COLUMN omnichannel.report_response_times.stopped_at IS 'When what was promised was done.';
+COMMENT ON COLUMN omnichannel.report_response_times.outcome IS 'met, breached or cancelled.';
 COMMENT ON COLUMN omnichannel.report_response_times.elapsed IS 'From start to stop by the clock on the wall, without pauses.';
 COMMENT ON COLUMN omnichannel.report_response_times.worked IS 'The same in working time of the policy''s calendar; NULL where it has none.';
 COMMENT ON COLUMN omnichannel.report_response_times.from_start_to_stop IS 'With pauses: how long it was for the customer.';
@@ -46,3 +71,9 @@ CROSS JOIN omnichannel.company AS company
 GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW omnichannel.report_sla_events IS
 'Warnings and breaches by the day on which they were told, in the company''s time zone.';
+COMMENT ON COLUMN omnichannel.report_sla_events.day IS 'On which they were told, in the company''s time zone.';
+COMMENT ON COLUMN omnichannel.report_sla_events.event IS 'warning or breach.';
+COMMENT ON COLUMN omnichannel.report_sla_events.metric IS 'first_response, next_response, resolution or callback.';
+COMMENT ON COLUMN omnichannel.report_sla_events.policy IS 'The sla_policy that the clocks were kept by then.';
+COMMENT ON COLUMN omnichannel.report_sla_events.told IS 'How many were told, those among them that were withdrawn.';
+COMMENT ON COLUMN omnichannel.report_sla_events.withdrawn IS 'How many of them turned out to be wrong.';

@@ -219,6 +219,7 @@ extern void sla_clocks_read(const SlaPolicies *policies, SlaFamily *families, in
 extern void sla_clocks_own(const SlaPolicies *policies, SlaFamily *family);
 extern bool sla_clocks_look(const SlaPolicies *policies, SlaFamily *family);
 extern void sla_clocks_near(const SlaPolicies *policies, SlaFamily *family);
+extern const char *sla_outcome_name(SlaOutcome outcome);
 extern void sla_pauses_read(SlaClock *clock, Datum value);
 extern Datum sla_pauses_datum(const SlaClock *clock);
 extern SlaClock *sla_clock_from_row(const SlaPolicies *policies, uint64 row, int column);

@@ -144,6 +144,13 @@ static LookUp near_look = {
 
 static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
 
+/* Returns how an outcome is written, NULL for a clock that has none yet. */
+const char *
+sla_outcome_name(SlaOutcome outcome)
+{
+	return outcome_names[outcome];
+}
+
 /* Reads pauses from a multirange. */
 void
 sla_pauses_read(SlaClock *clock, Datum value)

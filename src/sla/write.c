@@ -90,8 +90,6 @@ static RowTable changed_row = {
 	.columns = sla_clock_columns + UNCHANGED_COLUMNS,
 };
 
-static const char *const outcome_names[] = {NULL, "met", "breached", "cancelled"};
-
 /* Begins to gather, or begins anew, in the current context. What is to be reported and to whom stays. */
 void
 sla_changes_begin(SlaChanges *changes, TimestampTz now)
@@ -129,7 +127,7 @@ add_clock(SlaColumn *columns, const SlaClock *clock)
 	sla_column_add_time(&columns[12], clock->due_at);
 	sla_column_add_microseconds(&columns[13], clock->time_left, clock->due_at != NO_TIME);
 	sla_column_add_time(&columns[14], clock->stopped_at);
-	sla_column_add_text(&columns[15], outcome_names[clock->outcome]);
+	sla_column_add_text(&columns[15], sla_outcome_name(clock->outcome));
 	sla_column_add_microseconds(&columns[16], clock->elapsed, !stopped);
 	sla_column_add_microseconds(&columns[17], clock->worked, clock->worked < 0);
 	sla_column_add_time(&columns[18], clock->warn_at);

@@ -1,7 +1,7 @@
 -- What views say of service levels, on numbers reckoned by hand: in working time, by the clock on the wall, and where
 -- something is due never; and that a warning which a late contact belies is withdrawn.
 BEGIN;
-SELECT plan(12);
+SELECT plan(13);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -92,5 +92,8 @@ SELECT count(*) FROM recompute_sla() \g /dev/null
 SELECT results_eq($$SELECT state, due_at, time_left FROM sla_status WHERE customer_id = identify('account', 'never')$$,
 	$$VALUES ('running', timestamptz 'infinity', NULL::interval)$$, 'what is due never has nothing left');
 SELECT is((SELECT count(*) FROM report_service_levels WHERE policy = 'answer' AND day = '2026-06-05'), 1::bigint, 'and is counted');
+SELECT is((SELECT array_agg(a.attrelid::regclass || '.' || a.attname) FROM pg_attribute AS a WHERE a.attnum > 0
+	AND a.attrelid IN ('omnichannel.report_service_levels'::regclass, 'omnichannel.report_response_times'::regclass, 'omnichannel.report_sla_events'::regclass)
+	AND col_description(a.attrelid, a.attnum) IS NULL), NULL, 'every column says what it is');
 SELECT * FROM finish();
 ROLLBACK;
