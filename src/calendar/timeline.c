@@ -6,8 +6,9 @@
  * closures are taken off, the openings added, and prefix sums are kept beside them. The sums of whole chunks are kept
  * for each cycle of 400 years, around the chunk that was asked for first, so that a question about this month never
  * computes the last century. From 2400 on a cycle without the edge of an exception is like any other: those share one
- * model, which bounds both time and memory up to the year 294276. A question is answered by two binary searches, in the
- * sums of the cycle and in the chunk.
+ * model, which bounds both time and memory up to the year 294276. A question is answered by two searches, in the sums
+ * of the cycle and in the chunk, each of which begins where the answer is likely to be, so that rows in no order are
+ * not answered much later than rows in the order of time.
  *
  * Working days are counted by the same means: their chunks consist of local days that have any open moment.
  */
@@ -140,18 +141,6 @@ timeline_create(const TimelineHost *host, const TimelineRules *rules)
 	return timeline;
 }
 
-static int64_t
-chunk_width(Unit unit)
-{
-	return unit == UNIT_TIME ? CHUNK_TIME : CHUNK_DAYS;
-}
-
-static int64_t
-chunk_total(const Chunk *chunk)
-{
-	return chunk->before[chunk->count];
-}
-
 /* Returns the sum over the chunk up to a tick of it. */
 static int64_t
 chunk_sum_at(const Chunk *chunk, int64_t tick)
@@ -169,20 +158,9 @@ chunk_sum_at(const Chunk *chunk, int64_t tick)
 static int64_t
 chunk_tick_at(const Chunk *chunk, int64_t sum, Side side)
 {
-	int low = 0;
-	int high = chunk->count;
+	int run = chunk_run_with_sum(chunk, side == SIDE_EARLY ? sum - 1 : sum);
 
-	/* The last run before which the sum is smaller, or not larger. */
-	while (high - low > 1)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (side == SIDE_EARLY ? chunk->before[middle] < sum : chunk->before[middle] <= sum)
-			low = middle;
-		else
-			high = middle;
-	}
-	return chunk->starts[low] + (sum - chunk->before[low]);
+	return chunk->starts[run] + (sum - chunk->before[run]);
 }
 
 /* Returns whether the place with that sum lies between two others with the sums low and high. */
@@ -216,7 +194,7 @@ get_cycle(Timeline *timeline, Unit unit, int64_t number, int border)
 static void
 extend_up(Timeline *timeline, Unit unit, int64_t number, Cycle *cycle)
 {
-	int64_t total = chunk_total(timeline_chunk(timeline, unit, number * CYCLE_CHUNKS + cycle->high));
+	int64_t total = timeline_chunk(timeline, unit, number * CYCLE_CHUNKS + cycle->high)->total;
 
 	cycle->sums[cycle->high + 1] = cycle->sums[cycle->high] + total;
 	cycle->high++;
@@ -226,7 +204,7 @@ extend_up(Timeline *timeline, Unit unit, int64_t number, Cycle *cycle)
 static void
 extend_down(Timeline *timeline, Unit unit, int64_t number, Cycle *cycle)
 {
-	int64_t total = chunk_total(timeline_chunk(timeline, unit, number * CYCLE_CHUNKS + cycle->low - 1));
+	int64_t total = timeline_chunk(timeline, unit, number * CYCLE_CHUNKS + cycle->low - 1)->total;
 
 	cycle->sums[cycle->low - 1] = cycle->sums[cycle->low] - total;
 	cycle->low--;
@@ -245,18 +223,42 @@ reach_border(Timeline *timeline, Unit unit, int64_t number, int border)
 	return cycle;
 }
 
-/* Returns the chunk of a cycle that holds the sum, which lies between the lowest and the highest border known. */
+/*
+ * Returns the chunk of a cycle that holds the sum, which lies between the lowest and the highest border known.
+ *
+ * Most chunks are about equally open: from where it would be if all were, steps that double lead to it.
+ */
 static int
 chunk_with_sum(const Cycle *cycle, int64_t sum, Side side)
 {
+	const int64_t *sums = cycle->sums;
 	int low = cycle->low;
 	int high = cycle->high;
+	double share;
+	int place;
 
+	if (side == SIDE_EARLY)
+		sum--;
+	share = (double) (sum - sums[low]) / (double) (sums[high] - sums[low]);
+	place = low + 1 + (int) (share * (high - low - 1));
+	for (int step = 1; low < place && place < high; step *= 2)
+	{
+		if (sums[place] <= sum)
+		{
+			low = place;
+			place += step;
+		}
+		else
+		{
+			high = place;
+			place -= step;
+		}
+	}
 	while (high - low > 1)
 	{
 		int middle = low + (high - low) / 2;
 
-		if (side == SIDE_EARLY ? cycle->sums[middle] < sum : cycle->sums[middle] <= sum)
+		if (sums[middle] <= sum)
 			low = middle;
 		else
 			high = middle;
@@ -281,7 +283,7 @@ locate(Timeline *timeline, Unit unit, int64_t from, int64_t amount, Side side, i
 	/* The sum looked for, counted from the start of the chunk. */
 	if (__builtin_add_overflow(sum, amount, &sum))
 		return false;
-	if (holds(0, chunk_total(chunk), sum, side))
+	if (holds(0, chunk->total, sum, side))
 	{
 		*result = number * width + chunk_tick_at(chunk, sum, side);
 		return true;

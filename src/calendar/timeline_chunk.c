@@ -90,11 +90,48 @@ add_week_spells(Timeline *timeline, SpanList *list, TimeSpan within)
 	span_list_tidy(list);
 }
 
-/* Returns a new chunk with room for the runs. */
-static Chunk *
-new_chunk(Timeline *timeline, int64_t number, bool plain, int count)
+/* Returns by how much to shift keys up to `last`, so that there are at most twice as many results as keys, and one. */
+static int
+index_shift(int64_t last, int count)
 {
-	size_t size = sizeof(Chunk) + ((size_t) count * 2 + 1) * sizeof(int64_t);
+	int shift = 0;
+
+	while (last >> shift > (int64_t) count * 2)
+		shift++;
+	return shift;
+}
+
+/* Returns the number of entries in an index of keys up to `last`. */
+static size_t
+index_entries(int64_t last, int shift)
+{
+	return (size_t) (last >> shift) + 2;
+}
+
+/* Fills an index of keys up to `last` in. */
+static void
+fill_index(const KeyIndex *index, int64_t last, const int64_t *keys, int count)
+{
+	int key = 0;
+
+	for (int64_t i = 0; i <= (last >> index->shift) + 1; i++)
+	{
+		while (key < count && keys[key] >> index->shift < i)
+			key++;
+		index->first[i] = key;
+	}
+}
+
+/* Returns a new chunk with room for the runs, whose sum is total; index_chunk() completes it. */
+static Chunk *
+new_chunk(Timeline *timeline, Unit unit, int64_t number, bool plain, int count, int64_t total)
+{
+	int64_t width = chunk_width(unit);
+	int start_shift = index_shift(width, count);
+	int sum_shift = index_shift(total, count);
+	size_t start_entries = index_entries(width, start_shift);
+	size_t size = sizeof(Chunk) + ((size_t) count * 2 + 1) * sizeof(int64_t) +
+				  (start_entries + index_entries(total, sum_shift)) * sizeof(int);
 	Chunk *chunk = timeline->host.allocate(timeline->host.context, size);
 
 	chunk->number = number;
@@ -103,6 +140,20 @@ new_chunk(Timeline *timeline, int64_t number, bool plain, int count)
 	chunk->size = size;
 	chunk->starts = (int64_t *) (chunk + 1);
 	chunk->before = chunk->starts + count;
+	chunk->total = total;
+	chunk->by_start.shift = start_shift;
+	chunk->by_start.first = (int *) (chunk->before + count + 1);
+	chunk->by_sum.shift = sum_shift;
+	chunk->by_sum.first = chunk->by_start.first + start_entries;
+	return chunk;
+}
+
+/* Completes a chunk whose runs are set. */
+static Chunk *
+index_chunk(Chunk *chunk, Unit unit)
+{
+	fill_index(&chunk->by_start, chunk_width(unit), chunk->starts, chunk->count);
+	fill_index(&chunk->by_sum, chunk->total, chunk->before, chunk->count);
 	return chunk;
 }
 
@@ -111,6 +162,7 @@ static Chunk *
 build_time_chunk(Timeline *timeline, int64_t number, bool plain)
 {
 	SpanList *list = &timeline->scratch[0];
+	int64_t total = 0;
 	int64_t sum = 0;
 	TimeSpan within;
 	Chunk *chunk;
@@ -125,15 +177,17 @@ build_time_chunk(Timeline *timeline, int64_t number, bool plain)
 		span_list_unite(&timeline->host, list, &timeline->scratch[1], &timeline->openings, within);
 	}
 
-	chunk = new_chunk(timeline, number, plain, list->count);
+	for (int i = 0; i < list->count; i++)
+		total += list->spans[i].end - list->spans[i].start;
+	chunk = new_chunk(timeline, UNIT_TIME, number, plain, list->count, total);
 	for (int i = 0; i < list->count; i++)
 	{
 		chunk->starts[i] = list->spans[i].start - within.start;
 		chunk->before[i] = sum;
 		sum += list->spans[i].end - list->spans[i].start;
 	}
-	chunk->before[list->count] = sum;
-	return chunk;
+	chunk->before[list->count] = total;
+	return index_chunk(chunk, UNIT_TIME);
 }
 
 /* Returns whether any moment from start to end is open. */
@@ -176,14 +230,14 @@ build_day_chunk(Timeline *timeline, int64_t number, bool plain)
 									   zone_to_utc(timeline->zone, (day + 1) * ZONE_DAY), plain))
 			open[count++] = i;
 	}
-	chunk = new_chunk(timeline, number, plain, count);
+	chunk = new_chunk(timeline, UNIT_DAY, number, plain, count, count);
 	for (int i = 0; i < count; i++)
 	{
 		chunk->starts[i] = open[i];
 		chunk->before[i] = i;
 	}
 	chunk->before[count] = count;
-	return chunk;
+	return index_chunk(chunk, UNIT_DAY);
 }
 
 /* Drops all chunks that are kept. */
@@ -208,7 +262,7 @@ drop_chunks(Timeline *timeline)
 static const Chunk *
 source_chunk(Timeline *timeline, Unit unit, int64_t number, bool plain)
 {
-	Chunk **slot = &timeline->series[unit].slots[(uint64_t) (number * 2 + plain) % CHUNK_SLOTS];
+	Chunk **slot = &timeline->series[unit].slots[(uint64_t) number % CHUNK_SLOTS];
 	Chunk *chunk = *slot;
 
 	if (chunk != NULL && chunk->number == number && chunk->plain == plain)
@@ -246,9 +300,24 @@ timeline_chunk(Timeline *timeline, Unit unit, int64_t number)
 	static int64_t all_time[] = {0, CHUNK_TIME};
 	static int64_t all_days[] = {0, CHUNK_DAYS};
 	static int64_t nothing[] = {0};
-	static const Chunk open_chunks[UNITS] = {{.count = 1, .starts = starts, .before = all_time},
-											 {.count = 1, .starts = starts, .before = all_days}};
-	static const Chunk closed_chunk = {.count = 0, .starts = starts, .before = nothing};
+	static int one_key[] = {0, 1};
+	static int no_key[] = {0, 0};
+	static const Chunk open_chunks[UNITS] = {
+		{.count = 1,
+		 .starts = starts,
+		 .before = all_time,
+		 .total = CHUNK_TIME,
+		 .by_start = {62, one_key},
+		 .by_sum = {62, one_key}},
+		{.count = 1,
+		 .starts = starts,
+		 .before = all_days,
+		 .total = CHUNK_DAYS,
+		 .by_start = {62, one_key},
+		 .by_sum = {62, one_key}},
+	};
+	static const Chunk closed_chunk = {
+		.starts = starts, .before = nothing, .by_start = {62, no_key}, .by_sum = {62, no_key}};
 
 	int64_t cycle = floor_div(number, CYCLE_CHUNKS);
 
@@ -266,21 +335,36 @@ timeline_chunk(Timeline *timeline, Unit unit, int64_t number)
 	return number > LAST_CHUNK ? &closed_chunk : source_chunk(timeline, unit, number, false);
 }
 
-/* Returns the last run that starts at or before a tick of the chunk, or -1. */
-int
-chunk_run_at(const Chunk *chunk, int64_t tick)
+/* Returns the last key that is not larger than that one, or -1. */
+static int
+last_key(const KeyIndex *index, const int64_t *keys, int64_t key)
 {
-	int low = 0;
-	int high = chunk->count;
+	const int *place = &index->first[key >> index->shift];
+	int low = place[0];
+	int high = place[1];
 
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
 
-		if (chunk->starts[middle] > tick)
+		if (keys[middle] > key)
 			high = middle;
 		else
 			low = middle + 1;
 	}
 	return low - 1;
+}
+
+/* Returns the last run that starts at or before a tick of the chunk, or -1. */
+int
+chunk_run_at(const Chunk *chunk, int64_t tick)
+{
+	return last_key(&chunk->by_start, chunk->starts, tick);
+}
+
+/* Returns the run within which the sum grows beyond that one, which is below the total. */
+int
+chunk_run_with_sum(const Chunk *chunk, int64_t sum)
+{
+	return last_key(&chunk->by_sum, chunk->before, sum);
 }

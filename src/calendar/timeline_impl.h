@@ -18,9 +18,19 @@
 #define CYCLES (LAST_CYCLE - FIRST_CYCLE + 1)
 #define MODEL_CYCLE 1
 
-/* Built chunks are kept in this many slots, and all are dropped past so many bytes. */
-#define CHUNK_SLOTS 64
-#define CHUNK_BYTES_MAX (8 * 1024 * 1024)
+/*
+ * Built chunks are kept in this many slots, by number: those of 529 years do not drive each other out. All are dropped
+ * past so many bytes; a chunk of one spell a day takes about 4 kB.
+ */
+#define CHUNK_SLOTS 1024
+#define CHUNK_BYTES_MAX (16 * 1024 * 1024)
+
+/* Where ascending keys are: those with key >> shift below b are the first first[b]. */
+typedef struct KeyIndex
+{
+	int shift;
+	int *first;
+} KeyIndex;
 
 /*
  * The open units of a stretch of 189 days, as runs: spells in microseconds, or single working days.
@@ -35,6 +45,9 @@ typedef struct Chunk
 	size_t size;
 	int64_t *starts; /* from the chunk's start on */
 	int64_t *before;
+	int64_t total; /* before[count] */
+	KeyIndex by_start;
+	KeyIndex by_sum;
 } Chunk;
 
 /* How the chunks of a cycle of 400 years are found. */
@@ -62,6 +75,13 @@ typedef enum Unit
 } Unit;
 
 #define UNITS 2
+
+/* Returns the length of a chunk in ticks of the unit. */
+static inline int64_t
+chunk_width(Unit unit)
+{
+	return unit == UNIT_TIME ? CHUNK_TIME : CHUNK_DAYS;
+}
 
 typedef struct Series
 {
@@ -95,6 +115,7 @@ struct Timeline
 extern const Chunk *timeline_chunk(Timeline *timeline, Unit unit, int64_t number);
 extern CycleKind timeline_cycle_kind(const Timeline *timeline, int64_t cycle);
 extern int chunk_run_at(const Chunk *chunk, int64_t tick);
+extern int chunk_run_with_sum(const Chunk *chunk, int64_t sum);
 
 /* span_list.c */
 extern void span_list_add(const TimelineHost *host, SpanList *list, int64_t start, int64_t end);
