@@ -111,6 +111,7 @@ extern uint64 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bo
 pg_noreturn extern void rows_not_taken(const char *table);
 extern char *spi_text(uint64 row, int column, MemoryContext context);
 extern Datum spi_datum(uint64 row, int column, bool *isnull);
+extern TimestampTz spi_time(uint64 row, int column, TimestampTz otherwise);
 
 /* Rounds after which a row that is inserted and not there is not another session's doing any more. */
 #define INSERT_ROUNDS 10

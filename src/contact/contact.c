@@ -54,6 +54,16 @@ is_inbound(const ContactEntry *entry)
 	return entry->direction == directions[0];
 }
 
+/*
+ * Returns whether a checked contact is what a request has waited for since that time: what the customer said before, and
+ * is logged late, changes nothing, as if it had been logged before.
+ */
+bool
+ends_wait(const ContactEntry *entry, TimestampTz waits_since)
+{
+	return is_inbound(entry) && entry->occurred_at >= waits_since;
+}
+
 /* Returns the outcome; raises 22023 where it is none. */
 const char *
 outcome_check(const char *outcome)

@@ -23,7 +23,7 @@ typedef struct Conversation
 	bool unread;                      /* whether that is open and waits is not known yet */
 	int64 opened_late;                /* what a contact of before that opens, or 0 */
 	bool open;                        /* whether that is open */
-	bool waiting;                     /* for the customer */
+	TimestampTz waits_since;          /* that waits for the customer, or infinity */
 	bool known;                       /* its row is there */
 	bool changed;                     /* it says something else than its row */
 	bool claimed;                     /* its row was inserted here */
@@ -60,15 +60,15 @@ typedef struct ContactEntry
 	bool sole;  /* nobody else can be making the same key at the time: it is in the source's primary key */
 
 	int64 contact_id;
-	const SlaRequestState *request; /* of request_id, where request_settled() has looked */
-	Conversation *conversation;     /* NULL where it has no thread, or is somebody else's than that */
-	int64 request_customer;         /* whose request_id is, where the caller names one */
-	bool request_waits;             /* that one waits for its customer */
-	bool named;                     /* it says itself who its customer is */
-	bool unknown;                   /* the customer is made for this contact */
-	bool settled;                   /* of an erased customer, and logged before or history: it stays as it is */
-	bool still;                     /* see sla_contact_told() */
-	bool duplicate;                 /* the same source and key was logged before */
+	const SlaRequestState *request;  /* of request_id, where request_settled() has looked */
+	Conversation *conversation;      /* NULL where it has no thread, or is somebody else's than that */
+	int64 request_customer;          /* whose request_id is, where the caller names one */
+	TimestampTz request_waits_since; /* that one waits for its customer, or infinity */
+	bool named;                      /* it says itself who its customer is */
+	bool unknown;                    /* the customer is made for this contact */
+	bool settled;                    /* of an erased customer, and logged before or history: it stays as it is */
+	bool still;                      /* see sla_contact_told() */
+	bool duplicate;                  /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
@@ -88,6 +88,9 @@ extern int64 contact_find(const char *source, const char *source_key);
 /* Bytes of a source, its key or the key of a conversation: those of indexes must stay below a third of a page. */
 #define KEY_MAX 1000
 
+/* Since when a request r waits for its customer, NULL where it does not. */
+#define WAITS_SINCE "CASE WHEN r.state = 'waiting_customer' THEN r.state_since END"
+
 /* contact_key.source of the keys that erasures have masked. */
 #define MASKED_SOURCE "erased"
 
@@ -95,6 +98,7 @@ extern void erased_keys_mask(ContactEntry *entries, int count);
 extern bool erased_key_follow(const ContactEntry *entry, const char *former);
 
 extern bool is_inbound(const ContactEntry *entry);
+extern bool ends_wait(const ContactEntry *entry, TimestampTz waits_since);
 
 extern void customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo);
 extern void customers_rematch(ContactEntry *entries, int count);
@@ -107,7 +111,7 @@ extern bool conversations_claim(ContactEntry *entries, int count);
 extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry, Snapshot snapshot);
-extern void request_resume(int64 request_id);
+extern void request_resume(int64 request_id, TimestampTz said_at);
 extern void requests_continue(ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);

@@ -42,12 +42,21 @@ static KeptPlan requests_insert = {
 	.indexed = true,
 };
 
+#define RESUME_SQL                                                                                                     \
+	"UPDATE omnichannel.request SET state = CASE WHEN queue IS NOT NULL THEN 'waiting_agent'"                          \
+	" WHEN agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END WHERE state = 'waiting_customer' AND "
+
 static KeptPlan requests_resume = {
-	.sql = "UPDATE omnichannel.request SET state = CASE WHEN queue IS NOT NULL THEN 'waiting_agent' "
-		   "WHEN agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END "
-		   "WHERE request_id = ANY ($1) AND state = 'waiting_customer'",
+	.sql = RESUME_SQL "request_id = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+static KeptPlan revised_resume = {
+	.sql = RESUME_SQL "request_id = $1 AND state_since <= $2",
+	.nargs = 2,
+	.argtypes = {INT8OID, TIMESTAMPTZOID},
 	.indexed = true,
 };
 
@@ -56,7 +65,7 @@ static KeptPlan requests_resume = {
  * that was opened later: by the conversation, which would have opened it before.
  */
 static KeptPlan about_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE " "
 		   "FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
 		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
 		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
@@ -77,7 +86,7 @@ static KeptPlan about_select = {
 };
 
 static KeptPlan state_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, r.state = 'waiting_customer' "
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE " "
 		   "FROM omnichannel.request AS r WHERE r.request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
@@ -91,12 +100,13 @@ take_about(Conversation *conversation, uint64 rows)
 	bool isnull;
 
 	conversation->unread = false;
-	conversation->open = conversation->waiting = false;
+	conversation->open = false;
+	conversation->waits_since = DT_NOEND;
 	conversation->request_id = rows == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
 	if (rows > 0)
 	{
 		conversation->open = DatumGetBool(spi_datum(0, 2, &isnull));
-		conversation->waiting = conversation->open && DatumGetBool(spi_datum(0, 3, &isnull));
+		conversation->waits_since = spi_time(0, 3, DT_NOEND);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -178,6 +188,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			request->customer_id = entry->customer_id;
 			request->channel = entry->channel;
 			request->opened_at = request->moved_at = entry->occurred_at;
+			request->waits_since = DT_NOEND;
 			request->opens = entry;
 			request->next = customer->requests;
 			customer->requests = request;
@@ -192,7 +203,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			conversation->open = true;
 		else if (conversation != NULL && request->opens == entry)
 			conversation->opened_late = entry->request_id;
-		if (is_inbound(entry) && request->waiting && !request->resumed)
+		if (ends_wait(entry, request->waits_since) && !request->resumed)
 		{
 			request->resumed = true;
 			resumed[(*nresumed)++] = request;
@@ -297,7 +308,7 @@ resume_requests(OpenRequest **resumed, int count)
 static bool
 answers_named(const ContactEntry *entry)
 {
-	return entry->request_customer != 0 && entry->request_waits && is_inbound(entry);
+	return entry->request_customer != 0 && ends_wait(entry, entry->request_waits_since);
 }
 
 /* Does it with those that entries name. */
@@ -346,14 +357,13 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 		open_requests_read(customers, ncustomers);
 }
 
-/* request_resume lets an open request that waits for the customer go on. Needs an SPI scope. */
+/* request_resume lets an open request go on that waits for what the customer said at that time. Needs an SPI scope. */
 void
-request_resume(int64 request_id)
+request_resume(int64 request_id, TimestampTz said_at)
 {
-	OpenRequest request = {.request_id = request_id};
-	OpenRequest *resumed = &request;
+	Datum values[2] = {Int64GetDatum(request_id), TimestampTzGetDatum(said_at)};
 
-	resume_requests(&resumed, 1);
+	(void) requests_write(&revised_resume, values, NULL);
 }
 
 /*
@@ -463,7 +473,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	{
 		if (!conversation->open)
 			return !(is_inbound(entry) && channel->opens_request);
-		if (is_inbound(entry) && conversation->waiting)
+		if (ends_wait(entry, conversation->waits_since))
 			return false;
 		entry->request_id = conversation->request_id;
 		return true;
@@ -477,7 +487,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 		open_requests_read(&customer, 1);
 		request = open_request_continued(&customer, entry, channel);
 	}
-	if (request == NULL || (is_inbound(entry) && request->waiting))
+	if (request == NULL || ends_wait(entry, request->waits_since))
 		return false;
 	entry->request_id = request->request_id;
 	if (request->said.state != NULL)

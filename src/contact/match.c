@@ -32,9 +32,9 @@ static KeptPlan erased_keys_select = {
 };
 
 static KeptPlan requests_select = {
-	.sql = "SELECT u.place, r.customer_id, r.state = 'waiting_customer' "
+	.sql = "SELECT u.place, r.customer_id, " WAITS_SINCE " "
 		   "FROM unnest($1) WITH ORDINALITY AS u (request_id, place) "
-		   "CROSS JOIN LATERAL (SELECT customer_id, state FROM omnichannel.request AS one "
+		   "CROSS JOIN LATERAL (SELECT customer_id, state, state_since FROM omnichannel.request AS one "
 		   "WHERE one.request_id = u.request_id OFFSET 0) AS r",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -187,7 +187,7 @@ match_requests(ContactEntry *entries, int count)
 		ContactEntry *entry = asking[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
 
 		entry->request_customer = DatumGetInt64(spi_datum(row, 2, &isnull));
-		entry->request_waits = DatumGetBool(spi_datum(row, 3, &isnull));
+		entry->request_waits_since = spi_time(row, 3, DT_NOEND);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < found; i++)

@@ -17,7 +17,7 @@
 
 /* A row for each customer at least: the root tells who are one. */
 static KeptPlan open_select = {
-	.sql = "SELECT u.place, c.root, r.request_id, r.customer_id, r.channel, r.state = 'waiting_customer', r.opened_at,"
+	.sql = "SELECT u.place, c.root, r.request_id, r.customer_id, r.channel, " WAITS_SINCE ", r.opened_at,"
 		   " greatest(r.opened_at, r.state_since) "
 		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
 		   "CROSS JOIN LATERAL (SELECT coalesce(one.merged_into, one.customer_id) AS root "
@@ -36,9 +36,10 @@ static KeptPlan open_select = {
 };
 
 static KeptPlan own_select = {
-	.sql = "SELECT 1::bigint, customer_id, request_id, customer_id, channel, state = 'waiting_customer', opened_at,"
-		   " greatest(opened_at, state_since) "
-		   "FROM omnichannel.request WHERE customer_id = $1 AND closed_at IS NULL ORDER BY opened_at, request_id",
+	.sql = "SELECT 1::bigint, r.customer_id, r.request_id, r.customer_id, r.channel, " WAITS_SINCE ", r.opened_at,"
+		   " greatest(r.opened_at, r.state_since) "
+		   "FROM omnichannel.request AS r WHERE r.customer_id = $1 AND r.closed_at IS NULL"
+		   " ORDER BY r.opened_at, r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
@@ -145,7 +146,7 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 		request->request_id = request_id;
 		request->customer_id = DatumGetInt64(spi_datum(row, 4, &isnull));
 		request->channel = spi_text(row, 5, CurrentMemoryContext);
-		request->waiting = DatumGetBool(spi_datum(row, 6, &isnull));
+		request->waits_since = spi_time(row, 6, DT_NOEND);
 		request->opened_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
 		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
 		request->next = customer->requests;
@@ -182,7 +183,8 @@ open_requests_read_own(OpenCustomer *customer, Snapshot snapshot)
 		request->said.kind = TextDatumGetCString(row[6]);
 		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
 		request->said.priority = DatumGetInt32(row[8]);
-		request->waiting = strcmp(request->said.state, "waiting_customer") == 0;
+		request->waits_since =
+			strcmp(request->said.state, "waiting_customer") == 0 ? DatumGetTimestampTz(row[5]) : DT_NOEND;
 		request->opened_at = DatumGetTimestampTz(row[1]);
 		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
 		request->next = customer->requests;
@@ -289,7 +291,7 @@ open_request_named(OpenCustomer *customer, const Conversation *conversation)
 	request = palloc0(sizeof(OpenRequest));
 	request->request_id = conversation->request_id;
 	request->channel = "";
-	request->waiting = conversation->waiting;
+	request->waits_since = conversation->waits_since;
 	request->next = customer->requests;
 	customer->requests = request;
 	return request;

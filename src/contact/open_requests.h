@@ -17,7 +17,7 @@ typedef struct OpenRequest
 	TimestampTz opened_at;
 	TimestampTz moved_at;      /* its last contact or change of state that is known here */
 	bool asked;                /* whether the log was asked for its last contact */
-	bool waiting;              /* for the customer */
+	TimestampTz waits_since;   /* for the customer, or infinity */
 	bool resumed;              /* the customer has answered */
 	const ContactEntry *opens; /* the contact that opens it, or NULL */
 	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */

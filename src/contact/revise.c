@@ -70,7 +70,7 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 	Datum values[4];
 
 	if (revised->request_id != 0)
-		request_resume(revised->request_id);
+		request_resume(revised->request_id, revised->occurred_at);
 	else
 	{
 		conversations_find(&contact, 1);

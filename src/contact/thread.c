@@ -18,7 +18,7 @@
 #include "contact/contact.h"
 
 static KeptPlan threads_select = {
-	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer',"
+	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
 		   " t.request_at "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
 		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
@@ -31,7 +31,7 @@ static KeptPlan threads_select = {
 };
 
 static KeptPlan thread_select = {
-	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, r.state = 'waiting_customer',"
+	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
 		   " t.request_at "
 		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
 		   "WHERE t.source = $1 AND t.thread = $2",
@@ -129,7 +129,8 @@ read_conversations(Conversation **conversations, int count)
 		threads[i] = CStringGetTextDatum(conversations[i]->thread);
 		conversations[i]->request_id = 0;
 		conversations[i]->request_at = DT_NOBEGIN;
-		conversations[i]->open = conversations[i]->waiting = conversations[i]->unread = false;
+		conversations[i]->open = conversations[i]->unread = false;
+		conversations[i]->waits_since = DT_NOEND;
 		conversations[i]->opened_late = 0;
 	}
 	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
@@ -153,7 +154,7 @@ read_conversations(Conversation **conversations, int count)
 		if (isnull)
 			conversation->request_at = DT_NOBEGIN;
 		conversation->open = DatumGetBool(spi_datum(row, 4, &isnull));
-		conversation->waiting = conversation->open && DatumGetBool(spi_datum(row, 5, &isnull));
+		conversation->waits_since = spi_time(row, 5, DT_NOEND);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

@@ -81,16 +81,6 @@ typedef struct Acquaintance
 	bool refused;
 } Acquaintance;
 
-/* Returns a time in a column of a row of the last result, or the other for NULL. */
-static TimestampTz
-spi_time(uint64 row, int column, TimestampTz otherwise)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-
-	return isnull ? otherwise : DatumGetTimestampTz(value);
-}
-
 /* Returns a bigint in a column of a row of the last result, 0 for NULL. */
 static int64
 spi_id(uint64 row, int column)

@@ -1,6 +1,6 @@
 -- A contact that turns out to be inbound does to requests and clocks what it would have done at once.
 BEGIN;
-SELECT plan(12);
+SELECT plan(13);
 CREATE TABLE public.note (id int PRIMARY KEY, who text, dir text, th text, at timestamptz DEFAULT '2026-06-01 10:00Z', ch text DEFAULT 'email');
 SELECT omnichannel.track('public.note', channel => '{ch}', kind => 'account', customer => '{who}', direction => '{dir}', occurred_at => '{at}', thread => '{th}',
 	updates => true) \g /dev/null
@@ -15,8 +15,8 @@ CREATE FUNCTION pg_temp.state(who text) RETURNS text LANGUAGE sql AS $$
 			ORDER BY started_at, metric) FROM omnichannel.sla_clock JOIN c USING (customer_id) LEFT JOIN r USING (request_id)),
 		(SELECT string_agg(n::text, ', ' ORDER BY thread) FROM omnichannel.thread JOIN c USING (customer_id) LEFT JOIN r USING (request_id)))
 $$;
-CREATE FUNCTION pg_temp.wait(who text) RETURNS void LANGUAGE sql AS $$
-	UPDATE omnichannel.request SET state = 'waiting_customer'
+CREATE FUNCTION pg_temp.wait(who text, since timestamptz) RETURNS void LANGUAGE sql AS $$
+	UPDATE omnichannel.request SET state = 'waiting_customer', state_since = since
 	WHERE customer_id = (SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = who)
 $$;
 
@@ -35,14 +35,18 @@ SELECT is(pg_temp.state('internal'), pg_temp.state('at once'), 'there and back c
 INSERT INTO public.note VALUES (10, 'open', 'inbound', NULL, DEFAULT), (11, 'open', 'internal', NULL, '2026-06-01 11:00Z'), (12, 'open', 'outbound', NULL, '2026-06-01 12:00Z'),
 	(13, 'open', 'outbound', NULL, '2026-06-01 13:00Z');
 SELECT is(pg_temp.state('open'), 'inbound in 1, internal in -, outbound in 1, outbound in 1 | new | first_response of 1 10-12', 'with answers');
-SELECT pg_temp.wait('open');
+SELECT pg_temp.wait('open', '2026-06-01 11:00Z');
 UPDATE public.note SET dir = 'inbound' WHERE id = 11;
 SELECT is(pg_temp.state('open'), 'inbound in 1, inbound in 1, outbound in 1, outbound in 1 | new | first_response of 1 10-12', 'what was internal goes on with the open request');
-SELECT pg_temp.wait('open');
+SELECT pg_temp.wait('open', '2026-06-01 13:00Z');
 UPDATE public.note SET dir = 'inbound' WHERE id = 13;
 SELECT is(pg_temp.state('open'), 'inbound in 1, inbound in 1, outbound in 1, inbound in 1 | new | first_response of 1 10-12, next_response of 1 13-', 'and what was outbound');
 UPDATE public.note SET dir = 'inbound' WHERE id = 12;
 SELECT is(pg_temp.state('open'), 'inbound in 1, inbound in 1, inbound in 1, inbound in 1 | new | first_response of 1 10-', 'also what was the answer');
+SELECT pg_temp.wait('open', '2026-06-01 13:00:01Z');
+UPDATE public.note SET dir = 'outbound' WHERE id = 13;
+UPDATE public.note SET dir = 'inbound' WHERE id = 13;
+SELECT matches(pg_temp.state('open'), 'waiting_customer', 'but what was said before it waited it does not wait for');
 -- A channel that opens no requests
 INSERT INTO public.note VALUES (20, 'forum', 'internal', 'f', DEFAULT, 'forum');
 UPDATE public.note SET dir = 'inbound' WHERE id = 20;
