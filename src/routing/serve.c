@@ -396,10 +396,10 @@ omnichannel_next_offer(PG_FUNCTION_ARGS)
 	int64 request_id;
 
 	routing_writes("next_offer()");
+	(void) agent_argument(routing_config(), agent_id);
 	if (wait < 0 || wait > WAIT_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot wait for that long"),
 						errhint("Wait between 0 and 1 minute, and call it again.")));
-	(void) agent_argument(routing_config(), agent_id);
 
 	end = GetCurrentTimestamp() + wait;
 	while ((request_id = offer_of_agent(agent_id)) == 0 && (request_id = serve_now(agent_id)) == 0 &&

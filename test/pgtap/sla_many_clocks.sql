@@ -37,20 +37,31 @@ DO $$BEGIN PERFORM omnichannel.recompute_sla(); END$$;
 SELECT is((SELECT count(DISTINCT target) || ' ' || count(*) FROM omnichannel.sla_clock WHERE stopped_at IS NULL), '1 4000', 'all follow');
 SELECT cmp_ok(public.looked_at() - (SELECT rows FROM before), '<', 4000 * 60::bigint, 'that took few too');
 
--- Nor does it take the square of the time to go through customers that are held: of ten times as many, about ten times.
-SAVEPOINT waiting;
-DELETE FROM omnichannel.sla_clock WHERE customer_id NOT IN (SELECT customer_id FROM omnichannel.sla_clock ORDER BY customer_id LIMIT 400);
+-- Nor does it take the square of the time to go through customers that are held: of ten times as many about ten times,
+-- the shortest of three times that each is done, as the machine may be busy with something else.
+CREATE FUNCTION public.shortest(customers integer) RETURNS interval LANGUAGE plpgsql AS $$
+DECLARE
+	shortest interval := '1 day';
+	begun timestamptz;
+BEGIN
+	FOR turn IN 1 .. 3 LOOP
+		BEGIN
+			DELETE FROM omnichannel.sla_clock WHERE customer_id NOT IN (SELECT customer_id FROM omnichannel.sla_clock ORDER BY customer_id LIMIT customers);
+			DELETE FROM omnichannel.sla_policy;
+			begun := clock_timestamp();
+			PERFORM omnichannel.recompute_sla();
+			RAISE EXCEPTION USING ERRCODE = 'RT000', MESSAGE = clock_timestamp() - begun;
+		EXCEPTION WHEN SQLSTATE 'RT000' THEN
+			shortest := least(shortest, SQLERRM::interval);
+		END;
+	END LOOP;
+	RETURN shortest;
+END
+$$;
+SELECT cmp_ok(public.shortest(4000), '<', 50 * public.shortest(400), 'which takes as much longer as there are more');
 DELETE FROM omnichannel.sla_policy;
-SELECT clock_timestamp() AS begun \gset
 DO $$BEGIN PERFORM omnichannel.recompute_sla(); END$$;
-SELECT extract(epoch FROM clock_timestamp() - :'begun') AS few \gset
-ROLLBACK TO waiting;
-DELETE FROM omnichannel.sla_policy;
-SELECT clock_timestamp() AS begun \gset
-DO $$BEGIN PERFORM omnichannel.recompute_sla(); END$$;
-SELECT extract(epoch FROM clock_timestamp() - :'begun') AS many \gset
 SELECT is((SELECT count(*) FROM omnichannel.sla_clock WHERE stopped_at IS NULL), 0::bigint, 'or are no more');
-SELECT cmp_ok(:many, '<', 50 * :few, 'which takes as much longer as there are more');
 
 SELECT * FROM finish();
 ROLLBACK;
