@@ -128,6 +128,8 @@ BEGIN
 		'INSERT INTO omnichannel.calendar VALUES (''x'', ''X'', ''UTC'', ''Mo 8-9'')',
 		'INSERT INTO omnichannel.calendar_exception VALUES (''nowhere'', ''[2026-01-01,2026-01-02)'')',
 		'INSERT INTO omnichannel.calendar_exception VALUES (''office'', ''empty'')',
+		'INSERT INTO omnichannel.calendar_exception VALUES (''office'', NULL)',
+		'UPDATE omnichannel.calendar_exception SET during = ''[2026-01-01,2026-01-01)'' WHERE calendar = ''desk''',
 		'INSERT INTO omnichannel.calendar_exception VALUES (''office'', ''[2026-01-02,2026-01-01)'')'
 	] LOOP
 		BEGIN

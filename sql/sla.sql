@@ -436,6 +436,8 @@ BEGIN
 END
 $$;
 
+-- A policy without a target is told what a target is.
+SELECT public.raised($$INSERT INTO omnichannel.sla_policy (policy, metric) VALUES ('x', 'callback')$$);
 -- Nothing is due at no time.
 SELECT public.raised($$SELECT omnichannel.tick_sla('infinity')$$);
 SELECT public.raised($$SELECT omnichannel.forget_moments('-infinity')$$);

@@ -300,6 +300,19 @@ AS 'MODULE_PATHNAME', 'omnichannel_explain_deadline_given';
 COMMENT ON FUNCTION omnichannel.explain_deadline(timestamptz, interval, omnichannel.working_hours, text, omnichannel.calendar_span[]) IS
 'As the function of that name by code, for a calendar given by value: hours in local time of the zone, less the closures, plus the openings. Raises 22023 for an unknown zone, 22004 for NULL in an exception, 22008 for an infinite time or one that no opening reaches, 22023 for a target with months.';
 
+CREATE FUNCTION omnichannel.guard_calendar_exception() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION 'an exception of calendar "%" cannot be during %', NEW.calendar, quote_nullable(NEW.during)
+		USING ERRCODE = CASE WHEN NEW.during IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+			HINT = 'Give a start and a later end in local time, as in ''[2026-12-24 12:00,2026-12-25)'', or leave out one of them.';
+END
+$$;
+COMMENT ON FUNCTION omnichannel.guard_calendar_exception() IS
+'Trigger function of calendar_exception: refuses NULL with 22004 and times without length with 22023.';
+
 CREATE FUNCTION omnichannel.add_holiday(calendar text, day date, name text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

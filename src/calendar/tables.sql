@@ -29,6 +29,9 @@ COMMENT ON COLUMN omnichannel.calendar_exception.name IS 'For people to read.';
 COMMENT ON COLUMN omnichannel.calendar_exception.uid IS
 'UID (RFC 5545) of the event that it was imported with; empty for one entered by hand.';
 
+CREATE TRIGGER guard_calendar_exception BEFORE INSERT OR UPDATE OF during ON omnichannel.calendar_exception
+	FOR EACH ROW WHEN (NEW.during IS NULL OR isempty(NEW.during)) EXECUTE FUNCTION omnichannel.guard_calendar_exception();
+
 SELECT omnichannel.create_config_cache('calendar', 'calendar', 'calendar_exception');
 
 INSERT INTO omnichannel.calendar (calendar, name, hours) VALUES

@@ -103,6 +103,10 @@ AS $$
 DECLARE
 	span record;
 BEGIN
+	IF NEW.target IS NULL THEN
+		RAISE EXCEPTION 'the target of a policy cannot be NULL'
+			USING ERRCODE = 'null_value_not_allowed', HINT = 'It is how long it may take, as in ''6 hours'' or ''2 days''.';
+	END IF;
 	FOR span IN VALUES ('target', NEW.target, false), ('warn_at', NEW.warn_at, true) LOOP
 		IF extract(year FROM span.column2) <> 0 OR extract(month FROM span.column2) <> 0 THEN
 			RAISE EXCEPTION 'the % of a policy cannot have months: %', span.column1, quote_literal(span.column2)
@@ -133,7 +137,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.guard_sla_policy() IS
-'Trigger function of sla_policy: refuses targets and warnings of months, below zero or longer than 100,000 days, and warnings longer than their target, with 22023.';
+'Trigger function of sla_policy: refuses targets and warnings of months, below zero or longer than 100,000 days, and warnings longer than their target, with 22023; no target with 22004.';
 
 CREATE FUNCTION omnichannel.recompute_sla(
 	request_id bigint DEFAULT NULL,
