@@ -348,7 +348,7 @@ COMMENT ON FUNCTION omnichannel.read_holidays(text, text, integer) IS
 'The occurrences of the events in an iCalendar text (RFC 5545), in local time of the zone: whole days and times, RRULE, RDATE with periods, EXDATE, EXRULE, moved occurrences; during is NULL for an event that was cancelled or has none.
 
 Events that recur are followed up to the end of the last year; a start that their rule does not name is no occurrence.
-Of versions of one event (UID, RECURRENCE-ID) the one with the highest SEQUENCE counts, then with the latest DTSTAMP.
+Of versions of one event (UID, RECURRENCE-ID) the one with the highest SEQUENCE counts, then with the latest DTSTAMP. What an event names twice is one occurrence.
 Times of a zone are converted, those without one are local time of the zone given; EXDATE and RECURRENCE-ID name an occurrence by its instant in whatever form, by its day, or without a zone by the clock of the event.
 A duration of days is by the clock, hours are time that passes, also over a change of the clocks, and occurrences up to a DTEND last exactly as long as the first; a date that ends with itself is a whole day.
 

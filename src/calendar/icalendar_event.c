@@ -303,6 +303,36 @@ ical_collect_exclusions(const IcalEvent *event)
 	return status;
 }
 
+/* Orders by time. */
+static int
+compare_spans(const void *a, const void *b)
+{
+	const IcalSpan *left = a;
+	const IcalSpan *right = b;
+	int order = (left->start > right->start) - (left->start < right->start);
+
+	if (order == 0)
+		order = (left->end > right->end) - (left->end < right->end);
+	return order != 0 ? order : left->is_local - right->is_local;
+}
+
+/* Drops spans of one event, which are those from the first on, that are there already (RFC 5545, 3.8.5.2). */
+static void
+drop_duplicates(IcalReader *reader, int first)
+{
+	int kept = first;
+
+	if (reader->count == first)
+		return;
+	qsort(&reader->spans[first], (size_t) (reader->count - first), sizeof(IcalSpan), compare_spans);
+	for (int i = first + 1; i < reader->count; i++)
+	{
+		if (compare_spans(&reader->spans[kept], &reader->spans[i]) != 0)
+			reader->spans[++kept] = reader->spans[i];
+	}
+	reader->count = kept + 1;
+}
+
 /* Adds an event's occurrences, or one span without length where it has none. */
 IcalStatus
 ical_add_occurrences(const IcalEvent *event)
@@ -337,6 +367,7 @@ ical_add_occurrences(const IcalEvent *event)
 				status = add_occurrence(event, &occurrence);
 		}
 	}
+	drop_duplicates(reader, before);
 	if (status == ICAL_READ && reader->count == before)
 	{
 		IcalSpan none = {.uid = event->uid, .name = event->name, .is_local = true};
