@@ -239,6 +239,9 @@ EXCEPTION WHEN invalid_text_representation THEN
 	RAISE NOTICE 'the context repeats the import: %', context ~ 'INSERT';
 END
 $$;
+-- Rules that hardly ever come true are given up after so many days.
+SELECT public.raised(format($$SELECT count(*) FROM omnichannel.read_holidays(%L, 'UTC', 9999)$$,
+	E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:rare\nDTSTART;VALUE=DATE:00010101' || repeat(E'\nRRULE:FREQ=DAILY;BYDAY=MO;BYMONTH=2;BYMONTHDAY=29', 40) || E'\nEND:VEVENT\nEND:VCALENDAR'));
 -- A rule that never comes true ends.
 SELECT count(during) FROM read_holidays(E'BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:a\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\nEND:VEVENT\nEND:VCALENDAR', 'UTC', 2030);
 

@@ -354,7 +354,7 @@ A duration of days is by the clock, hours are time that passes, also over a chan
 
 Raises 22P02 for malformed text, a date that there is not, an end before the start;
 0A000 for an event that recurs within a day or by another calendar (RSCALE), ends in another zone or moves all later occurrences (RANGE);
-54000 for a text over 4 MB, more than 50,000 occurrences or 500 dates on a line, or a UID over 1,024 bytes;
+54000 for a text over 4 MB, more than 50,000 occurrences or 500 dates on a line, rules that go through more than 100,000,000 days, or a UID over 1,024 bytes;
 22023 for an unknown zone or a year outside 1 to 9999.';
 
 CREATE FUNCTION omnichannel.import_holidays(calendar text, icalendar text, last_year integer DEFAULT NULL) RETURNS bigint

@@ -71,8 +71,8 @@ unreadable(IcalStatus status, const char *problem)
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("iCalendar text is too much: %s", problem),
 					 errhint("A text has %d bytes and %d occurrences at most, and a UID %d bytes: import parts, or "
-							 "fewer years.",
-							 ICALENDAR_TEXT_MAX, ICALENDAR_SPANS_MAX, ICALENDAR_UID_MAX)));
+							 "fewer years; its rules go through %d days at most.",
+							 ICALENDAR_TEXT_MAX, ICALENDAR_SPANS_MAX, ICALENDAR_UID_MAX, (int) ICALENDAR_DAYS_MAX)));
 			break;
 		case ICAL_STOPPED:
 			CHECK_FOR_INTERRUPTS();

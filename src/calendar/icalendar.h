@@ -17,6 +17,9 @@
 #define ICALENDAR_EXCLUSIONS_MAX 1000000
 #define ICALENDAR_UID_MAX 1024
 
+/* So many days, in some seconds, are looked at for those of rules. */
+#define ICALENDAR_DAYS_MAX INT64_C(100000000)
+
 /* One occurrence of an event, or, without a length, an event that was cancelled or never takes place. */
 typedef struct IcalSpan
 {
@@ -32,7 +35,7 @@ typedef enum IcalStatus
 	ICAL_READ = 0,
 	ICAL_MALFORMED,   /* it is no iCalendar text, or an event of it is broken */
 	ICAL_UNSUPPORTED, /* an event recurs within a day, ends in another zone, or has another of the things not read */
-	ICAL_TOO_MUCH,    /* too long a text or UID, or too many occurrences */
+	ICAL_TOO_MUCH,    /* too long a text or UID, too many occurrences, or too few in too many days */
 	ICAL_STOPPED,     /* stop() said so */
 	ICAL_NO_MEMORY
 } IcalStatus;
@@ -57,6 +60,7 @@ typedef struct IcalReader
 	struct IcalExclusion *exclusions;
 	size_t exclusion_count;
 	size_t exclusion_capacity;
+	int64_t days; /* that were looked at */
 } IcalReader;
 
 extern IcalStatus icalendar_read(IcalReader *reader, const char *text);

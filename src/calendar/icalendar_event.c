@@ -167,7 +167,9 @@ follow_rule(const IcalEvent *event, icalproperty *property, struct icalrecurrenc
 
 		if (reader->stop())
 			return ICAL_STOPPED;
-		count = ical_rule_days(&rule, period, last, days);
+		if (reader->days > ICALENDAR_DAYS_MAX)
+			return ical_problem(reader, ICAL_TOO_MUCH, event->uid, "recurs too rarely for all the days to look at");
+		count = ical_rule_days(&rule, period, last, days, &reader->days);
 		if (count < 0)
 			break;
 		for (int i = 0; i < count && status == ICAL_READ; i++)

@@ -112,7 +112,7 @@ extern IcalStatus ical_add_occurrences(const IcalEvent *event);
 /* icalendar_rule.c */
 extern IcalStatus ical_rule_prepare(IcalRule *rule, const struct icalrecurrencetype *parts, struct icaltimetype start,
 									const char **wrong);
-extern int ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, int64_t *days);
+extern int ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, int64_t *days, int64_t *looked_at);
 
 /* icalendar_time.c */
 extern bool ical_usable(struct icaltimetype time);

@@ -199,10 +199,10 @@ find_period(const IcalRule *rule, int64_t period, int64_t *first)
 
 /*
  * Fills in the days of a period in order, up to RULE_DAYS_MAX, from the start of the event on, and returns their
- * number; -1 for a period that begins after the last day, as all later ones do.
+ * number; -1 for a period that begins after the last day, as all later ones do. Adds to the number of days looked at.
  */
 int
-ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, int64_t *days)
+ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, int64_t *days, int64_t *looked_at)
 {
 	int64_t first;
 	int length = find_period(rule, period, &first);
@@ -211,6 +211,7 @@ ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, int64_t *days
 
 	if (first > last)
 		return -1;
+	*looked_at += length;
 	for (int i = 0; i < length; i++)
 	{
 		if (is_day_of(rule, first + i))
