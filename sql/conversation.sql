@@ -16,12 +16,12 @@ FROM omnichannel.contact AS c LEFT JOIN omnichannel.thread AS t USING (source, t
 -- A stranger with another's thread key, known or new, gets a conversation of his own; who says nothing is whose thread it is.
 SELECT pg_temp.who('ben') > 0 AS ben;
 INSERT INTO talk (id, who, thread) VALUES (1, 'anna@talk.test', 'T1');
-UPDATE omnichannel.request SET state = 'waiting_customer' WHERE customer_id = pg_temp.who('anna');
+UPDATE omnichannel.request SET state = 'waiting_customer', state_since = '2026-03-01 10:30+00' WHERE customer_id = pg_temp.who('anna');
 INSERT INTO talk (id, who, thread) VALUES (2, 'ben@talk.test', 'T1');
 INSERT INTO talk (id, who, thread) VALUES (3, 'new@talk.test', 'T1');
 INSERT INTO talk (id, who, thread) VALUES (4, 'ben@talk.test', 'T1');
 SELECT state FROM omnichannel.request WHERE customer_id = pg_temp.who('anna');
-INSERT INTO talk (id, who, thread) VALUES (5, NULL, 'T1');
+INSERT INTO talk (id, who, thread, at) VALUES (5, NULL, 'T1', '2026-03-01 11:00+00');
 INSERT INTO talk (id, who, thread) VALUES (6, 'anna@talk.test', 'T1');
 SELECT state FROM omnichannel.request WHERE customer_id = pg_temp.who('anna');
 -- The same in one statement, the thread in it new: it is with whoever wrote first.

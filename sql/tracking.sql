@@ -19,7 +19,7 @@ FROM omnichannel.contact AS c WHERE source = 'public.desk_message' ORDER BY sour
 SELECT thread, t.customer_id = r.customer_id AS same, r.kind, r.state, r.channel, r.opened_at FROM omnichannel.thread AS t JOIN omnichannel.request AS r USING (request_id) WHERE source = 'public.desk_message' ORDER BY 1;
 -- A closed request is not continued; waiting for the customer ends with the answer.
 UPDATE omnichannel.request SET state = 'done' WHERE request_id = (SELECT request_id FROM omnichannel.thread WHERE thread = 'T1');
-UPDATE omnichannel.request SET state = 'waiting_customer' WHERE request_id = (SELECT request_id FROM omnichannel.thread WHERE thread = 'T2');
+UPDATE omnichannel.request SET state = 'waiting_customer', state_since = '2026-03-01 14:00+00' WHERE request_id = (SELECT request_id FROM omnichannel.thread WHERE thread = 'T2');
 INSERT INTO desk_message VALUES (8, 'T1', 'Q', 'anna@desk.test', NULL, 'broken again', '2026-03-02 10:00'), (9, 'T2', 'Q', 'anna@desk.test', NULL, 'here is the number', '2026-03-02 10:00');
 SELECT source_key, r.state, r.opened_at FROM omnichannel.contact AS c JOIN omnichannel.request AS r USING (request_id) WHERE source = 'public.desk_message' AND thread IN ('T1', 'T2') ORDER BY 1;
 -- Without a thread: the customer's open request, of the same channel first; a visit opens none.

@@ -356,6 +356,7 @@ queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 	uint32 queues_hash = config->queues_hash;
 	bool later = is_later_call(config, locks);
 
+	locks->later = later;
 	do
 	{
 		int count;

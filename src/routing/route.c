@@ -422,10 +422,12 @@ hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
  * Routes a request, with config->rows open or in an SPI scope; returns the agent's id, or 0 where it waits. The
  * configuration is then the one under the locks.
  *
- * Returns -1, with the locks held, where the rows turned out not to suit the request.
+ * Returns -1, with the locks held, where the rows turned out not to suit the request. A later call of a transaction,
+ * which may have changed agents whom others wait for, waits for nobody's change of an agent; it is told by the first
+ * try, which sets later.
  */
 static int64
-route_locked(RoutingConfig **at, int64 request_id)
+route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 {
 	RoutingConfig *config = *at;
 	Rows *rows = config->rows;
@@ -437,6 +439,8 @@ route_locked(RoutingConfig **at, int64 request_id)
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	config = *at = queue_locks_take(config, locks);
 	config->rows = rows;
+	if (!again)
+		*later = locks->later;
 	hold_row(config, request_id, customer_id);
 	match_read(config, request_id, false, &request);
 	if (request.queue != queue)
@@ -454,7 +458,7 @@ route_locked(RoutingConfig **at, int64 request_id)
 		leave_to_sweep(&request);
 		return 0;
 	}
-	return route_request(config, &request, true);
+	return route_request(config, &request, !*later);
 }
 
 /* route(request_id): the agent to whom the request is offered, or NULL where it waits. */
@@ -464,13 +468,16 @@ omnichannel_route(PG_FUNCTION_ARGS)
 	int64 request_id = PG_GETARG_INT64(0);
 	RoutingConfig *config;
 	int64 agent_id = -1;
+	bool again = false;
+	bool later;
 
 	routing_writes("route()");
 	config = routing_config();
 	config->rows = rows_open(ROUTE_ROWS);
 	if (config->rows != NULL)
 	{
-		agent_id = route_locked(&config, request_id);
+		agent_id = route_locked(&config, request_id, false, &later);
+		again = true;
 		route_rows_end(config);
 	}
 	if (agent_id < 0)
@@ -479,7 +486,7 @@ omnichannel_route(PG_FUNCTION_ARGS)
 
 		config = routing_config();
 		routing_scope_begin(&scope);
-		agent_id = route_locked(&config, request_id);
+		agent_id = route_locked(&config, request_id, again, &later);
 		spi_scope_end(&scope);
 	}
 

@@ -26,6 +26,7 @@ typedef struct QueueLocks
 	LOCKMODE *modes;
 	bool *stuck;    /* not to be had; see queue_locks_try() */
 	bool partial;   /* some are stuck */
+	bool later;     /* the transaction has called before, and may hold what others wait for */
 	int64 agent_id; /* all queues of this one are among them, or 0 */
 } QueueLocks;
 

@@ -351,7 +351,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 		not_offered(request_id, agent_id,
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
 	work_end(config, &request, "declined", true);
-	next = route_request(config, &request, true);
+	next = route_request(config, &request, !locks->later);
 	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
 
@@ -451,7 +451,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 		queue_check_members(config, request.queue);
 		if (request.waiting)
 			work_leave_queue(&request, DT_NOBEGIN);
-		next = route_request(config, &request, true);
+		next = route_request(config, &request, !locks->later);
 	}
 	(void) serve_freed(config, locks, from_agent);
 	spi_scope_end(&scope);
