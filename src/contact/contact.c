@@ -55,8 +55,8 @@ is_inbound(const ContactEntry *entry)
 }
 
 /*
- * Returns whether a checked contact is what a request has waited for since that time: what the customer said before, and
- * is logged late, changes nothing, as if it had been logged before.
+ * Returns whether a checked contact is what a request has waited for since that time: what the customer said before,
+ * and is logged late, changes nothing, as if it had been logged before.
  */
 bool
 ends_wait(const ContactEntry *entry, TimestampTz waits_since)

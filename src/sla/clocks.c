@@ -41,10 +41,10 @@ static KeptPlan found_hold = {
 };
 
 /* All open ones, where they cannot be found without SQL. */
-#define OPEN_CLOCKS                                                                                                     \
-	"SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"                                  \
-	" (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id AND o.stopped_at IS NULL OFFSET 0)" \
-	" AS c ORDER BY f.root, c.customer_id, c.clock_id"
+#define OPEN_CLOCKS                                                                                                    \
+	"SELECT f.root, " SLA_CLOCK_COLUMNS " FROM " SLA_FAMILY " AS f CROSS JOIN LATERAL"                                 \
+	" (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id"                                   \
+	" AND o.stopped_at IS NULL OFFSET 0) AS c ORDER BY f.root, c.customer_id, c.clock_id"
 
 static KeptPlan open_read = {
 	.sql = OPEN_CLOCKS,

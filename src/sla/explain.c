@@ -45,6 +45,7 @@ typedef struct Explanation
 	SlaMetric metric;
 	const char *held; /* the policy of a clock that is kept, or NULL */
 	bool stopped;
+	bool none; /* there is no clock: it is told what would hold */
 	bool held_is_known;
 	int pauses_told;
 } Explanation;
@@ -95,7 +96,7 @@ explain_policy(void *context, const SlaPolicy *policy, const char *reason)
 	if (held)
 		explanation->held_is_known = true;
 	if (reason == NULL)
-		reason = explanation->held == NULL || held ? "holds" : "would hold now";
+		reason = explanation->none ? "would hold" : explanation->held == NULL || held ? "holds" : "would hold now";
 	else if (held)
 		reason = psprintf(
 			explanation->stopped ? "held when it stopped; now: %s" : "holds until the next tick(); now: %s", reason);
@@ -403,6 +404,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 
 	/* Why there is no other: as the request is now. */
 	explanation.clock_id = 0;
+	explanation.none = true;
 	for (int metric = 0; metric < SLA_METRICS; metric++)
 	{
 		SlaQuestion question;

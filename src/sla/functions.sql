@@ -185,7 +185,7 @@ COMMENT ON FUNCTION omnichannel.explain_sla(bigint) IS
 'Why the clocks of a request are what they are, step by step in the order of place, from the same code that keeps them.
 
 start: what started the clock;
-policy: each policy of the metric as it is now, with why it lost, or holds, and the one that the clock is kept by;
+policy: each policy of the metric as it is now, with why it lost, or holds, or would hold where there is no clock, and the one that the clock is kept by;
 target: what it promises;
 spell: what the target was counted in until it was due or done, and how much each used up: a whole working day of a target in days, else working time, or elapsed time where the policy has no calendar;
 left: before each pause, how much of that time was left of the target until to_at, when it was due then;
