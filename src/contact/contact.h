@@ -83,6 +83,8 @@ typedef struct ContactBatches
 
 extern void contact_write(ContactEntry *entries, int count, bool live, const ContactBatches *batches);
 extern bool contact_revise(const ContactEntry *entry);
+extern void key_claim(ContactEntry *entry);
+extern void keys_claim(ContactEntry *entries, int count);
 extern int64 contact_find(const char *source, const char *source_key);
 
 /* Bytes of a source, its key or the key of a conversation: those of indexes must stay below a third of a page. */

@@ -29,7 +29,6 @@
 	"customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body,"  \
 	" payload, source, source_key"
 #define CONTACT_NCOLUMNS 14
-#define KEY_NCOLUMNS 5
 
 /* In the order of CONTACT_COLUMNS, and, where one contact is written, whether it is still. */
 static const TableColumn contact_columns[CONTACT_NCOLUMNS + 1] = {
@@ -45,46 +44,6 @@ static const DirectTable contact_table = {
 	.purpose = DIRECT_INSERT,
 	.ncolumns = CONTACT_NCOLUMNS,
 	.columns = contact_columns,
-};
-
-static const TableColumn key_columns[KEY_NCOLUMNS] = {
-	{"source", TEXTOID},     {"source_key", TEXTOID},         {"customer_id", INT8OID},
-	{"contact_id", INT8OID}, {"occurred_at", TIMESTAMPTZOID},
-};
-
-static const DirectTable key_table = {
-	.name = "contact_key",
-	.purpose = DIRECT_INSERT_NEW,
-	.nkeys = 2,
-	.ncolumns = KEY_NCOLUMNS,
-	.columns = key_columns,
-};
-
-/* The same among those of the contact. */
-static const int key_places[KEY_NCOLUMNS] = {12, 13, 0, 1, 2};
-
-static KeptPlan key_insert = {
-	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
-		   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
-	.nargs = 5,
-	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
-	.indexed = true,
-};
-
-static KeptPlan keys_insert = {
-	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
-		   " SELECT * FROM unnest($1, $2, $3, $4, $5)"
-		   " ON CONFLICT (source, source_key) DO NOTHING RETURNING contact_id",
-	.nargs = 5,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan key_select = {
-	.sql = "SELECT contact_id FROM omnichannel.contact_key WHERE source = $1 AND source_key = $2",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
-	.indexed = true,
 };
 
 static KeptPlan contact_insert = {
@@ -104,19 +63,6 @@ static KeptPlan contacts_insert = {
 				 INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
 				 TEXTARRAYOID},
 	.indexed = true,
-};
-
-static LookUp key_look = {
-	.table = "contact_key",
-	.nkeys = 2,
-	.ncolumns = 4,
-	.columns = key_columns,
-};
-
-static RowTable key_row = {
-	.name = "contact_key",
-	.ncolumns = KEY_NCOLUMNS,
-	.columns = key_columns,
 };
 
 static RowTable contact_row = {
@@ -189,44 +135,6 @@ contact_datum(const ContactEntry *entry, int column, bool *isnull)
 			*isnull = !entry->still;
 			return BoolGetDatum(true);
 	}
-}
-
-/* Returns the contact that is known to be logged of a source's key, or 0. Needs an SPI scope. */
-static int64
-find_key(Datum *keys)
-{
-	return look_up_id(&key_look, 3, &key_select, keys);
-}
-
-/* Raises 09000 for an entry that seems to be a duplicate where nothing is logged of its key. */
-static void
-confirm_duplicate(const ContactEntry *entry)
-{
-	Datum keys[2] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key)};
-
-	if (find_key(keys) == 0)
-		rows_not_taken("contact_key");
-}
-
-/* Claims the source's key of one entry, which is a duplicate where another has it. */
-static void
-claim_one(ContactEntry *entry)
-{
-	Datum key[KEY_NCOLUMNS];
-	bool isnull;
-
-	if (entry->source_key == NULL)
-		return;
-	for (int i = 0; i < KEY_NCOLUMNS; i++)
-		key[i] = contact_datum(entry, key_places[i], &isnull);
-
-	/* The rows of a table that is tracked have hardly been logged before; where they were, the key says so. */
-	entry->duplicate = !entry->fresh && find_key(key) != 0;
-	if (entry->duplicate || row_insert(&key_row, key, NULL, entry->sole ? ROW_STANDS : ROW_GIVES_WAY))
-		return;
-	entry->duplicate = kept_plan_run(&key_insert, key, NULL, false, 0) == 0;
-	if (entry->duplicate)
-		confirm_duplicate(entry);
 }
 
 /* Inserts one contact. */
@@ -333,104 +241,6 @@ insert_many(const ContactEntry *entries, int count)
 	direct_close(write);
 	if (nleft > 0)
 		insert_by_statement(left, nleft);
-}
-
-/* Orders pointers to entries by source and key; of the same key the one that came first wins. */
-static int
-compare_keys(const void *a, const void *b)
-{
-	const ContactEntry *left = *(ContactEntry *const *) a;
-	const ContactEntry *right = *(ContactEntry *const *) b;
-	int order = strcmp(left->source_key, right->source_key);
-
-	if (order == 0)
-		order = strcmp(left->source, right->source);
-	if (order != 0)
-		return order;
-	return left->contact_id < right->contact_id ? -1 : left->contact_id > right->contact_id;
-}
-
-/* Claims the keys of entries without SQL, and marks the duplicates; returns false where SQL is asked for. */
-static bool
-claim_directly(ContactEntry **entries, int count)
-{
-	DirectWrite *write = direct_open(&key_table);
-	MemoryContext scratch;
-	bool *inserted;
-
-	if (write == NULL)
-		return false;
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel row", ALLOCSET_DEFAULT_SIZES);
-	inserted = palloc(sizeof(bool) * count);
-	for (int i = 0; i < count; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(scratch);
-		Datum values[KEY_NCOLUMNS];
-		bool isnull;
-
-		for (int j = 0; j < KEY_NCOLUMNS; j++)
-			values[j] = contact_datum(entries[i], key_places[j], &isnull);
-		(void) direct_add(write, values, NULL);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-	}
-	MemoryContextDelete(scratch);
-	(void) direct_flush(write, inserted);
-	direct_close(write);
-	for (int i = 0; i < count; i++)
-		entries[i]->duplicate = !inserted[i];
-	return true;
-}
-
-/* Claims the keys of entries by a statement, which returns those that it claimed in the order of the entries. */
-static void
-claim_by_statement(ContactEntry **entries, int count)
-{
-	Datum *elements = palloc(sizeof(Datum) * count);
-	Datum values[KEY_NCOLUMNS];
-	uint64 claimed;
-	uint64 row = 0;
-	bool isnull;
-
-	for (int i = 0; i < KEY_NCOLUMNS; i++)
-	{
-		for (int j = 0; j < count; j++)
-			elements[j] = contact_datum(entries[j], key_places[i], &isnull);
-		values[i] = array_of(elements, NULL, count, key_columns[i].type);
-	}
-	claimed = kept_plan_run(&keys_insert, values, NULL, false, 0);
-	for (int i = 0; i < count; i++)
-	{
-		entries[i]->duplicate = row >= claimed || DatumGetInt64(spi_datum(row, 1, &isnull)) != entries[i]->contact_id;
-		if (!entries[i]->duplicate)
-			row++;
-	}
-	if (row != claimed)
-		rows_not_taken("contact_key");
-	SPI_freetuptable(SPI_tuptable);
-	for (int i = 0; i < count; i++)
-		if (entries[i]->duplicate)
-			confirm_duplicate(entries[i]);
-}
-
-/* Claims the sources' keys of many entries, in their order, so that writers that meet wait and do not lock up. */
-static void
-claim_many(ContactEntry *entries, int count)
-{
-	ContactEntry **keyed = palloc(sizeof(ContactEntry *) * count);
-	int keys = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		entries[i].duplicate = entries[i].settled;
-		if (!entries[i].settled && entries[i].source_key != NULL)
-			keyed[keys++] = &entries[i];
-	}
-	if (keys == 0)
-		return;
-	qsort(keyed, keys, sizeof(ContactEntry *), compare_keys);
-	if (!claim_directly(keyed, keys))
-		claim_by_statement(keyed, keys);
 }
 
 /* Makes the customers that were reserved for contacts that are not duplicates, one for each conversation. */
@@ -543,7 +353,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 	if (live)
 		settled = request_settled(entry, GetActiveSnapshot());
 	if (settled)
-		claim_one(entry);
+		key_claim(entry);
 	if (settled && !entry->duplicate)
 	{
 		SlaContact told = sla_contact(entry);
@@ -621,9 +431,9 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		return;
 
 	if (count == 1 && !counted)
-		claim_one(entries);
+		key_claim(entries);
 	else if (count > 1)
-		claim_many(entries, count);
+		keys_claim(entries, count);
 	if (conversations_claim(entries, count))
 		customers_rematch(entries, count);
 	while (customers_adopt(entries, count, &merged))
@@ -646,13 +456,4 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		regroup_customers(entries, count);
 	if (live)
 		tell_service_levels(entries, count);
-}
-
-/* Returns the contact that was logged of a source's key, or 0. Needs an SPI scope. */
-int64
-contact_find(const char *source, const char *source_key)
-{
-	Datum keys[2] = {CStringGetTextDatum(source), CStringGetTextDatum(source_key)};
-
-	return find_key(keys);
 }
