@@ -33,10 +33,11 @@ extern const char *excerpt(const char *value);
 extern bool text_equals(Datum value, const char *expected);
 
 /*
- * core/array.c: arrays for statements over many rows.
+ * core/array.c: arrays for statements over many rows, and as arguments.
  */
 extern Datum array_of(Datum *elements, bool *nulls, int count, Oid type);
 extern Datum id_array(const int64 *ids, int count);
+extern int64 *customers_argument(FunctionCallInfo fcinfo, int argument, const char *hint, int *count);
 
 /*
  * core/company.c: the one row that setup() writes.

@@ -1,6 +1,6 @@
 /*
  * array.c
- *	  Arrays for statements over many rows.
+ *	  Arrays for statements over many rows, and as arguments.
  */
 #include "postgres.h"
 
@@ -33,4 +33,25 @@ id_array(const int64 *ids, int count)
 	for (int i = 0; i < count; i++)
 		elements[i] = Int64GetDatum(ids[i]);
 	return array_of(elements, NULL, count, INT8OID);
+}
+
+/*
+ * Returns the customers that the argument of a function names, a bigint[], in the current context. Raises 22023, with
+ * the hint, where it is NULL or one of them is.
+ */
+int64 *
+customers_argument(FunctionCallInfo fcinfo, int argument, const char *hint, int *count)
+{
+	Datum *elements;
+	int64 *ids;
+
+	if (PG_ARGISNULL(argument) || array_contains_nulls(PG_GETARG_ARRAYTYPE_P(argument)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a customer must not be NULL"),
+						errhint("%s", hint)));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, NULL, count);
+	ids = palloc(sizeof(int64) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+		ids[i] = DatumGetInt64(elements[i]);
+	return ids;
 }

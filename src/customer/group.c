@@ -226,19 +226,12 @@ omnichannel_customer_group(PG_FUNCTION_ARGS)
 Datum
 omnichannel_customers_regrouped(PG_FUNCTION_ARGS)
 {
-	Datum *elements;
 	int64 *roots;
 	int count;
 	SpiScope scope;
 
-	if (array_contains_nulls(PG_GETARG_ARRAYTYPE_P(0)))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a customer must not be NULL"),
-						errhint("Name the customers that others were merged into, or that were parted.")));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
-					  NULL, &count);
-	roots = palloc(sizeof(int64) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		roots[i] = DatumGetInt64(elements[i]);
+	roots =
+		customers_argument(fcinfo, 0, "Name the customers that others were merged into, or that were parted.", &count);
 	omni_table("customer");
 	spi_scope_begin(&scope, false);
 	if (customer_listener != NULL)

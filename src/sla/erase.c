@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
@@ -60,7 +59,6 @@ Datum
 omnichannel_cancel_clocks(PG_FUNCTION_ARGS)
 {
 	SlaFamily *families;
-	Datum *elements;
 	Datum values[1];
 	int64 *customers;
 	int64 ended = 0;
@@ -68,14 +66,7 @@ omnichannel_cancel_clocks(PG_FUNCTION_ARGS)
 	bool left;
 	int count;
 
-	if (PG_ARGISNULL(0) || array_contains_nulls(PG_GETARG_ARRAYTYPE_P(0)))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a customer must not be NULL"),
-						errhint("Name the customers who are erased.")));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
-					  NULL, &count);
-	customers = palloc(sizeof(int64) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		customers[i] = DatumGetInt64(elements[i]);
+	customers = customers_argument(fcinfo, 0, "Name the customers who are erased.", &count);
 	omni_table("sla_clock");
 	spi_scope_begin(&scope, false);
 	count = sla_families_of(customers, count, &families);
