@@ -11,21 +11,16 @@
 
 #include "omnichannel.h"
 
-/* Returns the plan, prepared anew where it is missing or no longer valid; needs an SPI connection. */
+/*
+ * Returns the plan, prepared where it is missing; needs an SPI connection.
+ *
+ * It is never freed: a trigger that its execution fires may run the same statement again. What invalidates it, the plan
+ * cache makes good at the next execution.
+ */
 static SPIPlanPtr
 kept_plan_get(KeptPlan *kept)
 {
-	if (kept->plan != NULL && SPI_plan_is_valid(kept->plan))
-		return kept->plan;
-
-	if (kept->plan != NULL)
-	{
-		SPIPlanPtr stale = kept->plan;
-
-		kept->plan = NULL;
-		SPI_freeplan(stale);
-	}
-
+	if (kept->plan == NULL)
 	{
 		SPIPlanPtr plan =
 			SPI_prepare_cursor(kept->sql, kept->nargs, kept->argtypes, kept->indexed ? CURSOR_OPT_GENERIC_PLAN : 0);
@@ -53,13 +48,30 @@ may_be_outgrown(KeptPlan *kept)
 	return true;
 }
 
+/* Returns the statement as the plan cache keeps it; a kept one is a single statement. */
+static CachedPlanSource *
+cached_statement(SPIPlanPtr plan)
+{
+	return linitial(plan->plancache_list);
+}
+
 /* Returns whether the next execution has to plan the statement. */
 static bool
 needs_planning(SPIPlanPtr plan)
 {
-	CachedPlanSource *source = linitial(plan->plancache_list);
+	CachedPlanSource *source = cached_statement(plan);
 
 	return !source->is_valid || source->gplan == NULL || !source->gplan->is_valid;
+}
+
+/* Has the next execution plan the statement again; one that is under way keeps the plan that it has. */
+static void
+plan_outgrown(SPIPlanPtr plan)
+{
+	CachedPlan *planned = cached_statement(plan)->gplan;
+
+	if (planned != NULL)
+		planned->is_valid = false;
 }
 
 /*
@@ -82,7 +94,7 @@ plan_indexed(SPIPlanPtr plan)
 	planned = SPI_plan_get_cached_plan(plan);
 	if (planned != NULL)
 		ReleaseCachedPlan(planned, CurrentResourceOwner);
-	AtEOXact_GUC(false, level);
+	AtEOXact_GUC(true, level);
 }
 
 /* Takes the statement itself out of an error's context, which is one line of it, and says what to do. */
@@ -156,14 +168,9 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 	int result;
 
 	spi_scope_pin();
-	if (kept->indexed && may_be_outgrown(kept) && kept->plan != NULL)
-	{
-		plan = kept->plan;
-		kept->plan = NULL;
-		SPI_freeplan(plan);
-	}
 	plan = kept_plan_get(kept);
-
+	if (kept->indexed && may_be_outgrown(kept))
+		plan_outgrown(plan);
 	if (kept->indexed && needs_planning(plan))
 		plan_indexed(plan);
 	result = execute_plan(kept, values, nulls, read_only, max_rows);

@@ -113,7 +113,10 @@ spi_scope_begin(SpiScope *scope, bool as_owner)
 	spi_scope_pin();
 }
 
-/* Ends what spi_scope_begin() or spi_scope_begin_unpinned() began; results must have been copied out. */
+/*
+ * spi_scope_end ends what spi_scope_begin() or spi_scope_begin_unpinned() began; results must have been copied out. The
+ * search_path is set back; what a trigger of the application's set meanwhile stays, as after any other statement.
+ */
 void
 spi_scope_end(SpiScope *scope)
 {
@@ -121,7 +124,7 @@ spi_scope_end(SpiScope *scope)
 		SetUserIdAndSecContext(scope->user, scope->security);
 	open_count--;
 	if (open_scopes[open_count].guc_level != 0)
-		AtEOXact_GUC(false, open_scopes[open_count].guc_level);
+		AtEOXact_GUC(true, open_scopes[open_count].guc_level);
 	SPI_finish();
 }
 
@@ -176,7 +179,7 @@ pinned_output_begin(void)
 void
 pinned_output_end(int level)
 {
-	AtEOXact_GUC(false, level);
+	AtEOXact_GUC(true, level);
 }
 
 /*
