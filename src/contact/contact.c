@@ -54,6 +54,13 @@ is_inbound(const ContactEntry *entry)
 	return entry->direction == directions[0];
 }
 
+/* Returns whether the customer has said something in a checked contact. */
+bool
+is_said(const ContactEntry *entry)
+{
+	return is_inbound(entry) && strcmp(entry->outcome, "failed") != 0;
+}
+
 /*
  * Returns whether a checked contact is what a request has waited for since that time: what the customer said before,
  * and is logged late, changes nothing, as if it had been logged before.
@@ -61,7 +68,7 @@ is_inbound(const ContactEntry *entry)
 bool
 ends_wait(const ContactEntry *entry, TimestampTz waits_since)
 {
-	return is_inbound(entry) && entry->occurred_at >= waits_since;
+	return is_said(entry) && entry->occurred_at >= waits_since;
 }
 
 /* Returns the outcome; raises 22023 where it is none. */

@@ -20,7 +20,7 @@
 static KeptPlan contact_hold = {
 	.sql =
 		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still, c.direction, c.request_id,"
-		" c.thread "
+		" c.thread, c.direction = 'inbound' AND c.outcome <> 'failed' "
 		"FROM omnichannel.contact_key AS k "
 		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
 		"AND c.contact_id = k.contact_id "
@@ -70,7 +70,10 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 	Datum values[4];
 
 	if (revised->request_id != 0)
-		request_resume(revised->request_id, revised->occurred_at);
+	{
+		if (is_said(entry))
+			request_resume(revised->request_id, revised->occurred_at);
+	}
 	else
 	{
 		conversations_find(&contact, 1);
@@ -115,6 +118,7 @@ contact_revise(const ContactEntry *entry)
 	int64 agent_id;
 	bool changed = false;
 	bool inbound;
+	bool said;
 	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
 
 	/* What is deleted and inserted elsewhere by another transaction, as where it is moved by hand, is found then. */
@@ -136,6 +140,7 @@ contact_revise(const ContactEntry *entry)
 	if (isnull)
 		revised.request_id = 0;
 	revised.thread = spi_text(0, 9, CurrentMemoryContext);
+	said = DatumGetBool(spi_datum(0, 10, &isnull));
 
 	if (entry->named && entry->customer_id != revised.customer_id)
 	{
@@ -169,9 +174,12 @@ contact_revise(const ContactEntry *entry)
 		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);
-		if (!inbound && is_inbound(entry))
+		if (is_inbound(entry) && (!inbound || (!said && revised.request_id != 0)))
 			turn_inbound(entry, &revised);
 		sla_contact_revised(&revised);
+		/* What was no answer, as it turns out, has let its request go on all the same: that is told then. */
+		if (said && !is_said(entry) && revised.request_id != 0)
+			requests_changed(&revised.request_id, 1);
 		return true;
 	}
 	if (changed)

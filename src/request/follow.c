@@ -180,12 +180,25 @@ row_state(HeapTuple row, TupleDesc desc, int column)
 	return state;
 }
 
+/* Returns a time of a row, which is not NULL. */
+static TimestampTz
+row_time(HeapTuple row, TupleDesc desc, int column)
+{
+	bool isnull;
+
+	return DatumGetTimestampTz(heap_getattr(row, column, desc, &isnull));
+}
+
 /* Returns whether an update changed something that others go by. */
 static bool
 is_followed(Relation relation, HeapTuple before, HeapTuple after)
 {
 	TupleDesc desc = RelationGetDescr(relation);
+	int since = request_column(relation, "state_since");
 
+	/* A state that is told as of before the one that was known may mean more than the same. */
+	if (row_time(after, desc, since) < row_time(before, desc, since))
+		return true;
 	for (int i = 0; i < (int) lengthof(followed); i++)
 	{
 		int column = request_column(relation, followed[i]);

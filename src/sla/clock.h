@@ -318,6 +318,13 @@ typedef struct SlaNewMoment
 	SlaMoment moment;
 } SlaNewMoment;
 
+/* Those of contacts that are logged together, of which some may be written. */
+typedef struct SlaContacts
+{
+	SlaNewMoment **moments;
+	int count;
+} SlaContacts;
+
 /* Families whose clocks are to be reckoned as of a time. */
 typedef struct SlaMoved
 {
@@ -331,8 +338,8 @@ extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicie
 
 /* request.c */
 extern const char *sla_state_class(const char *state);
-extern int sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
-							   SlaColumn *corrected);
+extern int sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts,
+							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 
 /* reckon.c */

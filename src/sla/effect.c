@@ -260,6 +260,15 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
 	sla_families_doubt(families, family_count);
 }
 
+/* How the moments of contacts are taken in. */
+typedef struct Taking
+{
+	const SlaPolicies *policies;
+	SlaContacts all; /* that are logged together */
+	SlaMoved moved;
+	MemoryContext scratch;
+} Taking;
+
 /*
  * Takes in the moments of contacts, whose roots are found, with what is new in the requests that they name. Needs an
  * SPI scope.
@@ -267,7 +276,7 @@ sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies,
  * The roots are those that were found for all of the statement, so that their rows are taken in one order.
  */
 static void
-take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies, SlaMoved *moved)
+take_contacts(SlaNewMoment **contacts, int count, Taking *taking)
 {
 	SlaNewMoment **moments = palloc(sizeof(SlaNewMoment *) * Max(count, 1));
 	int64 *request_ids = palloc(sizeof(int64) * Max(count, 1));
@@ -283,9 +292,9 @@ take_contacts(SlaNewMoment **contacts, int count, const SlaPolicies *policies, S
 			request_ids[requests++] = contacts[i]->moment.request_id;
 	}
 	if (requests > 0)
-		taken += sla_request_moments(request_ids, requests, &moments, taken, &missing, NULL);
+		taken += sla_request_moments(request_ids, requests, &taking->all, &moments, taken, &missing, NULL);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	sla_moments_take(moments, taken, policies, true, moved, &changes);
+	sla_moments_take(moments, taken, taking->policies, true, &taking->moved, &changes);
 }
 
 /* How often the moments that change clocks are taken in apart from those that do not, before the rest is together. */
@@ -306,19 +315,19 @@ static int moments_at_once = MOMENTS_AT_ONCE;
  * taken in together then, so that it fits into work_mem, and more again where there is room.
  */
 static void
-take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, SlaMoved *moved, MemoryContext scratch)
+take_together(SlaNewMoment **moments, int count, Taking *taking)
 {
 	for (int i = 0; i < count;)
 	{
-		MemoryContext old = MemoryContextSwitchTo(scratch);
+		MemoryContext old = MemoryContextSwitchTo(taking->scratch);
 		int some = Min(count - i, moments_at_once);
 		Size limit = work_mem * (Size) 1024;
 		Size taken;
 
-		take_contacts(&moments[i], some, policies, moved);
+		take_contacts(&moments[i], some, taking);
 		MemoryContextSwitchTo(old);
-		taken = MemoryContextMemAllocated(scratch, true);
-		MemoryContextReset(scratch);
+		taken = MemoryContextMemAllocated(taking->scratch, true);
+		MemoryContextReset(taking->scratch);
 		i += some;
 		if (taken > limit)
 			moments_at_once = Max(some / 2, 1);
@@ -329,13 +338,13 @@ take_together(SlaNewMoment **moments, int count, const SlaPolicies *policies, Sl
 
 /* The same as sla_moment_still(), leaving nothing in memory. */
 static bool
-is_still(const SlaPolicies *policies, const SlaMoment *moment, bool write, MemoryContext scratch)
+is_still(const Taking *taking, const SlaMoment *moment, bool write)
 {
-	MemoryContext old = MemoryContextSwitchTo(scratch);
-	bool still = sla_moment_still(policies, moment, write);
+	MemoryContext old = MemoryContextSwitchTo(taking->scratch);
+	bool still = sla_moment_still(taking->policies, moment, write);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(scratch);
+	MemoryContextReset(taking->scratch);
 	return still;
 }
 
@@ -344,7 +353,7 @@ is_still(const SlaPolicies *policies, const SlaMoment *moment, bool write, Memor
  * fraction, the others together as far as the order of the customers' locks allows.
  */
 static void
-take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, SlaMoved *moved, MemoryContext scratch)
+take_each(SlaNewMoment **moments, int count, Taking *taking)
 {
 	int begun = 0; /* of those that wait to be taken in together, up to the one at hand */
 	int parts = 0;
@@ -356,18 +365,18 @@ take_each(SlaNewMoment **moments, int count, const SlaPolicies *policies, SlaMov
 		CHECK_FOR_INTERRUPTS();
 		if (begun < i)
 		{
-			if (!is_still(policies, moment, false, scratch))
+			if (!is_still(taking, moment, false))
 				continue;
 			/* Customers before are locked before. */
-			take_together(&moments[begun], i - begun, policies, moved, scratch);
+			take_together(&moments[begun], i - begun, taking);
 			begun = i;
 			parts++;
 		}
-		if (is_still(policies, moment, true, scratch))
+		if (is_still(taking, moment, true))
 			begun = i + 1;
 	}
 	if (begun < count)
-		take_together(&moments[begun], count - begun, policies, moved, scratch);
+		take_together(&moments[begun], count - begun, taking);
 }
 
 /*
@@ -380,9 +389,16 @@ static void
 take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 {
 	SlaNewMoment **next = palloc(sizeof(SlaNewMoment *) * Max(count, 1));
-	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES);
-	SlaMoved moved = {.context = CurrentMemoryContext, .roots.type = INT8OID};
+	Taking taking = {
+		.policies = policies,
+		.all = {palloc(sizeof(SlaNewMoment *) * Max(count, 1)), count},
+		.moved = {.context = CurrentMemoryContext, .roots.type = INT8OID},
+		.scratch = AllocSetContextCreate(CurrentMemoryContext, "omnichannel clocks", ALLOCSET_DEFAULT_SIZES),
+	};
 	SlaChanges changes = {0};
+
+	for (int i = 0; i < count; i++)
+		taking.all.moments[i] = moments[i];
 
 	/* Whoever was merged is locked as whom they were merged into. */
 	find_roots(moments, count);
@@ -403,17 +419,18 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 			break;
 		}
 		CommandCounterIncrement();
-		take_each(next, different, policies, &moved, scratch);
+		take_each(next, different, &taking);
 		count = left;
 	}
 	if (count > 0)
 	{
 		qsort(moments, count, sizeof(SlaNewMoment *), compare_new);
-		take_together(moments, count, policies, &moved, scratch);
+		take_together(moments, count, &taking);
 	}
-	MemoryContextDelete(scratch);
+	MemoryContextDelete(taking.scratch);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
-	follow_moved(&moved, policies, &changes);
+	follow_moved(&taking.moved, policies, &changes);
+	pfree(taking.all.moments);
 	pfree(next);
 }
 

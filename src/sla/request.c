@@ -19,13 +19,17 @@ static KeptPlan requests_select = {
 	.sql = "SELECT r.request_id, r.customer_id, coalesce(k.merged_into, r.customer_id), r.state, r.kind, r.queue,"
 		   " r.channel, r.priority, r.version, r.opened_at, r.state_since, s.state, s.kind, s.queue, s.priority, s.at,"
 		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id),"
-		   " coalesce(h.settled_until, '-infinity'), o.at, s.channel"
+		   " coalesce(h.settled_until, '-infinity'), o.at, s.channel, s.version, w.ended,"
+		   " w.ended AND EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at BETWEEN s.at AND r.state_since)"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
 		   " AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1) AS s ON true"
 		   " LEFT JOIN LATERAL (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
 		   " AND m.version IS NOT NULL ORDER BY m.at, m.version LIMIT 1) AS o ON true"
+		   " CROSS JOIN LATERAL (SELECT coalesce(s.state = 'waiting_customer', false) AND r.state NOT IN"
+		   " ('waiting_customer', 'done', 'cancelled') AS ended) AS w"
 		   " WHERE r.request_id = ANY ($1) ORDER BY r.request_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -74,15 +78,44 @@ sla_state_class(const char *state)
 	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
 }
 
+/*
+ * Returns whether the wait that was said of a request in a row of requests_select was ended by what the customer wrote:
+ * by a stored moment, or by one of the contacts. That needs not be said, and what is told later may be of before.
+ */
+static bool
+is_answered(uint64 row, const SlaContacts *contacts)
+{
+	TimestampTz waits_since = sla_row_time(row, 16);
+	TimestampTz since = sla_row_time(row, 11);
+	int64 request_id = sla_row_id(row, 1);
+	bool isnull;
+
+	if (!DatumGetBool(spi_datum(row, 22, &isnull)))
+		return false;
+	if (DatumGetBool(spi_datum(row, 23, &isnull)))
+		return true;
+	for (int i = 0; contacts != NULL && i < contacts->count; i++)
+	{
+		const SlaMoment *contact = &contacts->moments[i]->moment;
+
+		if (contact->request_id == request_id && contact->what == MOMENT_INBOUND &&
+			strcmp(contact->outcome, "failed") != 0 && contact->at >= waits_since && contact->at <= since)
+			return true;
+	}
+	return false;
+}
+
 /* Turns a row of requests_select into the moments that tell what is new in it; returns how many, up to two. */
 static int
-request_moments(uint64 row, SlaNewMoment *moments)
+request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 {
 	SlaMoment *moment = &moments[0].moment;
 	char *known_state = spi_text(row, 12, CurrentMemoryContext);
 	TimestampTz since = sla_row_time(row, 11);
 	bool isnull;
+	TimestampTz said_at;
 	bool changed;
+	bool again;
 	bool moved;
 
 	memset(moments, 0, sizeof(SlaNewMoment) * 2);
@@ -128,15 +161,24 @@ request_moments(uint64 row, SlaNewMoment *moments)
 		return 2;
 	}
 
-	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0;
+	said_at = sla_row_time(row, 16);
+	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0 && !is_answered(row, contacts);
+	/* It waited, was answered, and waits again. */
+	again = !changed && strcmp(moment->state, "waiting_customer") == 0 && since > said_at &&
+			moment->version > sla_row_id(row, 21);
 	moved = !sla_same_text(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
 			!sla_same_text(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
 			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
-	if (!changed && !moved)
+	if (!changed && !again && !moved)
 		return 0;
-	moment->at = Max(changed ? since : GetCurrentTimestamp(), sla_row_time(row, 16));
-	moments[0].anew = moved || sla_state_ends(known_state);
-	return 1;
+	moment->at = Max(changed || again ? since : GetCurrentTimestamp(), said_at);
+	moments[0].anew = moved || again || sla_state_ends(known_state);
+	if (!again)
+		return 1;
+	moments[1] = moments[0];
+	moments[0].moment.state = "new";
+	moments[0].moment.version--;
+	return 2;
 }
 
 /* Returns whether a row of requests_select was opened at another time, or in another channel, than was said of it. */
@@ -177,11 +219,12 @@ find_request(uint64 rows, int64 request_id)
  * *missing how many of the ids belong to no request, and in corrected, if not NULL, those that were opened otherwise
  * than was said. Needs an SPI scope.
  *
- * Of the contacts it sets others. What tells of a request is of the family of the contact about it, as far as is known.
+ * contacts are all that are being logged, or NULL. Of the first moments it sets others. What tells of a request is of
+ * the family of the contact about it, as far as is known.
  */
 int
-sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments, int taken, int *missing,
-					SlaColumn *corrected)
+sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts, SlaNewMoment ***moments,
+					int taken, int *missing, SlaColumn *corrected)
 {
 	Datum values[1] = {id_array(request_ids, count)};
 	SlaNewMoment *rows;
@@ -193,7 +236,7 @@ sla_request_moments(const int64 *request_ids, int count, SlaNewMoment ***moments
 	rows = palloc(sizeof(SlaNewMoment) * 2 * Max(found, 1));
 	for (uint64 i = 0; i < found; i++)
 	{
-		made += request_moments(i, &rows[made]);
+		made += request_moments(i, contacts, &rows[made]);
 		if (corrected != NULL && is_corrected(i))
 			sla_column_add_id(corrected, sla_row_id(i, 1));
 	}
@@ -274,7 +317,7 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 
 	if (policies->count == 0 || count == 0)
 		return;
-	taken = sla_request_moments(request_ids, count, &moments, 0, &missing, &corrected);
+	taken = sla_request_moments(request_ids, count, NULL, &moments, 0, &missing, &corrected);
 	sla_moments_take(moments, taken, policies, false, NULL, changes);
 	if (corrected.count > 0)
 		correct_openings(&corrected, policies, changes);

@@ -1,12 +1,12 @@
 -- What a customer wrote before a request waited for him, and is logged late, does not end the wait: clocks and state are as if it had been logged in order.
 BEGIN;
-SELECT plan(14);
+SELECT plan(23);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
 INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('solve', 1, 'resolution', '2 days');
 CREATE TABLE public.mail (id int PRIMARY KEY, who text, thread text, dir text, at timestamptz);
-SELECT track('public.mail', channel => 'email', kind => 'account', customer => '{who}', direction => '{dir}', occurred_at => '{at}', thread => '{thread}') \g /dev/null
+SELECT track('public.mail', channel => 'email', kind => 'account', customer => '{who}', direction => '{dir}', occurred_at => '{at}', thread => '{thread}', updates => true) \g /dev/null
 
 -- The state of a customer's request and what its clock says.
 CREATE FUNCTION pg_temp.state(who text) RETURNS text LANGUAGE sql AS $$
@@ -71,5 +71,57 @@ SELECT pg_temp.open('live', 'l') AS r \gset
 UPDATE request SET state = 'waiting_customer', state_since = now() + interval '1 second' WHERE request_id = :r;
 INSERT INTO public.mail VALUES (107, 'live', 'l', 'inbound', :'before');
 SELECT matches(pg_temp.state('live'), '^waiting_customer', 'live too');
+
+-- What is told of a request for a time is taken as of then, whatever was logged before it was told.
+CREATE FUNCTION pg_temp.clock(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s %s %s', to_char(c.stopped_at, 'MM-DD HH24:MI'), c.outcome, (SELECT string_agg(concat(to_char(lower(p), 'HH24:MI'), '-', to_char(upper(p), 'HH24:MI')), ' ') FROM unnest(c.pauses) AS p))
+	FROM omnichannel.sla_clock AS c
+	WHERE c.customer_id = (SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = who)
+$$;
+CREATE FUNCTION pg_temp.close(id bigint) RETURNS void LANGUAGE sql AS $$
+	UPDATE omnichannel.request SET state = 'done', state_since = '2026-06-01 19:00Z', closed_at = '2026-06-01 19:00Z' WHERE request_id = id
+$$;
+SELECT pg_temp.open('told', 'd') AS r \gset
+SELECT pg_temp.wait(:r);
+INSERT INTO public.mail VALUES (108, 'told', 'd', 'inbound', '2026-06-01 17:00Z');
+INSERT INTO public.mail VALUES (109, 'told', 'd', 'outbound', '2026-06-01 12:30Z');
+SELECT pg_temp.close(:r);
+SELECT is(pg_temp.clock('told'), '06-01 19:00 met 16:00-17:00', 'after an answer and what was sent before the wait');
+SELECT pg_temp.open('together', 'e') AS r \gset
+SELECT pg_temp.wait(:r);
+INSERT INTO public.mail VALUES (110, 'together', 'e', 'inbound', '2026-06-01 17:00Z'), (111, 'together', 'e', 'inbound', '2026-06-01 12:30Z');
+SELECT pg_temp.close(:r);
+SELECT is(pg_temp.clock('together'), '06-01 19:00 met 16:00-17:00', 'also where both came in one statement');
+SELECT pg_temp.open('resumed', 'f') AS r \gset
+SELECT pg_temp.wait(:r);
+INSERT INTO public.mail VALUES (112, 'resumed', 'f', 'inbound', '2026-06-01 18:00Z');
+UPDATE request SET state = 'waiting_agent', state_since = '2026-06-01 16:30Z' WHERE request_id = :r;
+SELECT is(pg_temp.clock('resumed'), '  16:00-16:30', 'a wait that had ended before the answer');
+UPDATE request SET state = 'waiting_customer', state_since = '2026-06-01 17:00Z' WHERE request_id = :r;
+SELECT is(pg_temp.clock('resumed'), '  16:00-16:30 17:00-18:00', 'and another that began before it');
+
+-- Each wait is one.
+SELECT pg_temp.open('twice', 'g') AS r \gset
+SELECT pg_temp.wait(:r);
+INSERT INTO public.mail VALUES (113, 'twice', 'g', 'inbound', '2026-06-01 17:00Z');
+UPDATE request SET state = 'waiting_customer', state_since = '2026-06-01 18:00Z' WHERE request_id = :r;
+SELECT is(pg_temp.clock('twice'), '  16:00-17:00 18:00-', 'it waits again');
+UPDATE request SET priority = 1 WHERE request_id = :r;
+INSERT INTO public.mail VALUES (114, 'twice', 'g', 'inbound', '2026-06-01 18:30Z');
+SELECT pg_temp.close(:r);
+SELECT matches(pg_temp.clock('twice'), '16:00-17:00 18:00-18:30$', 'and is answered again');
+
+-- What did not arrive is no answer, until it turns out to be one, and the other way round.
+SELECT pg_temp.open('failed', 'h') AS r \gset
+SELECT pg_temp.wait(:r);
+SELECT log_contact('email', request_id => :r, outcome => 'failed', occurred_at => '2026-06-01 17:00Z') \g /dev/null
+SELECT is(pg_temp.state('failed'), 'waiting_customer, 44:00:00 left, 0 ended pauses', 'what failed is no answer');
+SELECT pg_temp.open('no answer', 'i') AS r \gset
+SELECT pg_temp.wait(:r);
+INSERT INTO public.mail VALUES (115, 'no answer', 'i', 'inbound', '2026-06-01 17:00Z');
+UPDATE public.mail SET dir = 'outbound' WHERE id = 115;
+SELECT cmp_ok((SELECT upper(range_agg(p)) FROM sla_clock AS c, unnest(c.pauses) AS p WHERE c.request_id = :r), '>=', now(),
+	'what was taken for an answer has let the request go on since it was logged');
+SELECT is(pg_temp.state('no answer'), 'new, nothing left, 1 ended pauses', 'and its clock too');
 SELECT * FROM finish();
 ROLLBACK;

@@ -175,12 +175,6 @@ $$;
 
 CREATE FUNCTION pg_temp.place(ids bigint[], id bigint) RETURNS int LANGUAGE sql STRICT AS 'SELECT array_position(ids, id)';
 
--- States come from here only: that a logged answer sends its request back to work at once is another story.
-CREATE FUNCTION pg_temp.keep_waiting() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
-CREATE TRIGGER aaa_keep_waiting BEFORE UPDATE ON omnichannel.request FOR EACH ROW
-	WHEN (OLD.state = 'waiting_customer' AND NEW.state IN ('new', 'waiting_agent', 'assigned') AND NEW.state_since = OLD.state_since)
-	EXECUTE FUNCTION pg_temp.keep_waiting();
-
 -- Makes a set happen in some order for three new customers, and returns their clocks as the reference writes them. groups:
 -- merge before all (first), in between, with some undone and done again (between), and at the end all undone (apart), or not (NULL).
 -- forget: moments are, up to shortly before what happens next.
