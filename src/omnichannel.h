@@ -66,6 +66,7 @@ typedef struct SpiScope
 extern void spi_scope_begin(SpiScope *scope, bool as_owner);
 extern void spi_scope_begin_unpinned(SpiScope *scope, bool as_owner);
 extern void spi_scope_end(SpiScope *scope);
+extern int spi_scope_depth(void);
 extern void spi_scope_pin(void);
 
 typedef struct OwnerSwitch

@@ -161,15 +161,18 @@ config_caches_hold(void)
 void
 config_caches_release(void)
 {
-	if (holders > 0 && --holders == 0)
+	if (holders > 0 && --holders == 0 && spi_scope_depth() == 0)
 		forget_held();
 }
 
-/* config_cache_discard deletes a context of a cache's data, once no call around this one can read it any more. */
+/*
+ * config_cache_discard deletes a context of a cache's data, once no call around this one can read it any more: neither
+ * one that said so by config_caches_hold(), nor one whose statement has fired the trigger that this one runs in.
+ */
 void
 config_cache_discard(MemoryContext context)
 {
-	if (holders <= 1)
+	if (holders <= 1 && spi_scope_depth() <= 1)
 		MemoryContextDelete(context);
 	else
 	{

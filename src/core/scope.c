@@ -68,6 +68,13 @@ scope_push(void)
 	open_scopes[open_count++] = (OpenScope){.transaction_level = GetCurrentTransactionNestLevel()};
 }
 
+/* spi_scope_depth returns how many scopes are open, each within the one before. */
+int
+spi_scope_depth(void)
+{
+	return open_count;
+}
+
 /*
  * spi_scope_pin pins the search_path for what is left of the innermost scope, if there is one: before anything runs
  * that is not this extension's, or opens a level of settings or a subtransaction that ends within the scope.

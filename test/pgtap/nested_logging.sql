@@ -1,7 +1,7 @@
 -- A trigger of one's own on the log may log contacts itself, as an automatic acknowledgement does, however often the
 -- statements of the extension run inside themselves and are planned anew meanwhile; and what it sets stays set.
 BEGIN;
-SELECT plan(10);
+SELECT plan(12);
 
 CREATE FUNCTION public.acknowledge() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
@@ -65,6 +65,23 @@ SELECT omnichannel.log_contact('email', kind => 'email', value => 'e@example.com
 SELECT is(current_setting('app.last_contact', true), :'logged', 'the same of log_contact()');
 SELECT is(current_setting('app.last_local', true), :'logged', 'one for the transaction stays as long as that');
 SELECT is(current_setting('search_path'), 'public, pg_catalog', 'the search_path is the session''s again');
+
+-- So may one that changes the configuration that the contact around it is being logged by, again and again.
+RESET search_path;
+CREATE OR REPLACE FUNCTION public.answer() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. 5 LOOP
+		UPDATE omnichannel.channel SET name = 'E-mail ' || i WHERE channel = 'email';
+		UPDATE omnichannel.sla_policy SET name = 'Policy ' || i;
+		UPDATE omnichannel.tracking SET on_error = on_error;
+		PERFORM omnichannel.log_contact('email', customer_id => new.customer_id, direction => 'outbound');
+	END LOOP;
+	RETURN NULL;
+END $$;
+SELECT lives_ok($$INSERT INTO public.mail (way, who) SELECT 'inbound', 'f' || i || '@example.com'
+	FROM generate_series(1, 20) AS i$$, 'configuration may change while contacts are logged by it');
+SELECT is((SELECT count(*) FROM omnichannel.contact AS c JOIN omnichannel.identity AS i USING (customer_id)
+	WHERE i.value LIKE 'f%' AND i.kind = 'email'), 120::bigint, 'and nothing is missing');
 
 SELECT * FROM finish();
 ROLLBACK;
