@@ -79,6 +79,18 @@ mapping_value(const MappingItem *item, const char *text, bool *logged)
 	return value->to;
 }
 
+/* Appends a column's value to a key of several columns, so that a slash in it is none between two columns. */
+static void
+append_key_part(StringInfo key, const char *part)
+{
+	for (; *part != '\0'; part++)
+	{
+		if (*part == '/' || *part == '\\')
+			appendStringInfoChar(key, '\\');
+		appendStringInfoChar(key, *part);
+	}
+}
+
 /*
  * Returns a field's value as text in the current context, NULL where it is not mapped or a column is NULL. Clears
  * logged where the value map says that such rows are not to be logged.
@@ -109,7 +121,10 @@ item_text(const FittedMapping *fitted, MappingField field, TupleTableSlot *slot,
 
 			if (part == NULL || (names && parts[i].column != 0 && is_blank(part)))
 				return NULL;
-			appendStringInfoString(&joined, part);
+			if (item->joins_key && parts[i].column != 0)
+				append_key_part(&joined, part);
+			else
+				appendStringInfoString(&joined, part);
 		}
 		text = joined.data;
 	}

@@ -53,6 +53,7 @@ typedef struct MappingItem
 	MappedValue *values; /* sorted by from */
 	int nvalues;         /* 0: the value is taken as it is */
 	bool whole_row;
+	bool joins_key; /* a source_key of several columns: a slash in one of them is told from one between them */
 } MappingItem;
 
 /* A row of tracking; its code, which fits the longest name of a table with its schema, is the hash key. */

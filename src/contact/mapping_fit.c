@@ -346,6 +346,29 @@ partition_columns(Relation relation)
 }
 
 /*
+ * Returns whether a key can be taken apart again into its columns: each of them ends at a slash, which none has in
+ * itself (see mapping.c), or is a whole number and ends at what is no digit.
+ */
+static bool
+joins_apart(const FittedMapping *fitted)
+{
+	const FittedPart *parts = fitted->parts[FIELD_SOURCE_KEY];
+	int last = fitted->tracking->items[FIELD_SOURCE_KEY].nparts - 1;
+
+	while (last > 0 && parts[last].column == 0)
+		last--;
+	for (int i = 0; i < last; i++)
+	{
+		bool number = parts[i].type == COLUMN_INT2 || parts[i].type == COLUMN_INT4 || parts[i].type == COLUMN_INT8;
+		char end = parts[i + 1].column == 0 ? parts[i + 1].text[0] : '0';
+
+		if (parts[i].column != 0 && end != '/' && (!number || (end >= '0' && end <= '9')))
+			return false;
+	}
+	return true;
+}
+
+/*
  * Returns whether no two rows of the table have the same source's key: it holds the primary key, at least those of its
  * columns by which the table is not partitioned, as track() chooses it.
  */
@@ -374,7 +397,7 @@ names_rows(const FittedMapping *fitted, Relation relation)
 		if (column != 0)
 			fixed = bms_del_member(fixed, column - FirstLowInvalidHeapAttributeNumber);
 	}
-	return any && bms_is_empty(fixed);
+	return any && bms_is_empty(fixed) && fitted->tracking->items[FIELD_SOURCE_KEY].nvalues == 0 && joins_apart(fitted);
 }
 
 /* mapping_names_rows returns the same, asked once until a relation changes. */

@@ -271,7 +271,7 @@ recipient: the same for outbound rows, where they hold their customer elsewhere;
 direction, outcome, occurred_at, agent (agent_id), request (request_id), thread, subject, body: as log_contact() takes them.
 payload: a json or jsonb column, or {*} for the whole row.
 source: contact.source, by default the one that the table was tracked under last, else its name;
-source_key: what tells rows apart, empty for rows that have no key; by default the primary key, of a partitioned table without the columns that decide the partition, where the others hold an identity, a serial or a uuid.
+source_key: what tells rows apart, empty for rows that have no key; by default the primary key, of a partitioned table without the columns that decide the partition, where the others hold an identity, a serial or a uuid. Where it is made of several columns, a slash or a backslash in a value is written with a backslash before it, so that {a}/{b} tells all pairs apart.
 value_maps: what the application''s values mean, by argument, as in {"direction": {"I": "inbound", "note": null}}, where null leaves the row out and "*" stands for all others, and {"customer": {"anonymous": ""}} says that nobody is known by that.
 time_zone: of columns without one, by default the company''s.
 on_error: error refuses a row that cannot be logged, quarantine keeps it in contact_reject, whatever the error but those of classes 25, 40, 53, 57, 58, 72 and XX, 55006 and 55P03, which are not about the row.

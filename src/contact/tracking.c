@@ -39,20 +39,25 @@ mapping_field_name(MappingField field)
 	return field_names[field];
 }
 
-/* Takes a mapping apart in the current context. */
+/* Takes the mapping of a field apart in the current context. */
 static void
-parse_item(MappingItem *item, const char *mapping, bool documents)
+parse_item(MappingItem *item, const char *mapping, MappingField field)
 {
 	const char *rest = mapping;
 	const char *text;
 	size_t length;
 	bool column;
+	int columns = 0;
 
 	item->given = true;
-	item->whole_row = documents && strcmp(mapping, "{*}") == 0;
+	item->whole_row = field == FIELD_PAYLOAD && strcmp(mapping, "{*}") == 0;
 	item->parts = palloc(sizeof(MappingPart) * (strlen(mapping) + 1));
 	while (mapping_next_part(&rest, &text, &length, &column))
+	{
 		item->parts[item->nparts++] = (MappingPart){.text = pnstrdup(text, length), .column = column};
+		columns += column;
+	}
+	item->joins_key = field == FIELD_SOURCE_KEY && columns > 1;
 }
 
 /* Orders value maps by what the application says. */
@@ -162,7 +167,7 @@ tracking_build(ConfigCache *cache, MemoryContext context)
 			char *mapping = spi_text(row, field + 1, context);
 
 			if (mapping != NULL)
-				parse_item(&tracking->items[field], mapping, field == FIELD_PAYLOAD);
+				parse_item(&tracking->items[field], mapping, (MappingField) field);
 		}
 		tracking->relation = DatumGetObjectId(spi_datum(row, MAPPING_FIELDS + 2, &isnull));
 		tracking->source = spi_text(row, MAPPING_FIELDS + 3, context);

@@ -1,6 +1,6 @@
 -- A key names one row: the same row again is silent, another one is never taken for it.
 BEGIN;
-SELECT plan(71);
+SELECT plan(80);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 
 -- Rows without a time: what would be logged is compared.
@@ -213,5 +213,36 @@ SELECT results_eq($$SELECT source_key, data ->> 'who' FROM omnichannel.contact_r
 	$$VALUES ('3', 'b'), ('4', 'c'), ('9', 'a')$$, 'each under its key');
 SELECT is_empty($$SELECT FROM omnichannel.contact AS c FULL JOIN omnichannel.contact_key AS k USING (source, source_key) WHERE c.contact_id IS DISTINCT FROM k.contact_id
 	AND source_key IS NOT NULL$$, 'every contact has its key');
+-- Keys of several columns: what stands in one column is not taken for what stands between two.
+CREATE TABLE public.line (a text, b text, who text, txt text, at timestamptz DEFAULT now(), PRIMARY KEY (a, b));
+SELECT omnichannel.track('public.line', channel => 'chat', customer => '{who}', kind => 'login', body => '{txt}', occurred_at => '{at}') \g /dev/null
+SELECT lives_ok($$INSERT INTO public.line VALUES ('2026/17', '3', 'l1', 'a'), ('2026', '17/3', 'l1', 'b'), ('2026\', '/17/3', 'l1', 'c'), ('2026\\/', '17/3', 'l1', 'd'), ('', '/', 'l1', 'e'), ('/', '', 'l1', 'f')$$,
+	'keys of several texts with slashes');
+SELECT results_eq($$SELECT source_key, body FROM omnichannel.contact WHERE source = 'public.line' ORDER BY body$$,
+	$$VALUES ('2026\/17/3', 'a'), ('2026/17\/3', 'b'), ('2026\\/\/17\/3', 'c'), ('2026\\\\\//17\/3', 'd'), ('/\/', 'e'), ('\//', 'f')$$,
+	'each row has its own');
+SELECT throws_ok($$DELETE FROM public.line; INSERT INTO public.line VALUES ('2026/17', '3', 'l2', 'a')$$, '23505', NULL, 'and is known by it again');
+SELECT omnichannel.untrack('public.line') \g /dev/null
+
+-- Another row is told from the same one only where a key can be taken apart.
+CREATE FUNCTION public.other_line(key text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM omnichannel.track('public.line', channel => 'chat', customer => '{who}', kind => 'login', body => '{txt}', occurred_at => '{at}', source => key, source_key => key);
+	DELETE FROM public.line;
+	INSERT INTO public.line VALUES ('1', '2', 'l3', 'first');
+	DELETE FROM public.line;
+	INSERT INTO public.line VALUES ('1', '2', 'l4', 'second');
+	RETURN 'taken for the same';
+EXCEPTION WHEN unique_violation THEN
+	RETURN 'another';
+END $$;
+SELECT is(public.other_line('{a}/{b}'), 'another', 'parted by a slash');
+SELECT is(public.other_line('no. {b}/{a} of it'), 'another', 'among constants');
+SELECT is(public.other_line('{a}-{b}'), 'taken for the same', 'parted by what may stand in a text');
+SELECT is(public.other_line('{a}{b}'), 'taken for the same', 'not parted');
+ALTER TABLE public.line ALTER a TYPE int USING a::int;
+SELECT is(public.other_line('{a}-{b}/'), 'another', 'a number ends at what is no digit');
+SELECT is(public.other_line('{a}0{b}'), 'taken for the same', 'and not at a digit');
+
 SELECT * FROM finish();
 ROLLBACK;
