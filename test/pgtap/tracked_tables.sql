@@ -45,7 +45,7 @@ CREATE TABLE public.keys_row AS SELECT interval '-1 day -2:03' AS span, 0.1::flo
 	'c'::public.code AS code, 'ab'::char(5) AS padded, '{2026-02-03}'::date[] AS days, 1.10 AS big, '00000000-0000-0000-0000-00000000000a'::uuid AS id, true AS ok, inet '10.0.0.1/8' AS net;
 INSERT INTO public.keys TABLE public.keys_row;
 SELECT is((SELECT source_key FROM omnichannel.contact WHERE source = 'public.keys'),
-	'-1 days -02:03:00/0.30000000000000004/\x00ff/2026-02-03/2026-03-01T10:00:00+00:00/2026-03-01T10:00:00.5/[1,5)/101/q/c/ab/{2026-02-03}/1.10/00000000-0000-0000-0000-00000000000a/t/10.0.0.1/8',
+	'-1 days -02:03:00/0.30000000000000004/\\x00ff/2026-02-03/2026-03-01T10:00:00+00:00/2026-03-01T10:00:00.5/[1,5)/101/q/c/ab/{2026-02-03}/1.10/00000000-0000-0000-0000-00000000000a/t/10.0.0.1\/8',
 	'is the same text');
 SET LOCAL intervalstyle = 'iso_8601';
 SET LOCAL extra_float_digits = -5;
