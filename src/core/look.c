@@ -107,6 +107,25 @@ has_all_rows(const LookUp *look, Relation index)
 	return where == look->where && tested == get_attnum(look->table_oid, look->where_column);
 }
 
+/* What a scan that follows keys asks of a row: it began at its key, so that no row before that is ever met. */
+static Datum
+is_after(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(true);
+}
+
+/* Readies the key of look_follow(): one text and all after it. */
+static void
+ready_following(LookUp *look, Oid operator, Oid collation)
+{
+	FmgrInfo function;
+
+	fmgr_info_cxt(get_opcode(operator), &function, CacheMemoryContext);
+	function.fn_addr = is_after;
+	ScanKeyEntryInitializeWithInfo(&look->from_key, 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, collation,
+								   &function, (Datum) 0);
+}
+
 /* Returns whether an index leads with the keys, and readies them. */
 static bool
 has_keys(LookUp *look, Relation table, Relation index)
@@ -137,10 +156,8 @@ has_keys(LookUp *look, Relation table, Relation index)
 		ScanKeyEntryInitialize(&look->scan_keys[i], 0, (AttrNumber) (i + 1), BTEqualStrategyNumber, InvalidOid,
 							   attribute->attcollation, get_opcode(equal), (Datum) 0);
 		if (look->nkeys == 1 && type == TEXTOID)
-			ScanKeyEntryInitialize(
-				&look->from_key, 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, attribute->attcollation,
-				get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type, BTGreaterEqualStrategyNumber)),
-				(Datum) 0);
+			ready_following(look, get_opfamily_member(index->rd_opfamily[i], type, type, BTGreaterEqualStrategyNumber),
+							attribute->attcollation);
 		MemoryContextSwitchTo(old);
 	}
 	return true;
@@ -295,7 +312,8 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	/* What the index holds needs none, but for a row whose page is not all visible. */
 	scan->slot = look->nkeys > 0 && look->covered ? NULL : table_slot_create(scan->table, NULL);
 	scan->nkeys = nkeys;
-	scan->map = scan->buffer = InvalidBuffer;
+	scan->buffer = InvalidBuffer;
+	memset(scan->maps, 0, sizeof(scan->maps));
 	scan->filter = NULL;
 	scan->follows = false;
 	scan->leaps = 0;
@@ -486,6 +504,16 @@ next_row(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
+/* Blocks of a table that a page of the visibility map tells of, but for its header. */
+#define MAP_BLOCKS (BLCKSZ * BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+
+/* Returns whether all see all of a block. Rows of one key lie apart: a few pages of the map stay pinned. */
+static bool
+is_visible(LookScan *scan, BlockNumber block)
+{
+	return VM_ALL_VISIBLE(scan->table, block, &scan->maps[block / MAP_BLOCKS % LOOK_MAPS]);
+}
+
 /* Goes to the next row that the snapshot sees, in the index alone where its page is all visible. */
 static bool
 next_covered(LookScan *scan, ScanDirection direction)
@@ -496,7 +524,7 @@ next_covered(LookScan *scan, ScanDirection direction)
 	{
 		BlockNumber block = ItemPointerGetBlockNumber(place);
 
-		if (VM_ALL_VISIBLE(scan->table, block, &scan->map))
+		if (is_visible(scan, block))
 		{
 			PredicateLockPage(scan->table, block, scan->scan->xs_snapshot);
 			return true;
@@ -611,8 +639,9 @@ look_end(LookScan *scan)
 		table_endscan(scan->whole);
 	else
 		index_endscan(scan->scan);
-	if (BufferIsValid(scan->map))
-		ReleaseBuffer(scan->map);
+	for (int i = 0; i < LOOK_MAPS; i++)
+		if (BufferIsValid(scan->maps[i]))
+			ReleaseBuffer(scan->maps[i]);
 	if (BufferIsValid(scan->buffer))
 		ReleaseBuffer(scan->buffer);
 	if (scan->snapshot)

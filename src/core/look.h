@@ -16,6 +16,9 @@
 
 #define LOOK_KEYS 5
 
+/* Pages of a table's visibility map that a scan keeps pinned; each tells of 256 MB. */
+#define LOOK_MAPS 4
+
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
@@ -66,10 +69,10 @@ typedef struct LookScan
 	IndexScanDesc scan;
 	struct TableScanDescData *whole; /* without keys */
 	TupleTableSlot *slot;
-	Buffer buffer; /* pinned page of the row */
-	Buffer map;    /* the same of the visibility map */
-	bool snapshot; /* one was taken for it */
-	bool empty;    /* the table is: nothing else is open */
+	Buffer buffer;          /* pinned page of the row */
+	Buffer maps[LOOK_MAPS]; /* the same of the visibility map */
+	bool snapshot;          /* one was taken for it */
+	bool empty;             /* the table is: nothing else is open */
 	/* of look_filter() */
 	LookFilter filter;
 	void *filter_arg;
