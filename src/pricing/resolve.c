@@ -29,6 +29,7 @@ typedef struct Walk
 	PriceCollector *collector;
 	PriceReason reason;
 	TimestampTz until;
+	bool thorough;   /* goes into lists that are for others too: somebody wants to know why */
 	uint64 *decided; /* a bit for each list that has its survivor */
 	Survivor *survivors;
 	int nsurvivors;
@@ -149,9 +150,17 @@ walk_target(Walk *walk, const PriceTarget *target)
 	while (row < end)
 	{
 		const PriceList *list = &question->rules->lists[row->list];
-		bool decided = BIT_TEST(walk->decided, row->list);
-		PriceVerdict verdict = list_verdict(walk, list);
+		bool decided;
+		PriceVerdict verdict;
 		bool history = end - row > LONG_HISTORY && walk->collector == NULL;
+
+		if (!walk->thorough && !BIT_TEST(question->audience->lists, row->list))
+		{
+			row = history ? skip_rows(row, end, NULL) : row + 1;
+			continue;
+		}
+		decided = BIT_TEST(walk->decided, row->list);
+		verdict = list_verdict(walk, list);
 
 		/* The rows of a list come with the highest quantity first, and of one quantity with the latest start. */
 		for (; row < end && row->list == list->number; row++)
@@ -276,6 +285,20 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 	}
 }
 
+/* Takes the rows of all targets, anew. */
+static void
+walk_all(Walk *walk, int words)
+{
+	const Product *product = walk->question->product;
+
+	memset(walk->decided, 0, words * sizeof(uint64));
+	walk->nsurvivors = 0;
+	for (const Product *above = product; above != NULL; above = above->parent)
+		walk_target(walk, &above->target);
+	for (const PriceTarget *target = product->wider; target != NULL; target = target->wider)
+		walk_target(walk, target);
+}
+
 /* price_resolve answers the question. Allocates in the current context where amounts or rows are many. */
 void
 price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector)
@@ -290,15 +313,18 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 	int decimals = question->currency->decimals;
 
 	walk.decided = words <= (int) lengthof(few_decided) ? few_decided : palloc(words * sizeof(uint64));
-	memset(walk.decided, 0, words * sizeof(uint64));
 	walk.survivors = few_survivors;
 	walk.space = lengthof(few_survivors);
-
-	for (const Product *product = question->product; product != NULL; product = product->parent)
-		walk_target(&walk, &product->target);
-	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
-		walk_target(&walk, target);
+	walk.thorough = collector != NULL;
+	walk_all(&walk, words);
 	walk_choose(&walk, &base, &winner);
+	if (base == NULL && winner == NULL && !walk.thorough)
+	{
+		/* Why there is no price, the lists for others may tell. */
+		walk.thorough = true;
+		walk_all(&walk, words);
+		walk_choose(&walk, &base, &winner);
+	}
 	if (winner != NULL && base != NULL)
 		base->verdict = VERDICT_LIST_PRICE;
 	if (unlikely(collector != NULL))
