@@ -108,8 +108,12 @@ list_fits(void *arg, const Datum *values, const bool *nulls)
 	/* Rows of a list are often loaded one after the other. */
 	if (list == NULL || VARSIZE_ANY_EXHDR(code) != VARSIZE_ANY_EXHDR(list->code_text) ||
 		memcmp(VARDATA_ANY(code), list->code, VARSIZE_ANY_EXHDR(code)) != 0)
-		list = price_list_find(catalogue->rules, code);
-	catalogue->list = list;
+	{
+		int number = price_list_find(catalogue->rules, code);
+
+		list = number < 0 ? NULL : &catalogue->rules->lists[number];
+		catalogue->list = list;
+	}
 	return list != NULL && list->currency == question->currency && BIT_TEST(question->audience->lists, list->number);
 }
 
@@ -139,7 +143,7 @@ read_prices(Catalogue *catalogue)
 		hash = price_book_hash(VARDATA_ANY(product), length);
 		if (!part_contains(&catalogue->part, hash))
 			continue;
-		price_row_read(&row, catalogue->list, values, nulls, book->context);
+		price_row_read(&row, catalogue->list->number, values, nulls, book->context);
 		price_book_add(book, VARDATA_ANY(product), length, hash, &row);
 		fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
 	}

@@ -126,9 +126,9 @@ price_cache_drop(PriceCache *cache)
 static void
 gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, const Datum *values, const bool *nulls)
 {
-	const PriceList *list = price_list_find(rules, DatumGetTextPP(values[ROW_LIST]));
+	int list = price_list_find(rules, DatumGetTextPP(values[ROW_LIST]));
 
-	if (list == NULL)
+	if (list < 0)
 		return;
 	if (gathering->nrows == gathering->space)
 	{

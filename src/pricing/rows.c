@@ -83,21 +83,23 @@ keep_adjustment(MemoryContext context, const Datum *values, const bool *nulls)
 	return adjustment;
 }
 
-/* Returns the list, or NULL for one that is too new for the rules: their message is due. */
-const PriceList *
+/* Returns the number of the list, or -1 for one that is too new for the rules: their message is due. */
+int
 price_list_find(const PriceRules *rules, text *code)
 {
-	return code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+	const PriceList *list = code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+
+	return list == NULL ? -1 : (int) (list - rules->lists);
 }
 
 /* Fills a row from its columns; what does not fit in it is kept in context. */
 void
-price_row_read(PriceRow *row, const PriceList *list, const Datum *values, const bool *nulls, MemoryContext context)
+price_row_read(PriceRow *row, int list, const Datum *values, const bool *nulls, MemoryContext context)
 {
 	bool present;
 
 	row->id = DatumGetInt64(values[ROW_ID]);
-	row->list = list->number;
+	row->list = list;
 	row->min_quantity = keep_money(values[ROW_MIN_QUANTITY], nulls[ROW_MIN_QUANTITY], context, &present);
 	row->amount = keep_money(values[ROW_AMOUNT], nulls[ROW_AMOUNT], context, &present);
 	row->adjusts = keep_adjustment(context, values, nulls);

@@ -45,8 +45,8 @@ extern LookUp product_look;
 extern LookUp all_prices_look;
 extern LookUp all_products_look;
 
-extern const PriceList *price_list_find(const PriceRules *rules, text *code);
-extern void price_row_read(PriceRow *row, const PriceList *list, const Datum *values, const bool *nulls,
+extern int price_list_find(const PriceRules *rules, text *code);
+extern void price_row_read(PriceRow *row, int list, const Datum *values, const bool *nulls,
 						   MemoryContext context);
 extern int price_rows_compare(const void *a, const void *b);
 extern Product *product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context);

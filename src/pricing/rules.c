@@ -278,7 +278,13 @@ rules_read_lists(PriceRules *rules)
 {
 	MemoryContext context = rules->context;
 	uint64 n = kept_plan_run(&lists_select, NULL, NULL, true, 0);
+	Size length = 0;
+	char *codes;
 
+	/* The codes lie side by side, as each price that is read is compared with one. */
+	for (uint64 i = 0; i < n; i++)
+		length += strlen(spi_text(i, 1, CurrentMemoryContext)) + 1;
+	codes = MemoryContextAllocHuge(context, Max(length, 1));
 	rules->nlists = (int) n;
 	rules->lists = MemoryContextAllocHuge(context, mul_size(Max(n, 1), sizeof(PriceList)));
 	code_map_init(&rules->lists_by_code, context, (uint32) n);
@@ -287,7 +293,8 @@ rules_read_lists(PriceRules *rules)
 		PriceList *list = &rules->lists[i];
 		bool isnull;
 
-		list->code = spi_text(i, 1, context);
+		list->code = strcpy(codes, spi_text(i, 1, CurrentMemoryContext));
+		codes += strlen(list->code) + 1;
 		list->code_text = spi_keep_text(i, 1, context);
 		list->number = (int) i;
 		list->kind = list_kind(spi_text(i, 2, CurrentMemoryContext));
