@@ -439,7 +439,12 @@ requests_continue(ContactEntry *entries, int count)
 			ContactEntry *entry = sorted[i];
 
 			if (entry->request_id < 0)
-				entry->request_id = opened[-entry->request_id - 1]->request_id;
+			{
+				OpenRequest *request = opened[-entry->request_id - 1];
+
+				entry->request_id = request->request_id;
+				entry->opens = request->opens == entry;
+			}
 			if (entry->conversation != NULL && entry->conversation->request_id < 0)
 				entry->conversation->request_id = opened[-entry->conversation->request_id - 1]->request_id;
 		}

@@ -294,7 +294,8 @@ sla_contact(const ContactEntry *entry)
 						.direction = entry->direction,
 						.outcome = entry->outcome,
 						.thread = entry->thread,
-						.request = entry->request};
+						.request = entry->request,
+						.opens = entry->opens};
 }
 
 /* Tells the service levels of the contacts that are not duplicates. */

@@ -314,6 +314,7 @@ typedef struct SlaNewMoment
 {
 	int64 root;
 	bool anew;   /* it does more than move open clocks on */
+	bool opens;  /* it is a contact that has opened its request */
 	bool others; /* it is a contact about a request of another customer, who may be another again */
 	SlaMoment moment;
 } SlaNewMoment;

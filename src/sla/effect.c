@@ -336,12 +336,12 @@ take_together(SlaNewMoment **moments, int count, Taking *taking)
 	}
 }
 
-/* The same as sla_moment_still(), leaving nothing in memory. */
+/* The same as sla_moment_still(), leaving nothing in memory; what is to be said of a new request is new. */
 static bool
-is_still(const Taking *taking, const SlaMoment *moment, bool write)
+is_still(const Taking *taking, const SlaNewMoment *contact, bool write)
 {
 	MemoryContext old = MemoryContextSwitchTo(taking->scratch);
-	bool still = sla_moment_still(taking->policies, moment, write);
+	bool still = !contact->opens && sla_moment_still(taking->policies, &contact->moment, write);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(taking->scratch);
@@ -360,19 +360,17 @@ take_each(SlaNewMoment **moments, int count, Taking *taking)
 
 	for (int i = 0; i < count && parts < MAX_PARTS; i++)
 	{
-		const SlaMoment *moment = &moments[i]->moment;
-
 		CHECK_FOR_INTERRUPTS();
 		if (begun < i)
 		{
-			if (!is_still(taking, moment, false))
+			if (!is_still(taking, moments[i], false))
 				continue;
 			/* Customers before are locked before. */
 			take_together(&moments[begun], i - begun, taking);
 			begun = i;
 			parts++;
 		}
-		if (is_still(taking, moment, true))
+		if (is_still(taking, moments[i], true))
 			begun = i + 1;
 	}
 	if (begun < count)
@@ -479,13 +477,17 @@ take_logged(const SlaContact *contacts, int count, bool again, bool *still)
 	for (int i = 0; i < count; i++)
 		if (contact_moment(policies, &contacts[i], &rows[taken].moment))
 		{
+			rows[taken].opens = contacts[i].opens;
 			moments[taken] = &rows[taken];
 			taken++;
 		}
-	if (count == 1 && taken == 1)
+	if (count == 1 && taken == 1 && !rows[0].opens)
 	{
 		if (sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, still, &overtaken))
+		{
+			requests_told(&contacts[0].request_id, 1);
 			return true;
+		}
 		if (again && (overtaken || sla_customer_awaited(contacts[0].customer_id)))
 			return false;
 	}

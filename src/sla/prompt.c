@@ -268,7 +268,10 @@ find_said(const SlaMoment *moment, const SlaRequestState *request, Snapshot snap
 			return false;
 		request = &read;
 	}
-	/* Whoever changes a request tells of it at once: it says what was said of it. */
+	/*
+	 * Whoever changes a request tells of it at once: it says what was said of it, but that it waits no more for what
+	 * the contact says.
+	 */
 	*said = (SlaMoment){.what = MOMENT_REQUEST,
 						.request_id = moment->request_id,
 						.customer_id = moment->customer_id,

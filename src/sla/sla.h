@@ -28,6 +28,7 @@ typedef struct SlaContact
 	const char *outcome;
 	const char *thread;
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
+	bool opens;                     /* it has opened request_id, of which nothing was said yet */
 	bool still;                     /* of one that is revised: contact.still */
 	bool internal;                  /* of one that is revised: it was so far */
 } SlaContact;

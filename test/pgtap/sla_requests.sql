@@ -1,0 +1,42 @@
+-- What is promised to requests, however they come: opened by contacts, one by one or together, and where a policy fits
+-- only later.
+BEGIN;
+SELECT plan(5);
+SET LOCAL search_path = omnichannel, public, pg_catalog;
+SET LOCAL timezone = 'UTC';
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('solve', 1, 'resolution', '5 hours'), ('answer', 1, 'first_response', '5 hours');
+DELETE FROM sla_stale;
+CREATE TABLE public.mail (id int PRIMARY KEY, who text, thread text, at timestamptz DEFAULT now());
+SELECT track('public.mail', channel => 'email', kind => 'account', customer => '{who}', occurred_at => '{at}', thread => '{thread}') \g /dev/null
+
+-- A customer's requests, each with the metrics of its clocks and what was said of it.
+CREATE FUNCTION pg_temp.promised(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(' ', (SELECT string_agg(c.metric, ' ' ORDER BY c.metric) FROM omnichannel.sla_clock AS c WHERE c.request_id = r.request_id),
+		(SELECT string_agg(m.state, ' ' ORDER BY m.at, m.version) FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id)), ', ' ORDER BY r.request_id)
+	FROM omnichannel.request AS r
+	WHERE r.customer_id = (SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = who)
+$$;
+
+-- Each request that a contact opens.
+INSERT INTO public.mail VALUES (1, 'one by one', 'a');
+INSERT INTO public.mail VALUES (2, 'one by one', 'b', clock_timestamp());
+INSERT INTO public.mail VALUES (3, 'one by one', 'c', clock_timestamp());
+SELECT is(pg_temp.promised('one by one'), 'first_response resolution new, first_response resolution new, first_response resolution new', 'opened by a contact each');
+INSERT INTO public.mail VALUES (11, 'together', 'd'), (12, 'together', 'e'), (13, 'together', 'f');
+INSERT INTO public.mail SELECT 20 + n, CASE WHEN n <= 2 THEN 'together' ELSE 'crowd ' || n END, 'g' || n, clock_timestamp() FROM generate_series(1, 12) AS n;
+SELECT is(pg_temp.promised('together'), 'first_response resolution new, first_response resolution new, first_response resolution new, first_response resolution new, first_response resolution new',
+	'opened by several of one statement');
+SELECT open_request(identify('account', 'other'), 'x', 'email') \g /dev/null
+INSERT INTO public.mail VALUES (40, 'other', 'h', clock_timestamp());
+SELECT is(pg_temp.promised('other'), 'resolution new, first_response resolution new', 'besides one that is open');
+-- What is told later is told of it.
+DELETE FROM sla_policy WHERE policy = 'solve';
+INSERT INTO public.mail VALUES (50, 'closed', 'i', now() - interval '4 hours'), (51, 'closed', 'j', now() - interval '3 hours');
+INSERT INTO public.mail VALUES (52, 'closed', 'k', now() - interval '2 hours');
+SELECT request_id AS r FROM contact WHERE source_key = '52' \gset
+UPDATE request SET state = 'done', state_since = now() - interval '1 hour' WHERE request_id = :r;
+SELECT is(pg_temp.promised('closed'), 'first_response new, first_response new, first_response new done', 'also without a policy for it');
+SELECT results_eq(format('SELECT stopped_at FROM sla_clock WHERE request_id = %s', :r), $$VALUES (now() - interval '1 hour')$$, 'so that its end stops what is promised');
+SELECT * FROM finish();
+ROLLBACK;
