@@ -80,6 +80,7 @@ typedef struct SlaClock
 	SlaSpan *pauses;
 	TimestampTz stopped_at; /* NO_TIME while it runs */
 	bool cancelled;         /* stopped because its request was cancelled */
+	bool unpromised;        /* no policy has fitted so far: it is there for what it would have stood still */
 
 	/* what the policies say */
 	const SlaPolicy *policy; /* NULL where the clock was stored with one that is gone */
@@ -160,6 +161,7 @@ extern void sla_machine_init(SlaMachine *machine, const SlaPolicies *policies, i
 extern void sla_machine_add(SlaMachine *machine, SlaClock *clock);
 extern SlaRequest *sla_machine_request(SlaMachine *machine, int64 request_id);
 extern void sla_machine_apply(SlaMachine *machine, const SlaMoment *moment);
+extern void sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count);
 extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *request,
 										const char *channel, TimestampTz at);
 extern int sla_moment_compare(const void *a, const void *b);

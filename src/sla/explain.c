@@ -384,8 +384,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	sla_clocks_read(policies, &family, 1, SLA_LOOK_AT_ALL);
 	sla_machine_begin(&machine, policies, family.root);
 	sla_machine_settle(&machine, &family);
-	for (int i = 0; i < family.moment_count; i++)
-		sla_machine_apply(&machine, family.moments[i]);
+	sla_machine_feed(&machine, family.moments, family.moment_count);
 	request.request_id = request_id;
 	clocks = request_clocks(&machine, &family, &request, &count);
 	for (int i = 0; i < count; i++)

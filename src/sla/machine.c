@@ -221,7 +221,10 @@ sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *re
 	return question;
 }
 
-/* Starts a clock where a policy fits; returns it, or NULL. */
+/*
+ * Starts a clock where a policy fits; returns it, or NULL. That of a request's resolution starts in any case, because a
+ * policy may fit later, from the same start.
+ */
 static SlaClock *
 start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, const SlaRequest *request,
 			const char *channel, TimestampTz at)
@@ -230,7 +233,7 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
 	SlaClock *clock;
 
-	if (policy == NULL)
+	if (policy == NULL && metric != SLA_RESOLUTION)
 		return NULL;
 	clock = palloc0(sizeof(SlaClock));
 	clock->metric = metric;
@@ -243,6 +246,7 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	clock->stopped_at = clock->due_at = clock->warn_at = clock->tell_at = NO_TIME;
 	clock->warned_at = clock->breached_at = NO_TIME;
 	clock->policy = policy;
+	clock->unpromised = policy == NULL;
 	clock->question = question;
 	sla_machine_add(machine, clock);
 	return clock;
@@ -265,6 +269,7 @@ refit_clocks(SlaMachine *machine, const SlaRequest *request)
 		if (policy != NULL)
 		{
 			clock->policy = policy;
+			clock->unpromised = false;
 			clock->question = question;
 		}
 	}
@@ -298,7 +303,7 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 	request->last = moment;
 	if (request->first == NULL)
 		request->first = moment;
-	/* Since it was opened, or since what the customer wrote before, even where it is promised only now. */
+	/* Since it was opened, or since what the customer wrote before. */
 	if (resolution == NULL && !was_closed && !(machine->partial && before != NULL))
 	{
 		(void) start_clock(machine, SLA_RESOLUTION, request->first, request, moment->channel, request->first->at);
@@ -486,4 +491,21 @@ sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 			break;
 	}
 	drop_stopped(machine);
+}
+
+/*
+ * sla_machine_feed gives the machine all moments that it is to take, in their order. Its clocks then are those that
+ * something was promised by.
+ */
+void
+sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count)
+{
+	int kept = 0;
+
+	for (int i = 0; i < count; i++)
+		sla_machine_apply(machine, moments[i]);
+	for (int i = 0; i < machine->clock_count; i++)
+		if (!machine->clocks[i]->unpromised)
+			machine->clocks[kept++] = machine->clocks[i];
+	machine->clock_count = kept;
 }

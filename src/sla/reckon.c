@@ -72,8 +72,7 @@ sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *c
 	for (int i = 0; i < family->said_count; i++)
 		sla_machine_request(&machine, family->said[i]->request_id)->last = family->said[i];
 
-	for (int i = 0; i < family->moment_count; i++)
-		sla_machine_apply(&machine, family->moments[i]);
+	sla_machine_feed(&machine, family->moments, family->moment_count);
 	for (int i = 0; i < machine.clock_count; i++)
 	{
 		SlaClock *clock = machine.clocks[i];
@@ -195,8 +194,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	int count;
 
 	sla_machine_settle(machine, family);
-	for (int i = 0; i < family->moment_count; i++)
-		sla_machine_apply(machine, family->moments[i]);
+	sla_machine_feed(machine, family->moments, family->moment_count);
 
 	count = machine->clock_count;
 	reckoned = palloc(sizeof(SlaClock *) * Max(count, 1));
@@ -290,8 +288,7 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
 	}
 	qsort(all.moments, all.moment_count, sizeof(SlaMoment *), sla_moment_compare);
-	for (int i = 0; i < all.moment_count; i++)
-		sla_machine_apply(&machine, all.moments[i]);
+	sla_machine_feed(&machine, all.moments, all.moment_count);
 	if (machine.clock_count == 0)
 		machine.clocks = palloc(sizeof(SlaClock *));
 	qsort(machine.clocks, machine.clock_count, sizeof(SlaClock *), compare_starts);

@@ -1,7 +1,7 @@
 -- What is promised to requests, however they come: opened by contacts, one by one or together, and where a policy fits
 -- only later.
 BEGIN;
-SELECT plan(5);
+SELECT plan(9);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -38,5 +38,32 @@ SELECT request_id AS r FROM contact WHERE source_key = '52' \gset
 UPDATE request SET state = 'done', state_since = now() - interval '1 hour' WHERE request_id = :r;
 SELECT is(pg_temp.promised('closed'), 'first_response new, first_response new, first_response new done', 'also without a policy for it');
 SELECT results_eq(format('SELECT stopped_at FROM sla_clock WHERE request_id = %s', :r), $$VALUES (now() - interval '1 hour')$$, 'so that its end stops what is promised');
+
+-- A policy that fits only later promises as if it had fitted from the opening on: what the request has waited is not counted.
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, min_priority, target) VALUES ('urgent', 1, 'resolution', 1, '5 hours');
+DELETE FROM sla_stale;
+CREATE FUNCTION pg_temp.waited(who bigint, priority int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	id bigint := omnichannel.open_request(omnichannel.identify('account', 'urgent ' || who), 'x', 'email', priority => priority, opened_at => now() - interval '4 hours');
+BEGIN
+	UPDATE omnichannel.request SET state = 'waiting_customer', state_since = now() - interval '3 hours' WHERE request_id = id;
+	PERFORM omnichannel.log_contact('email', request_id => id, occurred_at => now() - interval '1 hour');
+	RETURN id;
+END
+$$;
+CREATE FUNCTION pg_temp.clock(id bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', now() - started_at, due_at - now(), time_left, (SELECT array_agg(upper(p) - lower(p)) FROM unnest(pauses) AS p), now() - stopped_at, outcome)
+	FROM omnichannel.sla_clock WHERE request_id = id AND metric = 'resolution'
+$$;
+SELECT pg_temp.waited(1, 1) AS urgent, pg_temp.waited(2, 0) AS later, pg_temp.waited(3, 0) AS waits, pg_temp.waited(4, 0) AS again \gset
+UPDATE request SET priority = 1 WHERE request_id = :later;
+SELECT is(pg_temp.clock(:later), '04:00:00 03:00:00 {02:00:00}', 'it stood still while it waited');
+SELECT is(pg_temp.clock(:later), pg_temp.clock(:urgent), 'as it would have from the beginning');
+UPDATE request SET state = 'waiting_customer', state_since = now() - interval '30 minutes' WHERE request_id = :waits;
+UPDATE request SET priority = 1 WHERE request_id = :waits;
+SELECT is(pg_temp.clock(:waits), '04:00:00 03:30:00 {02:00:00,NULL}', 'it stands still where it waits');
+UPDATE request SET state = 'done', state_since = now() - interval '30 minutes' WHERE request_id = :again;
+SELECT is(pg_temp.clock(:again), NULL, 'without a policy nothing is promised');
 SELECT * FROM finish();
 ROLLBACK;
