@@ -309,19 +309,26 @@ match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 		request_is_missing(request_id);
 }
 
-/* match_read reads a request that needs an agent; raises 55000 for one that is closed or in no queue. */
+/* match_check raises 55000 for a request that is closed or in no queue: it needs no agent. */
+void
+match_check(const MatchRequest *request)
+{
+	if (request->closed)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("request " INT64_FORMAT " is %s", request->request_id, request->state),
+						errhint("Open it again, or open another one with open_request().")));
+	if (request->queue < 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("request " INT64_FORMAT " is in no queue", request->request_id),
+						errhint("transfer_request(request_id, queue => 'support') puts it into one.")));
+}
+
+/* match_read reads a request that needs an agent, as match_load() and match_check() do. */
 void
 match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
 {
 	match_load(config, request_id, read_only, request);
-	if (request->closed)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("request " INT64_FORMAT " is %s", request_id, request->state),
-						errhint("Open it again, or open another one with open_request().")));
-	if (request->queue < 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("request " INT64_FORMAT " is in no queue", request_id),
-						errhint("transfer_request(request_id, queue => 'support') puts it into one.")));
+	match_check(request);
 }
 
 /* Returns whether a text is this. */
@@ -387,7 +394,7 @@ owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int 
 		IndexScanDesc scan = rows_scan(rows, ROWS_REQUEST, ROWS_OPEN_BY_CUSTOMER, family[i]);
 		TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
 
-		while (rows_next(rows, ROWS_REQUEST, scan, BackwardScanDirection))
+		while (rows_next_other(rows, ROWS_REQUEST, scan, BackwardScanDirection, request->request_id))
 		{
 			bool isnull;
 			int64 request_id = DatumGetInt64(slot_getattr(slot, REQUEST_REQUEST_ID, &isnull));

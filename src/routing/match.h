@@ -25,6 +25,7 @@ typedef struct MatchRequest
 	bool accepted;
 	TimestampTz expires_at; /* of the offer */
 	bool closed;
+	bool unheld;    /* nobody is kept from changing it yet */
 	int64 waits_in; /* the lane that it was put into, with this priority */
 	int32 waits_with;
 	bool misplaced;         /* it stands in another place than its clocks say */
@@ -60,6 +61,7 @@ typedef struct MatchResult
 
 extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
+extern void match_check(const MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
 					   MatchCollect collect, void *arg, MatchResult *result);

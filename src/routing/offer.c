@@ -56,12 +56,14 @@ note_by_plan(const MatchRequest *request, const char *state, int64 agent_id)
 }
 
 /*
- * Takes room of an agent if he has it as of now; returns whether. With wait it waits for whoever changes him.
+ * Takes room of an agent if he has it as of now; returns whether, and since when he was idle. With wait it waits for
+ * whoever changes him.
  *
  * The row is looked at again after each change by others, until the change made here is to the row as it is.
  */
 bool
-offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now)
+offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now,
+				TimestampTz *idle_since)
 {
 	for (;;)
 	{
@@ -80,6 +82,7 @@ offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, boo
 			(int64) row->used + cost > config->agents[agent].capacity)
 			return false;
 		place = tuple->t_self;
+		*idle_since = row->idle_since;
 		row->used += cost;
 		row->idle_since = GetCurrentTimestamp();
 		result = rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, wait);
@@ -96,6 +99,32 @@ offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, boo
 	}
 }
 
+/* Gives back the room that was taken of an agent and nothing came of. */
+void
+offer_give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_since)
+{
+	for (;;)
+	{
+		HeapTuple tuple;
+		AgentStateRow *row;
+		ItemPointerData place;
+
+		rows_refresh(config->rows);
+		tuple = live_row(config, agent);
+		if (tuple == NULL)
+			return;
+		row = (AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
+		row->used -= cost;
+		row->idle_since = idle_since;
+		place = tuple->t_self;
+		if (rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, true) == TM_Ok)
+		{
+			config->agents[agent].place = tuple->t_self;
+			return;
+		}
+	}
+}
+
 /* Takes a request that waits out of its queue. */
 static void
 leave_queue(Rows *rows, int64 request_id)
@@ -106,7 +135,8 @@ leave_queue(Rows *rows, int64 request_id)
 }
 
 /*
- * Notes state and agent in a request that is found by its id; returns whether it is open still.
+ * Notes state and agent in a request that is found by its id; returns whether it is open still, and, where it is not
+ * held, as it was read.
  *
  * What guard_request() would do is done here; nobody else goes by these states.
  */
@@ -142,10 +172,10 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		values[3] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
 		changed = heap_modify_tuple_by_cols(tuple, slot->tts_tupleDescriptor, same ? 3 : 4, columns, values, nulls);
-		result = rows_update(rows, ROWS_REQUEST, &tuple->t_self, changed, true);
+		result = rows_update(rows, ROWS_REQUEST, &tuple->t_self, changed, !request->unheld);
 		heap_freetuple(changed);
-		if (result == TM_Ok)
-			return true;
+		if (result == TM_Ok || request->unheld)
+			return result == TM_Ok;
 		rows_refresh(rows);
 	}
 }
@@ -157,7 +187,10 @@ offer_ends(const RoutingQueue *queue)
 	return GetCurrentTimestamp() + queue->offer_for;
 }
 
-/* Writes down the assignment of a request to an agent whose room was taken; returns whether it is open still. */
+/*
+ * offer_note writes down the assignment of a request to an agent whose room was taken; returns as note_request() does,
+ * and writes nothing where that is not so.
+ */
 bool
 offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, int64 lane_id)
 {
@@ -167,6 +200,8 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	Datum values[12];
 	bool nulls[12] = {0};
 
+	if (!note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id))
+		return false;
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
 	values[2] = Int64GetDatum(agent_id);
@@ -181,26 +216,32 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	values[11] = TimestampTzGetDatum(now);
 	nulls[11] = !accepted;
 	rows_insert(config->rows, ROWS_ASSIGNMENT, values, nulls);
-	return note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id);
+	return true;
 }
 
 /*
  * offer_by_rows offers a request to an agent if he can take it as of now, or assigns it to him at once.
  *
- * Returns whether. Sets closed where the request was closed meanwhile, which is to undo the rest. Needs config->rows
- * with what it changes, and a request that suits rows.
+ * Raises 40001 where a request that is held was closed meanwhile. Needs config->rows with what it changes, and a
+ * request that suits rows.
  */
-bool
+OfferResult
 offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait, TimestampTz now,
-			  int64 lane_id, bool *closed)
+			  int64 lane_id)
 {
-	*closed = false;
-	if (!offer_take_room(config, agent, config->channels[request->channel].cost, accepted, wait, now))
-		return false;
+	int32 cost = config->channels[request->channel].cost;
+	TimestampTz idle_since;
+
+	if (!offer_take_room(config, agent, cost, accepted, wait, now, &idle_since))
+		return OFFER_NO_ROOM;
 	if (request->waiting)
 		leave_queue(config->rows, request->request_id);
-	*closed = !offer_note(config, request, agent, accepted, lane_id);
-	return true;
+	if (offer_note(config, request, agent, accepted, lane_id))
+		return OFFER_MADE;
+	if (!request->unheld)
+		route_changed_meanwhile(request);
+	offer_give_back(config, agent, cost, idle_since);
+	return OFFER_OVERTAKEN;
 }
 
 /* Notifies an agent of an offer, where that is asked for. */

@@ -198,12 +198,12 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 }
 
 /*
- * route_offer offers a request to an agent if he can take it as of now, or assigns it to him at once; returns whether.
+ * route_offer offers a request to an agent if he can take it as of now, or assigns it to him at once.
  *
- * The holder has the queue's lock and the request's. With wait it waits for a transaction that changes the agent. Needs
- * an SPI scope unless config->rows are open, which then suit the request.
+ * The holder has the queue's lock, and the request's unless it says otherwise. With wait it waits for a transaction
+ * that changes the agent. Needs an SPI scope unless config->rows are open, which then suit the request.
  */
-bool
+OfferResult
 route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait, TimestampTz now)
 {
 	int64 lane_id = request->lane_id != 0 ? request->lane_id
@@ -212,19 +212,17 @@ route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool 
 
 	if (config->rows != NULL)
 	{
-		bool closed;
+		OfferResult result = offer_by_rows(config, request, agent, accepted, wait, now, lane_id);
 
-		if (!offer_by_rows(config, request, agent, accepted, wait, now, lane_id, &closed))
-			return false;
-		if (closed)
-			route_changed_meanwhile(request);
+		if (result != OFFER_MADE)
+			return result;
 	}
 	else if (!offer_by_plan(config, request, agent, accepted, wait, now, lane_id))
-		return false;
+		return OFFER_NO_ROOM;
 
 	if (!accepted)
 		offer_notify(config, agent, request->request_id);
-	return true;
+	return OFFER_MADE;
 }
 
 /*
@@ -264,11 +262,25 @@ route_in_place(const RoutingConfig *config, const MatchRequest *request)
 											request->prefers, request->priority);
 }
 
+/* Locks a request that was read without; returns whether it is as it was read. */
+static bool
+hold_as_read(Rows *rows, MatchRequest *request)
+{
+	ItemPointerData place;
+
+	if (!rows_find(rows, ROWS_REQUEST, request->request_id))
+		return false;
+	place = rows->slots[ROWS_REQUEST]->tts_tid;
+	request->unheld = !rows_lock(rows, ROWS_REQUEST);
+	return !request->unheld && ItemPointerEquals(&rows->slots[ROWS_REQUEST]->tts_tid, &place);
+}
+
 /*
  * route_request offers a request to the best agent and returns his id, or lets it wait and returns 0.
  *
- * The holder has the queue's lock and the request's, and has read the request under them. With patient, agents are
- * waited for whom somebody is changing, where there is nobody else.
+ * The holder has the queue's lock and the request's, and has read the request under them; or, with config->rows, not
+ * the request's: then -1 is returned where somebody has changed it, or is about to. With patient, agents are waited for
+ * whom somebody is changing, where there is nobody else.
  */
 int64
 route_request(RoutingConfig *config, MatchRequest *request, bool patient)
@@ -293,9 +305,10 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 			{
 				int agent = result.candidates[i].agent;
 				bool owner = result.candidates[i].owner;
+				OfferResult offer = route_offer(config, request, agent, false, patient && (owner || pass == 1), now);
 
-				if (route_offer(config, request, agent, false, patient && (owner || pass == 1), now))
-					return config->agents[agent].agent_id;
+				if (offer != OFFER_NO_ROOM)
+					return offer == OFFER_MADE ? config->agents[agent].agent_id : -1;
 				owner_changed = owner;
 			}
 		}
@@ -315,6 +328,8 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient)
 		max = PG_INT32_MAX;
 	}
 
+	if (request->unheld && !hold_as_read(config->rows, request))
+		return -1;
 	if (!request->waiting || request->misplaced || strcmp(request->state, "waiting_agent") != 0 ||
 		!route_in_place(config, request))
 	{
@@ -384,6 +399,7 @@ queue_of(RoutingConfig *config, int64 request_id, int64 *customer_id)
 
 			queue = isnull ? NULL : TextDatumGetCString(code);
 			*customer_id = DatumGetInt64(slot_getattr(slot, REQUEST_CUSTOMER_ID, &isnull));
+			rows_keep(config->rows, ROWS_REQUEST);
 		}
 	}
 	else if (kept_plan_run(&queue_select, &id, NULL, false, 0) > 0)
@@ -410,12 +426,16 @@ hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
 
 	if (rows == NULL)
 		(void) request_hold(request_id, customer_id, true);
-	else
-	{
-		rows_refresh(rows);
-		if (!TupIsNull(rows->slots[ROWS_REQUEST]) || rows_find(rows, ROWS_REQUEST, request_id))
-			(void) rows_lock(rows, ROWS_REQUEST);
-	}
+	else if (rows_find(rows, ROWS_REQUEST, request_id))
+		(void) rows_lock(rows, ROWS_REQUEST);
+}
+
+/* Returns whether a request stands nowhere yet, neither in its queue nor with an agent. */
+static bool
+has_just_come(const MatchRequest *request)
+{
+	return !request->waiting && request->assigned_to == 0 &&
+		   (strcmp(request->state, "new") == 0 || strcmp(request->state, "waiting_agent") == 0);
 }
 
 /*
@@ -441,24 +461,39 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	config->rows = rows;
 	if (!again)
 		*later = locks->later;
-	hold_row(config, request_id, customer_id);
-	match_read(config, request_id, false, &request);
-	if (request.queue != queue)
-		route_changed_meanwhile(&request);
-	if (rows != NULL && (locks->partial || !offer_suits_rows(&request)))
-		return -1;
 
-	if (request.assigned_to != 0)
-		return request.assigned_to;
-	if (strcmp(request.state, "assigned") == 0)
-		return request.agent_id;
-	queue_check_members(config, queue);
-	if (locks->partial)
+	/* What has just come is not locked before it is given away: whoever changes it meanwhile makes us look again. */
+	for (bool hold = rows == NULL || !rows_kept_free(rows);; hold = true)
 	{
-		leave_to_sweep(&request);
-		return 0;
+		int64 agent_id;
+
+		if (rows != NULL)
+			rows_refresh(rows);
+		if (hold)
+			hold_row(config, request_id, customer_id);
+		match_load(config, request_id, false, &request);
+		request.unheld = !hold;
+		if (!hold && !has_just_come(&request))
+			continue;
+		match_check(&request);
+		if (request.queue != queue)
+			route_changed_meanwhile(&request);
+		if (rows != NULL && (locks->partial || !offer_suits_rows(&request)))
+			return -1;
+		if (request.assigned_to != 0)
+			return request.assigned_to;
+		if (strcmp(request.state, "assigned") == 0)
+			return request.agent_id;
+		queue_check_members(config, queue);
+		if (locks->partial)
+		{
+			leave_to_sweep(&request);
+			return 0;
+		}
+		agent_id = route_request(config, &request, !*later);
+		if (agent_id >= 0)
+			return agent_id;
 	}
-	return route_request(config, &request, !*later);
 }
 
 /* route(request_id): the agent to whom the request is offered, or NULL where it waits. */

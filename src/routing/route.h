@@ -41,12 +41,20 @@ extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mod
 extern void queue_lock(const char *queue, QueueLock mode);
 extern bool request_hold(int64 request_id, int64 customer_id, bool wait);
 
+/* What becomes of an offer. */
+typedef enum OfferResult
+{
+	OFFER_MADE,
+	OFFER_NO_ROOM,  /* the agent cannot take it */
+	OFFER_OVERTAKEN /* the request, not held, is not as it was read: nothing was done */
+} OfferResult;
+
 /* route.c */
 extern void route_rows_end(RoutingConfig *config);
 extern bool route_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient);
-extern bool route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
-						TimestampTz now);
+extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
+							   TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);
 pg_noreturn extern void route_changed_meanwhile(const MatchRequest *request);
 extern bool queue_is_served(const RoutingConfig *config, int queue);
@@ -55,13 +63,15 @@ extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz 
 extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 
 /* offer.c */
-extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now);
+extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now,
+							TimestampTz *idle_since);
+extern void offer_give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_since);
 extern bool offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, int64 lane_id);
 extern TimestampTz offer_ends(const RoutingQueue *queue);
 extern void offer_notify(const RoutingConfig *config, int agent, int64 request_id);
 extern bool offer_suits_rows(const MatchRequest *request);
-extern bool offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
-						  TimestampTz now, int64 lane_id, bool *closed);
+extern OfferResult offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted,
+								 bool wait, TimestampTz now, int64 lane_id);
 
 /* take.c */
 extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now,

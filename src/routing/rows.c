@@ -14,6 +14,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 
 #include "routing/rows.h"
@@ -105,14 +106,33 @@ rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection directi
 	return scan != NULL && index_getnext_slot(scan, direction, rows->slots[table]);
 }
 
+/*
+ * rows_next_other does what rows_next() does, but passes over the row of this key, which rows_find() has found, without
+ * a look at its page; it may come all the same.
+ */
+bool
+rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key)
+{
+	ItemPointer place;
+
+	while (scan != NULL && (place = index_getnext_tid(scan, direction)) != NULL)
+	{
+		if (rows->found[table].key == key && ItemPointerEquals(place, &rows->found[table].place))
+			continue;
+		if (index_fetch_heap(scan, rows->slots[table]))
+			return true;
+	}
+	return false;
+}
+
 /* Remembers where the row in the table's slot is. */
 static void
 remember(Rows *rows, RowsTable table, int64 key)
 {
 	rows->found[table].key = key;
 	rows->found[table].place = rows->slots[table]->tts_tid;
-	if (table == rows->held_table)
-		rows->held = NULL;
+	if (table == rows->kept_table)
+		rows->kept = NULL;
 }
 
 /* Puts the row of this key into the table's slot if it is where it was found last; returns whether. */
@@ -138,10 +158,10 @@ rows_find(Rows *rows, RowsTable table, int64 key)
 	IndexScanDesc scan;
 	bool found;
 
-	if (rows->held != NULL && table == rows->held_table && key == rows->found[table].key)
+	if (rows->kept != NULL && table == rows->kept_table && key == rows->found[table].key)
 	{
-		ExecForceStoreHeapTuple(rows->held, rows->slots[table], false);
-		rows->slots[table]->tts_tid = rows->held->t_self;
+		ExecForceStoreHeapTuple(rows->kept, rows->slots[table], false);
+		rows->slots[table]->tts_tid = rows->kept->t_self;
 		return true;
 	}
 	if (find_again(rows, table, key))
@@ -152,6 +172,31 @@ rows_find(Rows *rows, RowsTable table, int64 key)
 	if (found)
 		remember(rows, table, key);
 	return found;
+}
+
+/*
+ * rows_keep keeps the row in the table's slot: rows_find() finds it so, whatever becomes of it meanwhile, until it is
+ * changed or locked, which tells what became of it.
+ */
+void
+rows_keep(Rows *rows, RowsTable table)
+{
+	rows->kept = ExecCopySlotHeapTuple(rows->slots[table]);
+	rows->kept_table = table;
+}
+
+/* Returns whether a row is kept that nobody else was about to change or had locked when it was read. */
+bool
+rows_kept_free(const Rows *rows)
+{
+	const HeapTupleHeaderData *header = rows->kept == NULL ? NULL : rows->kept->t_data;
+	TransactionId owner;
+
+	if (header == NULL || (header->t_infomask & HEAP_XMAX_INVALID))
+		return header != NULL;
+	owner = HeapTupleHeaderGetRawXmax(header);
+	return !(header->t_infomask & HEAP_XMAX_IS_MULTI) &&
+		   (TransactionIdIsCurrentTransactionId(owner) || !TransactionIdIsInProgress(owner));
 }
 
 /* Returns the columns of the row in the table's slot, as they lie in the heap. */
@@ -340,16 +385,18 @@ rows_lock(Rows *rows, RowsTable table)
 	TupleTableSlot *slot = rows->slots[table];
 	ItemPointerData place = slot->tts_tid;
 	TM_FailureData failure;
-	TM_Result result =
-		table_tuple_lock(rows->tables[table], &place, rows->snapshot, slot, GetCurrentCommandId(true),
-						 LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	TM_Result result;
+
+	if (table == rows->kept_table)
+		rows->kept = NULL;
+	result = table_tuple_lock(rows->tables[table], &place, rows->snapshot, slot, GetCurrentCommandId(true),
+							  LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 
 	/* Nobody else can change it now: it need not be read again. */
 	if (result == TM_Ok)
 	{
 		rows->found[table].place = slot->tts_tid;
-		rows->held = ExecCopySlotHeapTuple(slot);
-		rows->held_table = table;
+		rows_keep(rows, table);
 	}
 	if (result != TM_Ok || failure.traversed)
 		rows_refresh(rows);
@@ -370,8 +417,8 @@ rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, b
 	UpdatedIndexes updated;
 	TM_Result result;
 
-	if (table == rows->held_table)
-		rows->held = NULL;
+	if (table == rows->kept_table)
+		rows->kept = NULL;
 	result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure, &mode,
 							 &updated);
 

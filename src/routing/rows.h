@@ -144,8 +144,8 @@ typedef struct Rows
 		int64 key;
 		ItemPointerData place; /* invalid where nothing was found yet */
 	} found[ROWS_TABLES];      /* the key looked for last, and where its row was */
-	HeapTuple held;            /* the latest version of a row that was locked, and is found[held_table] then; or NULL */
-	RowsTable held_table;
+	HeapTuple kept;            /* a row that is not read again, and is found[kept_table] then; or NULL */
+	RowsTable kept_table;
 } Rows;
 
 #define ROWS_BIT(table) (1 << (table))
@@ -169,7 +169,10 @@ extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);
 extern IndexScanDesc rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
 extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction);
 extern void rows_end(IndexScanDesc scan);
+extern bool rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key);
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);
+extern void rows_keep(Rows *rows, RowsTable table);
+extern bool rows_kept_free(const Rows *rows);
 extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after,
 									ScanKeyData keys[6]);
 extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);

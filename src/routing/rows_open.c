@@ -10,7 +10,8 @@
  * - an index of a table that rows are inserted into is no plain btree (expressions, predicates, exclusion, deferred);
  * - row security holds for the current role, or it lacks a right on a table; an extension asks to look at rights;
  * - triggers are switched off by session_replication_role;
- * - the transaction is above READ COMMITTED: matching is not, and others read.
+ * - the transaction is above READ COMMITTED: matching is not, and others read;
+ * - the caller has no snapshot: it is what keeps a place that was read from being another row's until the call ends.
  */
 #include "postgres.h"
 
@@ -364,7 +365,7 @@ rows_open(int tables)
 {
 	Rows *rows;
 
-	if (IsolationUsesXactSnapshot() || ExecutorCheckPerms_hook != NULL ||
+	if (IsolationUsesXactSnapshot() || !ActiveSnapshotSet() || ExecutorCheckPerms_hook != NULL ||
 		SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
 		return NULL;
 

@@ -342,32 +342,6 @@ first_choice(Taking *taking)
 	return best;
 }
 
-/* Gives back the room that was taken of an agent and nothing was found for. */
-static void
-give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_since)
-{
-	for (;;)
-	{
-		HeapTuple tuple;
-		AgentStateRow *row;
-		ItemPointerData place;
-
-		rows_refresh(config->rows);
-		tuple = live_row(config, agent);
-		if (tuple == NULL)
-			return;
-		row = (AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff);
-		row->used -= cost;
-		row->idle_since = idle_since;
-		place = tuple->t_self;
-		if (rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, true) == TM_Ok)
-		{
-			config->agents[agent].place = tuple->t_self;
-			return;
-		}
-	}
-}
-
 /* What became of a request since it began to wait. */
 typedef enum Standing
 {
@@ -424,11 +398,11 @@ take_first(Taking *taking, MatchRequest *request)
 		{
 			if (has_room)
 			{
-				give_back(config, taking->agent, taken, taking->idle_since);
+				offer_give_back(config, taking->agent, taken, taking->idle_since);
 				rows_refresh(rows);
 			}
 			has_room = offer_take_room(config, taking->agent, cost, taking->how & SERVE_ASSIGN,
-									   !(taking->how & SERVE_SKIP), taking->now);
+									   !(taking->how & SERVE_SKIP), taking->now, &taking->idle_since);
 			if (!has_room)
 				break;
 			taken = cost;
@@ -459,7 +433,7 @@ take_first(Taking *taking, MatchRequest *request)
 		choice->after = true;
 	}
 	if (has_room)
-		give_back(config, taking->agent, taken, taking->idle_since);
+		offer_give_back(config, taking->agent, taken, taking->idle_since);
 	return false;
 }
 
@@ -533,7 +507,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 			if (!accepted)
 				offer_notify(config, agent, request.request_id);
 		}
-		else if (!route_offer(config, &request, agent, accepted, true, now))
+		else if (route_offer(config, &request, agent, accepted, true, now) != OFFER_MADE)
 			rows_not_taken("agent_state");
 		taking.used += config->channels[request.channel].cost;
 		taking.idle_since = GetCurrentTimestamp();

@@ -371,7 +371,7 @@ offer_to_colleague(RoutingConfig *config, const MatchRequest *request, int64 age
 		why = "The agent is inactive.";
 	else if (config->fluency[(size_t) agent * config->channel_count + request->channel] == 0)
 		why = psprintf("The agent does not work in channel %s.", config->channels[request->channel].channel);
-	else if (!route_offer(config, request, agent, false, true, GetCurrentTransactionStartTimestamp()))
+	else if (route_offer(config, request, agent, false, true, GetCurrentTransactionStartTimestamp()) != OFFER_MADE)
 		why = "The agent is not available or has no room.";
 	if (why != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
