@@ -328,13 +328,17 @@ CREATE FUNCTION omnichannel.serve_changed() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_serve_changed';
 COMMENT ON FUNCTION omnichannel.serve_changed() IS
-'Trigger function of agent, agent_channel and queue_member: when the transaction ends, offers an available agent what waits and suits him by then. What cannot be done is left to tick_queues(): above READ COMMITTED, by roles that may not match, where the queues are held by others.';
+'Trigger function of agent, agent_channel and queue_member: when the transaction ends, offers an available agent what waits and suits him by then. What cannot be done is left to tick_queues(): above READ COMMITTED, by roles that may not match, and where the queues are held by others: they are waited for 0.1 s in all.';
 
 CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION 'a change of queue.overflow_queue cannot run at isolation level %', upper(current_setting('transaction_isolation'))
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make it in a READ COMMITTED transaction: others'' changes must be seen.';
+	END IF;
 	-- One change of overflow at a time: two halves of a circle must see each other.
 	LOCK TABLE omnichannel.queue IN SHARE UPDATE EXCLUSIVE MODE;
 	IF EXISTS (
@@ -353,13 +357,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.guard_queue() IS
-'Trigger function of queue: refuses overflow in a circle with 22023, also of changes at the same time.';
+'Trigger function of queue: refuses overflow in a circle with 22023, also of changes at the same time; and with 55000 above READ COMMITTED, where those would not be seen.';
 
 CREATE FUNCTION omnichannel.level_waiting() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_level_waiting';
 COMMENT ON FUNCTION omnichannel.level_waiting() IS
-'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock.';
+'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock. Raises 55000 above READ COMMITTED, where those who arrived meanwhile would not be seen.';
 
 CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamptz, age_after interval) RETURNS bigint
 LANGUAGE c IMMUTABLE PARALLEL SAFE

@@ -205,7 +205,8 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 /*
  * level_waiting(): trigger function; puts the waiting requests of a queue in the order of its changed age_after.
  *
- * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting.
+ * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. Raises 55000 above READ COMMITTED,
+ * where those who arrived meanwhile would not be seen.
  */
 Datum
 omnichannel_level_waiting(PG_FUNCTION_ARGS)
@@ -222,6 +223,7 @@ omnichannel_level_waiting(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || RelationGetRelid(trigger->tg_relation) != omni_table("queue"))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"level_waiting\" must be fired AFTER UPDATE FOR EACH ROW of queue")));
+	routing_writes("a change of queue.age_after");
 	queue = heap_getattr(trigger->tg_newtuple, SPI_fnumber(RelationGetDescr(trigger->tg_relation), "queue"),
 						 RelationGetDescr(trigger->tg_relation), &isnull);
 	queue_lock(TextDatumGetCString(queue), QUEUE_BOTH);

@@ -286,6 +286,8 @@ pass_over(QueueLocks *locks, int queue)
 /*
  * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
  * longer are taken out of the set and marked as stuck.
+ *
+ * Whatever its transaction calls afterwards is a later call.
  */
 RoutingConfig *
 queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
@@ -294,6 +296,8 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 	KeyedLock *keyed = in_order(config, locks, &count);
 	uint32 queues_hash = config->queues_hash;
 
+	session.lxid = MY_LXID;
+	session.asked = LOCKBIT_ON(QUEUE_ARRIVE) | LOCKBIT_ON(QUEUE_FREE) | LOCKBIT_ON(QUEUE_BOTH);
 	for (int i = 0; i < count; i++)
 	{
 		if (!take_until(keyed[i].key, keyed[i].mode, end))

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -238,7 +239,17 @@ may_serve(void)
 		   pg_class_aclcheck(omni_table("request"), GetUserId(), ACL_UPDATE) == ACLCHECK_OK;
 }
 
-/* Serves an agent whose configuration was changed, for subtransaction_try(). */
+/* For so long in all a transaction that changes agents waits for queues when it ends. */
+#define CHANGED_MSECS 100
+
+/* Until when the last transaction that changed agents does. */
+static struct
+{
+	LocalTransactionId lxid;
+	TimestampTz end;
+} changing;
+
+/* Serves an agent whose configuration was changed, for subtransaction_try(): what others hold is left to the sweep. */
 static void
 serve_one(void *argument)
 {
@@ -249,11 +260,16 @@ serve_one(void *argument)
 
 	if (agent < 0)
 		return;
+	if (changing.lxid != MY_LXID)
+	{
+		changing.lxid = MY_LXID;
+		changing.end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHANGED_MSECS);
+	}
 	queue_locks_add_agent(config, locks, agent);
-	config = queue_locks_take(config, locks);
+	config = queue_locks_try(config, locks, changing.end);
 	agent = config_agent(config, agent_id);
 	if (agent >= 0)
-		(void) serve_agent(config, agent, locks, SERVE_ALL, GetCurrentTransactionStartTimestamp(), NULL);
+		(void) serve_agent(config, agent, locks, SERVE_ALL | SERVE_SKIP, GetCurrentTransactionStartTimestamp(), NULL);
 }
 
 /* serve_changed(): trigger function; serves an agent to whom the configuration gives more than before. */

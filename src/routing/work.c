@@ -162,7 +162,11 @@ work_leave_queue(MatchRequest *request, TimestampTz keep_until)
 	request->waiting = false;
 }
 
-/* Changes the columns that are given. */
+/*
+ * Changes the columns that are given.
+ *
+ * As by any statement: what follows for others follows from the triggers of the table, with the rights of its owner.
+ */
 static void
 change_request(const MatchRequest *request, const char *state, const char *queue, const char *channel,
 			   const char *requires, const char *prefers)
@@ -178,8 +182,7 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 		values[2 + i] = columns[i] == NULL ? (Datum) 0 : CStringGetTextDatum(columns[i]);
 		nulls[2 + i] = columns[i] == NULL ? 'n' : ' ';
 	}
-	(void) requests_write(&request_change, values, nulls);
-	requests_changed(&request->request_id, 1);
+	(void) kept_plan_run(&request_change, values, nulls, false, 0);
 }
 
 /* Raises 40001 for a queue that somebody else holds while this transaction holds others. */
@@ -250,7 +253,8 @@ serve_freed(RoutingConfig *config, const QueueLocks *locks, int64 agent_id)
  * work_take_back takes back what is offered to an agent who takes nothing new any more, and offers it to the others;
  * returns whether it was offered to him still.
  *
- * The holder has the lock of the request's queue for arrivals. Needs an SPI scope.
+ * The holder has the lock of the request's queue for arrivals. He has changed that agent, as others who leave have
+ * changed themselves: nobody is waited for. Needs an SPI scope.
  */
 bool
 work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
@@ -261,7 +265,7 @@ work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
 		!match_look(config, request_id, false, &request) || request.assigned_to != agent_id || request.accepted)
 		return false;
 	work_end(config, &request, "expired", false);
-	(void) route_request(config, &request, true);
+	(void) route_request(config, &request, false);
 	return true;
 }
 
@@ -601,7 +605,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	request.channel = found;
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
-	next = route_request(config, &request, true);
+	next = route_request(config, &request, !locks->later);
 	spi_scope_end(&scope);
 
 	if (next == 0)
