@@ -1,0 +1,44 @@
+/*
+ * choice.h
+ *	  What comes first for an agent among the waiting requests that suit him.
+ */
+#ifndef OMNICHANNEL_ROUTING_CHOICE_H
+#define OMNICHANNEL_ROUTING_CHOICE_H
+
+#include "routing/route.h"
+#include "routing/rows.h"
+
+/* A lane that suits the agent, and the first request in it that does, as far as it was looked for. */
+typedef struct Choice
+{
+	const Lane *lane;
+	int64 age;                    /* what the queue's ageing adds by now */
+	TimestampTz joined_before;    /* what has waited in its queue since then at least is for this agent */
+	int64 last_rank;              /* what comes after it has not waited for that long */
+	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
+	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
+	bool looked;
+	bool found;
+	bool after; /* one was found before, which is not to be had */
+	WaitingRow row;
+	ItemPointerData place;
+} Choice;
+
+/* An agent who is to be given something. */
+typedef struct Taking
+{
+	RoutingConfig *config;
+	int agent;
+	int64 agent_id;
+	const QueueLocks *locks; /* see serve_agent() */
+	int how;                 /* SERVE_ flags */
+	TimestampTz now;
+	int64 used;
+	TimestampTz idle_since;
+	Choice *choices;
+	int count;
+} Taking;
+extern void choices_find(Taking *taking);
+extern Choice *choices_first(Taking *taking);
+
+#endif /* OMNICHANNEL_ROUTING_CHOICE_H */
