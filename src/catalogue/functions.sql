@@ -27,3 +27,20 @@ END
 $$;
 COMMENT ON FUNCTION omnichannel.refuse_product_cycle() IS
 'Trigger function of product: raises 23514 where a product becomes its own ancestor, or lies deeper than 30 levels.';
+
+CREATE FUNCTION omnichannel.parent_above(parent text, level integer) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- Levels can be added from below too, so that there may be more than refuse_product_cycle() counts.
+	IF parent_above.level > 1000 THEN
+		RAISE EXCEPTION 'the parents of product "%" make a circle', parent_above.parent
+			USING ERRCODE = 'check_violation', HINT = 'Give one of them another parent, or none.';
+	END IF;
+	RETURN parent_above.parent;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.parent_above(text, integer) IS
+'Called by statements that climb from a variant to its ancestors: the parent found so many levels up. Raises 23514 beyond 1,000 levels, which only a circle has: one that came past the triggers of product. Raises 55000 before setup().';

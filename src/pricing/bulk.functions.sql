@@ -51,7 +51,7 @@ BEGIN
 		SELECT c.line, c.kind, c.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.during, c.level + 1, p.product, p.parent,
 			coalesce(c.min_price, p.min_price), CASE WHEN c.min_price IS NULL THEN p.currency ELSE c.min_price_currency END,
 			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin)
-		FROM climb AS c JOIN omnichannel.product AS p ON p.product = c.parent
+		FROM climb AS c JOIN omnichannel.product AS p ON p.product = CASE WHEN c.level < 100 THEN c.parent ELSE omnichannel.parent_above(c.parent, c.level) END
 	), based AS (
 		-- The base price of each line, at its product or the nearest above. One join has both keys: by currency alone it would
 		-- pair everything with everything.

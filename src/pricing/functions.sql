@@ -208,6 +208,11 @@ DECLARE
 	kept bigint[] := '{}'::bigint[];
 	began timestamptz[] := '{}'::timestamptz[];
 BEGIN
+	-- Each list writes into the next: only a circle goes on, one that came past derive_price_list().
+	IF pg_trigger_depth() > 100 THEN
+		RAISE EXCEPTION 'price lists are derived from each other in a circle, as "%" is', (SELECT changed.price_list FROM changed LIMIT 1)
+			USING ERRCODE = 'check_violation', HINT = 'Set derived_from of one of them to NULL.';
+	END IF;
 	-- What keep_past_price() has moved to now leaves its past behind.
 	IF TG_OP = 'UPDATE' THEN
 		-- Grouped, not joined: the planner takes what passes the filters of a join for one row, and loops.

@@ -312,6 +312,7 @@ category_target(PriceCache *cache, const PriceRules *rules, const char *path, ui
 	{
 		uint32 above = length;
 
+		check_stack_depth();
 		while (above > 0 && path[above - 1] != '.')
 			above--;
 		target = MemoryContextAllocZero(cache->context, sizeof(PriceTarget) + length);

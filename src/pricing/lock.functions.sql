@@ -24,7 +24,7 @@ BEGIN
 		FROM omnichannel.product AS sold WHERE sold.product = $1
 		UNION ALL
 		SELECT above.product, above.parent, above.category::text, chain.level + 1, to_jsonb(above)
-		FROM chain JOIN omnichannel.product AS above ON above.product = chain.parent
+		FROM chain JOIN omnichannel.product AS above ON above.product = omnichannel.parent_above(chain.parent, chain.level)
 	), category AS (
 		SELECT array_to_string((string_to_array(place.path, '.'))[:depth], '.') AS path
 		FROM (SELECT chain.category AS path FROM chain WHERE chain.category IS NOT NULL ORDER BY chain.level LIMIT 1) AS place,

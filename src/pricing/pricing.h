@@ -267,6 +267,7 @@ typedef struct Product
 	bool perishable;
 	bool service;
 	bool inherited; /* from the ancestors */
+	bool inheriting;
 	bool has_min_margin;
 	bool has_tax_rate;
 	int npromotions;

@@ -5,6 +5,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "pricing/pricing.h"
 #include "pricing/rows.h"
@@ -175,7 +177,12 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Me
 	return product;
 }
 
-/* product_inherit gives a variant what it does not have of its own. Its ancestors are linked. */
+/*
+ * product_inherit gives a variant what it does not have of its own. Its ancestors are linked.
+ *
+ * Raises 23514 where they make a circle, as nothing else here could walk them: the trigger that refuses circles can be
+ * disabled.
+ */
 void
 product_inherit(Product *product)
 {
@@ -183,6 +190,13 @@ product_inherit(Product *product)
 
 	if (parent == NULL || product->inherited)
 		return;
+	check_stack_depth();
+	if (product->inheriting)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("the parents of product \"%s\" make a circle", text_to_cstring(product->code_text)),
+				 errhint("Give one of them another parent, or none.")));
+	product->inheriting = true;
 	product_inherit(parent);
 	product->inherited = true;
 	if (product->category == NULL)
