@@ -114,6 +114,7 @@ pg_noreturn extern void rows_not_taken(const char *table);
 extern char *spi_text(uint64 row, int column, MemoryContext context);
 extern Datum spi_datum(uint64 row, int column, bool *isnull);
 extern TimestampTz spi_time(uint64 row, int column, TimestampTz otherwise);
+extern bool spi_row_is(uint64 row, const Datum *values, const bool *nulls, int count);
 
 /* Rounds after which a row that is inserted and not there is not another session's doing any more. */
 #define INSERT_ROUNDS 10

@@ -192,6 +192,7 @@ follow_key(const ContactEntry *entry, const char *former)
 	for (int i = 0; i < 3; i++)
 		values[i] = spi_datum(0, i + 1, &isnull);
 	values[3] = CStringGetTextDatum(entry->source_key);
-	(void) kept_plan_run(&contact_key_update, values, NULL, false, 0);
+	if (kept_plan_run(&contact_key_update, values, NULL, false, 0) != 1)
+		rows_not_taken("contact");
 	return true;
 }

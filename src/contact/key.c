@@ -18,6 +18,7 @@
 #include "core/row.h"
 
 #define KEY_NCOLUMNS 5
+#define KEY_COLUMNS "source, source_key, customer_id, contact_id, occurred_at"
 
 static const TableColumn key_columns[KEY_NCOLUMNS] = {
 	{"source", TEXTOID},     {"source_key", TEXTOID},         {"customer_id", INT8OID},
@@ -33,17 +34,17 @@ static const DirectTable key_table = {
 };
 
 static KeptPlan key_insert = {
-	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
-		   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
+	.sql = "INSERT INTO omnichannel.contact_key (" KEY_COLUMNS ")"
+		   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING RETURNING " KEY_COLUMNS,
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
 	.indexed = true,
 };
 
 static KeptPlan keys_insert = {
-	.sql = "INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)"
+	.sql = "INSERT INTO omnichannel.contact_key (" KEY_COLUMNS ")"
 		   " SELECT * FROM unnest($1, $2, $3, $4, $5)"
-		   " ON CONFLICT (source, source_key) DO NOTHING RETURNING contact_id",
+		   " ON CONFLICT (source, source_key) DO NOTHING RETURNING " KEY_COLUMNS,
 	.nargs = 5,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	.indexed = true,
@@ -114,6 +115,9 @@ key_claim(ContactEntry *entry)
 	entry->duplicate = kept_plan_run(&key_insert, key, NULL, false, 0) == 0;
 	if (entry->duplicate)
 		confirm_duplicate(entry);
+	else if (!spi_row_is(0, key, NULL, KEY_NCOLUMNS))
+		rows_not_taken("contact_key");
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Orders pointers to entries by source and key; of the same key the one that came first wins. */
@@ -169,7 +173,6 @@ claim_by_statement(ContactEntry **entries, int count)
 	Datum values[KEY_NCOLUMNS];
 	uint64 claimed;
 	uint64 row = 0;
-	bool isnull;
 
 	for (int i = 0; i < KEY_NCOLUMNS; i++)
 		elements[i] = palloc(sizeof(Datum) * count);
@@ -184,7 +187,9 @@ claim_by_statement(ContactEntry **entries, int count)
 	claimed = kept_plan_run(&keys_insert, values, NULL, false, 0);
 	for (int i = 0; i < count; i++)
 	{
-		entries[i]->duplicate = row >= claimed || DatumGetInt64(spi_datum(row, 1, &isnull)) != entries[i]->contact_id;
+		for (int j = 0; j < KEY_NCOLUMNS; j++)
+			values[j] = elements[j][i];
+		entries[i]->duplicate = row >= claimed || !spi_row_is(row, values, NULL, KEY_NCOLUMNS);
 		if (!entries[i]->duplicate)
 			row++;
 	}

@@ -20,14 +20,15 @@
 static KeptPlan contact_hold = {
 	.sql =
 		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still, c.direction, c.request_id,"
-		" c.thread, c.direction = 'inbound' AND c.outcome <> 'failed' "
+		" c.thread, c.direction = 'inbound' AND c.outcome <> 'failed',"
+		" (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) IS DISTINCT FROM ($3, $4, $5, $6, $7, $8) "
 		"FROM omnichannel.contact_key AS k "
 		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
 		"AND c.contact_id = k.contact_id "
 		"JOIN omnichannel.customer AS who ON who.customer_id = k.customer_id AND who.erased_at IS NULL "
 		"WHERE k.source = $1 AND k.source_key = $2 FOR NO KEY UPDATE OF c",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
+	.nargs = 8,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
 	.indexed = true,
 };
 
@@ -35,8 +36,7 @@ static KeptPlan contact_update = {
 	.sql = "UPDATE omnichannel.contact AS c "
 		   "SET direction = $4, outcome = $5, agent_id = $6, subject = $7, body = $8, payload = $9 "
 		   "WHERE c.customer_id = $1 AND c.occurred_at = $2 AND c.contact_id = $3 "
-		   "AND (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) "
-		   "IS DISTINCT FROM ($4, $5, $6, $7, $8, $9)",
+		   "RETURNING c.customer_id, c.occurred_at, c.contact_id",
 	.nargs = 9,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, JSONBOID},
 	.indexed = true,
@@ -49,6 +49,22 @@ static KeptPlan request_update = {
 	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID},
 	.indexed = true,
 };
+
+/* Sets what a row says of its contact and may say otherwise later, in the order of the statements above. */
+static void
+take_said(const ContactEntry *entry, Datum *values, char *nulls)
+{
+	values[0] = CStringGetTextDatum(entry->direction);
+	values[1] = CStringGetTextDatum(entry->outcome);
+	values[2] = Int64GetDatum(entry->agent_id);
+	values[3] = PointerGetDatum(entry->subject);
+	values[4] = PointerGetDatum(entry->body);
+	values[5] = PointerGetDatum(entry->payload);
+	memset(nulls, ' ', 2);
+	nulls[2] = entry->agent_id == 0 ? 'n' : ' ';
+	for (int i = 3; i < 6; i++)
+		nulls[i] = DatumGetPointer(values[i]) == NULL ? 'n' : ' ';
+}
 
 /*
  * Does to requests what an inbound contact does, once a contact turns out to be one: the open one is gone on with, or
@@ -96,7 +112,8 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 		values[1] = TimestampTzGetDatum(revised->occurred_at);
 		values[2] = Int64GetDatum(revised->contact_id);
 		values[3] = Int64GetDatum(revised->request_id);
-		(void) kept_plan_run(&request_update, values, NULL, false, 0);
+		if (kept_plan_run(&request_update, values, NULL, false, 0) != 1)
+			rows_not_taken("contact");
 	}
 	requests_changed(&revised->request_id, 1);
 }
@@ -113,17 +130,19 @@ bool
 contact_revise(const ContactEntry *entry)
 {
 	Datum values[9] = {CStringGetTextDatum(entry->source), CStringGetTextDatum(entry->source_key)};
-	char nulls[9];
+	char nulls[9] = {' ', ' ', ' '};
 	bool isnull;
 	int64 agent_id;
 	bool changed = false;
 	bool inbound;
 	bool said;
+	bool differs;
 	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
 
+	take_said(entry, &values[2], &nulls[2]);
 	/* What is deleted and inserted elsewhere by another transaction, as where it is moved by hand, is found then. */
-	if (kept_plan_run(&contact_hold, values, NULL, false, 0) == 0 &&
-		kept_plan_run(&contact_hold, values, NULL, false, 0) == 0)
+	if (kept_plan_run(&contact_hold, values, nulls, false, 0) == 0 &&
+		kept_plan_run(&contact_hold, values, nulls, false, 0) == 0)
 		return false;
 	revised.customer_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	revised.occurred_at = DatumGetTimestampTz(spi_datum(0, 2, &isnull));
@@ -141,6 +160,7 @@ contact_revise(const ContactEntry *entry)
 		revised.request_id = 0;
 	revised.thread = spi_text(0, 9, CurrentMemoryContext);
 	said = DatumGetBool(spi_datum(0, 10, &isnull));
+	differs = DatumGetBool(spi_datum(0, 11, &isnull));
 
 	if (entry->named && entry->customer_id != revised.customer_id)
 	{
@@ -155,22 +175,15 @@ contact_revise(const ContactEntry *entry)
 		}
 	}
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = Int64GetDatum(revised.customer_id);
-	values[1] = TimestampTzGetDatum(revised.occurred_at);
-	values[2] = Int64GetDatum(revised.contact_id);
-	values[3] = CStringGetTextDatum(entry->direction);
-	values[4] = CStringGetTextDatum(entry->outcome);
-	values[5] = Int64GetDatum(entry->agent_id);
-	nulls[5] = entry->agent_id == 0 ? 'n' : ' ';
-	values[6] = PointerGetDatum(entry->subject);
-	nulls[6] = entry->subject == NULL ? 'n' : ' ';
-	values[7] = PointerGetDatum(entry->body);
-	nulls[7] = entry->body == NULL ? 'n' : ' ';
-	values[8] = PointerGetDatum(entry->payload);
-	nulls[8] = entry->payload == NULL ? 'n' : ' ';
-	if (kept_plan_run(&contact_update, values, nulls, false, 0) > 0)
+	if (differs)
 	{
+		values[0] = Int64GetDatum(revised.customer_id);
+		values[1] = TimestampTzGetDatum(revised.occurred_at);
+		values[2] = Int64GetDatum(revised.contact_id);
+		take_said(entry, &values[3], &nulls[3]);
+		if (kept_plan_run(&contact_update, values, nulls, false, 0) != 1 || !spi_row_is(0, values, NULL, 3))
+			rows_not_taken("contact");
+		SPI_freetuptable(SPI_tuptable);
 		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);

@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "executor/spi_priv.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
 
@@ -215,4 +216,22 @@ spi_time(uint64 row, int column, TimestampTz otherwise)
 	Datum value = spi_datum(row, column, &isnull);
 
 	return isnull ? otherwise : DatumGetTimestampTz(value);
+}
+
+/* Returns whether the columns of a row (from 0) of the last result, all of them, hold these values. */
+bool
+spi_row_is(uint64 row, const Datum *values, const bool *nulls, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, i);
+		bool isnull;
+		Datum value = spi_datum(row, i + 1, &isnull);
+		bool expected = nulls == NULL || !nulls[i];
+
+		if (isnull == expected ||
+			(expected && !datum_image_eq(value, values[i], attribute->attbyval, attribute->attlen)))
+			return false;
+	}
+	return true;
 }

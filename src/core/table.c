@@ -6,14 +6,18 @@
 
 #include "access/heapam.h"
 #include "access/relscan.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "nodes/primnodes.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -36,6 +40,53 @@ relation_is_plain(Relation relation)
 			get_func_namespace(triggers->triggers[i].tgfoid) != omni_schema())
 			return false;
 	return true;
+}
+
+/* Returns whether a table has a trigger that may change a row that is inserted. */
+static bool
+changes_inserts(Relation triggers, Oid table)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool changes = false;
+
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (!changes && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int16 type = ((Form_pg_trigger) GETSTRUCT(tuple))->tgtype;
+
+		changes = TRIGGER_FOR_ROW(type) && TRIGGER_FOR_BEFORE(type) && TRIGGER_FOR_INSERT(type);
+	}
+	systable_endscan(scan);
+	return changes;
+}
+
+/*
+ * inserts_may_change returns whether a trigger of a table or of one of its partitions may change a row that is
+ * inserted. It remembers the answer about one table.
+ */
+bool
+inserts_may_change(Oid table)
+{
+	static Oid known = InvalidOid;
+	static uint64 known_generation = 0;
+	static bool change;
+	Relation triggers;
+	ListCell *cell;
+
+	if (known == table && known_generation == relations_generation())
+		return change;
+	known_generation = relations_generation();
+	known = InvalidOid;
+	change = false;
+	triggers = table_open(TriggerRelationId, AccessShareLock);
+	foreach (cell, find_all_inheritors(table, NoLock, NULL))
+		change = change || changes_inserts(triggers, lfirst_oid(cell));
+	table_close(triggers, AccessShareLock);
+	known = table;
+	return change;
 }
 
 /*

@@ -39,6 +39,7 @@ typedef enum IndexWhere
 } IndexWhere;
 
 extern bool relation_is_plain(Relation relation);
+extern bool inserts_may_change(Oid table);
 extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *column, int *next);
 extern const char *table_default(TupleDesc desc, AttrNumber attribute);
 extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);

@@ -1,6 +1,6 @@
 -- Triggers of one's own on the tables may keep rows from them, or change their keys: a clear error, and nothing is lost or hangs.
 BEGIN;
-SELECT plan(81);
+SELECT plan(101);
 SET LOCAL statement_timeout = '30s';
 INSERT INTO omnichannel.agent (agent_id, name) VALUES (1, 'Ola');
 INSERT INTO omnichannel.queue (queue, name) VALUES ('care', 'Care');
@@ -98,10 +98,39 @@ SELECT public.try_log('contact', 'contact that is kept out');
 SELECT is(public.refusal($$SELECT omnichannel.log_contact('email', kind => 'email', value => 'old@x.test')$$), public.refused('contact'), 'without a key too');
 DROP TRIGGER keep_out ON omnichannel.contact;
 
+-- By what it is known a contact stays, wherever the trigger stands.
+CREATE FUNCTION public.try_change(relation regclass, refusing text, key text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE TRIGGER change BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION public.change(%L)', relation, key);
+	RETURN NEXT is(public.refusal(public.one(1)), public.refused(refusing), format('%s with %s', relation, key));
+	RETURN NEXT is(public.refusal(public.many(10)), public.refused(refusing), 'several');
+	EXECUTE format('DROP TRIGGER change ON %s', relation);
+END
+$$;
+SELECT public.try_change('omnichannel.contact', 'contact', key::text)
+FROM unnest('{"{\"occurred_at\": \"2026-03-01 00:00+00\"}","{\"contact_id\": -1}","{\"customer_id\": 1}","{\"source\": null}","{\"source_key\": \"1x\"}"}'::jsonb[]) AS key;
+SELECT public.try_change('omnichannel.contact_default', 'contact', '{"customer_id": 1}');
+SELECT public.try_change('omnichannel.contact_key', 'contact_key', '{"source_key": "1x"}');
+
 SELECT is(public.refusal(public.one(1)), 'nothing', 'and all is well without them');
 SELECT is(public.refusal(public.many(10)), 'nothing', 'for several rows');
 SELECT is((SELECT count(*) FROM omnichannel.contact WHERE source = 'public.mail'), 6::bigint, 'each is logged');
 SELECT is((SELECT count(*) FROM omnichannel.request), 6::bigint, 'in its conversation''s request');
+
+-- What revises a contact comes to it, or the update ends.
+CREATE TABLE public.note (id int PRIMARY KEY, who text, at timestamptz DEFAULT '2026-03-01 10:00+00', body text, other int);
+SELECT omnichannel.track('public.note', channel => 'post', customer => '{who}', kind => 'email', body => '{body}', occurred_at => '{at}', updates => true) \g /dev/null
+INSERT INTO public.note (id, who, body) VALUES (1, 'r1@x.test', 'a');
+CREATE TRIGGER keep_out BEFORE UPDATE ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.keep_out();
+SELECT is(public.refusal($$UPDATE public.note SET body = 'b'$$), public.refused('contact'), 'a contact that is kept as it was');
+SELECT is(public.refusal($$UPDATE public.note SET other = 1$$), 'nothing', 'of no matter where it says the same');
+SELECT is(public.refusal($$UPDATE public.note SET id = 2$$), public.refused('contact'), 'nor does it get another key');
+DROP TRIGGER keep_out ON omnichannel.contact;
+CREATE TRIGGER change BEFORE UPDATE ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.change('{"customer_id": 1}');
+SELECT is(public.refusal($$UPDATE public.note SET body = 'b'$$), public.refused('contact'), 'nor another customer');
+DROP TRIGGER change ON omnichannel.contact;
+SELECT is(public.refusal($$UPDATE public.note SET body = 'b'$$), 'nothing', 'without them it is revised');
+SELECT is((SELECT body FROM omnichannel.contact WHERE source = 'public.note'), 'b', 'as it says');
 
 -- Other triggers may do as they like.
 CREATE TRIGGER change BEFORE INSERT ON omnichannel.contact FOR EACH ROW EXECUTE FUNCTION public.change('{"subject": "noted"}');
