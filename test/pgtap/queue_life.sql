@@ -1,7 +1,7 @@
 -- What nobody says to the queue and still must not be lost or wait: plain statements, ends of work, wrap-ups, and lanes
 -- that nobody uses. And refusals that change nothing.
 BEGIN;
-SELECT plan(73);
+SELECT plan(79);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, wrap_up) VALUES ('l', '0', '0'), ('slow', '0', '200 milliseconds'), ('nobody', '0', '0');
@@ -67,6 +67,27 @@ RESET ROLE;
 SELECT is((SELECT count(*) FROM assignment WHERE request_id = 6), 1::bigint, 'leaves the agent to the sweep');
 SELECT is(tick_queues(), 1::bigint, 'which frees him');
 SELECT is((SELECT used FROM agent_state WHERE agent_id = 1), 0, 'indeed');
+
+-- those who work in the queues may put a request into another channel, which its clocks follow
+CREATE ROLE tap_caller;
+SELECT grant_access('tap_caller', 'app');
+INSERT INTO sla_policy (policy, metric, target) VALUES ('tap_life', 'resolution', '1 hour');
+INSERT INTO queue (queue) VALUES ('call');
+INSERT INTO agent (agent_id, name) VALUES (77, 'Cora');
+INSERT INTO queue_member (queue, agent_id) VALUES ('call', 77);
+SET LOCAL ROLE tap_caller;
+SELECT omnichannel.open_request(100, 'question', 'chat', 'call') AS call \gset
+SELECT is(omnichannel.route(:call), NULL, 'a request of a role that may not correct clocks waits');
+SELECT lives_ok(format('SELECT omnichannel.request_callback(%s, ''phone'')', :call), 'and is to be called back');
+SELECT lives_ok(format('SELECT omnichannel.transfer_request(%s, ''call'', requires => ''x:1'')', :call), 'transferred');
+SELECT lives_ok(format('SELECT omnichannel.abandon_request(%s, ''1 hour'')', :call), 'and given up');
+RESET ROLE;
+SELECT is((SELECT channel FROM request WHERE request_id = :call), 'phone', 'it is in the other channel');
+SELECT is((SELECT count(*) FROM sla_clock WHERE request_id = :call AND policy = 'tap_life'), 1::bigint, 'with its clock');
+DELETE FROM request WHERE request_id = :call;
+DELETE FROM sla_policy WHERE policy = 'tap_life';
+DELETE FROM queue WHERE queue = 'call';
+SELECT tick_queues();
 
 -- next_offer() at the end of a wrap-up
 SELECT set_presence(2, 'available');

@@ -73,6 +73,32 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM omnichannel.request AS q 
 is($node->safe_psql('postgres', q{SELECT s.agent_id FROM omnichannel.agent_state AS s LEFT JOIN omnichannel.assignment AS a USING (agent_id)
 	GROUP BY s.agent_id HAVING s.used <> coalesce(sum(a.cost), 0)}), '', 'and loads are sums');
 
+# A call a transaction: agents who leave at once, each with offers that another could take.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner, decline_for) VALUES ('shift', '0', '0');
+INSERT INTO omnichannel.agent (agent_id, name, capacity) SELECT n, 'Agent ' || n, 20 FROM generate_series(101, 108) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(101, 108) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'shift', n FROM generate_series(101, 108) AS n;
+SELECT omnichannel.set_presence(n, 'available') FROM generate_series(101, 108) AS n;
+INSERT INTO omnichannel.request (customer_id, kind, channel, queue) SELECT n, 'shift', 'chat', 'shift' FROM generate_series(1, 40) AS n;
+SELECT omnichannel.route(request_id) FROM omnichannel.request WHERE kind = 'shift';
+SQL
+append_to_file("$dir/shift.sql", "\\set a 101 + :client_id\nSELECT omnichannel.set_presence(:a, 'break');\nSELECT omnichannel.set_presence(:a, 'available');\n");
+my ($shifts) = run_command([ 'pgbench', '-n', '-c', '8', '-j', '2', '-t', '60', '--max-tries=1', '-f', "$dir/shift.sql", $node->connstr('postgres') ]);
+like($shifts, qr/actually processed: 480\/480$/m, 'agents leave and come at once');
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()') for 1 .. 3;
+is($node->safe_psql('postgres', q{SELECT count(*), sum(a.cost) = (SELECT sum(used) FROM omnichannel.agent_state WHERE agent_id BETWEEN 101 AND 108)
+	FROM omnichannel.assignment AS a JOIN omnichannel.request USING (request_id) WHERE kind = 'shift'}), '40|t', 'and everything is offered');
+
+# Whoever changes agents is not kept waiting by whoever holds their queue.
+my $sitter = $node->background_psql('postgres');
+$node->safe_psql('postgres', q{INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, queue) VALUES (900001, 1, 'shift', 'chat', 'shift')});
+$sitter->query_safe('BEGIN; SELECT omnichannel.route(900001)');
+is($node->safe_psql('postgres', q{SET statement_timeout = '2s'; WITH changed AS (UPDATE omnichannel.agent SET capacity = 30 WHERE agent_id BETWEEN 101 AND 108 RETURNING 1) SELECT count(*) FROM changed}),
+	'8', 'agents of a queue that is held are changed at once');
+$sitter->query_safe('COMMIT');
+$sitter->quit;
+
 # A backlog.
 $node->safe_psql('postgres', q{INSERT INTO omnichannel.request (customer_id, kind, channel, queue)
 	SELECT 1 + n % 100, 'backlog', 'chat', CASE n % 2 WHEN 0 THEN 'p' ELSE 'q' END FROM generate_series(1, 5000) AS n});
