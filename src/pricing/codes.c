@@ -10,28 +10,38 @@
 
 #include "pricing/codes.h"
 
+/* Makes places for so many codes, all free. */
+static void
+code_map_make(CodeMap *map, uint32 size)
+{
+	map->size = size;
+	map->entries = MemoryContextAllocHuge(map->context, mul_size(size, sizeof(CodeEntry)));
+	map->tags = MemoryContextAllocExtended(map->context, size, MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+}
+
 /* Makes an empty map in context, with room for so many codes before it grows. */
 void
 code_map_init(CodeMap *map, MemoryContext context, uint32 expected)
 {
+	uint32 size = 16;
+
+	while (size < expected + expected / 2)
+		size *= 2;
 	map->context = context;
-	map->size = 16;
 	map->count = 0;
-	while (map->size < expected + expected / 2)
-		map->size *= 2;
-	map->entries =
-		MemoryContextAllocExtended(context, mul_size(map->size, sizeof(CodeEntry)), MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+	code_map_make(map, size);
 }
 
 /* Enters an entry where there is room; the code must not be there yet. */
 static void
-code_map_place(CodeEntry *entries, uint32 size, const CodeEntry *entry)
+code_map_place(CodeMap *map, const CodeEntry *entry)
 {
-	uint32 i = entry->hash & (size - 1);
+	uint32 i = entry->hash & (map->size - 1);
 
-	while (entries[i].value != NULL)
-		i = (i + 1) & (size - 1);
-	entries[i] = *entry;
+	while (map->tags[i] != 0)
+		i = (i + 1) & (map->size - 1);
+	map->tags[i] = code_tag(entry->hash);
+	map->entries[i] = *entry;
 }
 
 /* Enters a code that is not there yet; the map keeps the pointers. */
@@ -42,17 +52,15 @@ code_map_put(CodeMap *map, const char *code, uint32 length, void *value)
 
 	if (map->count >= map->size / 3 * 2)
 	{
-		uint32 size = map->size * 2;
-		CodeEntry *entries = MemoryContextAllocExtended(map->context, mul_size(size, sizeof(CodeEntry)),
-														MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+		CodeMap former = *map;
 
-		for (uint32 i = 0; i < map->size; i++)
-			if (map->entries[i].value != NULL)
-				code_map_place(entries, size, &map->entries[i]);
-		pfree(map->entries);
-		map->entries = entries;
-		map->size = size;
+		code_map_make(map, former.size * 2);
+		for (uint32 i = 0; i < former.size; i++)
+			if (former.tags[i] != 0)
+				code_map_place(map, &former.entries[i]);
+		pfree(former.entries);
+		pfree(former.tags);
 	}
-	code_map_place(map->entries, map->size, &entry);
+	code_map_place(map, &entry);
 	map->count++;
 }

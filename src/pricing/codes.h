@@ -21,7 +21,15 @@ typedef struct CodeMap
 	uint32 size; /* a power of two */
 	uint32 count;
 	CodeEntry *entries;
+	uint8 *tags; /* of each entry; 0: there is none. Small enough to stay in the processor's cache */
 } CodeMap;
+
+/* Returns some bits of the hash that do not choose the place. */
+static inline uint8
+code_tag(uint32 hash)
+{
+	return (uint8) (hash >> 24) | 1;
+}
 
 extern void code_map_init(CodeMap *map, MemoryContext context, uint32 expected);
 extern void code_map_put(CodeMap *map, const char *code, uint32 length, void *value);
@@ -31,12 +39,14 @@ static inline void *
 code_map_get(const CodeMap *map, const char *code, uint32 length)
 {
 	uint32 hash = hash_bytes((const unsigned char *) code, (int) length);
+	uint8 tag = code_tag(hash);
 
-	for (uint32 i = hash & (map->size - 1); map->entries[i].value != NULL; i = (i + 1) & (map->size - 1))
+	for (uint32 i = hash & (map->size - 1); map->tags[i] != 0; i = (i + 1) & (map->size - 1))
 	{
 		const CodeEntry *entry = &map->entries[i];
 
-		if (entry->hash == hash && entry->length == length && memcmp(entry->code, code, length) == 0)
+		if (map->tags[i] == tag && entry->hash == hash && entry->length == length &&
+			memcmp(entry->code, code, length) == 0)
 			return entry->value;
 	}
 	return NULL;
