@@ -110,7 +110,7 @@ moments_of_target(const PriceQuestion *question, const PriceTarget *target, Mome
 		const PriceRow *row = &target->rows[i];
 		const PriceList *list = &question->rules->lists[row->list];
 
-		if (list->currency != question->currency || !BIT_TEST(question->audience->lists, list->number))
+		if (!BIT_TEST(question->audience->lists, row->list) || list->currency != question->currency)
 			continue;
 		moments_add(moments, row->valid.from, question->at);
 		moments_add(moments, row->valid.until, question->at);
@@ -181,25 +181,29 @@ state_before(const PriceQuestion *question, const Moments *moments, int i)
 	return state_at(*question, i + 1 < moments->n ? moments->at[i + 1] : moments->at[i] - 1);
 }
 
-/* Returns the place in moments of the start of the reduction in force, or -1 where the price was always this one. */
+/*
+ * Returns the place in moments of the start of the reduction in force, and in *before the state before it, or -1 where
+ * the price was always this one.
+ */
 static int
-reduction_start(const PriceQuestion *question, const Moments *moments, PriceState now, bool whole_run, bool progressive)
+reduction_start(const PriceQuestion *question, const Moments *moments, PriceState now, bool whole_run, bool progressive,
+				PriceState *before)
 {
 	for (int i = 0; i < moments->n; i++)
 	{
-		PriceState before = state_before(question, moments, i);
 		int order;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!before.found || !before.reduced)
+		*before = state_before(question, moments, i);
+		if (!before->found || !before->reduced)
 			return i;
-		order = money_compare(before.price, now.price);
+		order = money_compare(before->price, now.price);
 		/*
 		 * A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change.
 		 */
 		if (!whole_run && order != 0 && !(progressive && order > 0))
 			return i;
-		now = before;
+		now = *before;
 	}
 	return -1;
 }
@@ -230,21 +234,38 @@ days_before(TimestampTz at, int days, const char *time_zone)
 	return result;
 }
 
-/* Finds the lowest price of a span; returns whether there was any. */
+/* Returns local midnight of the day from which on prices before a reduction count. */
+static TimestampTz
+lookback_start(const OmnibusRule *rule, TimestampTz since)
+{
+	OmnibusRule *known = unconstify(OmnibusRule *, rule);
+
+	/* Many reductions begin together. */
+	if (known->known_since != since || known->known_from == 0)
+	{
+		known->known_from = days_before(since, rule->lookback_days, rule->time_zone);
+		known->known_since = since;
+	}
+	return known->known_from;
+}
+
+/*
+ * Finds the lowest price from a moment on until moments->at[start], before which the state was the one given; returns
+ * whether there was any.
+ */
 static bool
-lowest_between(const PriceQuestion *question, const Moments *moments, TimestampTz from, TimestampTz until,
+lowest_between(const PriceQuestion *question, const Moments *moments, TimestampTz from, int start, PriceState before,
 			   Money *lowest)
 {
 	bool any = false;
 
-	for (int i = 0; i <= moments->n; i++)
+	if (from >= moments->at[start])
+		return false;
+	for (int i = start + 1; i <= moments->n; i++)
 	{
 		TimestampTz at = i < moments->n ? Max(moments->at[i], from) : from;
-		PriceState state;
+		PriceState state = i == start + 1 ? before : state_at(*question, at);
 
-		if (at >= until)
-			continue;
-		state = state_at(*question, at);
 		if (state.found && (!any || money_compare(state.price, *lowest) < 0))
 		{
 			*lowest = state.price;
@@ -270,6 +291,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 	const Product *product = asked->product;
 	bool first = rule->perishables_first && product->perishable;
 	PriceState now;
+	PriceState before;
 	Moments moments;
 	int start;
 
@@ -299,7 +321,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		return;
 
 	moments = moments_collect(&question);
-	start = reduction_start(&question, &moments, now, first, rule->progressive);
+	start = reduction_start(&question, &moments, now, first, rule->progressive, &before);
 	if (start >= 0 && rule->progressive_days > 0 && !first)
 	{
 		/* After so many days of cuts each one counts by itself. */
@@ -307,7 +329,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		if (answer->until <= question.at)
 		{
 			answer->until = DT_NOEND;
-			start = reduction_start(&question, &moments, now, first, false);
+			start = reduction_start(&question, &moments, now, first, false, &before);
 		}
 	}
 	if (start < 0)
@@ -316,11 +338,9 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		return;
 	}
 	answer->since = moments.at[start];
-	answer->from = days_before(answer->since, rule->lookback_days, rule->time_zone);
+	answer->from = lookback_start(rule, answer->since);
 	if (first)
 	{
-		PriceState before = state_before(&question, &moments, start);
-
 		answer->found = before.found;
 		answer->lowest = before.price;
 	}
@@ -331,7 +351,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 			answer->reason = "new products are exempt";
 			return;
 		}
-		answer->found = lowest_between(&question, &moments, answer->from, answer->since, &answer->lowest);
+		answer->found = lowest_between(&question, &moments, answer->from, start, before, &answer->lowest);
 	}
 	if (!answer->found)
 		answer->reason = "it was not offered in the days before the reduction";

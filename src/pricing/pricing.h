@@ -150,6 +150,8 @@ typedef struct OmnibusRule
 	bool new_exempt;
 	bool personalised_exempt;
 	const char *time_zone;
+	TimestampTz known_since; /* the start of a reduction asked about last */
+	TimestampTz known_from;  /* when the days before it begin; 0: none was asked about */
 } OmnibusRule;
 
 typedef struct LowestAnswer
