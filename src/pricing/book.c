@@ -86,6 +86,13 @@ book_alloc(PriceBook *book, Size size)
 	return bytes;
 }
 
+/* Returns the slot where a product is looked for first. */
+static inline BookSlot *
+first_slot(const PriceBook *book, uint32 hash)
+{
+	return &book->slots[hash & (book->size - 1)];
+}
+
 /* Returns the slot of a product, or that where it belongs. */
 static BookSlot *
 find_slot(const PriceBook *book, uint32 hash, const char *code, uint32 length)
@@ -191,7 +198,7 @@ void
 price_book_flush(PriceBook *book)
 {
 	for (int i = 0; i < book->nlines; i++)
-		prefetch(book->slots[book->lines[i].hash & (book->size - 1)].entry);
+		prefetch(first_slot(book, book->lines[i].hash)->entry);
 	for (int i = 0; i < book->nlines; i++)
 	{
 		const BookLine *line = &book->lines[i];
@@ -216,7 +223,7 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 		enter_row(book, code, length, hash, row);
 		return;
 	}
-	prefetch(&book->slots[hash & (book->size - 1)]);
+	prefetch(first_slot(book, hash));
 	line->hash = hash;
 	line->length = length;
 	line->row = *row;
@@ -257,13 +264,20 @@ void
 price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
 					MemoryContext context)
 {
-	for (int i = 0; i < nproducts + 2 * TAKEN_AHEAD; i++)
+	for (int i = 0; i < nproducts + 3 * TAKEN_AHEAD; i++)
 	{
-		if (i < nproducts)
-			prefetch(&book->slots[hashes[i] & (book->size - 1)]);
-		if (i >= TAKEN_AHEAD && i - TAKEN_AHEAD < nproducts)
-			prefetch(book->slots[hashes[i - TAKEN_AHEAD] & (book->size - 1)].entry);
-		if (i >= 2 * TAKEN_AHEAD)
-			price_book_take(book, hashes[i - 2 * TAKEN_AHEAD], products[i - 2 * TAKEN_AHEAD], context);
+		int slot = i;
+		int entry = slot - TAKEN_AHEAD;
+		int rows = entry - TAKEN_AHEAD;
+		int taken = rows - TAKEN_AHEAD;
+
+		if (slot < nproducts)
+			prefetch(first_slot(book, hashes[slot]));
+		if (entry >= 0 && entry < nproducts)
+			prefetch(first_slot(book, hashes[entry])->entry);
+		if (rows >= 0 && rows < nproducts && first_slot(book, hashes[rows])->entry != NULL)
+			prefetch(first_slot(book, hashes[rows])->entry->rows);
+		if (taken >= 0)
+			price_book_take(book, hashes[taken], products[taken], context);
 	}
 }
