@@ -192,6 +192,7 @@ typedef struct PriceRules
 	CodeMap promotions_of_category;
 	CodeMap promotions_of_brand;
 	List *promotions_of_all;
+	uint64 *sparing;         /* a bit for each promotion that is not for all of its targets */
 	uint64 *customer_limits; /* a bit for each promotion with a limit for each customer; NULL: none has */
 	uint64 *customer_zeros;  /* a bit for each with a limit of zero */
 	const Currency *company_currency;

@@ -197,6 +197,7 @@ promotions_read(PriceRules *rules)
 	rules->npromotions = (int) n;
 	rules->promotions =
 		MemoryContextAllocExtended(context, mul_size(Max(n, 1), sizeof(Promotion)), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	rules->sparing = MemoryContextAllocZero(context, Max(BIT_WORDS(n), 1) * sizeof(uint64));
 	code_map_init(&rules->promotions_of_product, context, 16);
 	code_map_init(&rules->promotions_of_category, context, 16);
 	code_map_init(&rules->promotions_of_brand, context, 16);
@@ -225,6 +226,8 @@ promotions_read(PriceRules *rules)
 		promotion->except_products = keep_codes(rules, i, COLUMN_EXCEPT_PRODUCTS);
 		promotion->except_categories = keep_codes(rules, i, COLUMN_EXCEPT_CATEGORIES);
 		promotion->except_brands = keep_codes(rules, i, COLUMN_EXCEPT_BRANDS);
+		if (promotion->except_products.n > 0 || promotion->except_categories.n > 0 || promotion->except_brands.n > 0)
+			BIT_SET(rules->sparing, i);
 		promotion->audience.any = spi_keep_segments(rules, i, COLUMN_ANY, &promotion->audience.nany);
 		promotion->audience.all = spi_keep_segments(rules, i, COLUMN_ALL, &promotion->audience.nall);
 		promotion->min_quantity = spi_keep_money(i, COLUMN_MIN_QUANTITY, context, &present);
@@ -300,6 +303,7 @@ promotion_spares(const Promotion *promotion, const Product *product)
 /* Promotions that concern a product, as they are found. */
 typedef struct Found
 {
+	const PriceRules *rules;
 	Product *product;
 	int n;
 	int space;
@@ -313,7 +317,9 @@ take_promotions(const List *promotions, Found *found)
 {
 	foreach_ptr (Promotion, promotion, promotions)
 	{
-		if (promotion_spares(promotion, found->product))
+		int number = (int) (promotion - found->rules->promotions);
+
+		if (BIT_TEST(found->rules->sparing, number) && promotion_spares(promotion, found->product))
 			continue;
 		if (found->n == found->space)
 		{
@@ -323,7 +329,7 @@ take_promotions(const List *promotions, Found *found)
 			found->numbers = numbers;
 			found->space *= 2;
 		}
-		found->numbers[found->n++] = promotion->number;
+		found->numbers[found->n++] = number;
 	}
 }
 
@@ -351,7 +357,7 @@ promotions_of_category(const PriceRules *rules, const char *path, uint32 length)
 void
 promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
 {
-	Found found = {product, 0, lengthof(found.few)};
+	Found found = {rules, product, 0, lengthof(found.few)};
 
 	if (rules->npromotions == 0)
 		return;
