@@ -28,8 +28,6 @@ typedef struct BookEntry
 	BookRow *rows;
 } BookEntry;
 
-#define BOOK_BLOCK (64 * 1024)
-
 /* Places among which terms are looked for by their hash; rows whose terms find none free have their own. */
 #define TERMS_PLACES 1024
 
@@ -59,31 +57,11 @@ void
 price_book_open(PriceBook *book, MemoryContext context)
 {
 	memset(book, 0, offsetof(PriceBook, lines));
-	book->context = context;
+	book->context = book->hoard.context = context;
 	make_slots(book, 1024);
 	book->terms_space = TERMS_PLACES;
 	book->nterms = TERMS_PLACES;
 	book->terms = MemoryContextAllocZero(context, TERMS_PLACES * sizeof(PriceRow *));
-}
-
-/* Returns bytes without a header of their own: they go all together. */
-static void *
-book_alloc(PriceBook *book, Size size)
-{
-	void *bytes;
-
-	size = MAXALIGN(size);
-	if (size > BOOK_BLOCK / 8)
-		return MemoryContextAllocHuge(book->context, size);
-	if (size > book->left)
-	{
-		book->block = MemoryContextAlloc(book->context, BOOK_BLOCK);
-		book->left = BOOK_BLOCK;
-	}
-	bytes = book->block;
-	book->block += size;
-	book->left -= size;
-	return bytes;
 }
 
 /* Returns the slot where a product is looked for first. */
@@ -131,7 +109,7 @@ grow(PriceBook *book)
 static uint32
 keep_terms(PriceBook *book, uint32 place, const PriceRow *row)
 {
-	book->terms[place] = memcpy(book_alloc(book, sizeof(PriceRow)), row, sizeof(PriceRow));
+	book->terms[place] = memcpy(hoard_alloc(&book->hoard, sizeof(PriceRow)), row, sizeof(PriceRow));
 	return place;
 }
 
@@ -176,7 +154,7 @@ enter_row(PriceBook *book, const char *code, uint32 length, uint32 hash, const P
 
 	if (slot->entry == NULL)
 	{
-		BookEntry *entry = book_alloc(book, sizeof(BookEntry) + length);
+		BookEntry *entry = hoard_alloc(&book->hoard, sizeof(BookEntry) + length);
 
 		entry->rows = NULL;
 		memcpy(entry + 1, code, length);
@@ -188,7 +166,7 @@ enter_row(PriceBook *book, const char *code, uint32 length, uint32 hash, const P
 		*slot = (BookSlot){hash, length, entry};
 		book->count++;
 	}
-	kept = book_alloc(book, sizeof(BookRow));
+	kept = hoard_alloc(&book->hoard, sizeof(BookRow));
 	*kept = (BookRow){slot->entry->rows, row->id, row->amount.ticks, row->list, find_terms(book, row)};
 	slot->entry->rows = kept;
 }
@@ -233,9 +211,9 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 		price_book_flush(book);
 }
 
-/* price_book_take gives a product its rows, in context. */
+/* price_book_take gives a product its rows, in the hoard. */
 void
-price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryContext context)
+price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoard)
 {
 	const BookEntry *entry = find_slot(book, hash, product->target.code, product->target.length)->entry;
 	PriceRow *place;
@@ -245,7 +223,7 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryCont
 		return;
 	for (const BookRow *row = entry->rows; row != NULL; row = row->next)
 		n++;
-	place = MemoryContextAllocHuge(context, mul_size(n, sizeof(PriceRow)));
+	place = hoard_alloc(hoard, mul_size(n, sizeof(PriceRow)));
 	product->target.rows = place;
 	product->target.nrows = n;
 	for (const BookRow *row = entry->rows; row != NULL; row = row->next, place++)
@@ -261,8 +239,7 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryCont
 
 /* price_book_take_all does so for products with these hashes. */
 void
-price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
-					MemoryContext context)
+price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts, Hoard *hoard)
 {
 	for (int i = 0; i < nproducts + 3 * TAKEN_AHEAD; i++)
 	{
@@ -278,6 +255,6 @@ price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **produ
 		if (rows >= 0 && rows < nproducts && first_slot(book, hashes[rows])->entry != NULL)
 			prefetch(first_slot(book, hashes[rows])->entry->rows);
 		if (taken >= 0)
-			price_book_take(book, hashes[taken], products[taken], context);
+			price_book_take(book, hashes[taken], products[taken], hoard);
 	}
 }

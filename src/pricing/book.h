@@ -29,8 +29,7 @@ typedef struct BookLine
 typedef struct PriceBook
 {
 	MemoryContext context;
-	char *block;
-	Size left;   /* of the block */
+	Hoard hoard; /* in it */
 	uint32 size; /* of slots, a power of two */
 	uint32 count;
 	BookSlot *slots;
@@ -51,9 +50,9 @@ price_book_hash(const char *code, uint32 length)
 extern void price_book_open(PriceBook *book, MemoryContext context);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
 extern void price_book_flush(PriceBook *book);
-extern void price_book_take(const PriceBook *book, uint32 hash, Product *product, MemoryContext context);
+extern void price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoard);
 
 extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
-								MemoryContext context);
+								Hoard *hoard);
 
 #endif /* OMNICHANNEL_BOOK_H */

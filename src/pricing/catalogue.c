@@ -49,12 +49,14 @@ typedef struct Catalogue
 	const PriceList *list; /* of the row of price at hand */
 	PriceBook book;        /* of the part at hand */
 	MemoryContext parents_context;
+	Hoard parents_hoard;
 	CodeMap parents; /* to Parent */
 	Part part;
 	Part later[32];
 	int nlater;
 	/* products that wait for their answers */
 	MemoryContext passing;
+	Hoard hoard; /* in it */
 	Product *products[PRODUCTS_AT_A_TIME];
 	uint32 hashes[PRODUCTS_AT_A_TIME];
 	int nproducts;
@@ -201,6 +203,7 @@ static void
 drop_parents(Catalogue *catalogue)
 {
 	MemoryContextReset(catalogue->parents_context);
+	catalogue->parents_hoard = (Hoard){catalogue->parents_context};
 	code_map_init(&catalogue->parents, catalogue->parents_context, 16);
 }
 
@@ -226,11 +229,11 @@ read_parents(Catalogue *catalogue)
 	look_filter(&scan, PRODUCT_CODE + 1, is_parent, catalogue);
 	while (fits && look_next(&scan, false, values, nulls))
 	{
-		Product *product = product_read(catalogue->rules, values, nulls, catalogue->parents_context);
+		Product *product = product_read(catalogue->rules, values, nulls, &catalogue->parents_hoard);
 		Parent *parent = code_map_get(&catalogue->parents, product->target.code, product->target.length);
 
 		price_book_take(&catalogue->book, price_book_hash(product->target.code, product->target.length), product,
-						catalogue->parents_context);
+						&catalogue->parents_hoard);
 		parent->product = product;
 		parents = lappend(parents, product);
 		fits = MemoryContextMemAllocated(catalogue->parents_context, false) <= (Size) price_cache_size * 1024;
@@ -258,8 +261,8 @@ answer_products(Catalogue *catalogue)
 
 	CHECK_FOR_INTERRUPTS();
 	price_book_take_all(&catalogue->book, catalogue->hashes, catalogue->products, catalogue->nproducts,
-						CurrentMemoryContext);
-	products_link(catalogue->rules, catalogue->products, catalogue->nproducts);
+						&catalogue->hoard);
+	products_link(catalogue->rules, catalogue->products, catalogue->nproducts, &catalogue->hoard);
 	for (int i = 0; i < catalogue->nproducts; i++)
 	{
 		question->product = catalogue->products[i];
@@ -280,6 +283,7 @@ answer_products(Catalogue *catalogue)
 		}
 	catalogue->nproducts = 0;
 	MemoryContextReset(catalogue->passing);
+	catalogue->hoard = (Hoard){catalogue->passing};
 }
 
 /* Reads the products of the part at hand and answers for them. */
@@ -301,7 +305,7 @@ read_products(Catalogue *catalogue)
 
 		if (!part_contains(&catalogue->part, hash))
 			continue;
-		product = product_read(catalogue->rules, values, nulls, catalogue->passing);
+		product = product_read(catalogue->rules, values, nulls, &catalogue->hoard);
 		link_parent(catalogue, product);
 		catalogue->hashes[catalogue->nproducts] = hash;
 		catalogue->products[catalogue->nproducts++] = product;
@@ -327,6 +331,7 @@ scan_catalogue(Catalogue *catalogue)
 		return false;
 	look_end(&scan);
 	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
+	catalogue->hoard = (Hoard){catalogue->passing};
 	catalogue->parents_context =
 		AllocSetContextCreate(CurrentMemoryContext, "omnichannel parents", ALLOCSET_DEFAULT_SIZES);
 	catalogue->limit = Max((Size) price_cache_size, (Size) (work_mem * hash_mem_multiplier)) * 1024;

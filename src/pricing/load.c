@@ -28,6 +28,7 @@ typedef struct PriceCache
 {
 	MemoryContext parent;
 	MemoryContext context;   /* NULL until something is kept */
+	Hoard *hoard;            /* in it */
 	bool loading;            /* true outside a load: it was broken off */
 	uint64 rules_generation; /* lists and currencies are referred to by place */
 	CodeMap products;
@@ -51,6 +52,7 @@ typedef struct LinkJob
 	PriceRules *rules;
 	Product **products;
 	int nproducts;
+	Hoard *hoard; /* that they lie in */
 } LinkJob;
 
 /* Rows being gathered for a target, in passing memory. */
@@ -105,6 +107,8 @@ price_cache_open(PriceCache *cache, PriceRules *rules)
 
 	code_map_init(&cache->products, context, 16);
 	code_map_init(&cache->categories, context, 16);
+	cache->hoard = MemoryContextAllocZero(context, sizeof(Hoard));
+	cache->hoard->context = context;
 	cache->everything = NULL;
 	cache->loading = false;
 	cache->rules_generation = rules->generation;
@@ -151,7 +155,7 @@ keep_rows(PriceCache *cache, Gathering *gathering)
 		qsort(gathering->rows, target->nrows, sizeof(PriceRow), price_rows_compare);
 	if (target->nrows > 0)
 	{
-		target->rows = MemoryContextAllocHuge(cache->context, mul_size(target->nrows, sizeof(PriceRow)));
+		target->rows = hoard_alloc(cache->hoard, mul_size(target->nrows, sizeof(PriceRow)));
 		memcpy(target->rows, gathering->rows, target->nrows * sizeof(PriceRow));
 	}
 	gathering->nrows = 0;
@@ -167,8 +171,9 @@ find_product(PriceCache *cache, const char *code, uint32 length)
 static Product *
 enter_product(PriceCache *cache, PriceRules *rules, const Datum *values, const bool *nulls)
 {
-	Product *product = product_read(rules, values, nulls, cache->context);
+	Product *product = product_read(rules, values, nulls, cache->hoard);
 
+	product->hoard = cache->hoard;
 	code_map_put(&cache->products, product->target.code, product->target.length, product);
 	return product;
 }
@@ -413,15 +418,15 @@ read_everything(PriceCache *cache, PriceRules *rules, bool as_owner)
 	cache->everything = target;
 }
 
-/* Links a product, which lives in context, to its category and promotions. Its ancestors are linked. */
+/* Links a product, which lies in the hoard, to its category and promotions. Its ancestors are linked. */
 static void
-complete_product(PriceCache *cache, PriceRules *rules, Product *product, MemoryContext context, List **unread)
+complete_product(PriceCache *cache, PriceRules *rules, Product *product, Hoard *hoard, List **unread)
 {
 	product_inherit(product);
 	product->wider = product->category != NULL && product->category[0] != '\0'
 						 ? category_target(cache, rules, product->category, strlen(product->category), unread)
 						 : cache->everything;
-	promotions_of(rules, product, context);
+	promotions_of(rules, product, hoard);
 }
 
 /* Reads the products, their ancestors and the categories of all. */
@@ -482,7 +487,7 @@ price_load(ConfigCache *config, void *arg)
 		if (product->parent_code != NULL)
 			product->parent = find_product(cache, product->parent_code, strlen(product->parent_code));
 	foreach_ptr (Product, product, fresh)
-		complete_product(cache, rules, product, cache->context, &unread);
+		complete_product(cache, rules, product, cache->hoard, &unread);
 	if (unread != NIL)
 		read_categories(cache, rules, unread, as_owner);
 	cache->loading = false;
@@ -557,7 +562,7 @@ link_load(ConfigCache *config, void *arg)
 	if (cache->everything == NULL)
 		read_everything(cache, job->rules, config->fill_as_owner);
 	for (int i = 0; i < job->nproducts; i++)
-		complete_product(cache, job->rules, job->products[i], CurrentMemoryContext, &unread);
+		complete_product(cache, job->rules, job->products[i], job->hoard, &unread);
 	if (unread != NIL)
 		read_categories(cache, job->rules, unread, config->fill_as_owner);
 	cache->loading = false;
@@ -566,15 +571,15 @@ link_load(ConfigCache *config, void *arg)
 /*
  * products_link readies products that the caller has read, with their own rows, for questions.
  *
- * They live in the current context, and are good until the next call of this function or products_get(). Parents that
+ * They lie in the hoard, and are good until the next call of this function or products_get(). Parents that
  * they are not linked to are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get()
  * raises.
  */
 void
-products_link(PriceRules *rules, Product **products, int nproducts)
+products_link(PriceRules *rules, Product **products, int nproducts, Hoard *hoard)
 {
 	PriceCache *cache = price_cache_get(rules);
-	LinkJob job = {cache, rules, products, nproducts};
+	LinkJob job = {cache, rules, products, nproducts, hoard};
 	text *codes[PRODUCTS_AT_A_TIME];
 	const Product *parents[PRODUCTS_AT_A_TIME];
 	int nparents = 0;
@@ -598,13 +603,13 @@ products_scannable(PriceRules *rules)
 	return price_cache.fill_as_owner;
 }
 
-/* reference_keep remembers the prior price found last for a product that products_get() has returned. */
+/* reference_keep remembers the prior price found last for a product that is kept. */
 void
 reference_keep(const Product *product, const ReferencePrice *reference)
 {
 	Product *kept = unconstify(Product *, product);
 
 	if (kept->reference == NULL)
-		kept->reference = MemoryContextAlloc(GetMemoryChunkContext(kept), sizeof(ReferencePrice));
+		kept->reference = hoard_alloc(kept->hoard, sizeof(ReferencePrice));
 	*kept->reference = *reference;
 }

@@ -13,6 +13,7 @@
 
 #include "omnichannel.h"
 #include "pricing/codes.h"
+#include "pricing/hoard.h"
 #include "pricing/money.h"
 
 /* A half-open span of time. */
@@ -276,6 +277,7 @@ typedef struct Product
 	int npromotions;
 	int *promotions;                  /* the numbers of those that can concern it, ascending */
 	struct ReferencePrice *reference; /* the one found last, or NULL */
+	Hoard *hoard;                     /* that it lies in while it is kept; NULL: it is for one answer */
 	Money min_margin;
 	Money min_price;
 	Money cost;
@@ -416,7 +418,7 @@ extern const Currency *currency_find(const PriceRules *rules, text *currency);
 extern void promotions_read(PriceRules *rules);
 extern bool promotions_take_used_up(PriceRules *rules);
 extern const List *promotions_of_category(const PriceRules *rules, const char *path, uint32 length);
-extern void promotions_of(const PriceRules *rules, struct Product *product, MemoryContext context);
+extern void promotions_of(const PriceRules *rules, struct Product *product, Hoard *hoard);
 extern bool promotion_concerns(const Promotion *promotion, const struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
 							TimestampTz *until);
@@ -437,7 +439,7 @@ extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, boo
 /* load.c */
 extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
-extern void products_link(PriceRules *rules, Product **products, int nproducts);
+extern void products_link(PriceRules *rules, Product **products, int nproducts, Hoard *hoard);
 extern bool products_scannable(PriceRules *rules);
 
 /* Products answered for at a time: enough to share the work, few enough not to outgrow the cache. */

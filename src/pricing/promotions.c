@@ -352,10 +352,10 @@ promotions_of_category(const PriceRules *rules, const char *path, uint32 length)
 }
 
 /*
- * Fills product->promotions, in context: those that name it, its category or brand, or nothing at all. It is linked.
+ * Fills product->promotions, in the hoard: those that name it, its category or brand, or nothing at all. It is linked.
  */
 void
-promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
+promotions_of(const PriceRules *rules, Product *product, Hoard *hoard)
 {
 	Found found = {rules, product, 0, lengthof(found.few)};
 
@@ -372,7 +372,7 @@ promotions_of(const PriceRules *rules, Product *product, MemoryContext context)
 	if (found.n == 0)
 		return;
 	product->npromotions = numbers_sort(found.numbers, found.n);
-	product->promotions = MemoryContextAlloc(context, product->npromotions * sizeof(int));
+	product->promotions = hoard_alloc(hoard, product->npromotions * sizeof(int));
 	memcpy(product->promotions, found.numbers, product->npromotions * sizeof(int));
 }
 

@@ -234,8 +234,9 @@ reference_find(const PriceQuestion *question, const PriceAnswer *answer, Money *
 	lowest_find(question, question->rules->omnibus_rule, false, answer, &lowest);
 	*price = lowest.lowest;
 	/* What a basket is worth can open promotions of its own. */
-	if (question->others == NULL && question->audience->kept && question->quantity.big == NULL &&
-		question->opened == NULL && question->closed == NULL && lowest.lowest.big == NULL)
+	if (question->product->hoard != NULL && question->others == NULL && question->audience->kept &&
+		question->quantity.big == NULL && question->opened == NULL && question->closed == NULL &&
+		lowest.lowest.big == NULL)
 	{
 		/* From the moment asked for until the price can change, the prior price stays the same. */
 		reference.valid = (Span){question->at, Min(answer->valid_until, lowest.until)};

@@ -139,10 +139,11 @@ keep_string(const text *value, char **place)
 	return kept;
 }
 
-/* Returns the product that a row tells of, in context, linked to nothing yet. Its texts lie behind it. */
+/* Returns the product that a row tells of, in the hoard, linked to nothing yet. Its texts lie behind it. */
 Product *
-product_read(const PriceRules *rules, const Datum *values, const bool *nulls, MemoryContext context)
+product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Hoard *hoard)
 {
+	MemoryContext context = hoard->context;
 	text *texts[PRODUCT_BRAND + 1];
 	Size size = sizeof(Product) + VARHDRSZ;
 	Product *product;
@@ -154,7 +155,7 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Me
 		if (texts[i] != NULL)
 			size += VARSIZE_ANY_EXHDR(texts[i]) + 1;
 	}
-	product = MemoryContextAlloc(context, size);
+	product = hoard_alloc(hoard, size);
 	memset(product, 0, sizeof(Product));
 	product->code_text = (text *) (product + 1);
 	place = VARDATA(product->code_text);
