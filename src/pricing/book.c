@@ -211,8 +211,8 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 		price_book_flush(book);
 }
 
-/* price_book_take gives a product its rows, in the hoard. */
-void
+/* Gives a product its rows, in the hoard or in that where it is kept. */
+static void
 price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoard)
 {
 	const BookEntry *entry = find_slot(book, hash, product->target.code, product->target.length)->entry;
@@ -223,7 +223,7 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoa
 		return;
 	for (const BookRow *row = entry->rows; row != NULL; row = row->next)
 		n++;
-	place = hoard_alloc(hoard, mul_size(n, sizeof(PriceRow)));
+	place = hoard_alloc(product->hoard != NULL ? product->hoard : hoard, mul_size(n, sizeof(PriceRow)));
 	product->target.rows = place;
 	product->target.nrows = n;
 	for (const BookRow *row = entry->rows; row != NULL; row = row->next, place++)

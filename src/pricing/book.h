@@ -50,8 +50,6 @@ price_book_hash(const char *code, uint32 length)
 extern void price_book_open(PriceBook *book, MemoryContext context);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
 extern void price_book_flush(PriceBook *book);
-extern void price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoard);
-
 extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
 								Hoard *hoard);
 

@@ -7,8 +7,8 @@
  * prices outgrow the memory that omnichannel.price_cache or work_mem allows, those of half of the products, chosen by
  * their hash, are dropped, and the tables are read once more for them: so often that the rest fits.
  *
- * Parents of variants lie anywhere in the table. Where the book holds the prices of all products, parents are read
- * before the rest; otherwise they are found as quote() finds them.
+ * Parents of variants lie anywhere in the table. Where the book holds the prices of all products, parents are kept
+ * when they are met, and variants that come before wait for them; otherwise they are found as quote() finds them.
  *
  * A product that none of these prices makes an answer for is asked about as quote() is: prices for others say why.
  */
@@ -36,8 +36,15 @@ typedef struct Part
 /* A product that others are variants of. */
 typedef struct Parent
 {
-	Product *product; /* NULL until it is read */
+	Product *product; /* NULL until it is read, and its own parent */
 } Parent;
+
+/* A variant that was read before its parent. */
+typedef struct Waiting
+{
+	struct Waiting *next;
+	Product *product;
+} Waiting;
 
 typedef struct Catalogue
 {
@@ -51,6 +58,9 @@ typedef struct Catalogue
 	MemoryContext parents_context;
 	Hoard parents_hoard;
 	CodeMap parents; /* to Parent */
+	bool full;       /* no more of them are kept */
+	Waiting *waiting;
+	Waiting **last_waiting;
 	Part part;
 	Part later[32];
 	int nlater;
@@ -175,77 +185,37 @@ note_parent(void *arg, const Datum *values, const bool *nulls)
 	return false;
 }
 
-/* Returns whether a row of product has variants. */
-static bool
-is_parent(void *arg, const Datum *values, const bool *nulls)
+/* Returns what is known of a product as the parent of others, or NULL where there are none. */
+static Parent *
+find_parent(const Catalogue *catalogue, const char *code, uint32 length)
 {
-	const Catalogue *catalogue = arg;
-	text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-
-	return code_map_get(&catalogue->parents, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) != NULL;
+	return catalogue->parents.count == 0 ? NULL : code_map_get(&catalogue->parents, code, length);
 }
 
-/* Links a variant to its parent, where that was read. */
+/* Readies the place for parents. */
 static void
-link_parent(const Catalogue *catalogue, Product *product)
+open_parents(Catalogue *catalogue)
 {
-	const Parent *parent;
-
-	if (product->parent_code == NULL || catalogue->parents.count == 0)
-		return;
-	parent = code_map_get(&catalogue->parents, product->parent_code, strlen(product->parent_code));
-	if (parent != NULL)
-		product->parent = parent->product;
-}
-
-/* Forgets the parents. */
-static void
-drop_parents(Catalogue *catalogue)
-{
-	MemoryContextReset(catalogue->parents_context);
+	catalogue->parents_context =
+		AllocSetContextCreate(CurrentMemoryContext, "omnichannel parents", ALLOCSET_DEFAULT_SIZES);
 	catalogue->parents_hoard = (Hoard){catalogue->parents_context};
 	code_map_init(&catalogue->parents, catalogue->parents_context, 16);
+	catalogue->last_waiting = &catalogue->waiting;
 }
 
-/* Reads the products that have variants, with their prices; none where they outgrow omnichannel.price_cache. */
+/* Notes which products have variants. */
 static void
-read_parents(Catalogue *catalogue)
+note_parents(Catalogue *catalogue)
 {
 	Datum values[PRODUCT_COLUMNS];
 	bool nulls[PRODUCT_COLUMNS];
-	List *parents = NIL;
 	LookScan scan;
-	bool fits = true;
 
 	open_again(&scan, &all_products_look);
 	look_filter(&scan, PRODUCT_PARENT + 1, note_parent, catalogue);
 	while (look_next(&scan, false, values, nulls))
 		;
 	look_end(&scan);
-	if (catalogue->parents.count == 0)
-		return;
-
-	open_again(&scan, &all_products_look);
-	look_filter(&scan, PRODUCT_CODE + 1, is_parent, catalogue);
-	while (fits && look_next(&scan, false, values, nulls))
-	{
-		Product *product = product_read(catalogue->rules, values, nulls, &catalogue->parents_hoard);
-		Parent *parent = code_map_get(&catalogue->parents, product->target.code, product->target.length);
-
-		price_book_take(&catalogue->book, price_book_hash(product->target.code, product->target.length), product,
-						&catalogue->parents_hoard);
-		parent->product = product;
-		parents = lappend(parents, product);
-		fits = MemoryContextMemAllocated(catalogue->parents_context, false) <= (Size) price_cache_size * 1024;
-	}
-	look_end(&scan);
-	foreach_ptr (Product, product, parents)
-		link_parent(catalogue, product);
-	foreach_ptr (Product, product, parents)
-		product_inherit(product);
-	list_free(parents);
-	if (!fits)
-		drop_parents(catalogue);
 }
 
 /* Answers for the products that wait. */
@@ -286,6 +256,83 @@ answer_products(Catalogue *catalogue)
 	catalogue->hoard = (Hoard){catalogue->passing};
 }
 
+/* Lets a product wait for its answer; its parent is known by now. */
+static void
+put_product(Catalogue *catalogue, Product *product)
+{
+	Parent *parent = find_parent(catalogue, product->target.code, product->target.length);
+
+	if (parent != NULL && product->hoard != NULL)
+		parent->product = product;
+	catalogue->hashes[catalogue->nproducts] = price_book_hash(product->target.code, product->target.length);
+	catalogue->products[catalogue->nproducts++] = product;
+	if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
+		answer_products(catalogue);
+}
+
+/* Takes a row of product: its product waits for its answer, or for its parent. What others need is kept. */
+static void
+take_product(Catalogue *catalogue, const Datum *values, const bool *nulls)
+{
+	text *code = DatumGetTextPP(values[PRODUCT_CODE]);
+	text *above = nulls[PRODUCT_PARENT] ? NULL : DatumGetTextPP(values[PRODUCT_PARENT]);
+	const Parent *parent = NULL;
+	bool waits;
+	bool kept;
+	Product *product;
+
+	if (above != NULL)
+		parent = find_parent(catalogue, VARDATA_ANY(above), VARSIZE_ANY_EXHDR(above));
+	waits = parent != NULL && parent->product == NULL && !catalogue->full;
+	kept = waits || (!catalogue->full && find_parent(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) != NULL);
+	product = product_read(catalogue->rules, values, nulls, kept ? &catalogue->parents_hoard : &catalogue->hoard);
+	if (kept)
+	{
+		product->hoard = &catalogue->parents_hoard;
+		catalogue->full = MemoryContextMemAllocated(catalogue->parents_context, false) > (Size) price_cache_size * 1024;
+	}
+	if (waits)
+	{
+		*catalogue->last_waiting = hoard_alloc(&catalogue->parents_hoard, sizeof(Waiting));
+		**catalogue->last_waiting = (Waiting){NULL, product};
+		catalogue->last_waiting = &(*catalogue->last_waiting)->next;
+		return;
+	}
+	product->parent = parent == NULL ? NULL : parent->product;
+	put_product(catalogue, product);
+}
+
+/* Answers for the variants that came before their parents, those of variants after them. */
+static void
+take_waiting(Catalogue *catalogue)
+{
+	bool found = true;
+
+	while (catalogue->waiting != NULL)
+	{
+		Waiting **place = &catalogue->waiting;
+
+		/* A parent that was not kept is found as quote() does. */
+		catalogue->full |= !found;
+		found = false;
+		while (*place != NULL)
+		{
+			Product *product = (*place)->product;
+			const Parent *parent = find_parent(catalogue, product->parent_code, strlen(product->parent_code));
+
+			if (parent->product == NULL && !catalogue->full)
+			{
+				place = &(*place)->next;
+				continue;
+			}
+			found = true;
+			*place = (*place)->next;
+			product->parent = parent->product;
+			put_product(catalogue, product);
+		}
+	}
+}
+
 /* Reads the products of the part at hand and answers for them. */
 static void
 read_products(Catalogue *catalogue)
@@ -300,18 +347,11 @@ read_products(Catalogue *catalogue)
 	while (look_next(&scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-		uint32 hash = price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
-		Product *product;
 
-		if (!part_contains(&catalogue->part, hash))
-			continue;
-		product = product_read(catalogue->rules, values, nulls, &catalogue->hoard);
-		link_parent(catalogue, product);
-		catalogue->hashes[catalogue->nproducts] = hash;
-		catalogue->products[catalogue->nproducts++] = product;
-		if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
-			answer_products(catalogue);
+		if (part_contains(&catalogue->part, price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code))))
+			take_product(catalogue, values, nulls);
 	}
+	take_waiting(catalogue);
 	if (catalogue->nproducts > 0)
 		answer_products(catalogue);
 	MemoryContextSwitchTo(old);
@@ -332,10 +372,8 @@ scan_catalogue(Catalogue *catalogue)
 	look_end(&scan);
 	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
 	catalogue->hoard = (Hoard){catalogue->passing};
-	catalogue->parents_context =
-		AllocSetContextCreate(CurrentMemoryContext, "omnichannel parents", ALLOCSET_DEFAULT_SIZES);
 	catalogue->limit = Max((Size) price_cache_size, (Size) (work_mem * hash_mem_multiplier)) * 1024;
-	drop_parents(catalogue);
+	open_parents(catalogue);
 	catalogue->later[catalogue->nlater++] = (Part){0, 0};
 	while (catalogue->nlater > 0)
 	{
@@ -355,7 +393,7 @@ scan_catalogue(Catalogue *catalogue)
 			}
 		}
 		if (catalogue->part.nbits == 0)
-			read_parents(catalogue);
+			note_parents(catalogue);
 		read_products(catalogue);
 		MemoryContextDelete(context);
 	}

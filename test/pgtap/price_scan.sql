@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(34);
+SELECT plan(37);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -122,9 +122,18 @@ SET work_mem = '64kB';
 SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 27503::bigint, 'each product once');
 SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
 	'the same part by part');
+SET work_mem = '64MB';
+SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
+	'the same with more parents than are kept');
+-- parents behind their variants only, all levels of them
+UPDATE product SET name = 'last' WHERE product LIKE 'v%';
+UPDATE product SET name = 'last' WHERE product LIKE 'p%';
+SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 27503::bigint, 'each product once, those of variants last');
+RESET omnichannel.price_cache;
+SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
+	'the same for variants that wait for their parents');
 
 -- pages, read anew: of products that lie side by side, apart, both, twice, and of variants without their parents
-RESET omnichannel.price_cache;
 CREATE TEMP TABLE page (name text, products text[], answers price_quote[]);
 INSERT INTO page VALUES ('neighbours', ARRAY(SELECT 'p' || 12300 + n FROM generate_series(1, 50) AS n)),
 	('neighbours backwards', ARRAY(SELECT 'p' || 8000 - n FROM generate_series(1, 50) AS n)),
