@@ -57,8 +57,9 @@ typedef struct Catalogue
 	PriceBook book;        /* of the part at hand */
 	MemoryContext parents_context;
 	Hoard parents_hoard;
-	CodeMap parents; /* to Parent */
-	bool full;       /* no more of them are kept */
+	CodeMap parents;     /* to Parent */
+	Parent *last_parent; /* found last, or NULL */
+	bool full;           /* no more of them are kept */
 	Waiting *waiting;
 	Waiting **last_waiting;
 	Part part;
@@ -187,9 +188,20 @@ note_parent(void *arg, const Datum *values, const bool *nulls)
 
 /* Returns what is known of a product as the parent of others, or NULL where there are none. */
 static Parent *
-find_parent(const Catalogue *catalogue, const char *code, uint32 length)
+find_parent(Catalogue *catalogue, const char *code, uint32 length)
 {
-	return catalogue->parents.count == 0 ? NULL : code_map_get(&catalogue->parents, code, length);
+	Parent *last = catalogue->last_parent;
+
+	if (catalogue->parents.count == 0)
+		return NULL;
+	/* Variants often come together. */
+	if (last != NULL && last->product != NULL && last->product->target.length == length &&
+		memcmp(last->product->target.code, code, length) == 0)
+		return last;
+	last = code_map_get(&catalogue->parents, code, length);
+	if (last != NULL)
+		catalogue->last_parent = last;
+	return last;
 }
 
 /* Readies the place for parents. */
@@ -256,15 +268,13 @@ answer_products(Catalogue *catalogue)
 	catalogue->hoard = (Hoard){catalogue->passing};
 }
 
-/* Lets a product wait for its answer; its parent is known by now. */
+/* Lets a product wait for its answer; its parent is known by now. own tells its variants of it, where it has some. */
 static void
-put_product(Catalogue *catalogue, Product *product)
+put_product(Catalogue *catalogue, Product *product, uint32 hash, Parent *own)
 {
-	Parent *parent = find_parent(catalogue, product->target.code, product->target.length);
-
-	if (parent != NULL && product->hoard != NULL)
-		parent->product = product;
-	catalogue->hashes[catalogue->nproducts] = price_book_hash(product->target.code, product->target.length);
+	if (own != NULL && product->hoard != NULL)
+		own->product = product;
+	catalogue->hashes[catalogue->nproducts] = hash;
 	catalogue->products[catalogue->nproducts++] = product;
 	if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
 		answer_products(catalogue);
@@ -272,19 +282,21 @@ put_product(Catalogue *catalogue, Product *product)
 
 /* Takes a row of product: its product waits for its answer, or for its parent. What others need is kept. */
 static void
-take_product(Catalogue *catalogue, const Datum *values, const bool *nulls)
+take_product(Catalogue *catalogue, const Datum *values, const bool *nulls, uint32 hash)
 {
 	text *code = DatumGetTextPP(values[PRODUCT_CODE]);
 	text *above = nulls[PRODUCT_PARENT] ? NULL : DatumGetTextPP(values[PRODUCT_PARENT]);
-	const Parent *parent = NULL;
+	Parent *parent = NULL;
+	Parent *own;
 	bool waits;
 	bool kept;
 	Product *product;
 
 	if (above != NULL)
 		parent = find_parent(catalogue, VARDATA_ANY(above), VARSIZE_ANY_EXHDR(above));
+	own = find_parent(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
 	waits = parent != NULL && parent->product == NULL && !catalogue->full;
-	kept = waits || (!catalogue->full && find_parent(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) != NULL);
+	kept = waits || (own != NULL && !catalogue->full);
 	product = product_read(catalogue->rules, values, nulls, kept ? &catalogue->parents_hoard : &catalogue->hoard);
 	if (kept)
 	{
@@ -299,7 +311,7 @@ take_product(Catalogue *catalogue, const Datum *values, const bool *nulls)
 		return;
 	}
 	product->parent = parent == NULL ? NULL : parent->product;
-	put_product(catalogue, product);
+	put_product(catalogue, product, hash, own);
 }
 
 /* Answers for the variants that came before their parents, those of variants after them. */
@@ -318,6 +330,8 @@ take_waiting(Catalogue *catalogue)
 		while (*place != NULL)
 		{
 			Product *product = (*place)->product;
+			const char *code = product->target.code;
+			uint32 length = product->target.length;
 			const Parent *parent = find_parent(catalogue, product->parent_code, strlen(product->parent_code));
 
 			if (parent->product == NULL && !catalogue->full)
@@ -328,7 +342,7 @@ take_waiting(Catalogue *catalogue)
 			found = true;
 			*place = (*place)->next;
 			product->parent = parent->product;
-			put_product(catalogue, product);
+			put_product(catalogue, product, price_book_hash(code, length), find_parent(catalogue, code, length));
 		}
 	}
 }
@@ -347,9 +361,10 @@ read_products(Catalogue *catalogue)
 	while (look_next(&scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
+		uint32 hash = price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
 
-		if (part_contains(&catalogue->part, price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code))))
-			take_product(catalogue, values, nulls);
+		if (part_contains(&catalogue->part, hash))
+			take_product(catalogue, values, nulls, hash);
 	}
 	take_waiting(catalogue);
 	if (catalogue->nproducts > 0)
