@@ -78,6 +78,11 @@ typedef struct OwnerSwitch
 extern void owner_switch_begin(OwnerSwitch *owner);
 extern void owner_switch_end(OwnerSwitch *owner);
 
+/*
+ * core/owner.c: functions in PL/pgSQL that run with the rights of the tables' owner.
+ */
+extern Datum call_as_owner(FunctionCallInfo fcinfo, const char *readable);
+
 typedef struct RelationScope
 {
 	int guc_level;

@@ -29,10 +29,8 @@ $$;
 COMMENT ON FUNCTION omnichannel.keeps_past(tstzrange, tstzrange) IS
 'Whether a price in force was changed from now on: derive_prices() then keeps what it was before.';
 
-CREATE FUNCTION omnichannel.note_correction() RETURNS trigger
+CREATE FUNCTION omnichannel.note_correction_as_owner() RETURNS trigger
 LANGUAGE plpgsql
--- What was corrected is for nobody to write or to leave out by hand.
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -59,8 +57,14 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.note_correction_as_owner() IS
+'Does the work of note_correction(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.note_correction() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_note_correction';
 COMMENT ON FUNCTION omnichannel.note_correction() IS
-'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction, with the rights of the function''s owner. Its arguments are the column that says which row, and the columns to note where not all are. Raises 39P01 elsewhere.';
+'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction, with the rights of the tables'' owner. Its arguments are the column that says which row, and the columns to note where not all are. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.note_truncation() RETURNS trigger
 LANGUAGE plpgsql
@@ -125,9 +129,8 @@ $$;
 COMMENT ON FUNCTION omnichannel.refuse_derived() IS
 'Trigger function of price: raises 23514 for a row of a derived list that anything but the extension''s own triggers writes.';
 
-CREATE FUNCTION omnichannel.note_change() RETURNS trigger
+CREATE FUNCTION omnichannel.note_change_as_owner() RETURNS trigger
 LANGUAGE plpgsql
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -139,13 +142,17 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.note_change() IS
-'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, with the rights of the function''s owner. Raises 39P01 elsewhere.';
+COMMENT ON FUNCTION omnichannel.note_change_as_owner() IS
+'Does the work of note_change(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
 
-CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
+CREATE FUNCTION omnichannel.note_change() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_note_change';
+COMMENT ON FUNCTION omnichannel.note_change() IS
+'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
+
+CREATE FUNCTION omnichannel.note_change_seen_as_owner() RETURNS trigger
 LANGUAGE plpgsql
--- At the end of a transaction a function that changed prices with its owner's rights has given them up.
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -158,8 +165,14 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.note_change_seen_as_owner() IS
+'Does the work of note_change_seen(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_note_change_seen';
 COMMENT ON FUNCTION omnichannel.note_change_seen() IS
-'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the function''s owner. Raises 39P01 elsewhere.';
+'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.moments_before_changes(at timestamptz) RETURNS SETOF timestamptz
 LANGUAGE plpgsql STABLE ROWS 1

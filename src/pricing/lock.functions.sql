@@ -57,15 +57,13 @@ RETURN sha256(convert_to(jsonb_build_array(inputs, rules, result)::text, 'UTF8')
 COMMENT ON FUNCTION omnichannel.quote_digest(jsonb, jsonb, jsonb) IS
 'SHA-256 over what was asked, the rules and the answer, in the text form of jsonb.';
 
-CREATE FUNCTION omnichannel.lock_quote(customer_id bigint, product text, quantity numeric DEFAULT 1, currency text DEFAULT NULL,
-	coupons text[] DEFAULT '{}', hold interval DEFAULT '24 hours', key text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION omnichannel.keep_quote_as_owner(customer_id bigint, product text, quantity numeric, currency text, coupons text[],
+	hold interval, key text) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-	code text := coalesce(currency, omnichannel.default_currency());
-	given text[] := coalesce(coupons, '{}');
 	answer omnichannel.price_quote;
 	rules jsonb;
 	rules_after jsonb;
@@ -87,7 +85,7 @@ BEGIN
 		PERFORM omnichannel.require_customer(customer_id);
 	END IF;
 	IF key IS NOT NULL THEN
-		SELECT found.* INTO made FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key;
+		SELECT found.* INTO made FROM omnichannel.locked_quote AS found WHERE found.key = keep_quote_as_owner.key;
 		found_one := FOUND;
 	END IF;
 
@@ -95,8 +93,8 @@ BEGIN
 		-- A rule that changes between the answer and the reading of the rules would make them contradict each other.
 		FOR attempt IN 1 .. 10
 		LOOP
-			answer := omnichannel.quote(customer_id, product, quantity, code, now(), given);
-			rules := omnichannel.quote_rules(product, code, now(), answer.promotions);
+			answer := omnichannel.quote(customer_id, product, quantity, currency, now(), coupons);
+			rules := omnichannel.quote_rules(product, currency, now(), answer.promotions);
 			EXIT WHEN rules = rules_after AND result = to_jsonb(answer);
 			result := to_jsonb(answer);
 			rules_after := rules;
@@ -106,10 +104,10 @@ BEGIN
 				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'explain_quote() shows every candidate.';
 		END IF;
 		inputs := jsonb_build_object('customer_id', customer_id, 'segments', omnichannel.quote_segments_of(customer_id, now()),
-			'product', product, 'quantity', quantity, 'currency', code, 'coupons', given, 'at', now());
+			'product', product, 'quantity', quantity, 'currency', currency, 'coupons', coupons, 'at', now());
 		INSERT INTO omnichannel.locked_quote AS held (key, customer_id, product, quantity, currency, unit_price, line_total, locked_at, valid_until,
 			inputs, rules, result, digest)
-		VALUES (key, customer_id, product, quantity, code, answer.unit_price, answer.line_total, now(), now() + hold,
+		VALUES (key, customer_id, product, quantity, currency, answer.unit_price, answer.line_total, now(), now() + hold,
 			inputs, rules, result, omnichannel.quote_digest(inputs, rules, result))
 		ON CONFLICT ON CONSTRAINT locked_quote_key DO NOTHING
 		RETURNING held.* INTO made;
@@ -117,11 +115,11 @@ BEGIN
 			RETURN made.quote_id;
 		END IF;
 		-- Another session has just locked it under the same key.
-		SELECT found.* INTO STRICT made FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key;
+		SELECT found.* INTO STRICT made FROM omnichannel.locked_quote AS found WHERE found.key = keep_quote_as_owner.key;
 	END IF;
 
 	IF (made.customer_id, made.product, made.quantity, made.currency, made.inputs -> 'coupons')
-		IS DISTINCT FROM (customer_id, product, quantity, code, to_jsonb(given))
+		IS DISTINCT FROM (customer_id, product, quantity, currency, to_jsonb(coupons))
 	THEN
 		RAISE EXCEPTION 'key "%" belongs to quote %, which was asked for something else', key, made.quote_id
 			USING ERRCODE = 'unique_violation', HINT = 'Use one key for one question: customer, product, quantity, currency and coupons.';
@@ -131,6 +129,34 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Lock the price of now under another key.';
 	END IF;
 	RETURN made.quote_id;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.keep_quote_as_owner(bigint, text, numeric, text, text[], interval, text) IS
+'Does the work of keep_quote(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.keep_quote(customer_id bigint, product text, quantity numeric, currency text, coupons text[],
+	hold interval, key text) RETURNS bigint
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_keep_quote';
+COMMENT ON FUNCTION omnichannel.keep_quote(bigint, text, numeric, text, text[], interval, text) IS
+'Called by lock_quote(): writes what quote() answers now to locked_quote, with the rights of the tables'' owner, for whoever may read that. Raises what lock_quote() raises, and 42501.';
+
+CREATE FUNCTION omnichannel.lock_quote(customer_id bigint, product text, quantity numeric DEFAULT 1, currency text DEFAULT NULL,
+	coupons text[] DEFAULT '{}', hold interval DEFAULT '24 hours', key text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	code text := coalesce(currency, omnichannel.default_currency());
+	given text[] := coalesce(coupons, '{}');
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- With the caller's own rights: who may not ask for a price cannot have it locked either.
+	IF key IS NULL OR NOT EXISTS (SELECT FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key) THEN
+		PERFORM omnichannel.quote(customer_id, product, quantity, code, now(), given);
+	END IF;
+	RETURN omnichannel.keep_quote(customer_id, product, quantity, code, given, hold, key);
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS

@@ -78,8 +78,8 @@ $$;
 COMMENT ON FUNCTION omnichannel.lock_promotion_uses(text) IS
 'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 above READ COMMITTED and before setup().';
 
-CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
-	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
+CREATE FUNCTION omnichannel.reserve_use_as_owner(promotion text, key text, customer_id bigint, amount numeric,
+	coupon text, hold interval) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -99,12 +99,12 @@ BEGIN
 	-- Before anything is read, so that no limit is set meanwhile.
 	PERFORM omnichannel.lock_promotion_uses(promotion);
 	SELECT limits.use_limit, limits.customer_limit, limits.budget, limits.needs_coupon, limits.status = 'active' AND limits.valid @> now() AS holds
-	INTO limited FROM omnichannel.promotion AS limits WHERE limits.promotion = reserve_use.promotion;
+	INTO limited FROM omnichannel.promotion AS limits WHERE limits.promotion = reserve_use_as_owner.promotion;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'promotion % is not known', coalesce(quote_literal(promotion), 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.promotion.';
 	END IF;
-	IF code IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.coupon AS given WHERE given.coupon = code AND given.promotion = reserve_use.promotion) THEN
+	IF code IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.coupon AS given WHERE given.coupon = code AND given.promotion = reserve_use_as_owner.promotion) THEN
 		RAISE EXCEPTION 'coupon "%" does not open promotion "%"', code, promotion
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.coupon.';
 	END IF;
@@ -122,10 +122,10 @@ BEGIN
 	END IF;
 
 	SELECT use.state, use.customer_id, use.amount, use.coupon INTO reserved FROM omnichannel.promotion_use AS use
-	WHERE use.key = reserve_use.key AND use.promotion = reserve_use.promotion;
+	WHERE use.key = reserve_use_as_owner.key AND use.promotion = reserve_use_as_owner.promotion;
 	IF reserved.state <> 'released' THEN
-		IF coalesce(reserved.customer_id <> ALL (customers), customer_id IS NOT NULL) OR reserved.amount <> amount
-			OR reserved.coupon IS DISTINCT FROM code
+		IF NOT (reserved.customer_id IS NULL AND customer_id IS NULL OR coalesce(reserved.customer_id = ANY (customers), false))
+			OR reserved.amount <> amount OR reserved.coupon IS DISTINCT FROM code
 		THEN
 			RAISE EXCEPTION 'key "%" belongs to another use of promotion "%"', key, promotion
 				USING ERRCODE = 'unique_violation', HINT = 'Use one key for one order: customer, amount and coupon stay the same.';
@@ -153,7 +153,7 @@ BEGIN
 				-- One reservation of a customer at a time, so that the count is exact.
 				PERFORM pg_advisory_xact_lock(hashtextextended(promotion, customers[1]));
 				IF (SELECT count(*) FROM omnichannel.promotion_use AS use WHERE use.customer_id = ANY (customers)
-					AND use.promotion = reserve_use.promotion AND use.state <> 'released') > limited.customer_limit THEN
+					AND use.promotion = reserve_use_as_owner.promotion AND use.state <> 'released') > limited.customer_limit THEN
 					RAISE EXCEPTION USING ERRCODE = 'OC001';
 				END IF;
 			END IF;
@@ -166,14 +166,14 @@ BEGIN
 				END IF;
 			END IF;
 			IF limited.use_limit IS NOT NULL OR limited.budget IS NOT NULL THEN
-				UPDATE omnichannel.promotion_total AS total SET uses = total.uses + 1, spent = total.spent + reserve_use.amount
-				WHERE total.promotion = reserve_use.promotion AND (limited.use_limit IS NULL OR total.uses < limited.use_limit)
-					AND (limited.budget IS NULL OR total.spent < limited.budget AND total.spent + reserve_use.amount <= limited.budget);
+				UPDATE omnichannel.promotion_total AS total SET uses = total.uses + 1, spent = total.spent + reserve_use_as_owner.amount
+				WHERE total.promotion = reserve_use_as_owner.promotion AND (limited.use_limit IS NULL OR total.uses < limited.use_limit)
+					AND (limited.budget IS NULL OR total.spent < limited.budget AND total.spent + reserve_use_as_owner.amount <= limited.budget);
 				IF NOT FOUND THEN
 					RAISE EXCEPTION USING ERRCODE = 'OC001';
 				END IF;
 				PERFORM omnichannel.note_used_up(promotion)
-				FROM omnichannel.promotion_total AS total WHERE total.promotion = reserve_use.promotion
+				FROM omnichannel.promotion_total AS total WHERE total.promotion = reserve_use_as_owner.promotion
 					AND (total.uses >= limited.use_limit OR total.spent >= limited.budget);
 			END IF;
 			RETURN true;
@@ -185,6 +185,13 @@ BEGIN
 	RETURN false;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.reserve_use_as_owner(text, text, bigint, numeric, text, interval) IS
+'Does the work of reserve_use(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
+	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_reserve_use';
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
 'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now.
 
@@ -198,10 +205,11 @@ Reserve several promotions in the order of their codes.
 
 Raises 23503 for an unknown promotion, customer or coupon,
 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each,
+42501 for who may not read promotion_use, with the rights of whose owner it works,
 23505 for a key that has reserved for another customer, amount or coupon,
 55000 for a customer who was erased, above READ COMMITTED, and before setup().';
 
-CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
+CREATE FUNCTION omnichannel.commit_use_as_owner(key text) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -211,24 +219,30 @@ DECLARE
 	committed integer;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key ORDER BY use.promotion FOR UPDATE;
+	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key ORDER BY use.promotion FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'nothing is reserved under key %', coalesce(quote_literal(key), 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Call reserve_use() first.';
 	END IF;
 	SELECT use.promotion INTO lost FROM omnichannel.promotion_use AS use
-	WHERE use.key = commit_use.key AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
+	WHERE use.key = commit_use_as_owner.key AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'the use of promotion "%" under key "%" was released', lost, key
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its time was over. Call reserve_use() again.';
 	END IF;
-	UPDATE omnichannel.promotion_use AS use SET state = 'committed' WHERE use.key = commit_use.key AND use.state = 'reserved';
-	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use.key;
+	UPDATE omnichannel.promotion_use AS use SET state = 'committed' WHERE use.key = commit_use_as_owner.key AND use.state = 'reserved';
+	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key;
 	RETURN committed;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.commit_use_as_owner(text) IS
+'Does the work of commit_use(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_commit_use';
 COMMENT ON FUNCTION omnichannel.commit_use(text) IS
-'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 55000 where one was released.';
+'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 42501 for who may not read promotion_use, 55000 where one was released.';
 
 CREATE FUNCTION omnichannel.release_promotion_uses(promotion text, keys text[], expired_only boolean) RETURNS integer
 LANGUAGE plpgsql
@@ -271,7 +285,7 @@ $$;
 COMMENT ON FUNCTION omnichannel.release_promotion_uses(text, text[], boolean) IS
 'Called by release_use() and expire_uses(): gives back what these keys hold of one promotion, all of it or only reservations whose time is over, and returns how many uses. Raises 55000 above READ COMMITTED and before setup().';
 
-CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
+CREATE FUNCTION omnichannel.release_use_as_owner(key text) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -282,17 +296,23 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 	FOR held IN SELECT use.promotion FROM omnichannel.promotion_use AS use
-		WHERE use.key = release_use.key AND use.state <> 'released' ORDER BY use.promotion
+		WHERE use.key = release_use_as_owner.key AND use.state <> 'released' ORDER BY use.promotion
 	LOOP
 		released := released + omnichannel.release_promotion_uses(held, ARRAY[key], false);
 	END LOOP;
 	RETURN released;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.release_use(text) IS
-'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 55000 above READ COMMITTED and before setup().';
+COMMENT ON FUNCTION omnichannel.release_use_as_owner(text) IS
+'Does the work of release_use(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
 
-CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
+CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_release_use';
+COMMENT ON FUNCTION omnichannel.release_use(text) IS
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED and before setup().';
+
+CREATE FUNCTION omnichannel.expire_uses_as_owner(promotion text, max_rows integer) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -307,7 +327,7 @@ BEGIN
 		SELECT use.promotion, array_agg(use.key) AS keys
 		FROM (SELECT held.promotion, held.key FROM omnichannel.promotion_use AS held
 			WHERE held.state = 'reserved' AND held.expires_at <= now()
-				AND (expire_uses.promotion IS NULL OR held.promotion = expire_uses.promotion)
+				AND (expire_uses_as_owner.promotion IS NULL OR held.promotion = expire_uses_as_owner.promotion)
 			ORDER BY held.expires_at, held.key, held.promotion LIMIT max_rows) AS use
 		GROUP BY use.promotion ORDER BY use.promotion
 	LOOP
@@ -316,8 +336,14 @@ BEGIN
 	RETURN released;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.expire_uses_as_owner(text, integer) IS
+'Does the work of expire_uses(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_expire_uses';
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
-'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 55000 above READ COMMITTED, where there are any, and before setup().';
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
 	valid tstzrange DEFAULT tstzrange(now(), NULL)) RETURNS text
