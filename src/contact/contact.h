@@ -68,7 +68,7 @@ typedef struct ContactEntry
 	bool unknown;                    /* the customer is made for this contact */
 	bool settled;                    /* of an erased customer, and logged before or history: it stays as it is */
 	bool opens;                      /* it has opened request_id */
-	bool still;                      /* see sla_contact_told() */
+	bool still;                      /* see sla_contacts_logged() */
 	bool duplicate;                  /* the same source and key was logged before */
 } ContactEntry;
 

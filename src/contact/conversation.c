@@ -331,14 +331,14 @@ resume_named(const ContactEntry *entries, int count)
 static bool
 nobody_awaited(ContactEntry **sorted, int count)
 {
-	bool nobody = true;
+	int64 *ids = palloc(sizeof(int64) * count);
+	int found = 0;
 
 	for (int i = 0; i < count; i++)
 		if (sorted[i]->request_customer == 0 && sorted[i]->request_id > 0 && !sorted[i]->unknown &&
-			(i == 0 || sorted[i]->customer_id != sorted[i - 1]->customer_id) &&
-			sla_customer_awaited(sorted[i]->customer_id))
-			nobody = false;
-	return nobody;
+			(i == 0 || sorted[i]->customer_id != sorted[i - 1]->customer_id))
+			ids[found++] = sorted[i]->customer_id;
+	return !sla_customers_awaited(ids, found);
 }
 
 /* Forgets which requests were found, and looks again. */
@@ -354,7 +354,7 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 	for (int i = 0; i < ncustomers; i++)
 		customers[i].requests = NULL;
 	if (loose)
-		open_requests_read(customers, ncustomers);
+		open_requests_read(customers, ncustomers, sorted, concerned);
 }
 
 /* request_resume lets an open request go on that waits for what the customer said at that time. Needs an SPI scope. */
@@ -408,7 +408,7 @@ requests_continue(ContactEntry *entries, int count)
 		loose = loose || sorted[i]->conversation == NULL;
 	customers = open_customers(sorted, concerned, &ncustomers);
 	if (loose)
-		open_requests_read(customers, ncustomers);
+		open_requests_read(customers, ncustomers, sorted, concerned);
 	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
 	/* Who is waited for may close a request that was open. */
@@ -489,7 +489,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	request = open_request_continued(&customer, entry, channel);
 	if (request == NULL || strcmp(request->channel, entry->channel) != 0)
 	{
-		open_requests_read(&customer, 1);
+		open_requests_read(&customer, 1, &entry, 1);
 		request = open_request_continued(&customer, entry, channel);
 	}
 	if (request == NULL || ends_wait(entry, request->waits_since))

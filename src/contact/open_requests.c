@@ -155,24 +155,14 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/*
- * Reads the open requests of one customer, not of those whom it was merged with; under the snapshot, or, where that is
- * NULL, under a new one.
- */
-void
-open_requests_read_own(OpenCustomer *customer, Snapshot snapshot)
+/* Enters the open requests of one customer that a look-up finds. */
+static void
+take_own(OpenCustomer *customer, LookScan *scan)
 {
-	Datum values[1] = {Int64GetDatum(customer->customer_id)};
-	LookScan scan;
 	Datum row[9];
 	bool nulls[9];
 
-	if (!look_begin(&scan, &own_look, values, 1, snapshot))
-	{
-		take_open_requests(customer, kept_plan_run(&own_select, values, NULL, false, 0));
-		return;
-	}
-	while (look_next(&scan, false, row, nulls))
+	while (look_next(scan, false, row, nulls))
 	{
 		OpenRequest *request = palloc0(sizeof(OpenRequest));
 
@@ -190,12 +180,30 @@ open_requests_read_own(OpenCustomer *customer, Snapshot snapshot)
 		request->next = customer->requests;
 		customer->requests = request;
 	}
+}
+
+/*
+ * Reads the open requests of one customer, not of those whom it was merged with; under the snapshot, or, where that is
+ * NULL, under a new one.
+ */
+void
+open_requests_read_own(OpenCustomer *customer, Snapshot snapshot)
+{
+	Datum values[1] = {Int64GetDatum(customer->customer_id)};
+	LookScan scan;
+
+	if (!look_begin(&scan, &own_look, values, 1, snapshot))
+	{
+		take_open_requests(customer, kept_plan_run(&own_select, values, NULL, false, 0));
+		return;
+	}
+	take_own(customer, &scan);
 	look_end(&scan);
 }
 
 /* Reads the open requests of the customers and of whom they were merged with. */
-void
-open_requests_read(OpenCustomer *customers, int count)
+static void
+read_all(OpenCustomer *customers, int count)
 {
 	OpenCustomer **by_root = palloc(sizeof(OpenCustomer *) * count);
 	Datum *ids = palloc(sizeof(Datum) * count);
@@ -277,6 +285,87 @@ open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, 
 			newest = request;
 	}
 	return of_channel != NULL ? of_channel : newest;
+}
+
+/* Reads the customers' own open requests; returns false where only SQL can. */
+static bool
+read_own(OpenCustomer *customers, int count)
+{
+	LookScan scan;
+
+	if (!look_open(&scan, &own_look, 1, NULL))
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		Datum keys[1] = {Int64GetDatum(customers[i].customer_id)};
+
+		customers[i].root = customers[i].customer_id;
+		customers[i].same = &customers[i];
+		customers[i].requests = NULL;
+		look_find(&scan, keys);
+		take_own(&customers[i], &scan);
+	}
+	look_end(&scan);
+	return true;
+}
+
+/* Returns whether a customer has to do with others: with those whose requests were read for it, or with its root. */
+static bool
+has_others(const OpenCustomer *customer)
+{
+	bool others = customer->root != customer->customer_id;
+
+	for (const OpenRequest *request = customer->requests; request != NULL && !others; request = request->next)
+		others = request->customer_id != customer->customer_id;
+	return others;
+}
+
+/*
+ * open_requests_read reads the open requests of the customers that the entries, in order of time, may continue.
+ *
+ * One of its own in its own channel goes before all of those whom a customer was merged with: only where an entry has
+ * none it is asked who these are. If any are, all is read, since they may be among the customers.
+ */
+void
+open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, int nentries)
+{
+	OpenCustomer *asking;
+	bool *asks;
+	bool others = false;
+	int nasking = 0;
+
+	if (count == 1 || !read_own(customers, count))
+	{
+		read_all(customers, count);
+		return;
+	}
+	asks = palloc0(sizeof(bool) * count);
+	for (int i = 0; i < nentries; i++)
+	{
+		OpenCustomer *customer = open_customer_find(customers, count, entries[i]->customer_id);
+		const OpenRequest *request;
+
+		if (entries[i]->conversation != NULL || asks[customer - customers])
+			continue;
+		request = open_request_continued(customer, entries[i], channel_get(entries[i]->channel));
+		asks[customer - customers] = request == NULL || strcmp(request->channel, entries[i]->channel) != 0;
+	}
+
+	asking = palloc(sizeof(OpenCustomer) * count);
+	for (int i = 0; i < count; i++)
+		if (asks[i])
+			asking[nasking++] = customers[i];
+	if (nasking == 0)
+		return;
+	read_all(asking, nasking);
+	for (int i = 0; i < nasking && !others; i++)
+		others = has_others(&asking[i]);
+	if (others)
+		read_all(customers, count);
+	else
+		for (int i = count - 1; i >= 0; i--)
+			if (asks[i])
+				customers[i].requests = asking[--nasking].requests;
 }
 
 /* Returns the customer's request of this id, noting it where it was not among the open ones that were read. */

@@ -35,7 +35,7 @@ typedef struct OpenCustomer
 
 extern OpenCustomer *open_customers(ContactEntry **entries, int count, int *found);
 extern OpenCustomer *open_customer_find(OpenCustomer *customers, int count, int64 customer_id);
-extern void open_requests_read(OpenCustomer *customers, int count);
+extern void open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, int nentries);
 extern void open_requests_read_own(OpenCustomer *customer, Snapshot snapshot);
 extern OpenRequest *open_request_continued(const OpenCustomer *customer, const ContactEntry *entry,
 										   const Channel *channel);

@@ -28,11 +28,11 @@
 
 #define CONTACT_COLUMNS                                                                                                \
 	"customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body,"  \
-	" payload, source, source_key"
-#define CONTACT_NCOLUMNS 14
+	" payload, source, source_key, still"
+#define CONTACT_NCOLUMNS 15
 
-/* In the order of CONTACT_COLUMNS, and, where one contact is written, whether it is still. */
-static const TableColumn contact_columns[CONTACT_NCOLUMNS + 1] = {
+/* In the order of CONTACT_COLUMNS. */
+static const TableColumn contact_columns[CONTACT_NCOLUMNS] = {
 	{"customer_id", INT8OID}, {"contact_id", INT8OID}, {"occurred_at", TIMESTAMPTZOID},
 	{"channel", TEXTOID},     {"direction", TEXTOID},  {"outcome", TEXTOID},
 	{"agent_id", INT8OID},    {"request_id", INT8OID}, {"thread", TEXTOID},
@@ -48,17 +48,18 @@ static const DirectTable contact_table = {
 };
 
 #define INSERT_ONE                                                                                                     \
-	"INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ", still)"                                                     \
+	"INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"                                                            \
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 #define INSERT_MANY                                                                                                    \
 	"INSERT INTO omnichannel.contact (" CONTACT_COLUMNS ")"                                                            \
-	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+	" SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 #define ONE_TYPES                                                                                                      \
 	INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID,          \
 		JSONBOID, TEXTOID, TEXTOID, BOOLOID
 #define MANY_TYPES                                                                                                     \
 	INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID,           \
-		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID, TEXTARRAYOID
+		INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID, TEXTARRAYOID,             \
+		BOOLARRAYOID
 
 /* By what others know a contact, as a statement returns it, and where it stands in contact_columns. */
 #define RETURNING_KEY " RETURNING customer_id, contact_id, occurred_at, source, source_key"
@@ -67,14 +68,14 @@ static const int key_columns[] = {0, 1, 2, 12, 13};
 /* Those that return rows ask for rights that INSERT alone does not, and row security shows what it lets be written. */
 static KeptPlan contact_insert = {
 	.sql = INSERT_ONE,
-	.nargs = CONTACT_NCOLUMNS + 1,
+	.nargs = CONTACT_NCOLUMNS,
 	.argtypes = {ONE_TYPES},
 	.indexed = true,
 };
 
 static KeptPlan contact_insert_returning = {
 	.sql = INSERT_ONE RETURNING_KEY,
-	.nargs = CONTACT_NCOLUMNS + 1,
+	.nargs = CONTACT_NCOLUMNS,
 	.argtypes = {ONE_TYPES},
 	.indexed = true,
 };
@@ -96,7 +97,7 @@ static KeptPlan contacts_insert_returning = {
 static RowTable contact_row = {
 	.name = "contact",
 	.now = "logged_at",
-	.ncolumns = CONTACT_NCOLUMNS + 1,
+	.ncolumns = CONTACT_NCOLUMNS,
 	.columns = contact_columns,
 };
 
@@ -182,16 +183,16 @@ confirm_key(uint64 row, const ContactEntry *entry)
 static void
 insert_one(const ContactEntry *entry)
 {
-	Datum values[CONTACT_NCOLUMNS + 1];
-	bool isnull[CONTACT_NCOLUMNS + 1];
-	char nulls[CONTACT_NCOLUMNS + 1];
+	Datum values[CONTACT_NCOLUMNS];
+	bool isnull[CONTACT_NCOLUMNS];
+	char nulls[CONTACT_NCOLUMNS];
 	bool returning;
 
-	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
+	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		values[column] = contact_datum(entry, column, &isnull[column]);
 	if (row_insert(&contact_row, values, isnull, ROW_RAISES))
 		return;
-	for (int column = 0; column <= CONTACT_NCOLUMNS; column++)
+	for (int column = 0; column < CONTACT_NCOLUMNS; column++)
 		nulls[column] = isnull[column] ? 'n' : ' ';
 	returning = inserts_may_change(omni_table("contact"));
 	if (kept_plan_run(returning ? &contact_insert_returning : &contact_insert, values, nulls, false, 0) != 1)
@@ -354,19 +355,6 @@ sla_contact(const ContactEntry *entry)
 						.opens = entry->opens};
 }
 
-/* Tells the service levels of the contacts that are not duplicates. */
-static void
-tell_service_levels(const ContactEntry *entries, int count)
-{
-	SlaContact *told = palloc(sizeof(SlaContact) * count);
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-		if (!entries[i].duplicate)
-			told[found++] = sla_contact(&entries[i]);
-	sla_contacts_logged(told, found);
-}
-
 /* Returns whether an entry takes no more than its key and its row, as far as its customer and thread are concerned. */
 static bool
 is_simple(const ContactEntry *entry)
@@ -387,6 +375,22 @@ is_readable(void)
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
 	return readable;
+}
+
+/* Tells the service levels of the contacts that are not duplicates; stills as sla_contacts_logged() takes it. */
+static void
+tell_service_levels(ContactEntry *entries, int count, bool stills)
+{
+	SlaContact *told = palloc(sizeof(SlaContact) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate)
+			told[found++] = sla_contact(&entries[i]);
+	sla_contacts_logged(told, found, stills);
+	for (int i = count - 1; i >= 0; i--)
+		if (!entries[i].duplicate)
+			entries[i].still = told[--found].still;
 }
 
 /*
@@ -417,7 +421,8 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 
 		touch_relationships(entry, 1, sums);
 		if (live)
-			settled = sla_contact_told(&told, entry->request_id != given, is_readable() ? &entry->still : NULL);
+			settled = sla_contact_told(&told, entry->request_id != given, is_readable());
+		entry->still = told.still;
 		if (settled)
 			insert_one(entry);
 		*counted = !settled;
@@ -503,14 +508,15 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	if (live)
 		requests_continue(entries, count);
 	conversations_save(entries, count);
-	if (count > 1)
-		insert_many(entries, count);
-	else if (!entries->duplicate)
-		insert_one(entries);
 	if (!counted)
 		touch_relationships(entries, count, batches->sums);
 	if (merged)
 		regroup_customers(entries, count);
+	/* Clocks of whoever was merged just now may be reckoned anew from what is written. */
 	if (live)
-		tell_service_levels(entries, count);
+		tell_service_levels(entries, count, !merged && is_readable());
+	if (count > 1)
+		insert_many(entries, count);
+	else if (!entries->duplicate)
+		insert_one(entries);
 }

@@ -275,7 +275,8 @@ resolve(LookUp *look, LookScan *scan)
  * physical order; returns false where the caller must run a statement.
  *
  * Under the snapshot, or, where that is NULL, under one taken now, as by a statement. Nothing that the extension has
- * not written may run until look_end(). Raises 55000 before setup().
+ * not written may run until look_end(). The scan keeps things in the current context, which must be that of each
+ * look_next(), and may not be reset before look_end(). Raises 55000 before setup().
  */
 bool
 look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)

@@ -171,7 +171,7 @@ CREATE TABLE omnichannel.relationship (
 	first_at timestamptz NOT NULL DEFAULT now(),
 	last_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (customer_id, agent_id)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.relationship IS
 'How well an agent knows a customer. Written by the logger with each contact, which checks both as it does for contact, without foreign keys; of merged customers the rows stay apart and are added up when asked.';
 COMMENT ON COLUMN omnichannel.relationship.contacts IS 'Contacts that the two had.';

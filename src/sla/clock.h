@@ -270,7 +270,11 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 extern const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS];
 
 /* prompt.c */
-extern bool sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write);
+typedef struct SlaPrompts SlaPrompts;
+
+extern SlaPrompts *sla_prompts_begin(const SlaPolicies *policies);
+extern bool sla_moment_still(SlaPrompts *prompts, const SlaMoment *moment, bool write, bool *still);
+extern void sla_prompts_end(SlaPrompts *prompts);
 extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
 							  bool *still, bool *overtaken);
 
@@ -318,6 +322,7 @@ typedef struct SlaNewMoment
 	bool anew;   /* it does more than move open clocks on */
 	bool opens;  /* it is a contact that has opened its request */
 	bool others; /* it is a contact about a request of another customer, who may be another again */
+	bool *still; /* set where the contact, not written yet, is to say itself that it is still; or NULL */
 	SlaMoment moment;
 } SlaNewMoment;
 

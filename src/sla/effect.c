@@ -338,13 +338,13 @@ take_together(SlaNewMoment **moments, int count, Taking *taking)
 
 /* The same as sla_moment_still(), leaving nothing in memory; what is to be said of a new request is new. */
 static bool
-is_still(const Taking *taking, const SlaNewMoment *contact, bool write)
+is_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write, MemoryContext scratch)
 {
-	MemoryContext old = MemoryContextSwitchTo(taking->scratch);
-	bool still = !contact->opens && sla_moment_still(taking->policies, &contact->moment, write);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	bool still = !contact->opens && sla_moment_still(prompts, &contact->moment, write, contact->still);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(taking->scratch);
+	MemoryContextReset(scratch);
 	return still;
 }
 
@@ -355,6 +355,7 @@ is_still(const Taking *taking, const SlaNewMoment *contact, bool write)
 static void
 take_each(SlaNewMoment **moments, int count, Taking *taking)
 {
+	SlaPrompts *prompts = sla_prompts_begin(taking->policies);
 	int begun = 0; /* of those that wait to be taken in together, up to the one at hand */
 	int parts = 0;
 
@@ -363,16 +364,19 @@ take_each(SlaNewMoment **moments, int count, Taking *taking)
 		CHECK_FOR_INTERRUPTS();
 		if (begun < i)
 		{
-			if (!is_still(taking, moments[i], false))
+			if (!is_still(prompts, moments[i], false, taking->scratch))
 				continue;
 			/* Customers before are locked before. */
+			sla_prompts_end(prompts);
 			take_together(&moments[begun], i - begun, taking);
+			prompts = sla_prompts_begin(taking->policies);
 			begun = i;
 			parts++;
 		}
-		if (is_still(taking, moments[i], true))
+		if (is_still(prompts, moments[i], true, taking->scratch))
 			begun = i + 1;
 	}
+	sla_prompts_end(prompts);
 	if (begun < count)
 		take_together(&moments[begun], count - begun, taking);
 }
@@ -401,6 +405,10 @@ take_many(SlaNewMoment **moments, int count, const SlaPolicies *policies)
 	/* Whoever was merged is locked as whom they were merged into. */
 	find_roots(moments, count);
 	qsort(moments, count, sizeof(SlaNewMoment *), compare_new);
+	/* Where another one makes the customer's clocks be reckoned anew, they are not there yet to be read. */
+	for (int i = 1; i < count; i++)
+		if (moments[i]->root == moments[i - 1]->root)
+			moments[i]->still = moments[i - 1]->still = NULL;
 	while (count > 1)
 	{
 		int different = 0;
@@ -453,11 +461,12 @@ contact_moment(const SlaPolicies *policies, const SlaContact *contact, SlaMoment
 }
 
 /*
- * Takes in contacts that were logged live. Of one it sets still, where that is given, and returns false, having done
- * nothing, where it had to wait for another transaction and the caller would look again.
+ * Takes in contacts that were logged live, or are about to be: stills says that it sets still of those that are to say
+ * so themselves. With again it returns false for one, having done nothing, where it had to wait for another transaction
+ * and the caller would look again.
  */
 static bool
-take_logged(const SlaContact *contacts, int count, bool again, bool *still)
+take_logged(SlaContact *contacts, int count, bool again, bool stills)
 {
 	const SlaPolicies *policies = sla_policies_to_write();
 	SlaNewMoment *rows;
@@ -478,17 +487,18 @@ take_logged(const SlaContact *contacts, int count, bool again, bool *still)
 		if (contact_moment(policies, &contacts[i], &rows[taken].moment))
 		{
 			rows[taken].opens = contacts[i].opens;
+			rows[taken].still = stills ? &contacts[i].still : NULL;
 			moments[taken] = &rows[taken];
 			taken++;
 		}
 	if (count == 1 && taken == 1 && !rows[0].opens)
 	{
-		if (sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, still, &overtaken))
+		if (sla_moment_prompt(policies, &moments[0]->moment, contacts[0].request, rows[0].still, &overtaken))
 		{
 			requests_told(&contacts[0].request_id, 1);
 			return true;
 		}
-		if (again && (overtaken || sla_customer_awaited(contacts[0].customer_id)))
+		if (again && (overtaken || sla_customers_awaited(&contacts[0].customer_id, 1)))
 			return false;
 	}
 	request_ids = palloc(sizeof(int64) * Max(taken, 1));
@@ -504,29 +514,28 @@ take_logged(const SlaContact *contacts, int count, bool again, bool *still)
 }
 
 /*
- * sla_contacts_logged starts, stops and resumes clocks as contacts say that were logged live, in any order.
+ * sla_contacts_logged starts, stops and resumes clocks as contacts say that are logged live, in any order.
  *
- * What is new in the requests that they name is taken in with them. Needs an SPI scope that may write this room's
- * tables. Locks the customers' rows of sla_customer.
+ * Where stills says that they are written only afterwards, it sets still of those whose rows have to say so in
+ * contact.still, because they change no clock and nothing else tells of them. What is new in the requests that they
+ * name is taken in with them. Needs an SPI scope that may write this room's tables. Locks the customers' rows of
+ * sla_customer.
  */
 void
-sla_contacts_logged(const SlaContact *contacts, int count)
+sla_contacts_logged(SlaContact *contacts, int count, bool stills)
 {
-	(void) take_logged(contacts, count, false, NULL);
+	(void) take_logged(contacts, count, false, stills);
 }
 
 /*
- * sla_contact_told does the same with one contact that is about to be written; returns false, having done nothing,
- * where again says that the caller looks again then, and it had to wait for another transaction, which may have changed
- * the request that the contact is taken to be about.
- *
- * Sets still, where that is given, to whether the contact's row has to say so in contact.still, because it changes no
- * clock and nothing else tells of it.
+ * sla_contact_told does the same with one contact; returns false, having done nothing, where again says that the caller
+ * looks again then, and it had to wait for another transaction, which may have changed the request that the contact is
+ * taken to be about.
  */
 bool
-sla_contact_told(const SlaContact *contact, bool again, bool *still)
+sla_contact_told(SlaContact *contact, bool again, bool stills)
 {
-	return take_logged(contact, 1, again, still);
+	return take_logged(contact, 1, again, stills);
 }
 
 /*
@@ -535,7 +544,7 @@ sla_contact_told(const SlaContact *contact, bool again, bool *still)
  * The customer is that of whom it is logged. Needs an SPI scope that may write the tables of this room.
  */
 void
-sla_contact_revised(const SlaContact *contact)
+sla_contact_revised(SlaContact *contact)
 {
 	const SlaPolicies *policies = sla_policies_to_write();
 	SlaFamily family = {.root = contact->customer_id};
@@ -556,7 +565,7 @@ sla_contact_revised(const SlaContact *contact)
 	{
 		/* Of one that was internal none was ever written. */
 		if (contact->internal)
-			sla_contacts_logged(contact, 1);
+			sla_contacts_logged(contact, 1, false);
 		return;
 	}
 	find_roots(&moment, 1);

@@ -129,28 +129,40 @@ is_being_made(int64 root)
 }
 
 /*
- * sla_customer_awaited waits for a transaction that is changing what is known of a customer's clocks, and which whoever
- * writes of the customer would wait for; returns whether there was one. Takes no lock.
+ * sla_customers_awaited waits for transactions that are changing what is known of customers' clocks, and which whoever
+ * writes of the customers would wait for; returns whether there was one. Takes no lock.
  */
 bool
-sla_customer_awaited(int64 customer_id)
+sla_customers_awaited(const int64 *ids, int count)
 {
-	Datum keys[1] = {Int64GetDatum(customer_id)};
-	TransactionId other = InvalidTransactionId;
+	bool awaited = false;
 	SnapshotData dirty;
 	LookScan scan;
-	Datum row[1];
-	bool nulls[1];
 
 	InitDirtySnapshot(dirty);
-	if (!look_begin(&scan, &customer_look, keys, 1, &dirty))
+	if (count == 0 || !look_open(&scan, &customer_look, 1, &dirty))
 		return false;
-	while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
-		other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-	look_end(&scan);
-	if (TransactionIdIsValid(other))
+	for (int i = 0; i < count; i++)
+	{
+		Datum keys[1] = {Int64GetDatum(ids[i])};
+		TransactionId other = InvalidTransactionId;
+		Datum row[1];
+		bool nulls[1];
+
+		look_find(&scan, keys);
+		while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
+			other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (!TransactionIdIsValid(other))
+			continue;
+		awaited = true;
+		/* Nothing is kept from others meanwhile. */
+		look_end(&scan);
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
-	return TransactionIdIsValid(other);
+		if (!look_open(&scan, &customer_look, 1, &dirty))
+			return true;
+	}
+	look_end(&scan);
+	return awaited;
 }
 
 /* Moves the families that are not held by others to the front, both parts in order; returns how many these are. */

@@ -100,6 +100,47 @@ static RowTable moment_row = {
 									 {"outcome", TEXTOID}},
 };
 
+/* What is looked up of a contact: kept open from one to the next, or opened for one. */
+struct SlaPrompts
+{
+	const SlaPolicies *policies;
+	Snapshot snapshot;
+	bool kept;
+	MemoryContext context; /* where it is kept */
+	LookScan known;
+	LookScan request;
+	LookScan clocks;
+};
+
+/* Looks up what has these keys; returns false where the look-up will not do. */
+static bool
+find(const SlaPrompts *prompts, LookScan *scan, LookUp *look, const Datum *keys)
+{
+	if (!prompts->kept)
+		return look_begin(scan, look, keys, 1, prompts->snapshot);
+	look_find(scan, keys);
+	return true;
+}
+
+/* Sets the columns of the next row; returns false after the last. What a scan keeps for itself stays with it. */
+static bool
+next(const SlaPrompts *prompts, LookScan *scan, Datum *row, bool *nulls)
+{
+	MemoryContext old = MemoryContextSwitchTo(prompts->kept ? prompts->context : CurrentMemoryContext);
+	bool more = look_next(scan, false, row, nulls);
+
+	MemoryContextSwitchTo(old);
+	return more;
+}
+
+/* Ends that. */
+static void
+found(const SlaPrompts *prompts, LookScan *scan)
+{
+	if (!prompts->kept)
+		look_end(scan);
+}
+
 /* Returns a text of a row, NULL for NULL. */
 static const char *
 text_of(Datum value, bool isnull)
@@ -109,21 +150,21 @@ text_of(Datum value, bool isnull)
 
 /* Reads what the customer's request says; returns false where it is another's, or unknown. */
 static bool
-read_request(const SlaMoment *moment, Snapshot snapshot, SlaRequestState *request)
+read_request(SlaPrompts *prompts, const SlaMoment *moment, SlaRequestState *request)
 {
 	Datum keys[1] = {Int64GetDatum(moment->request_id)};
-	LookScan scan;
+	LookScan *scan = &prompts->request;
 	Datum row[6];
 	bool nulls[6];
 	bool known;
 
-	if (!look_begin(&scan, &request_look, keys, 1, snapshot))
+	if (!find(prompts, scan, &request_look, keys))
 		return false;
-	known = look_next(&scan, false, row, nulls) && DatumGetInt64(row[1]) == moment->customer_id;
+	known = next(prompts, scan, row, nulls) && DatumGetInt64(row[1]) == moment->customer_id;
 	if (known)
 		*request = (SlaRequestState){TextDatumGetCString(row[2]), TextDatumGetCString(row[3]),
 									 text_of(row[4], nulls[4]), DatumGetInt32(row[5])};
-	look_end(&scan);
+	found(prompts, scan);
 	return known;
 }
 
@@ -142,19 +183,19 @@ read_near(SlaMachine *machine, const SlaMoment *moment)
 
 /* Gives the machine the customer's open clocks that may be the moment's; returns false where they are unknown. */
 static bool
-read_clocks(SlaMachine *machine, const SlaMoment *moment, Snapshot snapshot)
+read_clocks(SlaPrompts *prompts, SlaMachine *machine, const SlaMoment *moment)
 {
 	Datum keys[1] = {Int64GetDatum(machine->root)};
+	LookScan *scan = &prompts->clocks;
 	SlaClock *clocks[SLA_MANY_CLOCKS];
 	int count = 0;
 	bool many = false;
-	LookScan scan;
 	Datum row[7];
 	bool nulls[7];
 
-	if (!look_begin(&scan, &clocks_look, keys, 1, snapshot))
+	if (!find(prompts, scan, &clocks_look, keys))
 		return false;
-	while (look_next(&scan, false, row, nulls))
+	while (next(prompts, scan, row, nulls))
 	{
 		SlaClock *clock;
 
@@ -171,7 +212,7 @@ read_clocks(SlaMachine *machine, const SlaMoment *moment, Snapshot snapshot)
 		clock->stopped_at = NO_TIME;
 		sla_pauses_read(clock, row[6]);
 	}
-	look_end(&scan);
+	found(prompts, scan);
 	if (many)
 		read_near(machine, moment);
 	else
@@ -227,17 +268,17 @@ waits_already(const SlaMachine *machine, const SlaMoment *moment)
 
 /* Returns what the moment of a customer who stands alone does; said is what was said last of its request. */
 static Prompt
-try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment *said, Snapshot snapshot)
+try_moment(SlaPrompts *prompts, const SlaMoment *moment, const SlaMoment *said)
 {
 	SlaMachine machine;
 	SlaClock **before;
 	int count;
 
-	sla_machine_init(&machine, policies, moment->customer_id);
+	sla_machine_init(&machine, prompts->policies, moment->customer_id);
 	machine.find_memberships = ask_memberships;
 	machine.wrote_before = ask_wrote_before;
 	machine.partial = true;
-	if (!read_clocks(&machine, moment, snapshot))
+	if (!read_clocks(prompts, &machine, moment))
 		return PROMPT_LEFT;
 	if (moment->request_id != 0)
 		sla_machine_request(&machine, moment->request_id)->last = said;
@@ -256,7 +297,7 @@ try_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaMoment
 
 /* Sets said to what the moment's request says; returns false where that is unknown, or another customer's. */
 static bool
-find_said(const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot, SlaMoment *said)
+find_said(SlaPrompts *prompts, const SlaMoment *moment, const SlaRequestState *request, SlaMoment *said)
 {
 	SlaRequestState read;
 
@@ -264,7 +305,7 @@ find_said(const SlaMoment *moment, const SlaRequestState *request, Snapshot snap
 		return true;
 	if (request == NULL)
 	{
-		if (!read_request(moment, snapshot, &read))
+		if (!read_request(prompts, moment, &read))
 			return false;
 		request = &read;
 	}
@@ -330,22 +371,22 @@ is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
 
 /* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot: *overtaken. */
 static Prompt
-take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaRequestState *request, Snapshot snapshot,
-			SlaMoment *said, Take take, bool *overtaken)
+take_moment(SlaPrompts *prompts, const SlaMoment *moment, const SlaRequestState *request, SlaMoment *said, Take take,
+			bool *overtaken)
 {
 	int16 rank = (int16) moment->what;
 	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
 	Datum known[5] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
 					  Int16GetDatum(rank), BoolGetDatum(false)};
-	LookScan scan;
+	LookScan *scan = &prompts->known;
 	Datum row[5];
 	bool nulls[5];
 	Prompt prompt = PROMPT_LEFT;
 
 	*overtaken = false;
-	if (!look_begin(&scan, &known_look, keys, 1, snapshot))
+	if (!find(prompts, scan, &known_look, keys))
 		return PROMPT_LEFT;
-	if (look_next(&scan, false, row, nulls))
+	if (next(prompts, scan, row, nulls))
 	{
 		TimestampTz last_at = DatumGetTimestampTz(row[1]);
 		int16 last_rank = DatumGetInt16(row[2]);
@@ -354,20 +395,20 @@ take_moment(const SlaPolicies *policies, const SlaMoment *moment, const SlaReque
 					moment->at < DatumGetTimestampTz(row[3]);
 
 		if (tie && !late)
-			late = !is_last_of_its_time(moment, snapshot);
-		if (!late && !DatumGetBool(row[4]) && find_said(moment, request, snapshot, said))
-			prompt = try_moment(policies, moment, said, snapshot);
+			late = !is_last_of_its_time(moment, prompts->snapshot);
+		if (!late && !DatumGetBool(row[4]) && find_said(prompts, moment, request, said))
+			prompt = try_moment(prompts, moment, said);
 		/* Who wrote at the same time has written before only where all moments are known. */
 		if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
 			prompt = PROMPT_LEFT;
 		/* What comes next at that time has to find it. */
 		if (prompt == PROMPT_WAITS && tie)
 			prompt = PROMPT_STILL;
-		*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &scan, known);
+		*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, scan, known);
 		if (*overtaken)
 			prompt = PROMPT_LEFT;
 	}
-	look_end(&scan);
+	found(prompts, scan);
 	return prompt;
 }
 
@@ -439,25 +480,74 @@ write_moment(const SlaMoment *moment)
 }
 
 /*
+ * sla_prompts_begin readies what sla_moment_still() looks at, under a new snapshot, in the current context. What the
+ * current command has written is not seen. Nothing that the extension has not written may run until sla_prompts_end().
+ */
+SlaPrompts *
+sla_prompts_begin(const SlaPolicies *policies)
+{
+	SlaPrompts *prompts = palloc0(sizeof(SlaPrompts));
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	prompts->policies = policies;
+	prompts->snapshot = GetActiveSnapshot();
+	prompts->context = CurrentMemoryContext;
+	if (!look_open(&prompts->known, &known_look, 1, prompts->snapshot))
+		return prompts;
+	if (!look_open(&prompts->request, &request_look, 1, prompts->snapshot))
+	{
+		look_end(&prompts->known);
+		return prompts;
+	}
+	prompts->kept = look_open(&prompts->clocks, &clocks_look, 1, prompts->snapshot);
+	if (!prompts->kept)
+	{
+		look_end(&prompts->request);
+		look_end(&prompts->known);
+	}
+	return prompts;
+}
+
+/* sla_prompts_end ends what sla_prompts_begin() began. */
+void
+sla_prompts_end(SlaPrompts *prompts)
+{
+	if (prompts->kept)
+	{
+		look_end(&prompts->clocks);
+		look_end(&prompts->request);
+		look_end(&prompts->known);
+	}
+	PopActiveSnapshot();
+	pfree(prompts);
+}
+
+/*
  * sla_moment_still returns whether a contact comes in order, says nothing new of requests and changes no clock, as far
  * as that can be told; if write, it is taken in then, unless somebody else has to do with the customer, which it also
- * returns false for. What the current command has written is not seen. Needs an SPI scope that may write the tables of
- * this room.
+ * returns false for.
+ *
+ * Where still is given, and the contact itself is to say that it is still, it is set in place of a moment. Needs an SPI
+ * scope that may write the tables of this room.
  */
 bool
-sla_moment_still(const SlaPolicies *policies, const SlaMoment *moment, bool write)
+sla_moment_still(SlaPrompts *prompts, const SlaMoment *moment, bool write, bool *still)
 {
 	SlaMoment said;
 	Prompt prompt;
 	bool overtaken;
 
-	PushActiveSnapshot(GetTransactionSnapshot());
-	prompt =
-		take_moment(policies, moment, NULL, GetActiveSnapshot(), &said, write ? TAKE_STILL : TAKE_NONE, &overtaken);
-	PopActiveSnapshot();
-	if (prompt != PROMPT_LEFT && write)
+	/* Where one of the tables asks for SQL, so does the contact. */
+	if (!prompts->kept)
+		return false;
+	prompt = take_moment(prompts, moment, NULL, &said, write ? TAKE_STILL : TAKE_NONE, &overtaken);
+	if (prompt == PROMPT_LEFT)
+		return false;
+	if (prompt == PROMPT_WAITS && still != NULL)
+		*still = write;
+	else if (write)
 		write_moment(moment);
-	return prompt != PROMPT_LEFT;
+	return true;
 }
 
 /*
@@ -473,6 +563,7 @@ bool
 sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request, bool *still,
 				  bool *overtaken)
 {
+	SlaPrompts prompts = {.policies = policies};
 	SlaMoment said;
 	Prompt prompt;
 
@@ -483,7 +574,8 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
-	prompt = take_moment(policies, moment, request, GetActiveSnapshot(), &said, TAKE_ALL, overtaken);
+	prompts.snapshot = GetActiveSnapshot();
+	prompt = take_moment(&prompts, moment, request, &said, TAKE_ALL, overtaken);
 	if (request == NULL)
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)

@@ -29,15 +29,15 @@ typedef struct SlaContact
 	const char *thread;
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
 	bool opens;                     /* it has opened request_id, of which nothing was said yet */
-	bool still;                     /* of one that is revised: contact.still */
+	bool still;                     /* contact.still, of one that is revised, or is to be written */
 	bool internal;                  /* of one that is revised: it was so far */
 } SlaContact;
 
 /* effect.c, request.c and reckon.c: all need an SPI scope */
-extern bool sla_contact_told(const SlaContact *contact, bool again, bool *still);
-extern bool sla_customer_awaited(int64 customer_id);
-extern void sla_contacts_logged(const SlaContact *contacts, int count);
-extern void sla_contact_revised(const SlaContact *contact);
+extern bool sla_contact_told(SlaContact *contact, bool again, bool stills);
+extern bool sla_customers_awaited(const int64 *ids, int count);
+extern void sla_contacts_logged(SlaContact *contacts, int count, bool stills);
+extern void sla_contact_revised(SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);
 extern TimestampTz sla_request_due(int64 request_id);
 extern void sla_customers_changed(const int64 *roots, int count, bool parted);

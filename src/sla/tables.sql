@@ -63,7 +63,7 @@ CREATE TABLE omnichannel.sla_customer (
 	grouped boolean NOT NULL DEFAULT false,
 	oldest_at timestamptz NOT NULL DEFAULT '-infinity',
 	settled_until timestamptz
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.sla_customer IS
 'How far each customer''s moments are known; who writes moments of a customer holds this row until the end of the transaction, so that nobody reckons with half of them.';
 COMMENT ON COLUMN omnichannel.sla_customer.last_at IS 'Time of the latest moment, of merged customers too.';

@@ -1,6 +1,6 @@
 -- What a statement of several batches keeps from one to the next: who was found.
 BEGIN;
-SELECT plan(9);
+SELECT plan(11);
 SET LOCAL work_mem = '64kB';
 CREATE TABLE public.many (id bigint PRIMARY KEY, who text, kind text);
 SELECT omnichannel.track('public.many', channel => 'email', customer => '{who}', kind => '{kind}') \g /dev/null
@@ -40,5 +40,21 @@ SELECT is((SELECT count(*) FROM omnichannel.contact_reject), 1::bigint, 'a row o
 SELECT is((SELECT count(*) FROM omnichannel.contact AS c JOIN public.served AS m ON m.id::text = c.source_key JOIN omnichannel.identity AS i USING (customer_id)
 	WHERE c.source = 'public.served' AND i.value = m.who), 2499::bigint, 'the others are of customers who are there');
 SELECT is((SELECT count(*) FROM omnichannel.contact AS c LEFT JOIN omnichannel.customer USING (customer_id) WHERE customer.customer_id IS NULL), 0::bigint, 'all are');
+
+-- Whose requests a statement's rows continue, among customers who are one
+CREATE TABLE public.asked (id bigint PRIMARY KEY, who text);
+SELECT omnichannel.track('public.asked', channel => 'email', customer => '{who}', kind => 'email') \g /dev/null
+INSERT INTO public.asked VALUES (1, 'alone@x.test'), (2, 'kept@x.test'), (3, 'other@x.test');
+SELECT omnichannel.merge_customers(omnichannel.identify('email', 'kept@x.test'), omnichannel.identify('email', 'merged@x.test')) \g /dev/null
+-- Returns what each row between two continues: the number of the row that opened it.
+CREATE FUNCTION pg_temp.continued(low int, high int) RETURNS text LANGUAGE sql AS
+	$$SELECT string_agg(opened.source_key, ' ' ORDER BY c.source_key::int) FROM omnichannel.contact AS c
+	LEFT JOIN LATERAL (SELECT o.source_key FROM omnichannel.contact AS o WHERE o.request_id = c.request_id AND o.source = 'public.asked'
+		ORDER BY o.source_key::int LIMIT 1) AS opened ON true
+	WHERE c.source = 'public.asked' AND c.source_key::int BETWEEN low AND high$$;
+INSERT INTO public.asked VALUES (11, 'alone@x.test'), (12, 'kept@x.test'), (13, 'merged@x.test'), (14, 'new@x.test'), (15, 'other@x.test');
+SELECT is(pg_temp.continued(11, 15), '1 2 2 14 3', 'each its own, that of whom it was merged with, or a new one');
+INSERT INTO public.asked VALUES (21, 'new@x.test'), (22, 'alone@x.test'), (23, 'newer@x.test'), (24, 'alone@x.test');
+SELECT is(pg_temp.continued(21, 24), '14 1 23 1', 'where nobody is one');
 SELECT * FROM finish();
 ROLLBACK;

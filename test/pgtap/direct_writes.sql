@@ -77,7 +77,7 @@ REVOKE INSERT ON omnichannel.contact FROM direct_writer;
 SET ROLE direct_writer;
 SELECT throws_ok($$SELECT omnichannel.backfill('public.past')$$, '42501', NULL, 'without one');
 RESET ROLE;
-GRANT INSERT (customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body, payload, source)
+GRANT INSERT (customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id, thread, subject, body, payload, source, still)
 	ON omnichannel.contact TO direct_writer;
 SET ROLE direct_writer;
 SELECT throws_ok($$SELECT omnichannel.backfill('public.past')$$, '42501', NULL, 'without that on one column');

@@ -1,7 +1,7 @@
 -- A further message of a customer who waits for an answer moves no clock, and no moment of it is written: the contact says
 -- that it is still. Where clocks are reckoned anew it counts like any other.
 BEGIN;
-SELECT plan(31);
+SELECT plan(37);
 
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES ('first', 1, 'first_response', 'email', '6 hours'),
 	('next', 1, 'next_response', 'email', '3 hours');
@@ -123,7 +123,22 @@ SELECT pg_temp.log('l', 1), pg_temp.log('l', 2);
 SELECT is(pg_temp.stills('l'), '1 2', 'with row security none is still');
 ALTER TABLE omnichannel.contact DISABLE ROW LEVEL SECURITY;
 
--- Many at once are written as moments
+-- Many at once: those of a customer of whom there are no others
+INSERT INTO public.still_mail SELECT 100 + i, 'many' || i, 'inbound', 'received', '2026-06-01 01:00Z' FROM generate_series(1, 4) AS i;
+INSERT INTO public.still_mail SELECT 200 + i, 'many' || i % 4 + 1, CASE WHEN i = 3 THEN 'outbound' ELSE 'inbound' END, 'received',
+	'2026-06-01 02:00Z'::timestamptz + i * interval '1 hour' FROM generate_series(0, 4) AS i;
+SELECT is(pg_temp.stills('many1'), '1 2 6', 'of two of a customer none');
+SELECT is(pg_temp.stills('many2') || ', ' || pg_temp.stills('many3'), '1 3s, 1 4s', 'of one each');
+SELECT is(pg_temp.stills('many4') || ', ' || pg_temp.clocks('many4'), '1 5, f1-5', 'among those that move a clock');
+INSERT INTO public.still_mail SELECT 300 + i, 'many' || i, 'outbound', 'sent', '2026-06-01 02:00Z' FROM generate_series(2, 3) AS i;
+SELECT is(pg_temp.clocks('many2') || ', ' || pg_temp.clocks('many3'), 'f1-2 n3-, f1-2 n4-', 'after an answer that is logged late they start clocks');
+INSERT INTO public.still_mail SELECT 400 + i, 'many' || i, 'inbound', 'received', '2026-06-01 07:00Z' FROM generate_series(2, 3) AS i;
+SELECT is(pg_temp.stills('many2') || ', ' || pg_temp.stills('many3'), '1 2 3s 7s, 1 2 4s 7s', 'who wait for the next answer then');
+INSERT INTO public.still_mail SELECT 500 + i, 'many' || i, CASE WHEN i = 2 THEN 'outbound' ELSE 'inbound' END, 'received',
+	'2026-06-01 08:00Z' FROM generate_series(2, 4) AS i;
+SELECT is(pg_temp.clocks('many2') || ', ' || pg_temp.clocks('many3') || ', ' || pg_temp.clocks('many4'), 'f1-2 n3-8, f1-2 n4-, f1-5 n8-', 'or get it');
+
+-- What comes in one statement of one customer is written as moments
 INSERT INTO public.still_mail SELECT 10 + i, 'j', 'inbound', 'received', '2026-06-01 01:00Z'::timestamptz + i * interval '1 hour' FROM generate_series(1, 5) AS i;
 SELECT is((SELECT count(*) FROM omnichannel.contact WHERE customer_id = pg_temp.whose('j') AND still), 0::bigint, 'none of many at once is still');
 SELECT is(pg_temp.clocks('j'), 'f2-', 'and the clock is the same');
