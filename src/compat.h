@@ -25,6 +25,23 @@
 #define MY_LXID (MyProc->lxid)
 #endif
 
+/* Since 17 it also says whether a stronger lock is enough. */
+#if PG_VERSION_NUM >= 170000
+#define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* The end of the record that a standby replays; 14 does not tell it. */
+#if PG_VERSION_NUM >= 150000
+#include "access/xlogrecovery.h"
+#define replay_position() GetCurrentReplayRecPtr(NULL)
+#define replay_is_past(position) (GetXLogReplayRecPtr(NULL) >= (position))
+#else
+#define replay_position() InvalidXLogRecPtr
+#define replay_is_past(position) ((position) == InvalidXLogRecPtr)
+#endif
+
 /* Settings below a prefix that the library does not know are told of, in 15 by a better name. */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

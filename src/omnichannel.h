@@ -163,6 +163,7 @@ struct ConfigCache
 
 extern const void *config_cache_get(ConfigCache *cache);
 extern uint64 config_caches_moved(void);
+extern bool config_caches_stand(uint64 moved, bool fresh);
 extern void config_caches_hold(void);
 extern void config_caches_release(void);
 extern void config_cache_discard(MemoryContext context);

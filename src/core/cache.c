@@ -8,6 +8,11 @@
  * (sub)transaction rolls back, to the others at commit and, through WAL, to the sessions of a hot standby. The one
  * relcache callback of this library only sets flags.
  *
+ * A change is visible to new snapshots a little before its message is sent. What several caches hold together is of one
+ * moment only once all who were just then ending are done: they hold a lock of the whole library, which whoever has read
+ * anything looks at afterwards. On a standby the record being replayed says the same; of a prepared transaction nothing
+ * does.
+ *
  * A reader accepts pending messages first. A rebuild then takes a new snapshot, so that an entry can never be built of
  * rows older than the last message consumed; a message that arrives while it runs leaves the cache marked, and what was
  * built serves that one call. Under REPEATABLE READ and SERIALIZABLE the transaction's own snapshot is the truth, and
@@ -64,6 +69,13 @@ static void register_callbacks(void);
 
 /* Counts changes that were told. */
 static uint64 moves = 0;
+
+/* Whether rows were read since all whose changes they may show were known to have told of them. */
+static bool unsettled = false;
+
+/* The longest that is waited for those who have not, in microseconds: one may be stopped, and a standby wait for us. */
+#define LONGEST_WAIT 1000000
+#define LONGEST_STANDBY_WAIT 50000
 
 /* Calls that read what caches hold, each within the one before; and what they may still read. */
 static int holders = 0;
@@ -133,15 +145,93 @@ transaction_ended(XactEvent event, void *arg)
 }
 
 /*
- * config_caches_moved accepts pending messages and returns a number, another one once a change of any cache was told.
- *
- * What is made of several caches is of one moment where it is the same before and after.
+ * config_caches_moved accepts pending messages and returns a number, another one once a change of any cache was told;
+ * see config_caches_stand().
  */
 uint64
 config_caches_moved(void)
 {
 	AcceptInvalidationMessages();
 	return moves;
+}
+
+/* Names the lock that whoever changes any configuration holds until that is told. */
+static void
+writers_tag(LOCKTAG *tag)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, InvalidOid, 1);
+}
+
+/* Returns how many others hold that lock. */
+static int
+writers_count(const LOCKTAG *tag)
+{
+	return LockWaiterCount(tag) - (lock_held_by_me(tag, RowExclusiveLock) ? 1 : 0);
+}
+
+/*
+ * Returns whether somebody's change can be seen that is not told yet: one who holds the lock, but is in no transaction
+ * any more. GetLockConflicts() leaves those out.
+ */
+static bool
+writers_ending(void)
+{
+	LOCKTAG tag;
+	bool ending = true;
+
+	writers_tag(&tag);
+	if (likely(writers_count(&tag) <= 0))
+		return false;
+	/* Those still in theirs were so all the time where they are the same before and after they are counted. */
+	for (int attempt = 0; ending && attempt < 5; attempt++)
+	{
+		int nbefore;
+		int nafter;
+		VirtualTransactionId *before = GetLockConflicts(&tag, ShareLock, &nbefore);
+		int count = writers_count(&tag);
+		VirtualTransactionId *after = GetLockConflicts(&tag, ShareLock, &nafter);
+
+		ending = nbefore != nafter || count > nafter || memcmp(before, after, nafter * sizeof(*after)) != 0;
+		pfree(before);
+		pfree(after);
+	}
+	return ending;
+}
+
+/* Returns whether the changes that can be seen are told. replaying: what a standby did then, or InvalidXLogRecPtr. */
+static bool
+all_told(XLogRecPtr replaying)
+{
+	return replaying != InvalidXLogRecPtr ? replay_is_past(replaying) : !writers_ending();
+}
+
+/*
+ * config_caches_stand returns whether all that was read since config_caches_moved() returned moved is of one moment;
+ * otherwise it is to be read again. fresh: also by a snapshot of the caller's own, not through caches alone.
+ *
+ * Costs nothing where nothing was read; else it waits for those whose changes are just becoming visible, a second at
+ * most.
+ */
+bool
+config_caches_stand(uint64 moved, bool fresh)
+{
+	XLogRecPtr replaying;
+
+	AcceptInvalidationMessages();
+	if (likely(!unsettled && !fresh) || moves != moved || IsolationUsesXactSnapshot())
+		return moves == moved;
+	unsettled = true;
+	replaying = RecoveryInProgress() ? replay_position() : InvalidXLogRecPtr;
+	for (long waited = 0, nap = 10; !all_told(replaying); waited += nap, nap = Min(nap * 2, 2000))
+	{
+		if (waited >= (replaying == InvalidXLogRecPtr ? LONGEST_WAIT : LONGEST_STANDBY_WAIT))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(nap);
+	}
+	AcceptInvalidationMessages();
+	unsettled = false;
+	return moves == moved;
 }
 
 /*
@@ -256,6 +346,7 @@ cache_run_load(ConfigCache *cache, bool as_owner, void (*load)(ConfigCache *cach
 {
 	SpiScope scope;
 
+	unsettled = true;
 	spi_scope_begin(&scope, as_owner);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	load(cache, arg);
@@ -341,8 +432,10 @@ cache_is_settled(const ConfigCache *cache)
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, cache->proxy);
 	writers = GetLockConflicts(&tag, ShareLock, &nwriters);
 	pfree(writers);
+	if (nwriters > 0 || writers_ending())
+		return false;
 	AcceptInvalidationMessages();
-	return nwriters == 0;
+	return true;
 }
 
 /* Rebuilds the cache and swaps it in last; an error leaves it as it was, and marked. */
@@ -459,6 +552,7 @@ config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg
 void
 config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)
 {
+	unsettled = true;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	load(cache, arg);
 	PopActiveSnapshot();
@@ -486,6 +580,7 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 	for (int i = 0; i < trigger->tg_trigger->tgnargs; i++)
 	{
 		char proxy_name[NAMEDATALEN];
+		LOCKTAG tag;
 		Oid proxy;
 
 		snprintf(proxy_name, sizeof(proxy_name), "cache_%s", trigger->tg_trigger->tgargs[i]);
@@ -495,8 +590,10 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("configuration cache \"%s\" does not exist", trigger->tg_trigger->tgargs[i]),
 					 errhint("setup() creates the caches and their triggers.")));
-		/* Until this is told: see cache_is_settled(). */
+		/* Until this is told: see cache_is_settled() and writers_ending(). */
 		LockRelationOid(proxy, RowExclusiveLock);
+		writers_tag(&tag);
+		(void) LockAcquire(&tag, RowExclusiveLock, false, false);
 		CacheInvalidateRelcacheByRelid(proxy);
 	}
 	return PointerGetDatum(NULL);

@@ -463,12 +463,13 @@ omnichannel_catalogue_prices(PG_FUNCTION_ARGS)
 			PopActiveSnapshot();
 		catalogue.rules = price_rules_get();
 		price_question_arguments(fcinfo, 2, catalogue.rules, &question);
+		if (!PG_ARGISNULL(0))
+			question.closed =
+				promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, &question.closed_until);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		if (config_caches_moved() == moved)
+		if (config_caches_stand(moved, true))
 			break;
 	}
-	if (!PG_ARGISNULL(0))
-		question.closed = promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, &question.closed_until);
 	done = scan_catalogue(&catalogue);
 	PopActiveSnapshot();
 	config_caches_release();

@@ -396,7 +396,7 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 		question.currency = price_currency_argument(fcinfo, 1, rules);
 		question.audience = price_segments_argument(fcinfo, 4, rules);
 		products_get(rules, &code, 1, &product);
-		if (config_caches_moved() == moved)
+		if (config_caches_stand(moved, false))
 			break;
 	}
 	rule = code_map_get(&rules->omnibus, country, strlen(country));

@@ -384,7 +384,7 @@ limits_concern(const PriceQuestion *question, const Product **products, int npro
 	if (rules->customer_limits == NULL)
 		return false;
 	for (int i = 0; i < nproducts; i++)
-		for (int j = 0; j < products[i]->npromotions; j++)
+		for (int j = 0; products[i] != NULL && j < products[i]->npromotions; j++)
 			if (BIT_TEST(rules->customer_limits, products[i]->promotions[j]) &&
 				BIT_TEST(question->audience->promotions, products[i]->promotions[j]))
 				return true;
@@ -408,6 +408,7 @@ price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *q
 	for (int attempt = 0; attempt < 10; attempt++)
 	{
 		uint64 moved = config_caches_moved();
+		bool limited;
 
 		rules = price_rules_get();
 		if (asker == ASKER_CUSTOMER)
@@ -415,14 +416,15 @@ price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *q
 		else
 			segments_question(fcinfo, first, rules, question);
 		products_get(rules, codes, ncodes, products);
-		if (config_caches_moved() == moved)
+		limited = asker == ASKER_CUSTOMER && !PG_ARGISNULL(0) && limits_concern(question, products, ncodes);
+		question->closed =
+			limited ? promotions_closed(rules, PG_GETARG_INT64(0), question->at, &question->closed_until) : NULL;
+		if (config_caches_stand(moved, limited || question->opened != NULL))
 			break;
 	}
 	for (int i = 0; i < ncodes; i++)
 		if (products[i] == NULL)
 			price_unknown_product(codes[i]);
-	if (asker == ASKER_CUSTOMER && !PG_ARGISNULL(0) && limits_concern(question, products, ncodes))
-		question->closed = promotions_closed(rules, PG_GETARG_INT64(0), question->at, &question->closed_until);
 }
 
 /* Answers for one product as a price_quote. */
