@@ -49,17 +49,17 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	list text;
+	refused boolean;
 BEGIN
 	IF TG_TABLE_NAME = 'price' THEN
-		SELECT base.price_list INTO list FROM omnichannel.price_list AS base
-		WHERE base.price_list = NEW.price_list AND base.kind = 'base' FOR SHARE;
+		-- Whatever its kind is, it stays so until the price can be seen.
+		SELECT list.kind = 'base' INTO refused FROM omnichannel.price_list AS list
+		WHERE list.price_list = NEW.price_list FOR SHARE;
 	ELSE
-		SELECT price.price_list INTO list FROM omnichannel.price
-		WHERE price.price_list = NEW.price_list AND price.amount IS NULL LIMIT 1;
+		refused := EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.amount IS NULL);
 	END IF;
-	IF FOUND THEN
-		RAISE EXCEPTION 'base price list "%" cannot adjust the base price', list
+	IF refused THEN
+		RAISE EXCEPTION 'base price list "%" cannot adjust the base price', NEW.price_list
 			USING ERRCODE = 'check_violation',
 				HINT = 'Give its prices an amount; adjust and surcharge are for lists of kind override and sale.';
 	END IF;

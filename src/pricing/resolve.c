@@ -259,16 +259,18 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 	*base = NULL;
 	*winner = NULL;
 	for (int i = 0; i < walk->nsurvivors; i++)
-		if (walk->survivors[i].list->kind == LIST_BASE)
+		if (walk->survivors[i].list->kind == LIST_BASE && walk->survivors[i].row->adjusts == NULL)
 			*base = survivor_choose(*base, &walk->survivors[i]);
 
 	for (int i = 0; i < walk->nsurvivors; i++)
 	{
 		Survivor *survivor = &walk->survivors[i];
 
-		if (survivor->list->kind == LIST_BASE)
+		if (survivor->list->kind == LIST_BASE && survivor->row->adjusts == NULL)
 			continue;
-		if (*base == NULL && (survivor->row->adjusts || survivor->list->kind == LIST_SALE))
+		/* A base list cannot adjust; where one came past the triggers that see to it, nothing is not what it costs. */
+		if (survivor->list->kind == LIST_BASE ||
+			(*base == NULL && (survivor->row->adjusts || survivor->list->kind == LIST_SALE)))
 		{
 			survivor->verdict = VERDICT_NO_BASE;
 			walk_reason(walk, PRICE_NO_BASE);

@@ -1,6 +1,6 @@
 -- Corners of prices: promotions by the hundred, floors in two currencies, the company's rules that change, keys of quotes.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(13);
+SELECT plan(16);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
 INSERT INTO price (price_list, product, amount) VALUES ('list', 'p', 100);
@@ -39,6 +39,19 @@ UPDATE company SET rounding = 'half_up';
 SELECT lock_quote(NULL, 'p', key => 'basket', hold => '1 microsecond') AS quote_id \gset
 SELECT throws_ok($$SELECT lock_quote(NULL, 'p', key => 'basket')$$, '55000', format('quote %s under key "basket" held until %s', :quote_id,
 	(SELECT valid_until FROM locked_quote)), 'a quote that is over is not given again');
+
+-- a base list that adjusts all the same has no price, not one of nothing
+INSERT INTO product (product) VALUES ('s');
+INSERT INTO price_list (price_list, kind) VALUES ('based', 'override');
+INSERT INTO price (price_list, product, adjust, surcharge) VALUES ('based', 's', -5, 3);
+ALTER TABLE price_list DISABLE TRIGGER price_list_base;
+UPDATE price_list SET kind = 'base' WHERE price_list = 'based';
+ALTER TABLE price_list ENABLE TRIGGER price_list_base;
+SELECT results_eq($$SELECT unit_price, reason FROM quote(NULL, 's')$$,
+	$$VALUES (NULL::numeric, 'it has no base price in PLN for a sale or an adjustment to change')$$, 'no price');
+SELECT is((SELECT verdict FROM explain_quote(NULL, 's') WHERE candidate = 'based'), 'no base price', 'and why');
+INSERT INTO price (price_list, product, amount) VALUES ('list', 's', 7);
+SELECT is((SELECT unit_price FROM quote(NULL, 's')), 7.00, 'that of another list otherwise');
 
 -- caches whose triggers do not fire for replicated rows are not believed
 SELECT is((SELECT unit_price FROM quote(NULL, 'p')), 100.00);
