@@ -191,6 +191,7 @@ SELECT * FROM pg_temp.clocks();
 -- Rules change: open clocks follow.
 UPDATE sla_policy SET target = '90 minutes' WHERE policy = 'gold';
 SELECT metric, policy_before, policy, due_at - due_before AS moved FROM recompute_sla();
+-- Notes of one's own transaction stay for the tick() after it.
 SELECT count(*) AS stale FROM sla_stale;
 INSERT INTO sla_policy (policy, rank, metric, target, calendar) VALUES ('all', 0, 'resolution', '1 day', 'office');
 SELECT tick_sla('2026-06-01 09:30');

@@ -42,7 +42,7 @@ BEGIN ATOMIC
 		('shown_price', 't.customer_id = ANY ($1)', 'blank',
 			'{shown_id,shown_at,channel,place,customer_id,product,quantity,currency,coupons,quote_id,price,checked_at,expected,cause}', '{place}'),
 		('sla_behind', 't.customer_id = ANY ($1)', 'blank',
-			'{behind_id,customer_id,since,noted_at}', NULL),
+			'{behind_id,customer_id,since,noted_at,known_from}', NULL),
 		('sla_clock', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,clock_id,metric,policy,request_id,channel,moment_id,started_at,target,calendar,pauses,due_at,time_left,stopped_at,outcome,elapsed,worked,warn_at,tell_at,warned_at,breached_at,notice_at}', NULL),
 		('sla_customer', 't.customer_id = ANY ($1)', 'blank',

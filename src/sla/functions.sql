@@ -1,11 +1,17 @@
 CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
 LANGUAGE plpgsql
+-- Who may change rules need not be one who may write what clocks follow from.
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	changed boolean := true;
 	fits_more boolean := false;
 BEGIN
+	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
+		RAISE EXCEPTION 'function "mark_sla_stale" is for the extension''s own triggers'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
+	END IF;
 	-- What says the same as before is no change; and of policies only what they fit can make more promises.
 	IF TG_OP = 'INSERT' THEN
 		changed := EXISTS (SELECT FROM written);
@@ -28,13 +34,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
-'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet; the next tick() makes them.';
+'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet, with the rights of the function''s owner; the next tick() makes them. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.forget_all_requests() RETURNS trigger
 LANGUAGE plpgsql
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF TG_RELID <> 'omnichannel.request'::regclass THEN
+		RAISE EXCEPTION 'function "forget_all_requests" is for the extension''s own trigger of request'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
+	END IF;
 	DELETE FROM omnichannel.sla_moment AS moment WHERE moment.what = 'request';
 	INSERT INTO omnichannel.sla_behind (customer_id, since)
 	SELECT DISTINCT clock.customer_id, timestamptz 'infinity' FROM omnichannel.sla_clock AS clock
@@ -43,58 +54,73 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.forget_all_requests() IS
-'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted.';
+'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted. Works with the rights of the function''s owner. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
 LANGUAGE plpgsql
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	customers bigint[] := ARRAY[]::bigint[];
+	segments text[];
+	of_any boolean := false;
+	customers bigint[];
+	times timestamptz[];
 BEGIN
-	IF NOT EXISTS (SELECT FROM omnichannel.sla_policy AS policy WHERE policy.segment IS NOT NULL) THEN
-		RETURN NULL;
+	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
+		RAISE EXCEPTION 'function "follow_memberships" is for the extension''s own triggers'
+			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
-	-- Of whom anything is known from when the membership is another than before: most begin or end now.
+	-- Policies that are new are not seen by every snapshot.
+	IF current_setting('transaction_isolation') LIKE 'read %' THEN
+		segments := ARRAY(SELECT DISTINCT policy.segment FROM omnichannel.sla_policy AS policy WHERE policy.segment IS NOT NULL);
+		IF segments = '{}' THEN
+			RETURN NULL;
+		END IF;
+	ELSE
+		of_any := true;
+	END IF;
+	-- From when on it is another: what is known of the customers then is seen at the tick(), when nobody is writing of them
+	-- any more who does not see this.
 	IF TG_OP = 'INSERT' THEN
-		customers := ARRAY(
-			SELECT DISTINCT family.customer_id
+		SELECT array_agg(change.customer_id), array_agg(change.known_from) INTO customers, times
+		FROM (
+			SELECT written.customer_id, min(coalesce(lower(written.valid), '-infinity')) AS known_from
 			FROM written
-			JOIN omnichannel.customer AS customer ON customer.customer_id = written.customer_id
-			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
-			WHERE coalesce(lower(written.valid), '-infinity') <= family.last_at
-				AND written.segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+			WHERE of_any OR written.segment = ANY (segments)
+			GROUP BY written.customer_id LIMIT 10001
+		) AS change;
 	ELSIF TG_OP = 'DELETE' THEN
-		customers := ARRAY(
-			SELECT DISTINCT family.customer_id
+		SELECT array_agg(change.customer_id), array_agg(change.known_from) INTO customers, times
+		FROM (
+			SELECT erased.customer_id, min(coalesce(lower(erased.valid), '-infinity')) AS known_from
 			FROM erased
-			JOIN omnichannel.customer AS customer ON customer.customer_id = erased.customer_id
-			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
-			WHERE coalesce(lower(erased.valid), '-infinity') <= family.last_at
-				AND erased.segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+			WHERE of_any OR erased.segment = ANY (segments)
+			GROUP BY erased.customer_id LIMIT 10001
+		) AS change;
 	ELSIF TG_OP = 'UPDATE' THEN
-		customers := ARRAY(
-			SELECT DISTINCT family.customer_id
+		SELECT array_agg(change.customer_id), array_agg(change.known_from) INTO customers, times
+		FROM (
+			SELECT customer_id, min(coalesce(lower((coalesce(before.valid, '{}') - coalesce(after.valid, '{}'))
+				+ (coalesce(after.valid, '{}') - coalesce(before.valid, '{}'))), '-infinity')) AS known_from
 			FROM (SELECT erased.customer_id, erased.segment, range_agg(erased.valid) AS valid FROM erased GROUP BY 1, 2) AS before
 			FULL JOIN (SELECT written.customer_id, written.segment, range_agg(written.valid) AS valid FROM written GROUP BY 1, 2) AS after
 				USING (customer_id, segment)
-			CROSS JOIN LATERAL (SELECT coalesce(before.valid, '{}') AS former, coalesce(after.valid, '{}') AS present) AS change
-			JOIN omnichannel.customer AS customer USING (customer_id)
-			JOIN omnichannel.sla_customer AS family ON family.customer_id = coalesce(customer.merged_into, customer.customer_id)
-			WHERE (change.former - change.present) + (change.present - change.former) && tstzmultirange(tstzrange(NULL, family.last_at, '[]'))
-				AND segment IN (SELECT policy.segment FROM omnichannel.sla_policy AS policy) LIMIT 1001);
+			WHERE before.valid IS DISTINCT FROM after.valid AND (of_any OR segment = ANY (segments))
+			GROUP BY customer_id LIMIT 10001
+		) AS change;
 	END IF;
-	IF cardinality(customers) > 1000 THEN
+	IF cardinality(customers) > 10000 THEN
 		INSERT INTO omnichannel.sla_stale (relation, fits_more) VALUES (TG_TABLE_NAME, true);
 	ELSE
-		INSERT INTO omnichannel.sla_behind (customer_id, since)
-		SELECT behind.customer_id, 'infinity' FROM unnest(customers) AS behind (customer_id);
+		INSERT INTO omnichannel.sla_behind (customer_id, since, known_from)
+		SELECT behind.customer_id, 'infinity', behind.known_from FROM unnest(customers, times) AS behind (customer_id, known_from);
 	END IF;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.follow_memberships() IS
-'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(). What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it.';
+'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, all open clocks do. Notes it with the rights of the function''s owner. What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.guard_sla_policy() RETURNS trigger
 LANGUAGE plpgsql
@@ -163,7 +189,7 @@ Of contacts that were logged before any policy could concern their channel nothi
 
 request_id: only the clocks of that request''s customer; NULL: all.
 
-It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction.
+It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction. Who begins to log before that, where this transaction has changed the rules itself, follows at the first tick() after it, too.
 
 Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED.';
 
@@ -313,6 +339,7 @@ DECLARE
 	moment timestamptz := coalesce(tick_sla.at, now());
 	age_of_writers integer;
 	recomputed xid[];
+	memberships boolean;
 	lock_timeout text;
 	notify_channel text;
 	notice record;
@@ -325,18 +352,24 @@ BEGIN
 			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
 	END IF;
 
-	-- Who wrote while others were recomputed may have gone by what was before.
+	-- Who wrote while others were recomputed may have gone by what was before: clocks, or memberships that no policy went by.
 	WITH ended AS (
 		DELETE FROM omnichannel.sla_overlap AS overlap
 		USING (
-			SELECT other.writer, other.recomputed_by FROM omnichannel.sla_overlap AS other
+			SELECT other.writer, other.recomputed_by, other.relation FROM omnichannel.sla_overlap AS other
 			WHERE NOT EXISTS (SELECT FROM pg_locks AS held WHERE held.virtualtransaction = other.writer)
 			FOR UPDATE SKIP LOCKED
 		) AS gone
-		WHERE overlap.writer = gone.writer AND overlap.recomputed_by = gone.recomputed_by
-		RETURNING overlap.since, overlap.recomputed_by
+		WHERE overlap.writer = gone.writer AND overlap.recomputed_by = gone.recomputed_by AND overlap.relation = gone.relation
+		RETURNING overlap.relation, overlap.since, overlap.recomputed_by
 	)
-	SELECT max(age(ended.since)), array_agg(ended.recomputed_by::xid) INTO age_of_writers, recomputed FROM ended;
+	SELECT max(age(ended.since)) FILTER (WHERE ended.relation = 'sla_customer'),
+		array_agg(ended.recomputed_by::xid) FILTER (WHERE ended.relation = 'sla_customer'), bool_or(ended.relation = 'segment_member')
+	INTO age_of_writers, recomputed, memberships FROM ended;
+	IF memberships THEN
+		-- Of who has committed, so that it need not stay for the next tick().
+		INSERT INTO omnichannel.sla_stale (relation, fits_more, changed_at) VALUES ('segment_member', true, clock_timestamp());
+	END IF;
 	IF age_of_writers IS NOT NULL THEN
 		INSERT INTO omnichannel.sla_behind (customer_id, since)
 		SELECT written.customer_id, 'infinity' FROM omnichannel.sla_customer AS written

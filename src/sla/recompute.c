@@ -10,7 +10,8 @@
  *
  * Nothing here waits: customers whose clocks others hold are noted in sla_behind. Nor does it see what others write
  * meanwhile, perhaps by the policies as they were: their transactions are noted in sla_overlap, and tick() reckons anew
- * whom they have written of once they have ended.
+ * whom they have written of once they have ended. Who begins to write while this transaction has not committed what it
+ * changed itself is found by the next tick(), for which the note of the change stays.
  */
 #include "postgres.h"
 
@@ -65,25 +66,31 @@ static KeptPlan others_select = {
 	.indexed = true,
 };
 
-/* Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. */
+/*
+ * Whoever holds a row makes the clocks follow for it; what commits later leaves a row of its own. One of this
+ * transaction stays: until it commits others go by what was before.
+ */
 static KeptPlan stale_take = {
-	.sql = "DELETE FROM omnichannel.sla_stale AS s USING (SELECT stale_id FROM omnichannel.sla_stale"
-		   " ORDER BY stale_id FOR UPDATE SKIP LOCKED) AS held WHERE s.stale_id = held.stale_id"
-		   " RETURNING s.fits_more, s.xmin",
+	.sql = "WITH held AS MATERIALIZED (SELECT s.stale_id, s.relation, s.fits_more, s.changed_at, s.xmin AS writer"
+		   " FROM omnichannel.sla_stale AS s ORDER BY s.stale_id FOR UPDATE SKIP LOCKED), taken AS"
+		   " (DELETE FROM omnichannel.sla_stale AS s USING held AS h"
+		   " WHERE s.stale_id = h.stale_id AND h.changed_at <> now())"
+		   " SELECT h.fits_more, h.writer, h.fits_more AND h.relation = 'sla_policy' FROM held AS h",
 };
 
 /* Whoever has no number yet gets a later one than all that are known. */
 static KeptPlan overlap_write = {
 	.sql = "WITH locks AS MATERIALIZED (SELECT * FROM pg_locks) INSERT INTO omnichannel.sla_overlap"
-		   " (writer, recomputed_by, since) SELECT DISTINCT ON (l.virtualtransaction) l.virtualtransaction, $1,"
+		   " (writer, recomputed_by, relation, since)"
+		   " SELECT DISTINCT ON (l.virtualtransaction) l.virtualtransaction, $1, $3,"
 		   " coalesce(t.transactionid, pg_snapshot_xmax(pg_current_snapshot())::xid) FROM locks AS l"
 		   " LEFT JOIN locks AS t ON t.virtualtransaction = l.virtualtransaction AND t.locktype = 'transactionid'"
 		   " AND t.mode = 'ExclusiveLock' WHERE l.locktype = 'relation' AND l.relation = $2"
 		   " AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()"
 		   " AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())"
 		   " ORDER BY l.virtualtransaction, age(t.transactionid) DESC",
-	.nargs = 2,
-	.argtypes = {XID8OID, OIDOID},
+	.nargs = 3,
+	.argtypes = {XID8OID, OIDOID, TEXTOID},
 };
 
 /* Customers whose clocks do not follow for so long. */
@@ -91,6 +98,26 @@ static KeptPlan behind_count = {
 	.sql = "SELECT count(DISTINCT b.customer_id) FROM omnichannel.sla_behind AS b WHERE b.noted_at <= now() - $1",
 	.nargs = 1,
 	.argtypes = {INTERVALOID},
+};
+
+/* Those of whom it is noted only that memberships have changed. */
+static KeptPlan members_select = {
+	.sql = "SELECT coalesce(k.merged_into, b.customer_id) AS root FROM omnichannel.sla_behind AS b"
+		   " LEFT JOIN omnichannel.customer AS k ON k.customer_id = b.customer_id"
+		   " GROUP BY root HAVING bool_and(b.known_from IS NOT NULL) ORDER BY root",
+};
+
+/* Notes that concern nothing that is known, but for those of this transaction, which others do not see yet. */
+static KeptPlan idle_delete = {
+	.sql = "WITH known AS (SELECT f.root, max(h.last_at) AS last_at FROM " SLA_FAMILY " AS f"
+		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id GROUP BY f.root)"
+		   " DELETE FROM omnichannel.sla_behind AS b USING " SLA_FAMILY " AS f JOIN known AS k ON k.root = f.root"
+		   " WHERE b.customer_id = f.customer_id AND b.known_from IS NOT NULL"
+		   " AND (k.last_at IS NULL OR b.known_from > k.last_at)"
+		   " AND b.noted_at <> now()",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
 };
 
 static KeptPlan behind_select = {
@@ -220,6 +247,25 @@ reckon_free(Recomputation *work, const int64 *roots, int count)
 	sla_families_reckon_read(families, family_count, work->policies, &work->changes);
 	sla_changes_write(&work->changes);
 	work->followed += family_count;
+}
+
+/*
+ * Forgets the notes of customers of whom nothing is known from when on their memberships have changed. Who is free here
+ * has not been written of by anybody who did not see the change: who writes of a customer looks for memberships only
+ * once it has the customer's row. Needs an SPI scope.
+ */
+static void
+forget_idle(Recomputation *work, const int64 *roots, int count)
+{
+	SlaFamily *families;
+	int family_count = sla_families_of(roots, count, &families);
+	Datum values[1];
+
+	family_count = sla_families_free(families, family_count);
+	if (family_count == 0)
+		return;
+	values[0] = sla_roots_array(families, family_count);
+	(void) kept_plan_run(&idle_delete, values, NULL, false, 0);
 }
 
 /* Makes clocks follow requests of which nobody has told yet. Needs an SPI scope. */
@@ -398,22 +444,24 @@ warn_behind(int64 age)
 
 /*
  * Takes the notes of what has changed; returns whether policies may fit more than before: nobody says that they do not,
- * where nothing has changed. Needs an SPI scope.
+ * where nothing has changed. Sets fit_others to whether that is because of policies. Needs an SPI scope.
  *
  * What is visible of a transaction is told of to the caches a moment later, before it lets go of its locks.
  */
 static bool
-take_changes(void)
+take_changes(bool *fit_others)
 {
 	uint64 rows = kept_plan_run(&stale_take, NULL, NULL, false, 0);
 	bool fits_more = rows == 0;
 
+	*fit_others = false;
 	for (uint64 i = 0; i < rows; i++)
 	{
 		bool isnull;
 		TransactionId writer = DatumGetTransactionId(spi_datum(i, 2, &isnull));
 
 		fits_more = fits_more || DatumGetBool(spi_datum(i, 1, &isnull));
+		*fit_others = *fit_others || DatumGetBool(spi_datum(i, 3, &isnull));
 		if (TransactionIdIsNormal(writer) && !TransactionIdIsCurrentTransactionId(writer))
 			XactLockTableWait(writer, NULL, NULL, XLTW_None);
 	}
@@ -421,12 +469,12 @@ take_changes(void)
 	return fits_more;
 }
 
-/* Notes who is writing clocks now, perhaps by what was before. Needs an SPI scope. */
+/* Notes who is writing rows of a table now, perhaps by what was before. Needs an SPI scope. */
 static void
-note_writers(void)
+note_writers(const char *table)
 {
-	Datum values[2] = {FullTransactionIdGetDatum(GetCurrentFullTransactionId()),
-					   ObjectIdGetDatum(omni_table("sla_customer"))};
+	Datum values[3] = {FullTransactionIdGetDatum(GetCurrentFullTransactionId()), ObjectIdGetDatum(omni_table(table)),
+					   CStringGetTextDatum(table)};
 
 	(void) kept_plan_run(&overlap_write, values, NULL, false, 0);
 }
@@ -435,10 +483,14 @@ note_writers(void)
 static void
 recompute_all(Recomputation *work)
 {
-	bool fits_more = take_changes();
+	bool fit_others;
+	bool fits_more = take_changes(&fit_others);
 
-	note_writers();
+	note_writers("sla_customer");
 	work->policies = sla_policies();
+	/* Whose memberships follow_memberships() has not noted, as no policy went by them. */
+	if (fit_others && work->policies->segments)
+		note_writers("segment_member");
 	recompute_terms(work);
 	if (fits_more)
 	{
@@ -502,6 +554,7 @@ omnichannel_follow_requests(PG_FUNCTION_ARGS)
 	spi_scope_begin(&scope, false);
 	work.policies = sla_policies_to_write();
 	work.changes.now = GetCurrentTimestamp();
+	work_through(&work, &members_select, forget_idle);
 	work_through(&work, &behind_select, reckon_free);
 	warn_behind(USECS_PER_MINUTE);
 	spi_scope_end(&scope);

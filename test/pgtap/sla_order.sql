@@ -12,6 +12,7 @@ INSERT INTO omnichannel.channel (channel, name, medium, opens_request) VALUES ('
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES
 	('line', 10, 'callback', 'line', '1 hour'), ('mail', 10, 'first_response', 'mail', '6 hours'), ('line_first', 20, 'first_response', 'line', '30 minutes'),
 	('crowd', 10, 'first_response', 'crowd', '9 days');
+DELETE FROM omnichannel.sla_stale;
 
 -- What is read must not hang on statistics: these say for ever that there is one clock.
 INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, channel, moment_id, started_at, target, due_at, tell_at)

@@ -17,6 +17,7 @@ INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, kind, queue, 
 	('line', 2, 'first_response', 'line', NULL, NULL, '30 minutes', NULL),
 	('next', 1, 'next_response', NULL, NULL, NULL, '150 minutes', NULL),
 	('back', 1, 'callback', 'line', NULL, NULL, '4 hours', 'office');
+DELETE FROM omnichannel.sla_stale;
 
 -- What happens in set number `seed`, in the order of time. Times are whole minutes, no two alike. who: of three customers.
 CREATE TEMP TABLE event (seed int, n int, at timestamptz, who int, what text, request int, channel text, direction text,
