@@ -351,8 +351,9 @@ Events that recur are followed up to the end of the last year; a start that thei
 Of versions of one event (UID, RECURRENCE-ID) the one with the highest SEQUENCE counts, then with the latest DTSTAMP. What an event names twice is one occurrence.
 Times of a zone are converted, those without one are local time of the zone given; EXDATE and RECURRENCE-ID name an occurrence by its instant in whatever form, by its day, or without a zone by the clock of the event.
 A duration of days is by the clock, hours are time that passes, also over a change of the clocks, and occurrences up to a DTEND last exactly as long as the first; a date that ends with itself is a whole day.
+Of the hour that a night has twice a local time means the second; what begins in the first lasts from before that hour here.
 
-Raises 22P02 for malformed text, a date that there is not, an end before the start;
+Raises 22P02 for malformed text, a date that there is not, an end, or that of a rule, before the start;
 0A000 for an event that recurs within a day or by another calendar (RSCALE), ends in another zone or moves all later occurrences (RANGE);
 54000 for a text over 4 MB, more than 50,000 occurrences or 500 dates on a line, rules that go through more than 100,000,000 days, or a UID over 1,024 bytes;
 22023 for an unknown zone or a year outside 1 to 9999.';

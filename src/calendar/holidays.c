@@ -107,7 +107,7 @@ put_span(ReturnSetInfo *result, const IcalSpan *span, const Zone *zone)
 	TypeCacheEntry *type = lookup_type_cache(TSRANGEOID, TYPECACHE_RANGE_INFO);
 	text *uid = text_of(span->uid);
 	text *name = text_of(span->name);
-	int64 start = span->is_local ? span->start : zone_to_local(zone, span->start);
+	int64 start = span->is_local ? span->start : zone_to_local_start(zone, span->start);
 	int64 end = span->is_local ? span->end : zone_to_local(zone, span->end);
 	RangeBound lower = {.val = TimestampGetDatum(start), .inclusive = true, .lower = true};
 	RangeBound upper = {.val = TimestampGetDatum(end)};

@@ -14,6 +14,9 @@
 
 #include "calendar/icalendar_impl.h"
 
+/* What texts of some programs begin with, in UTF-8. */
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
+
 /* A calendar, its events and their alarms are 3. */
 #define MAX_DEPTH 16
 
@@ -236,6 +239,8 @@ icalendar_read(IcalReader *reader, const char *text)
 	const char *wrong;
 	icalcomponent *root;
 
+	if (strncmp(text, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+		text += strlen(BYTE_ORDER_MARK);
 	if (strlen(text) > ICALENDAR_TEXT_MAX)
 	{
 		snprintf(reader->problem, sizeof(reader->problem), "it is longer than %d bytes", ICALENDAR_TEXT_MAX);

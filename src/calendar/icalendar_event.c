@@ -156,6 +156,11 @@ follow_rule(const IcalEvent *event, icalproperty *property, struct icalrecurrenc
 		wrong = "a rule with an end that is no time";
 		status = ICAL_MALFORMED;
 	}
+	if (status == ICAL_READ && ends && is_after(event, event->start, parts.until))
+	{
+		wrong = "a rule that ends before DTSTART";
+		status = ICAL_MALFORMED;
+	}
 	if (status != ICAL_READ)
 		return ical_bad_value(reader, event->uid, property, wrong);
 	if (ends && ical_day(parts.until) + 1 < last)

@@ -127,3 +127,20 @@ zone_to_local(const Zone *zone, int64_t utc)
 	seconds -= fold(seconds);
 	return utc + offset_before(zone, zone_change_after(zone, seconds)) * ZONE_SECOND;
 }
+
+/*
+ * Returns the local time at an instant, or, where that time came twice and means the second one, the last one before it
+ * that came once: what begins then is not yet missed.
+ */
+int64_t
+zone_to_local_start(const Zone *zone, int64_t utc)
+{
+	int64_t local = zone_to_local(zone, utc);
+	int64_t seconds = floor_div(utc, ZONE_SECOND);
+	const ZoneChange *change;
+
+	if (zone_to_utc(zone, local) <= utc)
+		return local;
+	change = &zone->changes[zone_change_after(zone, seconds - fold(seconds))];
+	return (change->at + change->after + fold(seconds)) * ZONE_SECOND - 1;
+}

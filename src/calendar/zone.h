@@ -45,6 +45,7 @@ extern int zone_change_after(const Zone *zone, int64_t seconds);
 extern int64_t zone_to_utc(const Zone *zone, int64_t local);
 extern int64_t zone_to_instant(const Zone *zone, int64_t local);
 extern int64_t zone_to_local(const Zone *zone, int64_t utc);
+extern int64_t zone_to_local_start(const Zone *zone, int64_t utc);
 extern bool zone_skips_day(const Zone *zone, int64_t day);
 
 /* Returns a / b rounded down; b is positive. */
