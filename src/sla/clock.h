@@ -102,7 +102,8 @@ typedef struct SlaClock
 	int64 clock_id; /* 0 for a new one */
 	TimestampTz warned_at;
 	TimestampTz breached_at;
-	bool settled;          /* its moments may be deleted */
+	bool settled; /* it had stopped before settled_until, and its moments of then may be deleted */
+	TimestampTz settled_until;
 	ItemPointerData place; /* of the version that was read, where that is not locked; otherwise invalid */
 } SlaClock;
 

@@ -19,6 +19,11 @@
 #include "core/look.h"
 #include "sla/clock.h"
 
+/* Until when the moments of a clock may be deleted: it had stopped before, and may have been opened again since. */
+#define SLA_CLOCK_SETTLED                                                                                              \
+	"CASE WHEN c.stopped_at < h.settled_until OR (c.started_at < h.settled_until AND isfinite(h.settled_until))"       \
+	" THEN h.settled_until END"
+
 /* Who belongs to families. */
 static KeptPlan members_read = {
 	.sql = "SELECT f.root, f.customer_id FROM " SLA_FAMILY " AS f ORDER BY f.root",
@@ -61,7 +66,7 @@ static KeptPlan open_hold = {
 };
 
 static KeptPlan clocks_hold = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", " SLA_CLOCK_SETTLED " FROM " SLA_FAMILY
 		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id FOR NO KEY UPDATE OF c",
@@ -71,7 +76,7 @@ static KeptPlan clocks_hold = {
 };
 
 static KeptPlan clocks_read = {
-	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+	.sql = "SELECT f.root, " SLA_CLOCK_COLUMNS ", " SLA_CLOCK_SETTLED " FROM " SLA_FAMILY
 		   " AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		   " (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		   " AS c ORDER BY f.root, c.customer_id, c.clock_id",
@@ -83,7 +88,7 @@ static KeptPlan clocks_read = {
 /* Of clocks that others hold there is nothing but the family. */
 static KeptPlan clocks_try = {
 	.sql =
-		"SELECT f.root, " SLA_CLOCK_COLUMNS ", coalesce(c.stopped_at < h.settled_until, false) FROM " SLA_FAMILY
+		"SELECT f.root, " SLA_CLOCK_COLUMNS ", " SLA_CLOCK_SETTLED " FROM " SLA_FAMILY
 		" AS f LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id CROSS JOIN LATERAL"
 		" (SELECT customer_id, clock_id FROM omnichannel.sla_clock AS o WHERE o.customer_id = f.customer_id OFFSET 0)"
 		" AS s LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_clock AS o WHERE o.customer_id = s.customer_id"
@@ -303,7 +308,12 @@ take_rows(const SlaPolicies *policies, SlaFamily *families, int count, uint64 ro
 		}
 		clock = sla_clock_from_row(policies, i, 2);
 		if (settled)
-			clock->settled = DatumGetBool(spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull));
+		{
+			Datum until = spi_datum(i, 2 + SLA_CLOCK_NCOLUMNS, &isnull);
+
+			clock->settled = !isnull;
+			clock->settled_until = isnull ? NO_TIME : DatumGetTimestampTz(until);
+		}
 		add_clock(family, clock);
 	}
 	SPI_freetuptable(SPI_tuptable);

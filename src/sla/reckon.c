@@ -50,13 +50,29 @@ sla_clock_moved(const SlaClock *clock, const SlaClock *before)
 			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
 }
 
+/* Returns a copy of a settled clock as it was when its moments were deleted: it may have been opened again since. */
+static SlaClock *
+copy_settled(const SlaClock *clock)
+{
+	SlaClock *copy = sla_clock_copy(clock);
+
+	for (int i = 0; i < copy->pause_count; i++)
+		if (copy->pauses[i].from < copy->settled_until && copy->pauses[i].to >= copy->settled_until)
+		{
+			copy->stopped_at = copy->pauses[i].from;
+			copy->cancelled = false;
+			copy->pause_count = i;
+		}
+	return copy;
+}
+
 /* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
 void
 sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
 {
 	for (int i = 0; i < family->clock_count; i++)
 		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
-			sla_machine_add(machine, sla_clock_copy(family->clocks[i]));
+			sla_machine_add(machine, copy_settled(family->clocks[i]));
 }
 
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */

@@ -2,7 +2,7 @@
 -- truncated, memberships entered afterwards, customers taken apart who wrote in one another's requests; and policies and
 -- times that are refused.
 BEGIN;
-SELECT plan(38);
+SELECT plan(44);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -126,5 +126,28 @@ SELECT log_contact('desk', 108, thread => 'kept', occurred_at => '2026-06-01 10:
 TRUNCATE request CASCADE;
 SELECT tick_sla() \g /dev/null
 SELECT results_eq($$SELECT customer_id, metric FROM sla_clock WHERE stopped_at IS NULL AND customer_id < 1000$$, $$VALUES (108::bigint, 'first_response')$$, 'truncated requests are promised nothing');
+
+-- A request that is opened again after its moments were deleted keeps its clock, however often that is reckoned anew.
+UPDATE sla_setting SET keep_moments = '1 day';
+UPDATE sla_policy SET target = '7 days' WHERE policy = 'solve';
+SELECT open_request(109, 'complaint', 'desk', opened_at => now() - interval '10 days') AS r \gset
+UPDATE request SET state = 'waiting_customer', state_since = now() - interval '9 days' WHERE request_id = :r;
+UPDATE request SET state = 'new', state_since = now() - interval '8 days' WHERE request_id = :r;
+UPDATE request SET state = 'done', state_since = now() - interval '5 days' WHERE request_id = :r;
+SELECT cmp_ok(forget_moments(), '>=', 3::bigint, 'moments are forgotten');
+UPDATE request SET state = 'waiting_agent' WHERE request_id = :r;
+CREATE FUNCTION pg_temp.opened_again() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(' ', policy, now() - started_at, upper(pauses) IS NULL, (SELECT array_agg(now() - lower(pause) ORDER BY pause) FROM unnest(pauses) AS pause),
+		date_trunc('minute', due_at - now())), E'\n') FROM omnichannel.sla_clock WHERE customer_id = 109 AND stopped_at IS NULL $$;
+SELECT is(pg_temp.opened_again(), 'solve 10 days f {"9 days","5 days"} 3 days', 'opened again it stood still meanwhile');
+SELECT is_empty(format('SELECT FROM recompute_sla(%s)', :r), 'reckoned anew it stays');
+SELECT log_contact('desk', 109, request_id => :r, thread => 'again', direction => 'outbound', occurred_at => now() - interval '1 hour') \g /dev/null
+UPDATE request SET priority = 3 WHERE request_id = :r;
+SELECT is(pg_temp.opened_again(), 'solve 10 days f {"9 days","5 days"} 3 days', 'after another change too');
+UPDATE request SET state = 'done' WHERE request_id = :r;
+UPDATE request SET state = 'waiting_customer' WHERE request_id = :r;
+SELECT is_empty(format('SELECT FROM recompute_sla(%s)', :r), 'closed and opened once more it is the same');
+SELECT is((SELECT string_agg(concat_ws(' ', now() - started_at, stopped_at IS NULL, upper_inf(pauses), time_left > '2 days 23 hours'), ',') FROM sla_clock WHERE customer_id = 109 AND metric = 'resolution'),
+	'10 days t t t', 'and stands still');
 SELECT * FROM finish();
 ROLLBACK;
