@@ -171,6 +171,10 @@ DECLARE
 	answer omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF at IS NULL THEN
+		RAISE EXCEPTION 'at must not be NULL'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for the price of now.';
+	END IF;
 	-- Numbers can be guessed: another customer's quote is as unknown as none.
 	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = locked_quote.quote_id
 		AND (found.customer_id IS NULL OR found.customer_id = ANY (CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END));
@@ -188,7 +192,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.locked_quote(bigint, bigint, timestamptz) IS
-'The locked price, as quote() gave it, valid_until being the end of the lock: the same for every channel that asks. What was locked for a customer is answered for this customer only, under any number that was merged with it; what was locked for a visitor, for whoever has its number. Raises 23503 for a quote that is unknown or another customer''s, 55000 where it does not hold at that moment.';
+'The locked price, as quote() gave it, valid_until being the end of the lock: the same for every channel that asks. What was locked for a customer is answered for this customer only, under any number that was merged with it; what was locked for a visitor, for whoever has its number. Raises 23503 for a quote that is unknown or another customer''s, 55000 where it does not hold at that moment, 22023 where at is NULL.';
 
 CREATE FUNCTION omnichannel.locked_quotes(customer_id bigint, OUT quote_id bigint, OUT product text, OUT quantity numeric, OUT currency text,
 	OUT unit_price numeric, OUT line_total numeric, OUT locked_at timestamptz, OUT valid_until timestamptz) RETURNS SETOF record

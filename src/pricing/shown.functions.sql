@@ -88,10 +88,7 @@ DECLARE
 	known text[];
 	answer omnichannel.price_quote;
 	other omnichannel.price_quote;
-	held_product text;
-	held_price numeric;
-	held_from timestamptz;
-	held_until timestamptz;
+	held record;
 	moment timestamptz;
 	code text;
 	smallest numeric;
@@ -107,16 +104,16 @@ BEGIN
 		RETURN;
 	END IF;
 
-	IF quote_id IS NOT NULL THEN
-		SELECT locked.product, locked.unit_price, locked.locked_at, locked.valid_until INTO held_product, held_price, held_from, held_until
-		FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
-		IF held_from <= at AND at < held_until AND held_product = product THEN
-			expected := held_price;
-			IF price IS DISTINCT FROM expected THEN
-				cause := format('not the price of locked quote %s', quote_id);
-			END IF;
-			RETURN;
+	SELECT locked.unit_price, locked.line_total, locked.locked_at <= at AND at < locked.valid_until AS in_time,
+		(locked.product, locked.quantity, locked.currency) = (product, quantity, currency) AND (locked.customer_id IS NULL
+			OR locked.customer_id = ANY (CASE WHEN customer_id IS NOT NULL THEN omnichannel.customer_group(customer_id) END)) IS TRUE AS fits
+	INTO held FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
+	IF held.fits AND held.in_time THEN
+		expected := held.unit_price;
+		IF price IS DISTINCT FROM expected AND (expected IS NOT NULL OR price * quantity <> held.line_total) THEN
+			cause := format('not the price of locked quote %s', quote_id);
 		END IF;
+		RETURN;
 	END IF;
 
 	answer := omnichannel.quote(customer_id, product, quantity, currency, at, known);
@@ -135,8 +132,9 @@ BEGIN
 	END LOOP;
 	IF answer.line_total IS NULL THEN
 		cause := 'no price: ' || answer.reason;
-	ELSIF held_product = product AND price = held_price THEN
-		cause := format('locked quote %s did not hold then', quote_id);
+	ELSIF price = held.unit_price THEN
+		cause := CASE WHEN held.fits THEN format('locked quote %s did not hold then', quote_id)
+			ELSE format('locked quote %s is for another customer, product, quantity or currency', quote_id) END;
 	ELSIF price = answer.unit_net THEN
 		cause := 'shown without tax';
 	ELSIF price = answer.unit_gross THEN
@@ -197,7 +195,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

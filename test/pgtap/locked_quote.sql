@@ -1,6 +1,6 @@
 -- Quotes that hold, and that can be checked.
 BEGIN;
-SELECT plan(36);
+SELECT plan(37);
 SET LOCAL search_path = omnichannel, public;
 CREATE ROLE locker;
 SELECT grant_access('locker', 'app');
@@ -41,6 +41,7 @@ SELECT unmerge_customers(:merge_id) \g /dev/null
 SET LOCAL ROLE locker;
 
 -- bad input
+SELECT throws_ok(format('SELECT locked_quote(1, %s, NULL)', :first), '22023', 'at must not be NULL', 'no moment is none at which it holds');
 SELECT throws_ok($$SELECT lock_quote(1, 'nothing')$$, '23503', NULL, 'unknown product');
 SELECT throws_ok($$SELECT lock_quote(99, 'tee')$$, '23503', NULL, 'unknown customer');
 SELECT throws_ok($$SELECT lock_quote(1, 'tee', 0)$$, '22023', NULL, 'no quantity');

@@ -74,6 +74,23 @@ SELECT is(likely_cause, expected_cause, place) FROM report_price_divergence RIGH
 	('customer', 'customer not known'), ('currency', 'currency not known'), ('quote', 'not the price of locked quote ' || :quote_id)) AS v (place, expected_cause) USING (place);
 SELECT throws_ok('SELECT * FROM shown_price', '42501', NULL, 'an analyst reads the report only');
 RESET ROLE;
+
+-- a locked quote is right for whoever it was made for, and for what
+INSERT INTO customer (customer_id) VALUES (901), (902), (903);
+UPDATE customer SET merged_into = 901 WHERE customer_id = 903;
+INSERT INTO segment (segment) VALUES ('own');
+INSERT INTO segment_member (customer_id, segment) VALUES (901, 'own');
+INSERT INTO product (product) VALUES ('held');
+INSERT INTO price_list (price_list, kind, priority, segments_any, currency) VALUES ('held', 'base', 0, '{}', 'PLN'), ('held own', 'override', 9, '{own}', 'PLN'), ('held eur', 'base', 0, '{}', 'EUR');
+INSERT INTO price (price_list, product, amount, min_quantity) VALUES ('held', 'held', 100, 0), ('held', 'held', 8, 10), ('held own', 'held', 1, 0), ('held eur', 'held', 7, 0);
+SELECT lock_quote(901, 'held') AS own, lock_quote(NULL, 'held', 10) AS ten, lock_quote(NULL, 'held', 1, 'EUR') AS euro \gset
+SELECT shown_price('app', 'held', 1, 902, quote_id => :own, place => 'held'), shown_price('app', 'held', 1, quote_id => :own, place => 'held'),
+	shown_price('app', 'held', 8, quote_id => :ten, place => 'held'), shown_price('app', 'held', 7, currency => 'PLN', quote_id => :euro, place => 'held'),
+	shown_price('app', 'held', 1, 903, quote_id => :own, place => 'fits'), shown_price('app', 'held', 8, 902, 10, quote_id => :ten, place => 'fits'),
+	shown_price('app', 'held', 7, 901, currency => 'EUR', quote_id => :euro, place => 'fits') \g /dev/null
+SELECT check_shown_prices() \g /dev/null
+SELECT results_eq($$SELECT place, expected, count(*) FROM shown_price WHERE place IN ('held', 'fits') AND (cause LIKE 'locked quote % is for another%' OR cause IS NULL) GROUP BY 1, 2 ORDER BY 1, 2$$,
+	$$VALUES ('fits', 1.00, 1::bigint), ('fits', 7.00, 1), ('fits', 8.00, 1), ('held', 100.00, 4)$$, 'the quotes of others are not theirs');
 SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'report_price_divergence'::regclass AND attname LIKE '%customer%'), 0::bigint, 'which names no customer');
 CREATE TABLE shown_price_2031 PARTITION OF shown_price FOR VALUES FROM ('2031-01-01') TO ('2032-01-01');
 INSERT INTO shown_price (shown_at, channel, product, price) VALUES ('2031-05-05', 'app', 'p', 1);
