@@ -59,13 +59,12 @@ static KeptPlan reject_again = {
  * it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
  */
 static KeptPlan rejects_delete = {
-	.sql = "DELETE FROM omnichannel.contact_reject AS r USING ("
+	.sql = "DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = ANY (ARRAY("
 		   "SELECT one.reject_id FROM unnest($2, $3, $4, $5) AS u (source, source_key, new, revised) "
-		   "JOIN omnichannel.contact_reject AS one ON one.tracking = $1 AND one.source = u.source"
-		   " AND one.source_key = u.source_key "
-		   "WHERE u.new OR (one.sqlstate <> '23505' AND (u.revised OR NOT one.updated)) "
-		   "FOR UPDATE OF one SKIP LOCKED) AS logged "
-		   "WHERE r.reject_id = logged.reject_id",
+		   "CROSS JOIN LATERAL (SELECT t.reject_id FROM omnichannel.contact_reject AS t"
+		   " WHERE t.tracking = $1 AND t.source = u.source AND t.source_key = u.source_key"
+		   " AND (u.new OR (t.sqlstate <> '23505' AND (u.revised OR NOT t.updated))) "
+		   "FOR UPDATE SKIP LOCKED) AS one))",
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
 	.indexed = true,
@@ -106,9 +105,11 @@ static KeptPlan former_hold = {
 };
 
 static KeptPlan any_select = {
-	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 LIMIT 1",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
+	.sql = "SELECT FROM unnest($2, $3) AS u (source, source_key) "
+		   "CROSS JOIN LATERAL (SELECT FROM omnichannel.contact_reject AS t"
+		   " WHERE t.tracking = $1 AND t.source = u.source AND t.source_key = u.source_key OFFSET 0) AS one LIMIT 1",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID},
 	.indexed = true,
 };
 
@@ -122,10 +123,10 @@ static KeptPlan new_select = {
 
 static LookUp any_look = {
 	.table = "contact_reject",
-	.nkeys = 2,
+	.nkeys = 3,
 	.seldom = true,
-	.ncolumns = 2,
-	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"reject_id", INT8OID}},
+	.ncolumns = 3,
+	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"source", TEXTOID}, {"source_key", TEXTOID}},
 };
 
 /* A row that is to be kept, and what is made of it. */
@@ -373,26 +374,55 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 	spi_scope_end(&scope);
 }
 
-/* Returns whether any row of the tracking waits. Needs an SPI scope of the log's owner. */
+/*
+ * Returns whether a row waits under one of the entries' keys, or under one more of the first's source, or NULL. Asks for
+ * no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the log's owner.
+ */
 static bool
-any_waits(const Tracking *tracking)
+any_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
 {
-	Datum keys[1] = {CStringGetTextDatum(tracking->code)};
+	Datum *sources = palloc(sizeof(Datum) * (count + 1));
+	Datum *keys = palloc(sizeof(Datum) * (count + 1));
+	Datum values[3] = {CStringGetTextDatum(tracking->code)};
 	LookScan scan;
-	Datum row[2];
-	bool nulls[2];
-	bool found;
+	Datum row[3];
+	bool nulls[3];
+	bool found = false;
+	int asked = 0;
 
-	if (!look_begin(&scan, &any_look, keys, 1, NULL))
-		return kept_plan_run(&any_select, keys, NULL, false, 1) > 0;
-	found = look_next(&scan, false, row, nulls);
+	for (int i = 0; i < count; i++)
+		if (entries[i].source_key != NULL)
+		{
+			sources[asked] = CStringGetTextDatum(entries[i].source);
+			keys[asked++] = CStringGetTextDatum(entries[i].source_key);
+		}
+	if (former != NULL)
+	{
+		sources[asked] = CStringGetTextDatum(entries[0].source);
+		keys[asked++] = CStringGetTextDatum(former);
+	}
+	if (asked == 0)
+		return false;
+	if (!look_open(&scan, &any_look, 3, NULL))
+	{
+		values[1] = array_of(sources, NULL, asked, TEXTOID);
+		values[2] = array_of(keys, NULL, asked, TEXTOID);
+		return kept_plan_run(&any_select, values, NULL, false, 1) > 0;
+	}
+	for (int i = 0; i < asked && !found; i++)
+	{
+		values[1] = sources[i];
+		values[2] = keys[i];
+		look_find(&scan, values);
+		found = look_next(&scan, false, row, nulls);
+	}
 	look_end(&scan);
 	return found;
 }
 
 /*
  * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
- * where no row of the tracking waits. Waits for who tries again what is kept of the key that the only row had before,
+ * where no row waits under their keys. Waits for who tries again what is kept of the key that the only row had before,
  * or NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
  */
 const ContactEntry *
@@ -402,7 +432,7 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, c
 	OwnerSwitch owner;
 
 	owner_switch_begin(&owner);
-	if (any_waits(tracking))
+	if (any_waits(tracking, entries, count, former))
 	{
 		copies = palloc(sizeof(ContactEntry) * count);
 		memcpy(copies, entries, sizeof(ContactEntry) * count);
@@ -425,10 +455,11 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, c
 bool
 reject_is_new(const Tracking *tracking, const char *source, const char *source_key)
 {
+	const ContactEntry entry = {.source = source, .source_key = source_key};
 	Datum values[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(source),
 					   CStringGetTextDatum(source_key)};
 
-	return any_waits(tracking) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
+	return any_waits(tracking, &entry, 1, NULL) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
 }
 
 /*
