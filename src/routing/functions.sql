@@ -283,7 +283,7 @@ CREATE FUNCTION omnichannel.decline_request(request_id bigint, agent_id bigint) 
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_decline_request';
 COMMENT ON FUNCTION omnichannel.decline_request(bigint, bigint) IS
-'The agent does not take a request that is offered to him: it is offered to the next one, whose agent_id is returned, or goes back with its age, and not to this agent for queue.decline_for; he gets what comes next. Raises as accept_request() does.';
+'The agent does not take a request that is offered to him: it is offered to the next one, whose agent_id is returned, or goes back with its age, and not to this agent for queue.decline_for; he gets what comes next. Raises as accept_request() does, and 40001 where somebody else changed the request meanwhile: try again.';
 
 CREATE FUNCTION omnichannel.transfer_request(
 	request_id bigint, queue text DEFAULT NULL, agent_id bigint DEFAULT NULL, requires text DEFAULT NULL,
@@ -292,25 +292,25 @@ CREATE FUNCTION omnichannel.transfer_request(
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_transfer_request';
 COMMENT ON FUNCTION omnichannel.transfer_request(bigint, text, bigint, text, text) IS
-'Passes a request on, with its age and all that is known of it, to another queue, with other skills where given, or to a colleague; returns the agent_id to whom it is offered, or NULL where it waits. Its agent is freed and gets what comes next. Raises 22023 without a queue or an agent, 23503 for an unknown one, 22P02 for malformed skills, 55000 where the colleague cannot take it now or the request is closed, above READ COMMITTED and before setup(), 25006 on a standby.';
+'Passes a request on, with its age and all that is known of it, to another queue, with other skills where given, or to a colleague; returns the agent_id to whom it is offered, or NULL where it waits. Its agent is freed and gets what comes next. Raises 22023 without a queue or an agent, 23503 for an unknown one, 22P02 for malformed skills, 55000 where the colleague cannot take it now or the request is closed, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.release_request(request_id bigint, state text DEFAULT 'waiting_customer') RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_release_request';
 COMMENT ON FUNCTION omnichannel.release_request(bigint, text) IS
-'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled; a request that is closed already stays as it is. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 25006 on a standby.';
+'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled; a request that is closed already stays as it is. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.abandon_request(request_id bigint, keep_for interval DEFAULT '5 minutes') RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_abandon_request';
 COMMENT ON FUNCTION omnichannel.abandon_request(bigint, interval) IS
-'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for a time out of range, 23503 for an unknown request, 25006 on a standby.';
+'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for a time out of range, 23503 for an unknown request, 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEFAULT 'phone') RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_request_callback';
 COMMENT ON FUNCTION omnichannel.request_callback(bigint, text) IS
-'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 25006 on a standby.';
+'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000

@@ -205,8 +205,8 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 /*
  * level_waiting(): trigger function; puts the waiting requests of a queue in the order of its changed age_after.
  *
- * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. Raises 55000 above READ COMMITTED,
- * where those who arrived meanwhile would not be seen.
+ * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. Raises 55000 above READ
+ * COMMITTED, where those who arrived meanwhile would not be seen.
  */
 Datum
 omnichannel_level_waiting(PG_FUNCTION_ARGS)

@@ -26,16 +26,22 @@
 
 SQL_FUNCTION(omnichannel_tick_queues);
 
-/* One call does so much of each kind and no more: it holds the locks of queues until its transaction ends. */
-#define BATCH_SQL "250"
+/*
+ * One call does so much of each kind and no more: it holds the locks of queues until its transaction ends. Some of it
+ * is taken from anywhere, so that what cannot be moved does not stand before all others each time.
+ */
+#define SOME_OF(due)                                                                                                   \
+	"WITH due AS MATERIALIZED (" due "), first AS (SELECT request_id, at FROM due ORDER BY at, request_id LIMIT 200)," \
+	" further AS (SELECT request_id, at FROM (SELECT request_id, at FROM due ORDER BY at, request_id OFFSET 200)"      \
+	" AS rest ORDER BY random() LIMIT 50)"                                                                             \
+	" SELECT request_id FROM (SELECT * FROM first UNION ALL SELECT * FROM further) AS chosen ORDER BY at, request_id"
 
 /* For so long the sweep waits for queues in all, and for whatever else a change of one request needs. */
 #define WAIT_MSECS 100
 
 static KeptPlan arrivals_select = {
-	.sql = "SELECT DISTINCT a.request_id FROM omnichannel.arrival AS a"
-		   " LEFT JOIN omnichannel.request AS q USING (request_id)"
-		   " WHERE coalesce(q.queue <> ALL ($1), true) ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql = SOME_OF("SELECT DISTINCT a.request_id, 0 AS at FROM omnichannel.arrival AS a"
+				   " LEFT JOIN omnichannel.request AS q USING (request_id) WHERE coalesce(q.queue <> ALL ($1), true)"),
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
@@ -48,32 +54,31 @@ static KeptPlan arrival_delete = {
 
 /* Offers that have run out of time, or of their agent. */
 static KeptPlan expired_select = {
-	.sql =
-		"SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
-		" WHERE a.accepted_at IS NULL AND (a.expires_at <= $2 OR NOT EXISTS (SELECT FROM omnichannel.agent_state AS s"
+	.sql = SOME_OF(
+		"SELECT a.request_id, a.expires_at AS at FROM omnichannel.assignment AS a"
+		" LEFT JOIN omnichannel.lane AS l USING (lane_id) WHERE a.accepted_at IS NULL AND (a.expires_at <= $2"
+		" OR NOT EXISTS (SELECT FROM omnichannel.agent_state AS s"
 		" JOIN omnichannel.presence_state AS p USING (state) JOIN omnichannel.agent AS g USING (agent_id)"
-		" WHERE s.agent_id = a.agent_id AND p.available AND g.active)) AND coalesce(l.queue <> ALL ($1), true)"
-		" ORDER BY a.expires_at, a.request_id LIMIT " BATCH_SQL,
+		" WHERE s.agent_id = a.agent_id AND p.available AND g.active)) AND coalesce(l.queue <> ALL ($1), true)"),
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TIMESTAMPTZOID},
 };
 
 /* Whose request was closed by a plain UPDATE, or deleted. */
 static KeptPlan closed_select = {
-	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
-		   " LEFT JOIN omnichannel.request AS q ON q.request_id = a.request_id AND q.customer_id = a.customer_id"
-		   " WHERE (q.request_id IS NULL OR q.closed_at IS NOT NULL) AND coalesce(l.queue <> ALL ($1), true)"
-		   " ORDER BY a.request_id LIMIT " BATCH_SQL,
+	.sql = SOME_OF(
+		"SELECT a.request_id, 0 AS at FROM omnichannel.assignment AS a LEFT JOIN omnichannel.lane AS l USING (lane_id)"
+		" LEFT JOIN omnichannel.request AS q ON q.request_id = a.request_id AND q.customer_id = a.customer_id"
+		" WHERE (q.request_id IS NULL OR q.closed_at IS NOT NULL) AND coalesce(l.queue <> ALL ($1), true)"),
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
 
 /* What came into these queues at these times, or before. */
 static KeptPlan overflow_select = {
-	.sql = "SELECT w.request_id FROM unnest($1, $2) AS o (queue, queued_before)"
-		   " JOIN omnichannel.lane AS l ON l.queue = o.queue"
-		   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.queued_at <= o.queued_before"
-		   " ORDER BY w.queued_at, w.request_id LIMIT " BATCH_SQL,
+	.sql = SOME_OF("SELECT w.request_id, w.queued_at AS at FROM unnest($1, $2) AS o (queue, queued_before)"
+				   " JOIN omnichannel.lane AS l ON l.queue = o.queue"
+				   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.queued_at <= o.queued_before"),
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 };

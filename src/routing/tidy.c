@@ -11,24 +11,24 @@
 
 #include "routing/route.h"
 
-/* A lane that nobody has used for a day, or that is not the first of its kind. */
+/* Lanes that nobody has used for a day, or that are not the first of their kind. */
 #define UNUSED_SQL                                                                                                     \
-	"(h.used_at <= $1::timestamptz - interval '1 day' OR EXISTS (SELECT FROM omnichannel.lane AS o"                    \
-	" WHERE o.lane_id < l.lane_id AND o.queue = l.queue AND o.channel = l.channel"                                     \
-	" AND o.requires OPERATOR(" OMNI_SCHEMA ".=) l.requires AND o.prefers OPERATOR(" OMNI_SCHEMA ".=) l.prefers))"
+	"SELECT k.lane_id, k.queue FROM (SELECT l.lane_id, l.queue, row_number() OVER (PARTITION BY l.queue, l.channel,"   \
+	" l.requires, l.prefers ORDER BY l.lane_id) AS place FROM omnichannel.lane AS l"                                   \
+	" WHERE coalesce(l.queue = $2, true)) AS k JOIN omnichannel.lane_head AS h USING (lane_id)"                        \
+	" WHERE h.used_at <= $1::timestamptz - interval '1 day' OR k.place > 1"
 
 /* The queues with such lanes. */
 static KeptPlan idle_lanes_select = {
-	.sql = "SELECT DISTINCT l.queue FROM omnichannel.lane AS l JOIN omnichannel.lane_head AS h USING (lane_id)"
-		   " WHERE " UNUSED_SQL,
-	.nargs = 1,
-	.argtypes = {TIMESTAMPTZOID},
+	.sql = "SELECT DISTINCT u.queue FROM (" UNUSED_SQL ") AS u",
+	.nargs = 2,
+	.argtypes = {TIMESTAMPTZOID, TEXTOID},
 };
 
 /* With the queue's lock nobody puts a request into any of them. */
 static KeptPlan lanes_remove = {
-	.sql = "WITH gone AS (DELETE FROM omnichannel.lane AS l USING omnichannel.lane_head AS h"
-		   " WHERE l.queue = $2 AND h.lane_id = l.lane_id AND " UNUSED_SQL
+	.sql = "WITH unused AS MATERIALIZED (" UNUSED_SQL "),"
+		   " gone AS (DELETE FROM omnichannel.lane AS l USING unused AS u WHERE l.lane_id = u.lane_id"
 		   " AND NOT EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)"
 		   " AND NOT EXISTS (SELECT FROM omnichannel.assignment AS a WHERE a.lane_id = l.lane_id) RETURNING l.lane_id)"
 		   " DELETE FROM omnichannel.lane_head AS h WHERE h.lane_id IN (SELECT lane_id FROM gone)",
@@ -79,7 +79,7 @@ static void
 remove_lanes(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
 {
 	Datum values[2] = {TimestampTzGetDatum(now)};
-	uint64 count = kept_plan_run(&idle_lanes_select, values, NULL, false, 0);
+	uint64 count = kept_plan_run(&idle_lanes_select, values, " n", false, 0);
 	char **queues = palloc(sizeof(char *) * (count + 1));
 
 	for (uint64 row = 0; row < count; row++)

@@ -1,6 +1,6 @@
 -- What the sweep does with many at once, with what was deleted, and the locks it takes.
 BEGIN;
-SELECT plan(23);
+SELECT plan(26);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, prefer_for) VALUES ('a', '0', '0'), ('over', '0', '0');
@@ -54,7 +54,27 @@ SELECT results_eq('SELECT request_id FROM assignment WHERE request_id BETWEEN 21
 DROP TRIGGER refuse ON request;
 SELECT tick_queues();
 SELECT is_empty('SELECT FROM arrival UNION ALL SELECT FROM assignment WHERE request_id BETWEEN 21 AND 23', 'and that one when it can be');
+-- nor do many
+CREATE TRIGGER refuse BEFORE UPDATE ON request FOR EACH ROW WHEN (old.kind = 'bad') EXECUTE FUNCTION pg_temp.refuse();
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue) SELECT n, 2, 'bad', 'waiting_agent', 'chat', 'a' FROM generate_series(3001, 3250) AS n;
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue) VALUES (4000, 2, 'good', 'waiting_agent', 'chat', 'a');
+SELECT tick_queues(), tick_queues(), tick_queues();
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 4000), 1::bigint, 'what comes after hundreds of those is moved in a few sweeps');
+DROP TRIGGER refuse ON request;
+DELETE FROM request WHERE kind = 'bad';
+SELECT tick_queues(), tick_queues();
 RESET client_min_messages;
+
+-- thousands of kinds of requests
+INSERT INTO lane (queue, channel, requires) SELECT 'a', 'chat', ('s' || n || ':1')::skill_set FROM generate_series(1, 12000) AS n;
+INSERT INTO lane (queue, channel, requires) VALUES ('a', 'chat', 's1:1');
+INSERT INTO lane_head (lane_id, rank, due_at, entered_at, request_id) SELECT lane_id, 0, '-infinity', now(), 0 FROM lane ON CONFLICT DO NOTHING;
+ANALYZE lane, lane_head;
+SET LOCAL statement_timeout = '4s';
+SELECT lives_ok('SELECT tick_queues()', 'a sweep does not compare each with each');
+RESET statement_timeout;
+SELECT is((SELECT count(*) FROM lane WHERE requires = 's1:1'), 1::bigint, 'and removes the second of a kind');
+DELETE FROM lane WHERE requires <> '';
 
 -- much that is due at once: some of it each time, with few locks
 INSERT INTO lane (queue, channel) SELECT 'o' || n, 'chat' FROM generate_series(1, 3) AS n;
@@ -62,7 +82,7 @@ SET CONSTRAINTS ALL DEFERRED;
 INSERT INTO request (request_id, customer_id, kind, state, channel, queue)
 SELECT n, 1 + n % 20, 'question', 'waiting_agent', 'chat', 'o' || 1 + n % 3 FROM generate_series(1001, 1900) AS n;
 INSERT INTO waiting (request_id, customer_id, lane_id, rank, entered_at, queued_at)
-SELECT q.request_id, q.customer_id, l.lane_id, 0, now() - interval '2 minutes', now() - interval '2 minutes' FROM request AS q JOIN lane AS l ON l.queue = q.queue WHERE q.request_id > 1000;
+SELECT q.request_id, q.customer_id, l.lane_id, 0, now() - interval '2 minutes', now() - interval '2 minutes' FROM request AS q JOIN lane AS l ON l.queue = q.queue WHERE q.request_id BETWEEN 1001 AND 1900;
 SET CONSTRAINTS ALL IMMEDIATE;
 SELECT cmp_ok(tick_queues(), '<=', 300::bigint, 'a sweep moves some of the requests that overflow');
 SELECT cmp_ok((SELECT count(*) FROM request WHERE queue = 'over'), '>=', 200::bigint, 'indeed');
