@@ -22,10 +22,11 @@ SELECT count(omnichannel.identify('email', 'u' || i || '@example.com')) FROM gen
 SELECT omnichannel.track('tracked', channel => 'email', customer => '{sender}', kind => 'email', direction => '{kind}',
 	occurred_at => '{sent}', agent => '{agent}', body => '{body}');
 
--- The same work in PL/pgSQL: normalise, find or make the customer, log once, continue or open the request, count the
--- relationship, start and stop the clock. What it leaves out is in its favour: merged customers, other service levels
--- than the seeded two, and clocks that follow contacts which are logged late. The request's row is locked so that two
--- messages at once start one clock.
+-- The same work in PL/pgSQL, which leaves the same rows: normalise, find or make the customer, log once, continue or open
+-- the request, count the relationship, start and stop the clock, and keep what clocks are reckoned anew from: a message
+-- of somebody who waits already says so itself, of others a moment is written, and how far the customer is known. What it
+-- leaves out is in its favour: merged customers, other service levels than the seeded two, and clocks that follow contacts
+-- which are logged late. The row of sla_customer is changed first, so that two messages at once start one clock.
 CREATE FUNCTION log_in_plpgsql() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	address text := lower(btrim(NEW.sender));
@@ -33,7 +34,11 @@ DECLARE
 	who bigint;
 	about omnichannel.request;
 	logged bigint;
+	result text := CASE WHEN NEW.kind = 'outbound' THEN 'sent' ELSE 'received' END;
+	place smallint := CASE WHEN NEW.kind = 'outbound' THEN 2 ELSE 1 END;
 	made boolean := false;
+	waits boolean := false;
+	moment bigint;
 BEGIN
 	IF NEW.kind NOT IN ('inbound', 'outbound', 'internal') THEN
 		RAISE EXCEPTION '"%" is no direction', NEW.kind USING ERRCODE = 'invalid_parameter_value';
@@ -57,9 +62,15 @@ BEGIN
 	END IF;
 
 	IF NEW.kind <> 'internal' THEN
+		UPDATE omnichannel.sla_customer SET last_at = NEW.sent, last_rank = place, next_at = NEW.sent, next_rank = place, late = false
+		WHERE customer_id = who;
+		IF NOT FOUND THEN
+			INSERT INTO omnichannel.sla_customer (customer_id, last_at, last_rank, next_at, next_rank, late, oldest_at)
+			VALUES (who, NEW.sent, place, NEW.sent, place, false, NEW.sent) ON CONFLICT (customer_id) DO NOTHING;
+		END IF;
 		SELECT * INTO about FROM omnichannel.request
 		WHERE customer_id = who AND closed_at IS NULL AND greatest(opened_at, state_since) >= NEW.sent - way.conversation_gap
-		ORDER BY channel <> 'email', opened_at DESC, request_id DESC LIMIT 1 FOR NO KEY UPDATE;
+		ORDER BY channel <> 'email', opened_at DESC, request_id DESC LIMIT 1;
 		IF NOT FOUND AND NEW.kind = 'inbound' AND way.opens_request THEN
 			PERFORM FROM omnichannel.customer WHERE customer_id = who FOR NO KEY UPDATE;
 			INSERT INTO omnichannel.request (customer_id, channel, kind, queue, state, opened_at, state_since)
@@ -72,28 +83,29 @@ BEGIN
 				WHEN agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END WHERE request_id = about.request_id;
 		END IF;
 	END IF;
-	INSERT INTO omnichannel.contact (customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id,
-		body, source, source_key)
-	VALUES (who, logged, NEW.sent, 'email', NEW.kind, 'received', NEW.agent, about.request_id, NEW.body, 'plpgsql_peer',
-		NEW.id::text);
 	INSERT INTO omnichannel.relationship AS r (customer_id, agent_id, contacts, strength, aged_at, first_at, last_at)
 	VALUES (who, NEW.agent, 1, 1, NEW.sent, NEW.sent, NEW.sent)
 	ON CONFLICT (customer_id, agent_id) DO UPDATE SET contacts = r.contacts + 1,
-		strength = r.strength * 0.5 ^ (extract(epoch FROM NEW.sent - r.aged_at) / (180 * 86400)) + 1,
+		strength = r.strength * power(0.5::float8, extract(epoch FROM NEW.sent - r.aged_at)::float8 / (180 * 86400)) + 1,
 		aged_at = NEW.sent, last_at = NEW.sent;
 
 	IF NEW.kind = 'inbound' THEN
 		PERFORM FROM omnichannel.sla_clock WHERE customer_id = who AND stopped_at IS NULL
 			AND metric IN ('first_response', 'next_response') AND request_id IS NOT DISTINCT FROM about.request_id;
-		IF NOT FOUND THEN
-			INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, request_id, channel, moment_id, started_at, target,
-				calendar, due_at, warn_at, tell_at)
-			SELECT who, p.metric, p.policy, about.request_id, 'email', logged, NEW.sent, p.target, p.calendar, due, due - p.warn_at,
-				due
-			FROM omnichannel.sla_policy AS p CROSS JOIN LATERAL omnichannel.deadline(NEW.sent, p.target, p.calendar) AS due
-			WHERE p.channel = 'email' AND p.metric = CASE WHEN made THEN 'first_response' ELSE 'next_response' END
-			ORDER BY p.rank, p.policy LIMIT 1;
-		END IF;
+		waits := FOUND;
+	END IF;
+	IF NEW.kind <> 'internal' AND NOT waits THEN
+		INSERT INTO omnichannel.sla_moment (customer_id, at, what, request_id, contact_id, channel, outcome)
+		VALUES (who, NEW.sent, NEW.kind, about.request_id, logged, 'email', result) RETURNING moment_id INTO moment;
+	END IF;
+	IF NEW.kind = 'inbound' AND NOT waits THEN
+		INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, request_id, channel, moment_id, started_at, target,
+			calendar, due_at, warn_at, tell_at)
+		SELECT who, p.metric, p.policy, about.request_id, 'email', moment, NEW.sent, p.target, p.calendar, due, due - p.warn_at,
+			due
+		FROM omnichannel.sla_policy AS p CROSS JOIN LATERAL omnichannel.deadline(NEW.sent, p.target, p.calendar) AS due
+		WHERE p.channel = 'email' AND p.metric = CASE WHEN made THEN 'first_response' ELSE 'next_response' END
+		ORDER BY p.rank, p.policy LIMIT 1;
 	ELSIF NEW.kind = 'outbound' THEN
 		UPDATE omnichannel.sla_clock SET stopped_at = NEW.sent, elapsed = NEW.sent - started_at,
 			worked = omnichannel.working_time(started_at, NEW.sent, calendar),
@@ -101,6 +113,10 @@ BEGIN
 		WHERE customer_id = who AND stopped_at IS NULL AND metric IN ('first_response', 'next_response')
 			AND request_id IS NOT DISTINCT FROM about.request_id;
 	END IF;
+	INSERT INTO omnichannel.contact (customer_id, contact_id, occurred_at, channel, direction, outcome, agent_id, request_id,
+		body, source, source_key, still)
+	VALUES (who, logged, NEW.sent, 'email', NEW.kind, result, NEW.agent, about.request_id, NEW.body, 'plpgsql_peer',
+		NEW.id::text, CASE WHEN waits THEN true END);
 	RETURN NULL;
 END $$;
 CREATE TRIGGER log AFTER INSERT ON plpgsql_peer FOR EACH ROW EXECUTE FUNCTION log_in_plpgsql();
