@@ -79,6 +79,11 @@ version_tests_in_one_place() {
 	grep -rnE 'PG_VERSION_NUM|PG_MAJORVERSION' src --include='*.[ch]' | grep -v '^src/compat.h:' | nothing
 }
 
+# A script in another encoding than the database's is not installed where that has no such character.
+ascii_script() {
+	LC_ALL=C grep -n '[^ -~[:space:]]' omnichannel--*.sql | nothing
+}
+
 plain_create() {
 	grep -rniE 'CREATE OR REPLACE' src --include='*functions.sql' --include='*tables.sql' | nothing
 }
@@ -163,6 +168,7 @@ lint "shellcheck" shellchecked
 lint "Makefile of at most 100 lines, files of at most 1,300" small_files
 lint "PostgreSQL's version tested in compat.h only" version_tests_in_one_place
 lint "no CREATE OR REPLACE in the install script" plain_create
+lint "nothing but ASCII in the install script" ascii_script
 
 use_server
 set_up_database prepared || fail "the extension could not be created and set up"

@@ -370,7 +370,7 @@ RETURNS omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_quote';
 COMMENT ON FUNCTION omnichannel.quote(bigint, text, numeric, text, timestamptz, text[]) IS
-'The price of a product for a customer, the same in every channel: SELECT * FROM omnichannel.quote(…). customer_id NULL: a visitor who is not known. quantity: units, fractions allowed. currency: ISO 4217, the company''s by default; amounts are never converted. at: as of this moment, past or future. coupons: codes that the customer typed; one that is used up or out of its time opens nothing. Raises 23503 for an unknown customer, product, currency or coupon, 22023 for a quantity that is not above zero or is beyond 10^12, 22008 for an infinite moment, 55000 before setup(), 42501 without SELECT on the tables of prices.';
+'The price of a product for a customer, the same in every channel: SELECT * FROM omnichannel.quote(...). customer_id NULL: a visitor who is not known. quantity: units, fractions allowed. currency: ISO 4217, the company''s by default; amounts are never converted. at: as of this moment, past or future. coupons: codes that the customer typed; one that is used up or out of its time opens nothing. Raises 23503 for an unknown customer, product, currency or coupon, 22023 for a quantity that is not above zero or is beyond 10^12, 22008 for an infinite moment, 55000 before setup(), 42501 without SELECT on the tables of prices.';
 
 CREATE FUNCTION omnichannel.quote_segments(segments text[], product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
@@ -454,7 +454,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_basket(bigint, jsonb, text, timestamptz, text[]) IS
-'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. Lines of one product count together, for tiers and promotions, so that a basket costs the same however it is split into lines; they share what it costs by their quantities. lines: [{"product": "tee", "quantity": 2}, …]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array, a line that is no object or has another key or a quantity that is no number, and more than 10,000 lines, 22003 where the sum does not fit into 64 bits of minor units.';
+'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. Lines of one product count together, for tiers and promotions, so that a basket costs the same however it is split into lines; they share what it costs by their quantities. lines: [{"product": "tee", "quantity": 2}, ...]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array, a line that is no object or has another key or a quantity that is no number, and more than 10,000 lines, 22003 where the sum does not fit into 64 bits of minor units.';
 
 CREATE FUNCTION omnichannel.lowest_price(product text, currency text DEFAULT NULL, at timestamptz DEFAULT now(), country text DEFAULT NULL,
 	segments text[] DEFAULT '{}', quantity numeric DEFAULT 1, personalised boolean DEFAULT false,

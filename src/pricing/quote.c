@@ -134,7 +134,7 @@ customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, Timest
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("customer " INT64_FORMAT " is not known", PG_GETARG_INT64(number)),
 				 errhint("identify() finds customers; for a visitor who is not known, pass NULL or ask "
-						 "quote_segments('{}', …).")));
+						 "quote_segments('{}', ...).")));
 	return audience;
 }
 

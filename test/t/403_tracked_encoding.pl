@@ -18,9 +18,9 @@ sub write_row
 	return error_of($node, $database, "SET client_encoding = '$client'; INSERT INTO mail (who, body, extra) VALUES ($values)");
 }
 
-foreach my $database (qw(latin2 ascii utf8))
+foreach my $database (qw(latin2 ascii utf8 japanese))
 {
-	my $encoding = { latin2 => 'LATIN2', ascii => 'SQL_ASCII', utf8 => 'UTF8' }->{$database};
+	my $encoding = { latin2 => 'LATIN2', ascii => 'SQL_ASCII', utf8 => 'UTF8', japanese => 'EUC_JP' }->{$database};
 	$node->safe_psql('postgres', "CREATE DATABASE $database ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
 	omni_setup($node, $database);
 	$node->safe_psql($database, <<'SQL');
@@ -39,6 +39,9 @@ is(write_row('utf8', 'LATIN2', "'a\@x.test', '$latin', '{\"a\": \"$latin\"}'"), 
 is(write_row('utf8', 'UTF8', "'a\@x.test', '$utf8', '{\"a\": \"$utf8\"}'"), '00000', 'UTF8 in UTF8');
 is($node->safe_psql($_, "SET client_encoding = 'UTF8'; SELECT string_agg(DISTINCT body || (payload ->> 'a') || subject || thread, ',') FROM omnichannel.contact"),
 	"$utf8$utf8${utf8}t/$utf8", "are the same letters in $_") foreach qw(latin2 utf8);
+
+is(write_row('japanese', 'UTF8', "'a\@x.test', '\xe3\x81\x82', '{\"a\": \"\xe3\x81\x82\"}'"), '00000', 'UTF8 in EUC_JP');
+is($node->safe_psql('japanese', "SET client_encoding = 'EUC_JP'; SELECT body || (payload ->> 'a') FROM omnichannel.contact"), "\xa4\xa2\xa4\xa2", 'is read in EUC_JP');
 
 # What the client's or the database's encoding has not
 is(write_row('utf8', 'UTF8', "'a\@x.test', '$latin', NULL"), '22021', 'bytes that are no UTF8 are refused');
