@@ -96,4 +96,7 @@ extern void look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *a
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
 
+/* look_resolve.c */
+extern bool look_resolve(LookUp *look, Relation table);
+
 #endif /* OMNICHANNEL_LOOK_H */
