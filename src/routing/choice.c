@@ -18,6 +18,7 @@
 
 #include "routing/choice.h"
 #include "routing/rows.h"
+#include "sla/sla.h"
 
 /* Of so many traces before a lane's first request its head is moved on. */
 #define PASSED_MAX 32
@@ -128,6 +129,9 @@ suits(const Taking *taking, const Choice *choice)
 	int64 owner_id;
 	bool held;
 
+	for (int i = 0; i < taking->passed_count; i++)
+		if (row->request_id == taking->passed[i])
+			return false;
 	if (row->queued_at > choice->joined_before || has_refused(taking, row->request_id))
 		return false;
 	if (row->queued_at <= choice->preferred_before && row->queued_at <= choice->held_since)
@@ -294,4 +298,76 @@ choices_first(Taking *taking)
 			best = choice;
 	}
 	return best;
+}
+
+/* Returns whether the first of two choices comes before a request; asks its clocks only where it comes to that. */
+static bool
+comes_before_request(const Choice *choice, Choice *own, const MatchRequest *request)
+{
+	if (!own->looked && choice->row.rank - choice->age == own->row.rank - own->age)
+	{
+		SpiScope scope;
+
+		routing_scope_begin(&scope);
+		own->row.due_at = sla_request_due(request->request_id);
+		spi_scope_end(&scope);
+		own->looked = true;
+	}
+	return comes_before(choice, own);
+}
+
+/*
+ * choices_before returns the request that comes first for an agent who has room for another request, where it comes
+ * before that one, or 0; but none of those passed.
+ *
+ * Reads by config->rows if they are open and suit, otherwise by SQL. What waits in other queues is seen as it is
+ * committed.
+ */
+int64
+choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request, TimestampTz now,
+			   const int64 *passed, int passed_count)
+{
+	Rows *rows = config->rows;
+	const RoutingQueue *queue = &config->queues[request->queue];
+	Taking taking = {.config = config,
+					 .agent = candidate->agent,
+					 .agent_id = config->agents[candidate->agent].agent_id,
+					 .now = now,
+					 .used = candidate->used,
+					 .passed = passed,
+					 .passed_count = passed_count};
+	bool in_place = request->waiting && !request->misplaced;
+	Choice own = {
+		.age = queue_age(queue, now),
+		.looked = in_place,
+		.row = {.request_id = request->request_id,
+				.rank = in_place ? request->rank : -queue_level(queue, request->priority, request->entered_at),
+				.due_at = request->due_at,
+				.entered_at = request->entered_at}};
+	const Choice *first;
+	int64 request_id = 0;
+	SpiScope scope;
+
+	if (rows != NULL && rows_was_empty(rows, ROWS_WAITING))
+		return 0;
+	choices_find(&taking);
+	if (taking.count == 0)
+		return 0;
+	for (int i = 0; i < taking.count; i++)
+		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.row.rank - own.age + taking.choices[i].age);
+	if (rows == NULL || !rows_open_more(rows, ROWS_BIT(ROWS_LANE_HEAD)))
+	{
+		config->rows = NULL;
+		routing_scope_begin(&scope);
+	}
+	first = choices_first(&taking);
+	if (first != NULL && comes_before_request(first, &own, request))
+		request_id = first->row.request_id;
+	if (config->rows == NULL)
+	{
+		spi_scope_end(&scope);
+		config->rows = rows;
+	}
+	pfree(taking.choices);
+	return request_id;
 }

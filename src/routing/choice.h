@@ -35,10 +35,16 @@ typedef struct Taking
 	TimestampTz now;
 	int64 used;
 	TimestampTz idle_since;
+	const int64 *passed; /* requests that are not to be had */
+	int passed_count;
 	Choice *choices;
 	int count;
 } Taking;
+
 extern void choices_find(Taking *taking);
 extern Choice *choices_first(Taking *taking);
+extern bool take_could(Taking *taking);
+extern int64 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request,
+							TimestampTz now, const int64 *passed, int passed_count);
 
 #endif /* OMNICHANNEL_ROUTING_CHOICE_H */

@@ -253,7 +253,7 @@ CREATE FUNCTION omnichannel.route(request_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_route';
 COMMENT ON FUNCTION omnichannel.route(bigint) IS
-'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. A request that is offered or assigned already stays so. Only in READ COMMITTED; takes the queue''s lock until the transaction ends, so commit soon. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
+'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. What waits and comes before it for that agent, in any of his queues, as when his wrap-up has just ended, is offered to the first of its own match_agents() before it, up to 8 requests; where more wait before it, it waits too. A request that is offered or assigned already stays so. Only in READ COMMITTED; takes the queue''s lock until the transaction ends, so commit soon. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.set_presence(agent_id bigint, state text) RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
@@ -316,7 +316,7 @@ CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'omnichannel_tick_queues';
 COMMENT ON FUNCTION omnichannel.tick_queues() IS
-'Does what only time makes due, and returns how many requests it moved: gives requests that plain statements put into a queue, changed or deleted the place that is theirs, takes back expired offers, serves agents whose wrap-up has ended, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE or deleted. Up to 250 of each kind a call; what somebody else holds, a queue, a request or an agent, is left to the next one. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'Does what only time makes due, and returns how many requests it moved: gives requests that plain statements put into a queue, changed or deleted the place that is theirs, takes back expired offers, gives what waits to whom it suits best of those who idle, as when a wrap-up has ended, the first request first and the load counted after each, gives to others what was held for an owner or a preferred skill for long enough, moves requests to overflow queues, ends the work on requests that were closed by a plain UPDATE or deleted. Up to 250 of each kind a call; what somebody else holds, a queue, a request or an agent, is left to the next one. Part of tick(). Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.note_arrival() RETURNS trigger
 LANGUAGE c

@@ -41,7 +41,7 @@ static KeptPlan request_select = {
 		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
 		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
 		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id)),"
-		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at)"
+		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at), w.rank"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -233,6 +233,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 		request->due_at = waiting->due_at;
 		request->waits_in = waiting->lane_id;
 		request->waits_with = waiting->priority;
+		request->rank = waiting->rank;
 	}
 	request->family = family_by_rows(rows, request->customer_id);
 	return true;
@@ -281,6 +282,7 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 		request->due_at = spi_time(0, 11, DT_NOEND);
 		request->waits_in = spi_id(0, 19);
 		request->waits_with = DatumGetInt32(spi_datum(0, 20, &isnull));
+		request->rank = spi_id(0, 22);
 	}
 	else if (request->assigned_to != 0)
 	{

@@ -28,6 +28,7 @@ typedef struct MatchRequest
 	bool unheld;    /* nobody is kept from changing it yet */
 	int64 waits_in; /* the lane that it was put into, with this priority */
 	int32 waits_with;
+	int64 rank;             /* at this one */
 	bool misplaced;         /* it stands in another place than its clocks say */
 	int64 lane_id;          /* whence it was taken, or 0 */
 	TimestampTz entered_at; /* when it began to wait */

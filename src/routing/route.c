@@ -279,55 +279,19 @@ hold_as_read(Rows *rows, MatchRequest *request)
  * route_request offers a request to the best agent and returns his id, or lets it wait and returns 0.
  *
  * The holder has the queue's lock and the request's, and has read the request under them; or, with config->rows, not
- * the request's: then -1 is returned where somebody has changed it, or is about to. With patient, agents are waited for
- * whom somebody is changing, where there is nobody else.
+ * the request's: then -1 is returned where somebody has changed it, or is about to, or where others are to be served
+ * before it. With patient, agents are waited for whom somebody is changing, where there is nobody else. Adds to given, unless NULL, how many others were offered before.
  */
 int64
-route_request(RoutingConfig *config, MatchRequest *request, bool patient)
+route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	MatchResult result;
-	int max = 8;
+	Turns turns = {TURNS_MAX};
+	int64 agent_id = turn_offer(config, request, patient, &turns);
 
-	for (;;)
-	{
-		bool owner_changed = false;
-
-		match_find(config, request, now, false, max, NULL, NULL, &result);
-
-		/*
-		 * First whoever is not being changed at this moment, so that arrivals do not queue up for the same agent: but
-		 * for the owner, who is waited for.
-		 */
-		for (int pass = 0; pass < (patient ? 2 : 1) && !owner_changed; pass++)
-		{
-			for (int i = 0; i < result.count && !owner_changed; i++)
-			{
-				int agent = result.candidates[i].agent;
-				bool owner = result.candidates[i].owner;
-				OfferResult offer = route_offer(config, request, agent, false, patient && (owner || pass == 1), now);
-
-				if (offer != OFFER_NO_ROOM)
-					return offer == OFFER_MADE ? config->agents[agent].agent_id : -1;
-				owner_changed = owner;
-			}
-		}
-		CHECK_FOR_INTERRUPTS();
-
-		/* The owner is not as he was: whether it is held for him is another question now. */
-		if (owner_changed && patient)
-		{
-			if (config->rows != NULL)
-				rows_refresh(config->rows);
-			continue;
-		}
-
-		/* All of them were taken while we looked: look at everybody. */
-		if (owner_changed || result.count < max)
-			break;
-		max = PG_INT32_MAX;
-	}
-
+	if (given != NULL)
+		*given += turns.given;
+	if (agent_id != 0)
+		return agent_id;
 	if (request->unheld && !hold_as_read(config->rows, request))
 		return -1;
 	if (!request->waiting || request->misplaced || strcmp(request->state, "waiting_agent") != 0 ||
@@ -360,11 +324,6 @@ leave_to_sweep(const MatchRequest *request)
 		route_changed_meanwhile(request);
 	requests_changed(&request->request_id, 1);
 }
-
-/* What route() reads and writes where it offers. */
-#define ROUTE_ROWS                                                                                                     \
-	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) |           \
-	 ROWS_BIT(ROWS_KEPT_PLACE) | ROWS_BIT(ROWS_REFUSAL) | ROWS_BIT(ROWS_RELATIONSHIP) | ROWS_BIT(ROWS_AGENT_STATE))
 
 /* Closes the rows, if they are open. */
 void
@@ -490,7 +449,7 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 			leave_to_sweep(&request);
 			return 0;
 		}
-		agent_id = route_request(config, &request, !*later);
+		agent_id = route_request(config, &request, !*later, NULL);
 		if (agent_id >= 0)
 			return agent_id;
 	}

@@ -50,9 +50,15 @@ typedef enum OfferResult
 } OfferResult;
 
 /* route.c */
+
+/* What route() reads and writes where it offers. */
+#define ROUTE_ROWS                                                                                                     \
+	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) |           \
+	 ROWS_BIT(ROWS_KEPT_PLACE) | ROWS_BIT(ROWS_REFUSAL) | ROWS_BIT(ROWS_RELATIONSHIP) | ROWS_BIT(ROWS_AGENT_STATE))
+
 extern void route_rows_end(RoutingConfig *config);
 extern bool route_in_place(const RoutingConfig *config, const MatchRequest *request);
-extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient);
+extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given);
 extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 							   TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);
@@ -73,9 +79,22 @@ extern bool offer_suits_rows(const MatchRequest *request);
 extern OfferResult offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted,
 								 bool wait, TimestampTz now, int64 lane_id);
 
+/* turn.c */
+
+/* So many that wait are served before a request that arrives. */
+#define TURNS_MAX 8
+
+typedef struct Turns
+{
+	int left;
+	int64 given;
+} Turns;
+
+extern int64 turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *turns);
+extern int64 turn_serve(RoutingConfig *config, int agent, const QueueLocks *locks, TimestampTz now);
+
 /* take.c */
-extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now,
-							int64 *given);
+extern int64 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now);
 extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 
 /* serve.c */
@@ -83,10 +102,8 @@ extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 /* How an agent is served. */
 #define SERVE_ASSIGN 0x1 /* what he gets is his at once, not offered */
 #define SERVE_ALL 0x2    /* all that fits, not the first only */
-#define SERVE_SKIP 0x4   /* what somebody else is changing is left */
 
-extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now,
-						 int64 *given);
+extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now);
 
 /* work.c */
 extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);

@@ -39,6 +39,13 @@ rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key)
 	return scan;
 }
 
+/* rows_was_empty returns whether there was nothing in a table whose rows were looked for by their key. */
+bool
+rows_was_empty(const Rows *rows, RowsTable table)
+{
+	return rows->orders[table][ROWS_BY_KEY] == NULL;
+}
+
 /* Ends the reading of rows. */
 void
 rows_end(IndexScanDesc scan)

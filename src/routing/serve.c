@@ -93,12 +93,12 @@ static KeptPlan offer_select = {
 
 /*
  * serve_agent gives an agent, as of now, the request that comes first, and, with SERVE_ALL, further ones while they
- * fit; returns the id of the first one, or 0, and adds to given, unless NULL, how many there were.
+ * fit; returns the id of the first one, or 0.
  *
  * The holder has these locks: what waits in other queues is left. Needs no SPI scope.
  */
 int64
-serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now, int64 *given)
+serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now)
 {
 	SpiScope scope;
 	int64 first;
@@ -108,12 +108,12 @@ serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, 
 	config->rows = rows_open(SERVE_ROWS);
 	if (config->rows != NULL)
 	{
-		first = take_for_agent(config, agent, locks, how, now, given);
+		first = take_for_agent(config, agent, locks, how, now);
 		route_rows_end(config);
 		return first;
 	}
 	routing_scope_begin(&scope);
-	first = take_for_agent(config, agent, locks, how, now, given);
+	first = take_for_agent(config, agent, locks, how, now);
 	spi_scope_end(&scope);
 	return first;
 }
@@ -218,7 +218,7 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 		config = queue_locks_take(config, locks);
 		note_presence(agent_id, name, true);
 		request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL,
-								 GetCurrentTransactionStartTimestamp(), NULL);
+								 GetCurrentTransactionStartTimestamp());
 	}
 	else
 		leave(config, agent_id, name);
@@ -269,7 +269,7 @@ serve_one(void *argument)
 	config = queue_locks_try(config, locks, changing.end);
 	agent = config_agent(config, agent_id);
 	if (agent >= 0)
-		(void) serve_agent(config, agent, locks, SERVE_ALL | SERVE_SKIP, GetCurrentTransactionStartTimestamp(), NULL);
+		(void) turn_serve(config, agent, locks, GetCurrentTransactionStartTimestamp());
 }
 
 /* serve_changed(): trigger function; serves an agent to whom the configuration gives more than before. */
@@ -333,7 +333,7 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	queue_locks_add_agent(config, locks, agent);
 	config = queue_locks_take(config, locks);
 	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ASSIGN,
-							 GetCurrentTransactionStartTimestamp(), NULL);
+							 GetCurrentTransactionStartTimestamp());
 
 	if (request_id == 0)
 		PG_RETURN_NULL();
@@ -391,7 +391,7 @@ serve_now(int64 agent_id)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
 	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL, now, NULL);
+	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL, now);
 	spi_scope_end(&scope);
 	if (request_id != 0)
 		ReleaseCurrentSubTransaction();

@@ -367,6 +367,7 @@ end_overdue(Sweep *sweep, int64 request_id)
 	bool over;
 	bool expired;
 	int64 agent_id;
+	int64 moved = 1;
 
 	if (!hold_request(config, request_id, &request))
 		return 0;
@@ -381,9 +382,9 @@ end_overdue(Sweep *sweep, int64 request_id)
 		return 0;
 	work_end(config, &request, over ? "finished" : "expired", !over && expired);
 	if (!over)
-		(void) route_request(config, &request, false);
+		(void) route_request(config, &request, false, &moved);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
-	return 1;
+	return moved;
 }
 
 /* Moves a request that has waited too long to the next queue. */
@@ -394,6 +395,7 @@ move_overflow(Sweep *sweep, int64 request_id)
 	MatchRequest request;
 	const RoutingQueue *queue;
 	Datum values[3];
+	int64 moved = 1;
 
 	if (!hold_request(config, request_id, &request) || !request.waiting || request.queue < 0 ||
 		sweep->locks->modes[request.queue] != QUEUE_BOTH)
@@ -412,9 +414,9 @@ move_overflow(Sweep *sweep, int64 request_id)
 		requests_changed(&request.request_id, 1);
 		request.queue = queue->overflow;
 		request.queued_at = sweep->now;
-		(void) route_request(config, &request, false);
+		(void) route_request(config, &request, false, &moved);
 	}
-	return 1;
+	return moved;
 }
 
 /* Returns whether an arrival can be let into a queue under the locks. */
@@ -438,6 +440,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	const Lane *lane;
 	int64 agent_id;
 	int64 given;
+	int64 before = 0;
 	bool waits;
 
 	if (!hold_request(config, request_id, &request))
@@ -471,26 +474,23 @@ place_arrival(Sweep *sweep, int64 request_id)
 			return 0;
 		if (lane != NULL && lane->queue != request.queue)
 			request.queued_at = sweep->now;
-		(void) route_request(config, &request, false);
+		(void) route_request(config, &request, false, &before);
 	}
 	else if (request.waiting || request.customer_id == 0)
 		work_leave_queue(&request, DT_NOBEGIN);
 	if (given != 0)
 		work_given(config, &request, given);
-	return waits || lane != NULL || agent_id != 0 || given != 0;
+	return before + (waits || lane != NULL || agent_id != 0 || given != 0);
 }
 
-/* Gives an agent what comes first and fits. */
+/* Gives what comes first for an agent who idles to whom it suits best. */
 static int64
 serve_idle(Sweep *sweep, int64 agent_id)
 {
 	int agent = config_agent(sweep->config, agent_id);
-	int64 given = 0;
 
 	CHECK_FOR_INTERRUPTS();
-	if (agent >= 0)
-		(void) serve_agent(sweep->config, agent, sweep->locks, SERVE_ALL | SERVE_SKIP, sweep->now, &given);
-	return given;
+	return agent < 0 ? 0 : turn_serve(sweep->config, agent, sweep->locks, sweep->now);
 }
 
 /* Returns whether an error is about more than what was being moved. */

@@ -22,7 +22,6 @@
 
 static KeptPlan agent_select = {.sql = AGENT_SQL, .nargs = 1, .argtypes = {INT8OID}};
 static KeptPlan agent_lock = {.sql = AGENT_SQL " FOR UPDATE", .nargs = 1, .argtypes = {INT8OID}};
-static KeptPlan agent_try = {.sql = AGENT_SQL " FOR UPDATE SKIP LOCKED", .nargs = 1, .argtypes = {INT8OID}};
 
 static KeptPlan waiting_take = {
 	.sql = "DELETE FROM omnichannel.waiting WHERE request_id ="
@@ -39,7 +38,7 @@ typedef enum Standing
 	CLOSED
 } Standing;
 
-/* Returns how the request of a choice stands now, and locks it where the sweep asks. */
+/* Returns how the request of a choice stands now. */
 static Standing
 standing_of(const Taking *taking, const Choice *choice)
 {
@@ -54,10 +53,6 @@ standing_of(const Taking *taking, const Choice *choice)
 	if (request.queue != lane->queue || request.channel != lane->channel || request.priority != choice->row.priority ||
 		strcmp(request.state, "waiting_agent") != 0 || !same_skills(request.requires, lane->requires) ||
 		!same_skills(request.prefers, lane->prefers))
-		return STANDS_ELSEWHERE;
-	if ((taking->how & SERVE_SKIP) &&
-		!(config->rows != NULL ? rows_hold(config->rows, ROWS_REQUEST)
-							   : request_hold(choice->row.request_id, choice->row.customer_id, false)))
 		return STANDS_ELSEWHERE;
 	return STANDS;
 }
@@ -90,8 +85,8 @@ take_first(Taking *taking, MatchRequest *request)
 				offer_give_back(config, taking->agent, taken, taking->idle_since);
 				rows_refresh(rows);
 			}
-			has_room = offer_take_room(config, taking->agent, cost, taking->how & SERVE_ASSIGN,
-									   !(taking->how & SERVE_SKIP), taking->now, &taking->idle_since);
+			has_room = offer_take_room(config, taking->agent, cost, taking->how & SERVE_ASSIGN, true, taking->now,
+									   &taking->idle_since);
 			if (!has_room)
 				break;
 			taken = cost;
@@ -150,7 +145,7 @@ read_agent(Taking *taking, bool read_only)
 	else
 	{
 		Datum id = Int64GetDatum(taking->agent_id);
-		KeptPlan *plan = read_only ? &agent_select : taking->how & SERVE_SKIP ? &agent_try : &agent_lock;
+		KeptPlan *plan = read_only ? &agent_select : &agent_lock;
 		bool isnull;
 
 		if (kept_plan_run(plan, &id, NULL, false, 0) == 0)
@@ -168,7 +163,7 @@ read_agent(Taking *taking, bool read_only)
  * take_for_agent does what serve_agent() does, with config->rows open or in an SPI scope.
  */
 int64
-take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now, int64 *given)
+take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now)
 {
 	bool accepted = how & SERVE_ASSIGN;
 	Taking taking = {.config = config,
@@ -202,14 +197,22 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 		taking.idle_since = GetCurrentTimestamp();
 		if (first == 0)
 			first = request.request_id;
-		if (given != NULL)
-			(*given)++;
 		if (!(how & SERVE_ALL))
 			break;
 		if (config->rows != NULL)
 			rows_refresh(config->rows);
 	}
 	return first;
+}
+
+/* take_could finds what an agent could be given as of now; returns whether he may be given anything. Only reads. */
+bool
+take_could(Taking *taking)
+{
+	if (!taking->config->agents[taking->agent].active || !read_agent(taking, true))
+		return false;
+	choices_find(taking);
+	return true;
 }
 
 /*
@@ -221,8 +224,5 @@ could_take(RoutingConfig *config, int agent, TimestampTz now)
 {
 	Taking taking = {.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .now = now};
 
-	if (!config->agents[agent].active || !read_agent(&taking, true))
-		return false;
-	choices_find(&taking);
-	return choices_first(&taking) != NULL;
+	return take_could(&taking) && choices_first(&taking) != NULL;
 }

@@ -180,16 +180,16 @@ BEGIN
 	RETURN taken.id;
 END
 $$;
-CALL fill(1000, 1000);
+CALL fill(1000, 0);
 VACUUM ANALYZE;
 -- The same questions must have the same answers.
+CREATE TEMP TABLE differing AS SELECT count(*) AS requests FROM generate_series(1, 1000) AS n WHERE omnichannel.route(n) IS DISTINCT FROM peer_route(n);
+CALL fill(0, 1000);
+VACUUM ANALYZE;
 DO $$
 DECLARE
-	differs int := 0;
+	differs int := requests FROM differing;
 BEGIN
-	FOR n IN 1 .. 1000 LOOP
-		differs := differs + (omnichannel.route(n) IS DISTINCT FROM peer_route(n))::int;
-	END LOOP;
 	FOR n IN 1 .. 900 LOOP
 		differs := differs + (omnichannel.claim(1 + n * 37 % 1000) IS DISTINCT FROM peer_claim(1 + n * 37 % 1000))::int;
 	END LOOP;

@@ -38,8 +38,8 @@ my $ticker = $node->background_psql('postgres');
 my $began = time;
 cmp_ok($ticker->query_safe("BEGIN; SET LOCAL statement_timeout = '3s'; SELECT omnichannel.tick_queues()"), '>=', 2, 'while somebody sits on a queue, the sweep works');
 cmp_ok(time - $began, '<', 2, 'and does not wait for him');
-is($ticker->query_safe("SELECT string_agg(request_id::text, ' ' ORDER BY request_id) FROM omnichannel.assignment WHERE request_id IN (2, 4, 1000)"), '4 1000',
-	'what arrived and what waited in other queues is offered, behind any number in the one that is held');
+is($ticker->query_safe("SELECT string_agg(request_id::text, ' ' ORDER BY request_id) FROM omnichannel.assignment WHERE request_id IN (2, 4, 1000)"), '2 4 1000',
+	'what arrived and what waited is offered, behind any number in the one that is held; what comes first for the agent, also there');
 $ticker->query_safe('COMMIT');
 foreach my $request (1, 3, 5, 6)
 {

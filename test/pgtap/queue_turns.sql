@@ -1,0 +1,85 @@
+-- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
+BEGIN;
+SELECT plan(20);
+SET LOCAL search_path = omnichannel, public, pg_catalog;
+
+INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
+INSERT INTO agent (agent_id, name, skills) VALUES (1, 'Anna', 'y:3'), (2, 'Bo', 'y:5'), (3, 'Cy', 'y:9');
+INSERT INTO agent_channel (agent_id, channel) SELECT n, channel FROM generate_series(1, 3) AS n, unnest('{phone,chat}'::text[]) AS channel;
+INSERT INTO queue_member (queue, agent_id) VALUES ('a', 1), ('b', 1);
+INSERT INTO customer (customer_id) SELECT generate_series(1, 40);
+
+-- A request of its own customer.
+CREATE FUNCTION pg_temp.ask(request_id bigint, queue text, channel text DEFAULT 'phone', priority integer DEFAULT 0, prefers text DEFAULT '') RETURNS bigint LANGUAGE sql AS $$
+	INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, priority, prefers)
+	VALUES ($1, $1, 'question', 'waiting_agent', $3, $2, $4, $5::omnichannel.skill_set) RETURNING request_id
+$$;
+-- Time passes for whoever waits or wraps up.
+CREATE FUNCTION pg_temp.passes(elapsed interval) RETURNS void LANGUAGE sql AS $$
+	UPDATE omnichannel.agent_state SET idle_since = idle_since - $1, busy_until = busy_until - $1;
+	UPDATE omnichannel.waiting SET entered_at = entered_at - $1, queued_at = queued_at - $1;
+	UPDATE omnichannel.refusal SET until = until - $1;
+	DELETE FROM omnichannel.lane_head;
+$$;
+
+-- the end of a wrap-up
+SELECT set_presence(1, 'available');
+SELECT is(route(pg_temp.ask(1, 'a')), 1::bigint, 'an agent has a call');
+SELECT accept_request(1, 1);
+SELECT is(route(pg_temp.ask(2, 'a', priority => 5)), NULL, 'another one waits');
+SELECT is(release_request(1, 'done'), NULL, 'he wraps up');
+SELECT pg_temp.passes('2 minutes');
+SELECT is(route(pg_temp.ask(3, 'a')), NULL, 'who arrives when he has done so does not pass who waits');
+SELECT results_eq('SELECT request_id, agent_id FROM assignment', 'VALUES (2::bigint, 1::bigint)', 'who is served before');
+SELECT accept_request(2, 1);
+SELECT release_request(2, 'done'), pg_temp.passes('2 minutes');
+SELECT is(route(pg_temp.ask(4, 'b')), NULL, 'nor through another queue');
+SELECT results_eq('SELECT request_id, agent_id FROM assignment', 'VALUES (3::bigint, 1::bigint)', 'of the same agent');
+SELECT accept_request(3, 1);
+SELECT release_request(3, 'done'), pg_temp.passes('2 minutes');
+SELECT is(route(pg_temp.ask(5, 'a', priority => 1)), 1::bigint, 'who comes first passes');
+SELECT accept_request(5, 1);
+SELECT release_request(5, 'done'), pg_temp.passes('2 minutes');
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue) VALUES (6, 6, 'question', 'waiting_agent', 'phone', 'a');
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT is(tick_queues(), 1::bigint, 'the sweep lets nobody pass who was not routed');
+SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (4::bigint)', 'either');
+
+-- the end of a refusal
+SELECT release_request(4, 'done');
+SELECT abandon_request(6, '0'), set_presence(1, 'available');
+SELECT is(route(pg_temp.ask(7, 'b')), 1::bigint, 'a request is offered');
+SELECT is(decline_request(7, 1), NULL, 'and declined');
+SELECT pg_temp.passes('1 hour');
+SELECT is(route(pg_temp.ask(8, 'b')), NULL, 'who arrives when that is over does not pass it');
+SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (7::bigint)', 'it is offered again');
+SELECT release_request(7, 'done'), release_request(8, 'done'), set_presence(1, 'offline');
+
+-- many that wait: some are served before the one that arrives, which waits
+UPDATE agent SET capacity = 100 WHERE agent_id = 1;
+SELECT route(pg_temp.ask(n, 'b', 'chat')) FROM generate_series(11, 25) AS n;
+UPDATE agent_state SET state = 'available' WHERE agent_id = 1;
+SELECT is(route(pg_temp.ask(26, 'b', 'chat')), NULL, 'who arrives behind many waits');
+SELECT is((SELECT array_agg(request_id ORDER BY request_id) FROM waiting), '{19,20,21,22,23,24,25,26}', 'some of them are served');
+SELECT tick_queues();
+SELECT is((SELECT count(*) FROM assignment), 16::bigint, 'the sweep serves the rest');
+SELECT release_request(n, 'done') FROM generate_series(11, 26) AS n;
+
+-- what the sweep gives out goes to whom it suits best, each with the load as it is then
+UPDATE agent SET capacity = 4;
+INSERT INTO queue_member (queue, agent_id) VALUES ('b', 2), ('b', 3);
+UPDATE queue SET prefer_for = '1 minute', weight_relationship = 0, weight_fluency = 0, weight_skill = 1, weight_idle = 0, weight_load = 0 WHERE queue = 'b';
+SELECT set_presence(n, 'available') FROM generate_series(1, 3) AS n;
+SELECT route(pg_temp.ask(n, 'b', 'chat', prefers => 'y:10')) FROM generate_series(31, 33) AS n;
+SELECT pg_temp.passes('2 minutes');
+SELECT is(tick_queues(), 3::bigint, 'preferences are over');
+SELECT results_eq('SELECT request_id, agent_id FROM assignment ORDER BY 1', 'VALUES (31::bigint, 3::bigint), (32, 3), (33, 2)', 'the best skilled have the requests');
+SELECT release_request(n, 'done') FROM generate_series(31, 33) AS n;
+UPDATE queue SET weight_skill = 0, weight_load = 1 WHERE queue = 'b';
+SELECT route(pg_temp.ask(n, 'b', 'chat', prefers => 'y:10')) FROM generate_series(34, 39) AS n;
+SELECT pg_temp.passes('2 minutes');
+SELECT tick_queues();
+SELECT results_eq('SELECT agent_id, count(*) FROM assignment GROUP BY 1 ORDER BY 1', 'VALUES (1::bigint, 2::bigint), (2, 2), (3, 2)', 'or the least busy');
+SELECT * FROM finish();
+ROLLBACK;
