@@ -65,8 +65,8 @@ static KeptPlan facts_select = {
 		   " WHERE r.customer_id = ANY ($1)"
 		   " UNION ALL (SELECT 2, q.agent_id, NULL, NULL, NULL FROM omnichannel.request AS q"
 		   " WHERE q.customer_id = ANY ($1) AND q.closed_at IS NULL"
-		   " AND q.state IN ('offered', 'assigned', 'waiting_customer')"
-		   " AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC LIMIT 1)"
+		   " AND q.state IN ('waiting_agent', 'offered', 'assigned', 'waiting_customer')"
+		   " AND q.agent_id IS NOT NULL AND q.request_id <> $2 ORDER BY q.opened_at DESC, q.request_id DESC)"
 		   " UNION ALL SELECT 3, f.agent_id, NULL, NULL, NULL FROM omnichannel.refusal AS f"
 		   " WHERE f.request_id = $2 AND f.until > $3",
 	.nargs = 3,
@@ -347,11 +347,25 @@ typedef struct Facts
 {
 	const RoutingConfig *config;
 	const Pool *pool;
+	const MatchRequest *request;
 	TimestampTz now;
 	Acquaintance *known;
-	int64 best_agent;
-	double best;
+	const PoolMember *named; /* by the newest of the customer's other requests whose agent can own this one */
+	const PoolMember *best;  /* who knows the customer best */
+	double best_strength;
 } Facts;
+
+/* Returns the member of the pool who an agent is if he can ever have the request, or NULL. */
+static const PoolMember *
+can_own(const Facts *facts, int64 agent_id)
+{
+	const RoutingConfig *config = facts->config;
+	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
+
+	if (agent < 0 || config->channels[facts->request->channel].cost > config->agents[agent].capacity)
+		return NULL;
+	return pool_member(facts->pool, agent);
+}
 
 /* Returns what is known of an agent, or NULL where he is not in the pool. */
 static Acquaintance *
@@ -368,6 +382,7 @@ static void
 add_relationship(Facts *facts, int64 agent_id, int64 contacts, double strength, TimestampTz aged_at)
 {
 	Acquaintance *found = fact_of(facts, agent_id);
+	const PoolMember *member;
 
 	if (found == NULL)
 		return;
@@ -376,18 +391,21 @@ add_relationship(Facts *facts, int64 agent_id, int64 contacts, double strength, 
 	if (strength > 0 && !isinf(strength))
 		found->strength += relationship_strength_at(strength, aged_at, facts->now);
 	found->contacts += contacts;
-	if (found->strength > facts->best || (found->strength == facts->best && agent_id < facts->best_agent))
+	member = can_own(facts, agent_id);
+	if (member != NULL && (found->strength > facts->best_strength ||
+						   (found->strength == facts->best_strength && facts->best != NULL && member < facts->best)))
 	{
-		facts->best = found->strength;
-		facts->best_agent = agent_id;
+		facts->best_strength = found->strength;
+		facts->best = member;
 	}
 }
 
-/* Returns the agent of the newest other open request of the customer with which one is busy, or 0. */
-static int64
-owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int count)
+/* Finds whom the newest other open request of the customer names that has an agent who can own this one. */
+static void
+name_by_rows(Facts *facts, const int64 *family, int count)
 {
-	int64 owner = 0;
+	Rows *rows = facts->config->rows;
+	const MatchRequest *request = facts->request;
 	TimestampTz newest = DT_NOBEGIN;
 	int64 newest_id = 0;
 
@@ -402,16 +420,19 @@ owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int 
 			int64 request_id = DatumGetInt64(slot_getattr(slot, REQUEST_REQUEST_ID, &isnull));
 			struct varlena *state = (struct varlena *) DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull));
 			Datum agent_id = slot_getattr(slot, REQUEST_AGENT_ID, &isnull);
+			const PoolMember *member;
 			TimestampTz opened_at;
 
 			CHECK_FOR_INTERRUPTS();
-			if (isnull || request_id == request->request_id ||
-				!(is_text(state, "offered") || is_text(state, "assigned") || is_text(state, "waiting_customer")))
+			if (isnull || request_id == request->request_id || is_text(state, "new"))
+				continue;
+			member = can_own(facts, DatumGetInt64(agent_id));
+			if (member == NULL)
 				continue;
 			opened_at = DatumGetTimestampTz(slot_getattr(slot, REQUEST_OPENED_AT, &isnull));
-			if (owner == 0 || opened_at > newest || (opened_at == newest && request_id > newest_id))
+			if (facts->named == NULL || opened_at > newest || (opened_at == newest && request_id > newest_id))
 			{
-				owner = DatumGetInt64(agent_id);
+				facts->named = member;
 				newest = opened_at;
 				newest_id = request_id;
 			}
@@ -419,13 +440,13 @@ owner_by_rows(Rows *rows, const MatchRequest *request, const int64 *family, int 
 		}
 		rows_end(scan);
 	}
-	return owner;
 }
 
-/* Gathers the facts where rows are open; returns the owner that another request names, or 0. */
-static int64
-facts_by_rows(Facts *facts, const MatchRequest *request)
+/* Gathers the facts where rows are open. */
+static void
+facts_by_rows(Facts *facts)
 {
+	const MatchRequest *request = facts->request;
 	Rows *rows = facts->config->rows;
 	ArrayType *ids = DatumGetArrayTypeP(request->family);
 	const int64 *family = (const int64 *) ((char *) ids + ARR_OVERHEAD_NONULLS(1));
@@ -455,16 +476,16 @@ facts_by_rows(Facts *facts, const MatchRequest *request)
 			found->refused = true;
 	}
 	rows_end(scan);
-	return owner_by_rows(rows, request, family, count);
+	name_by_rows(facts, family, count);
 }
 
-/* Gathers the facts by SQL; returns the owner that another request names, or 0. */
-static int64
-facts_by_plan(Facts *facts, const MatchRequest *request, bool read_only)
+/* Gathers the facts by SQL. */
+static void
+facts_by_plan(Facts *facts, bool read_only)
 {
+	const MatchRequest *request = facts->request;
 	Datum values[3] = {request->family, Int64GetDatum(request->request_id), TimestampTzGetDatum(facts->now)};
 	uint64 count = kept_plan_run(&facts_select, values, NULL, read_only, 0);
-	int64 owner = 0;
 
 	for (uint64 row = 0; row < count; row++)
 	{
@@ -473,28 +494,35 @@ facts_by_plan(Facts *facts, const MatchRequest *request, bool read_only)
 		int64 agent_id = spi_id(row, 2);
 		Acquaintance *found;
 
-		if (fact == FACT_OWNER)
-			owner = agent_id;
+		if (fact == FACT_OWNER && facts->named == NULL)
+			facts->named = can_own(facts, agent_id);
 		else if (fact == FACT_REFUSAL && (found = fact_of(facts, agent_id)) != NULL)
 			found->refused = true;
 		else if (fact == FACT_RELATIONSHIP)
 			add_relationship(facts, agent_id, spi_id(row, 3), DatumGetFloat8(spi_datum(row, 4, &isnull)),
 							 spi_time(row, 5, facts->now));
 	}
-	return owner;
 }
 
-/* Fills what is known of each of the pool's agents; returns the owner that the facts name, or 0. */
-static int64
+/*
+ * Fills what is known of each of the pool's agents; returns the member to whom the facts say that the request belongs,
+ * or NULL: the first who can ever have it of the request's own agent, those of the customer's other open requests, the
+ * newest first, and those who know the customer, the best first.
+ */
+static const PoolMember *
 read_facts(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
 		   Acquaintance *known)
 {
-	Facts facts = {.config = config, .pool = pool, .now = now, .known = known};
-	int64 other = config->rows != NULL ? facts_by_rows(&facts, request) : facts_by_plan(&facts, request, read_only);
+	Facts facts = {.config = config, .pool = pool, .request = request, .now = now, .known = known};
+	const PoolMember *own = request->assigned_to == 0 ? can_own(&facts, request->agent_id) : NULL;
 
-	if (request->assigned_to == 0 && request->agent_id != 0)
-		return request->agent_id;
-	return other != 0 ? other : facts.best_agent;
+	if (config->rows != NULL)
+		facts_by_rows(&facts);
+	else
+		facts_by_plan(&facts, read_only);
+	if (own != NULL)
+		return own;
+	return facts.named != NULL ? facts.named : facts.best;
 }
 
 /* Returns what becomes of an agent as of now, before the owner's right is looked at; fills the candidate. */
@@ -588,23 +616,24 @@ static int64
 find_owner(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now, bool read_only,
 		   Acquaintance *known, const PoolMember **owner_member)
 {
-	int64 owner_id = read_facts(config, request, pool, now, read_only, known);
-	int owner = owner_id == 0 ? -1 : config_agent(config, owner_id);
-
-	*owner_member = NULL;
-	if (owner >= 0 && config->queues[request->queue].hold_for_owner > 0)
-		*owner_member = pool_member(pool, owner);
-	return *owner_member == NULL ? 0 : owner_id;
+	*owner_member = read_facts(config, request, pool, now, read_only, known);
+	if (config->queues[request->queue].hold_for_owner == 0)
+		*owner_member = NULL;
+	return *owner_member == NULL ? 0 : config->agents[(*owner_member)->agent].agent_id;
 }
 
-/* Returns until when a request is its owner's before others, because he is present and did not refuse it; 0 if not. */
+/*
+ * Returns until when a request is its owner's before others, because he is present, helps by then and did not refuse
+ * it; 0 if not.
+ */
 static TimestampTz
-held_until(const RoutingConfig *config, const MatchRequest *request, const Acquaintance *known, const Live *live,
-		   TimestampTz now)
+held_until(const RoutingConfig *config, const MatchRequest *request, const PoolMember *member,
+		   const Acquaintance *known, const Live *live, TimestampTz now)
 {
 	int64 hold = config->queues[request->queue].hold_for_owner;
 
-	if (known->refused || live->state == NULL || !live->state->present || now - request->queued_at >= hold)
+	if (known->refused || member->join_after >= hold || live->state == NULL || !live->state->present ||
+		now - request->queued_at >= hold)
 		return 0;
 	return request->queued_at + hold;
 }
@@ -644,7 +673,7 @@ match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held
 			Live live;
 
 			live_one(config, member->agent, &live);
-			*held = held_until(config, &request, &known[member - pool->members], &live, now) != 0;
+			*held = held_until(config, &request, member, &known[member - pool->members], &live, now) != 0;
 		}
 		pfree(known);
 	}
@@ -693,7 +722,7 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		candidates[place].owner = true;
 		if (judge_now(config, request, owner_member, &known[place], lives[place].state, now, &candidates[place]) !=
 			VERDICT_CANDIDATE)
-			result->held_until = held_until(config, request, &known[place], &lives[place], now);
+			result->held_until = held_until(config, request, owner_member, &known[place], &lives[place], now);
 	}
 
 	for (int place = 0; place < pool->count; place++)

@@ -1,6 +1,6 @@
 -- To whom a waiting request goes first: what a free agent is given is what the matching says, by rows and by statements.
 BEGIN;
-SELECT plan(27);
+SELECT plan(42);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -91,10 +91,39 @@ EXCEPTION WHEN SQLSTATE 'RT000' THEN
 END
 $$;
 
+-- Who says what about a request of customer 1 in queue plain, after this was done.
+CREATE FUNCTION pg_temp.judged(sql text, channel text DEFAULT 'chat') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	asked bigint;
+	said text;
+BEGIN
+	PERFORM omnichannel.set_presence(1, 'available'), omnichannel.set_presence(2, 'available');
+	INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 2, 5, 5);
+	EXECUTE sql;
+	asked := omnichannel.open_request(1, 'question', channel, 'plain');
+	SELECT string_agg(agent_id || ' ' || verdict, ', ' ORDER BY agent_id) INTO said FROM omnichannel.explain_match(asked) WHERE agent_id < 3;
+	said := concat_ws(', ', said, coalesce(omnichannel.route(asked), 0));
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN said;
+END
+$$;
+
 CREATE FUNCTION pg_temp.all_of(how text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN NEXT is(pg_temp.declined(), '1 declines 0 freed t 2', how || ': what its owner declined goes to whoever is freed');
 	RETURN NEXT is(pg_temp.preferred(), '0 freed t a stranger', how || ': what is held for an owner is his without the preferred skills, and nothing else');
+	-- A request of the customer's that waits, held for agent 1, who has no room; and one in another queue, with agent 3.
+	RETURN NEXT is(pg_temp.judged($x$UPDATE omnichannel.agent_state SET used = 6 WHERE agent_id = 1;
+		INSERT INTO omnichannel.request (customer_id, kind, state, channel, queue, agent_id) VALUES (1, 'question', 'waiting_agent', 'chat', 'plain', 1)$x$),
+		'1 no_room, 2 held_for_owner, 0', how || ': the owner of a request that waits again is the owner of the next one');
+	RETURN NEXT is(pg_temp.judged($x$INSERT INTO omnichannel.request (customer_id, kind, state, channel, agent_id, opened_at) VALUES
+		(1, 'question', 'waiting_customer', 'chat', 1, now() - interval '2 days'), (1, 'question', 'waiting_customer', 'chat', 3, now() - interval '1 day')$x$),
+		'1 best, 2 lower_score, 1', how || ': an agent of another queue is no owner in the way of one who is');
+	RETURN NEXT is(pg_temp.judged($x$INSERT INTO omnichannel.request (customer_id, kind, state, channel, agent_id) VALUES (1, 'question', 'waiting_customer', 'chat', 3)$x$),
+		'1 lower_score, 2 best, 2', how || ': nor in the way of who knows the customer');
+	RETURN NEXT is(pg_temp.judged($x$UPDATE omnichannel.agent SET capacity = 4 WHERE agent_id = 2$x$, 'phone'), '1 best, 2 no_room, 1', how || ': nobody is waited for who never has room');
+	RETURN NEXT is(pg_temp.judged($x$UPDATE omnichannel.queue_member SET join_after = '1 hour' WHERE agent_id = 2$x$), '1 best, 2 later, 1', how || ': nor who helps when the hold is over');
 	RETURN NEXT is(pg_temp.later(), 't then 0 0 0 then t 1', how || ': who is offered the customer''s other request is the owner of what waits');
 	RETURN NEXT is(pg_temp.held('SELECT 1'), '0 then f', how || ': what waits is held for its owner');
 	RETURN NEXT is(pg_temp.held('SELECT omnichannel.set_presence(1, ''offline'')'), '0 then t', how || ': who has gone');
