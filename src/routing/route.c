@@ -280,7 +280,9 @@ hold_as_read(Rows *rows, MatchRequest *request)
  *
  * The holder has the queue's lock and the request's, and has read the request under them; or, with config->rows, not
  * the request's: then -1 is returned where somebody has changed it, or is about to, or where others are to be served
- * before it. With patient, agents are waited for whom somebody is changing, where there is nobody else. Adds to given, unless NULL, how many others were offered before.
+ * before it. With patient, agents are waited for whom somebody is changing, where there is nobody else.
+ *
+ * Adds to given, unless NULL, how many others were offered before it.
  */
 int64
 route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
