@@ -1,7 +1,7 @@
 #!/bin/sh
 # route.sh: route() and claim() at 1, 4, 16 and 64 clients, beside functions that do the same in PL/pgSQL and beside a bare
-# FOR UPDATE SKIP LOCKED queue that only hands out ids; and claim()'s 95th percentile with few and many requests waiting,
-# and while another session holds an old snapshot.
+# FOR UPDATE SKIP LOCKED queue that only hands out ids; the 95th percentile of both with few and many requests waiting;
+# and claim()'s while another session holds an old snapshot.
 #
 # Ten queues of a hundred agents each, requests of four kinds. The PL/pgSQL functions have tables made for them, presence,
 # load, fluency and skills in one narrow row an agent, who serves one queue only, and do what ours do: one lock a queue,
@@ -206,10 +206,11 @@ printf '%s\n' '\set agent random(1, 1000)' 'SELECT omnichannel.claim(:agent);' >
 printf '%s\n' '\set agent random(1, 1000)' 'SELECT peer_claim(:agent);' >peer_claim.sql
 printf '%s\n' '\set queue random(0, 9)' 'DELETE FROM bare_queue WHERE id = (SELECT id FROM bare_queue WHERE queue = :queue ORDER BY priority DESC, entered_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *;' >bare.sql
 
-# fill ROUTABLE WAITING: and agents who are available for route(), busy for claim(), who are then pushed nothing.
+# fill ROUTABLE WAITING [STATE]: and agents in that state, by default available for route(), busy for claim(), who are then
+# pushed nothing.
 fill() {
 	psql -X -q -v ON_ERROR_STOP=1 -c "CALL fill($1, $2)" -c 'VACUUM ANALYZE' \
-		-c "UPDATE omnichannel.agent_state SET state = '$([ "$1" -gt 0 ] && echo available || echo busy)'" \
+		-c "UPDATE omnichannel.agent_state SET state = '${3:-$([ "$1" -gt 0 ] && echo available || echo busy)}'" \
 		-c 'SELECT FROM omnichannel.tick_queues()' -c CHECKPOINT >/dev/null
 }
 throughput() {
@@ -236,33 +237,37 @@ done
 durability off
 [ "$percentiles" = yes ] || exit 0
 
-# percentile NAME OPTION...: of claim() at 4 clients, in ms, without the time by which a transaction began too late
+# percentile SCRIPT NAME OPTION...: of a call at 4 clients, in ms, without the time by which a transaction began too late
 percentile() {
-	rm -f "latency_$1".*
-	name=$1
-	shift
-	pgbench -n -M prepared -c 4 -j 4 -l --log-prefix="latency_$name" -f claim.sql "$@" >/dev/null 2>&1
+	script=$1
+	name=$2
+	shift 2
+	rm -f "latency_$name".*
+	pgbench -n -M prepared -c 4 -j 4 -l --log-prefix="latency_$name" -f "$script.sql" "$@" >/dev/null 2>&1
 	cat "latency_$name".* | awk '{print $3 - $7}' | sort -n | awk '{v[NR] = $1} END {printf "%.3f\n", v[int(NR * 0.95)] / 1000}'
 }
-for waits in 1000 1000000; do
-	for run in 1 2 3 4 5; do
-		# 800 taken of a million are not missed.
-		if [ $waits != 1000000 ] || [ $run = 1 ]; then fill 0 $waits; fi
-		percentile "$waits" -t 200 -R 1000
-	done | sort -n | sed -n 3p >"percentile.$waits"
+# What arrives while all are busy waits behind the others.
+for what in route claim; do
+	for waits in 1000 1000000; do
+		for run in 1 2 3 4 5; do
+			# 800 more or less of a million are no matter.
+			if [ $waits != 1000000 ] || [ $run = 1 ]; then fill "$([ $what = route ] && echo 4000 || echo 0)" $waits busy; fi
+			percentile $what "$waits" -t 200 -R 1000
+		done | sort -n | sed -n 3p >"percentile.$waits"
+	done
+	echo "$(cat percentile.1000000) $(cat percentile.1000)" | report "$what(), p95, 1,000,000 and 1,000 waiting" '%.3f ms'
 done
-echo "$(cat percentile.1000000) $(cat percentile.1000)" | report 'claim(), p95, 1,000,000 and 1,000 waiting' '%.3f ms'
 
 # The sweep runs each second, as it should; the snapshot is that of a backup or a report.
 (while sleep 1; do psql -X -q -c 'SELECT FROM omnichannel.tick_queues()'; done >/dev/null 2>&1) &
 ticker=$!
-before=$(percentile before -T 5 -R 2000)
+before=$(percentile claim before -T 5 -R 2000)
 (echo "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM omnichannel.company; SELECT pg_sleep($snapshot_seconds + 10);" |
 	psql -X -q >/dev/null 2>&1) &
 holder=$!
 sleep 1
-percentile meanwhile -T "$snapshot_seconds" -R 2000 >/dev/null
-held=$(percentile held -T 5 -R 2000)
+percentile claim meanwhile -T "$snapshot_seconds" -R 2000 >/dev/null
+held=$(percentile claim held -T 5 -R 2000)
 kill $holder $ticker 2>/dev/null || true
 psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()" >/dev/null
 echo "$held $before" | report "claim(), p95 at 2,000 a second, $snapshot_seconds s into an old snapshot" '%.3f ms'
