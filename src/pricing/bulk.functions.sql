@@ -39,7 +39,7 @@ BEGIN
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
 		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
 	), existing AS (
-		SELECT p.price_list, p.min_quantity, p.amount, p.valid,
+		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
 	), climb AS (
@@ -115,15 +115,22 @@ BEGIN
 	UNION ALL
 	SELECT m.line, 'below floor', format('%s is below %s', trim_scale(m.amount), m.lowest) FROM made AS m WHERE m.amount < m.lowest
 	UNION ALL
-	SELECT s.line, 'jump', format('%s instead of %s', s.amount, e.amount)
-	FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
-		AND e.valid @> coalesce(lower(s.during), '-infinity')
-	WHERE abs(s.amount - e.amount) * 100 > max_jump * e.amount
+	-- The largest step from a price that it replaces or follows; percentages by what they leave of the base price.
+	SELECT j.line, 'jump', format(CASE WHEN j.percent THEN '%s percent instead of %s' ELSE '%s instead of %s' END, j.new, j.old)
+	FROM (
+		SELECT DISTINCT ON (s.line) s.line, s.amount IS NULL AS percent, coalesce(s.amount, s.adjust) AS new, coalesce(e.amount, e.adjust) AS old
+		FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
+			AND (e.valid && s.during OR upper(e.valid) = lower(s.during))
+		CROSS JOIN LATERAL (SELECT coalesce(s.amount, 100 + s.adjust) AS new, coalesce(e.amount, 100 + e.adjust) AS old) AS step
+		WHERE (s.amount IS NULL) = (e.amount IS NULL) AND s.surcharge IS NOT DISTINCT FROM e.surcharge
+			AND abs(step.new - step.old) * 100 > max_jump * step.old
+		ORDER BY s.line, CASE WHEN step.old = 0 THEN 'Infinity' ELSE abs(step.new - step.old) / step.old END DESC, step.old
+	) AS j
 	ORDER BY 1, 2, 3;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a change by more than max_jump percent. A variant is compared with the base price of its nearest ancestor that has one, and with the floor that it inherits; adjustments with what they make of the base price of their product, before it is rounded. Prices of categories and of everything are not compared with a base or a floor. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A variant is compared with the base price of its nearest ancestor that has one, and with the floor that it inherits; adjustments with what they make of the base price of their product, before it is rounded. Prices of categories and of everything are not compared with a base or a floor. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
@@ -157,18 +164,18 @@ BEGIN
 	END IF;
 
 	-- What is replaced keeps the time that no new price takes.
-	CREATE TEMP TABLE replaced_price ON COMMIT DROP AS
+	CREATE TEMP TABLE omnichannel_replaced_price ON COMMIT DROP AS
 	SELECT p.price_id, ARRAY(SELECT unnest(tstzmultirange(p.valid) - range_agg(coalesce(s.valid, tstzrange(now(), NULL))))) AS pieces
 	FROM omnichannel.price_staging AS s JOIN omnichannel.price AS p ON p.price_list = s.price_list AND p.min_quantity = s.min_quantity
 		AND coalesce('p' || p.product, 'c' || p.category_path, '*') = coalesce('p' || s.product, 'c' || s.category, '*')
 		AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
 	GROUP BY p.price_id, p.valid;
-	DELETE FROM omnichannel.price AS p USING pg_temp.replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces = '{}';
-	UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces <> '{}';
+	DELETE FROM omnichannel.price AS p USING pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces = '{}';
+	UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces <> '{}';
 	INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
 	SELECT p.price_list, p.product, p.category, p.everything, p.min_quantity, p.amount, p.adjust, p.surcharge, p.round_to, piece, p.created_at
-	FROM pg_temp.replaced_price AS r JOIN omnichannel.price AS p ON p.price_id = r.price_id, unnest(r.pieces[2:]) AS piece;
-	DROP TABLE pg_temp.replaced_price;
+	FROM pg_temp.omnichannel_replaced_price AS r JOIN omnichannel.price AS p ON p.price_id = r.price_id, unnest(r.pieces[2:]) AS piece;
+	DROP TABLE pg_temp.omnichannel_replaced_price;
 	PERFORM omnichannel.insert_staged_prices();
 	SELECT count(*) INTO staged_lines FROM omnichannel.price_staging;
 	DELETE FROM omnichannel.price_staging;
@@ -181,7 +188,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql

@@ -69,12 +69,53 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_price_base() IS
 'Trigger function of price and price_list: raises 23514 where a list of kind base would hold a price without an amount.';
 
-CREATE FUNCTION omnichannel.check_promotion() RETURNS trigger
+CREATE FUNCTION omnichannel.check_promotion_products() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	missing text;
+BEGIN
+	-- The lock keeps a product from being deleted while this transaction makes use of it.
+	PERFORM FROM omnichannel.product WHERE product.product = ANY (NEW.products || NEW.except_products) ORDER BY product.product FOR KEY SHARE;
+	SELECT named.product INTO missing FROM unnest(NEW.products || NEW.except_products) AS named (product)
+	WHERE NOT EXISTS (SELECT FROM omnichannel.product WHERE product.product = named.product) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'product "%" is not known', missing
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Insert it into omnichannel.product first.';
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_promotion_products() IS
+'Trigger function of promotion: raises 23503 for a product that is not known.';
+
+CREATE FUNCTION omnichannel.check_product_unused() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	used record;
+BEGIN
+	SELECT gone.product, promotion.promotion INTO used
+	FROM omnichannel.promotion, unnest(promotion.products || promotion.except_products) AS named (product)
+	JOIN gone_product AS gone ON gone.product = named.product
+	WHERE NOT EXISTS (SELECT FROM omnichannel.product AS kept WHERE kept.product = gone.product)
+	ORDER BY promotion.promotion, gone.product LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'product "%" is used by promotion "%"', used.product, used.promotion
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Take it out of products and except_products first.';
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_product_unused() IS
+'Trigger function of product: raises 23503 where a product that a promotion names is deleted or renamed.';
+
+CREATE FUNCTION omnichannel.check_promotion() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
 	IF NEW.currency IS NULL AND (NEW.kind IN ('amount', 'fixed_price', 'order_amount') OR NEW.cap IS NOT NULL
 		OR NEW.min_subtotal > 0 OR NEW.budget IS NOT NULL) THEN
@@ -84,17 +125,11 @@ BEGIN
 		RAISE EXCEPTION 'promotion "%" would take % percent off', NEW.promotion, NEW.value
 			USING ERRCODE = 'check_violation', HINT = 'A percentage is at most 100.';
 	END IF;
-	SELECT named.product INTO missing FROM unnest(NEW.products || NEW.except_products) AS named (product)
-	WHERE NOT EXISTS (SELECT FROM omnichannel.product WHERE product.product = named.product) LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'product "%" is not known', missing
-			USING ERRCODE = 'foreign_key_violation', HINT = 'Insert it into omnichannel.product first.';
-	END IF;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_promotion() IS
-'Trigger function of promotion: fills in the company''s currency where there are amounts; raises 23514 for more than 100 percent and 23503 for a product that is not known.';
+'Trigger function of promotion: fills in the company''s currency where there are amounts; raises 23514 for more than 100 percent.';
 
 CREATE FUNCTION omnichannel.note_approval() RETURNS trigger
 LANGUAGE plpgsql

@@ -149,7 +149,8 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	code text := coalesce(currency, omnichannel.default_currency());
-	given text[] := coalesce(coupons, '{}');
+	-- As quote() reads them: case and spaces do not matter.
+	given text[] := ARRAY(SELECT upper(btrim(typed.coupon)) FROM unnest(coupons) WITH ORDINALITY AS typed (coupon, place) ORDER BY typed.place);
 BEGIN
 	PERFORM omnichannel.require_setup();
 	-- With the caller's own rights: who may not ask for a price cannot have it locked either.

@@ -20,19 +20,29 @@ CREATE FUNCTION omnichannel.refresh_segments(segment text DEFAULT NULL, OUT refr
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+-- A rule means the same whoever has it applied.
+SET datestyle = 'ISO, YMD'
+SET intervalstyle = 'postgres'
+SET extra_float_digits = 1
+SET timezone = 'UTC'
 AS $$
 #variable_conflict use_column
 DECLARE
 	ruled record;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	-- Until the function ends, as it sets the zone itself.
+	PERFORM set_config('timezone', omnichannel.default_time_zone(), true);
 	IF refresh_segments.segment IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.segment AS known WHERE known.segment = refresh_segments.segment) THEN
 		RAISE EXCEPTION 'segment "%" is not known', refresh_segments.segment
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.segment.';
 	END IF;
+	PERFORM FROM omnichannel.segment AS known WHERE known.segment = refresh_segments.segment FOR NO KEY UPDATE;
+	-- What another session is refreshing, or has refreshed since this transaction began, is as good as done.
 	FOR ruled IN SELECT known.segment, known.rule FROM omnichannel.segment AS known
 		WHERE known.rule IS NOT NULL AND (refresh_segments.segment IS NULL OR known.segment = refresh_segments.segment)
-		ORDER BY known.segment FOR NO KEY UPDATE
+			AND coalesce(known.refreshed_at <= now(), true)
+		ORDER BY known.segment FOR NO KEY UPDATE SKIP LOCKED
 	LOOP
 		refreshed := ruled.segment;
 		joined := NULL;
@@ -74,4 +84,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.refresh_segments(text) IS
-'Applies the rules of segments, of one or of all: who fits joins now, who no longer does leaves now, and only they are written. Returns a row for each segment with how many joined and left. Where all are refreshed, a rule that fails leaves its members as they are and is told in error, and in segment.refresh_error. Raises 23503 for an unknown segment, 55000 before setup(), and of a single one what check_segment_rule() and the rule itself raise.';
+'Applies the rules of segments, of one or of all: who fits joins now, who no longer does leaves now, and only they are written. A rule is read in the company''s time zone and with dates as in ISO 8601, whoever has it applied. What another session is refreshing, or has refreshed since the transaction began, is left to it. Returns a row for each segment with how many joined and left. Where all are refreshed, a rule that fails leaves its members as they are and is told in error, and in segment.refresh_error. Raises 23503 for an unknown segment, 55000 before setup(), and of a single one what check_segment_rule() and the rule itself raise.';

@@ -226,6 +226,12 @@ CREATE TRIGGER promotion_note_active BEFORE INSERT OR UPDATE OF status ON omnich
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_active();
 CREATE TRIGGER promotion_check BEFORE INSERT OR UPDATE ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_promotion();
+CREATE TRIGGER promotion_products AFTER INSERT OR UPDATE OF products, except_products ON omnichannel.promotion
+FOR EACH ROW EXECUTE FUNCTION omnichannel.check_promotion_products();
+CREATE TRIGGER product_unused_deleted AFTER DELETE ON omnichannel.product REFERENCING OLD TABLE AS gone_product
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.check_product_unused();
+CREATE TRIGGER product_unused_updated AFTER UPDATE ON omnichannel.product REFERENCING OLD TABLE AS gone_product
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.check_product_unused();
 CREATE TRIGGER promotion_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
 

@@ -78,6 +78,23 @@ $$;
 COMMENT ON FUNCTION omnichannel.lock_promotion_uses(text) IS
 'Held until the end of the transaction by all who reserve or release uses of a promotion, together; whoever sets a limit takes it alone: see keep_promotion_total(). Raises 55000 above READ COMMITTED and before setup().';
 
+CREATE FUNCTION omnichannel.wait_for_uses(promotion text, coupon text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM FROM omnichannel.coupon AS given WHERE given.coupon = wait_for_uses.coupon FOR NO KEY UPDATE;
+	PERFORM FROM omnichannel.promotion_total AS total WHERE total.promotion = wait_for_uses.promotion FOR NO KEY UPDATE;
+	RAISE EXCEPTION USING ERRCODE = 'OC001';
+EXCEPTION WHEN SQLSTATE 'OC001' THEN
+	-- The locks are gone with it: to hold them while the key is claimed could lock up.
+	RETURN;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.wait_for_uses(text, text) IS
+'Called by reserve_use(): returns nothing once those who change the sums of a promotion and its coupon have ended. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.reserve_use_as_owner(promotion text, key text, customer_id bigint, amount numeric,
 	coupon text, hold interval) RETURNS boolean
 LANGUAGE plpgsql
@@ -91,10 +108,12 @@ DECLARE
 	reserved record;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	IF key IS NULL OR key = '' OR amount IS NULL OR NOT (amount >= 0 AND amount < 1e18) OR hold IS NULL OR hold <= interval '0' THEN
+	IF key IS NULL OR key = '' OR amount IS NULL OR NOT (amount >= 0 AND amount < 1e18) OR hold IS NULL
+		OR NOT (hold > interval '0' AND hold <= interval '10 years')
+	THEN
 		RAISE EXCEPTION 'key %, amount % and hold % do not make a reservation', coalesce(quote_literal(key), 'NULL'),
 			coalesce(amount::text, 'NULL'), coalesce(hold::text, 'NULL')
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'The key is not empty, the amount not below zero, and hold above it.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'The key is not empty, the amount not below zero, and hold above it and at most ten years.';
 	END IF;
 	-- Before anything is read, so that no limit is set meanwhile.
 	PERFORM omnichannel.lock_promotion_uses(promotion);
@@ -178,8 +197,10 @@ BEGIN
 			END IF;
 			RETURN true;
 		EXCEPTION WHEN SQLSTATE 'OC001' THEN
-			-- Nothing is left. What others have forgotten comes back, once.
-			EXIT WHEN attempt = 2 OR omnichannel.expire_uses(promotion) = 0;
+			EXIT WHEN attempt = 2;
+			-- Nothing is left. What others are giving back just now is waited for, and what they have forgotten comes back.
+			PERFORM omnichannel.wait_for_uses(promotion, code);
+			PERFORM omnichannel.expire_uses(promotion);
 		END;
 	END LOOP;
 	RETURN false;
@@ -322,6 +343,10 @@ DECLARE
 	released integer := 0;
 BEGIN
 	PERFORM omnichannel.require_setup();
+	IF max_rows IS NULL OR max_rows < 0 THEN
+		RAISE EXCEPTION 'max_rows must not be %', coalesce(max_rows::text, 'NULL')
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for 1000.';
+	END IF;
 	-- Promotion by promotion, in the order in which applications are to reserve them.
 	FOR forgotten IN
 		SELECT use.promotion, array_agg(use.key) AS keys
@@ -343,7 +368,7 @@ CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows in
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_expire_uses';
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
-'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 22023 for a negative max_rows, 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
 	valid tstzrange DEFAULT tstzrange(now(), NULL)) RETURNS text
@@ -358,6 +383,10 @@ BEGIN
 	IF number IS NULL OR number NOT BETWEEN 1 AND 1000000 OR prefix IS NULL THEN
 		RAISE EXCEPTION '% coupons cannot be made', coalesce(number::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 1 to 1000000 of them.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM omnichannel.promotion AS known WHERE known.promotion = create_coupons.promotion) THEN
+		RAISE EXCEPTION 'promotion % is not known', coalesce(quote_literal(promotion), 'NULL')
+			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a code of omnichannel.promotion.';
 	END IF;
 	-- 60 random bits in 12 letters and digits, none of which is taken for another: 0 and O, 1 and I.
 	INSERT INTO omnichannel.coupon (coupon, promotion, batch, use_limit, valid)

@@ -72,7 +72,7 @@ SELECT results_eq(format('SELECT same, changes FROM verify_quote(%s)', :first),
 	$$VALUES (false, '{"the customer''s segments at that time have changed from {club} to {other}"}'::text[])$$, 'the customer''s segments');
 UPDATE segment_member SET segment = 'club';
 UPDATE coupon SET uses = 1;
-SELECT ok(NOT same AND 'coupon once has been used since' = ANY (changes), 'the coupon: ' || reason) FROM verify_quote(:coupon);
+SELECT ok(NOT same AND 'coupon ONCE has been used since' = ANY (changes), 'the coupon: ' || reason) FROM verify_quote(:coupon);
 UPDATE locked_quote SET line_total = 1 WHERE quote_id = :first;
 SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :first), $$VALUES (false, 'the record of the quote was altered after it was made')$$, 'altered');
 UPDATE locked_quote SET line_total = 160, result = jsonb_set(result, '{unit_price}', '1') WHERE quote_id = :first;

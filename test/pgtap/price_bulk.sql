@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(68);
+SELECT plan(78);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -137,5 +137,28 @@ UPDATE customer SET merged_into = NULL WHERE customer_id = 1;
 SELECT is((SELECT unit_price FROM quote(2, 'b')), 7.00, 'and parted again');
 -- baskets with typing errors
 SELECT throws_ok(format('SELECT quote_basket(NULL, %L)', lines), '22023') FROM unnest(ARRAY['[{"product": "a", "qty": 2}]', '["a"]', '{}']) AS lines;
+-- A jump is found wherever a staged price replaces or follows another, also of percentages.
+DELETE FROM price_staging;
+INSERT INTO product (product) VALUES ('jump');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'jump', 1000, '[2025-01-01,2026-01-01)'), ('list', 'jump', 1200, '[2026-01-01,2027-01-01)');
+INSERT INTO price (price_list, product, adjust) VALUES ('sale', 'jump', -5);
+CREATE FUNCTION public.jumps(new numeric, during tstzrange, list text DEFAULT 'list') RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM price_staging;
+	INSERT INTO price_staging (price_list, product, amount, adjust, valid) VALUES (list, 'jump', CASE WHEN list = 'list' THEN new END, CASE WHEN list = 'sale' THEN new END, during);
+	RETURN (SELECT string_agg(detail, '; ') FROM check_staged_prices() WHERE problem = 'jump');
+END $$;
+SELECT is(public.jumps(1, NULL), '1 instead of 1200', 'from now on');
+SELECT is(public.jumps(1, '(,)'), '1 instead of 1200', 'for ever: the largest step');
+SELECT is(public.jumps(2000, '(,)'), '2000 instead of 1000', 'upwards too');
+SELECT is(public.jumps(1, '[2024-01-01,2025-02-01)'), '1 instead of 1000', 'begun before the other');
+SELECT is(public.jumps(1, '[2027-01-01,)'), '1 instead of 1200', 'or following it');
+SELECT is(public.jumps(1, '[2028-01-01,)'), NULL, 'not where there was none');
+SELECT is(public.jumps(1100, '(,)'), NULL, 'nor where it is small');
+SELECT is(public.jumps(-95, NULL, 'sale'), '-95 percent instead of -5', 'of a percentage');
+SELECT is(public.jumps(-20, NULL, 'sale'), NULL, 'a small one');
+SELECT is(public.jumps(0, '(,)'), '0 instead of 1000', 'down to nothing');
+DELETE FROM price_staging;
+
 SELECT * FROM finish();
 ROLLBACK;

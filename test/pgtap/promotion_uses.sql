@@ -1,6 +1,6 @@
 -- Uses of promotions: counted as of the moment asked about, for whoever was merged together, and only where they may be.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(46);
+SELECT plan(58);
 INSERT INTO customer (customer_id) VALUES (1), (2), (3);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -84,4 +84,32 @@ SELECT built FROM cache_status() WHERE cache = 'price_rules' \gset
 SELECT FROM reserve_use('few', 'order 8', 3, 4);
 SELECT FROM quote(3, 'p');
 SELECT is((SELECT built FROM cache_status() WHERE cache = 'price_rules'), :built::bigint, 'the last use that is taken leaves the rules in memory');
+-- A product that a promotion names stays, and the promotion can be changed whatever becomes of it.
+INSERT INTO product (product) VALUES ('named'), ('spared'), ('free');
+INSERT INTO promotion (promotion, kind, value, products, except_products) VALUES ('names', 'percent', 10, '{named}', '{spared}');
+SELECT throws_ok($$DELETE FROM product WHERE product = 'named'$$, '23503', 'product "named" is used by promotion "names"', 'it is not deleted');
+SELECT throws_ok($$DELETE FROM product WHERE product IN ('spared', 'free')$$, '23503', 'product "spared" is used by promotion "names"', 'nor one that is spared');
+SELECT throws_ok($$UPDATE product SET product = 'other' WHERE product = 'named'$$, '23503', 'product "named" is used by promotion "names"', 'nor renamed');
+SELECT lives_ok($$UPDATE product SET name = 'A name' WHERE product = 'named'$$, 'but changed otherwise');
+SELECT lives_ok($$DELETE FROM product WHERE product = 'free'$$, 'others are deleted');
+SELECT throws_ok($$UPDATE promotion SET products = '{free}' WHERE promotion = 'names'$$, '23503', 'product "free" is not known', 'and cannot be named any more');
+SET session_replication_role = replica;
+DELETE FROM product WHERE product = 'named';
+RESET session_replication_role;
+SELECT lives_ok($$UPDATE promotion SET status = 'retired' WHERE promotion = 'names'$$, 'a promotion of what is gone all the same can be retired');
+
+-- Arguments that nothing can be made of.
+SELECT throws_ok($$SELECT reserve_use('few', 'k', hold => '999999 years')$$, '22023');
+SELECT throws_ok($$SELECT expire_uses(max_rows => -1)$$, '22023');
+SELECT throws_ok($$SELECT create_coupons('none', 1)$$, '23503', 'promotion ''none'' is not known', 'coupons of no promotion');
+SELECT is(lock_quote(NULL, 'p', coupons => '{ single}', key => 'same'), lock_quote(NULL, 'p', coupons => '{Single}', key => 'same'), 'case and spaces of a coupon do not matter');
+
+-- A rule means the same in every session.
+INSERT INTO segment (segment, rule) VALUES ('noon', $$extract(hour from created_at) = extract(hour from created_at at time zone 'Europe/Warsaw') AND created_at > '2026-02-01'$$);
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'SQL, DMY';
+SELECT is((SELECT joined FROM refresh_segments('noon')), (SELECT count(*) FROM segment_input), 'dates and times are the company''s');
+RESET timezone;
+RESET datestyle;
+
 SELECT * FROM finish();
