@@ -138,6 +138,8 @@ BEGIN
 		RAISE EXCEPTION 'function "note_change" is for the extension''s own triggers'
 			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
+	-- Not before the commit, also where the transaction wants all constraints checked at once.
+	SET CONSTRAINTS omnichannel.seen DEFERRED;
 	INSERT INTO omnichannel.price_change DEFAULT VALUES ON CONFLICT DO NOTHING;
 	RETURN NULL;
 END
@@ -174,18 +176,30 @@ AS 'MODULE_PATHNAME', 'omnichannel_note_change_seen';
 COMMENT ON FUNCTION omnichannel.note_change_seen() IS
 'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 
-CREATE FUNCTION omnichannel.moments_before_changes(at timestamptz) RETURNS SETOF timestamptz
+CREATE FUNCTION omnichannel.unseen_changes(at timestamptz) RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	moments timestamptz[];
 BEGIN
 	PERFORM omnichannel.require_setup();
 	-- A second for what a commit takes after its moment is noted.
-	RETURN QUERY SELECT DISTINCT change.changed_at - interval '1 microsecond' FROM omnichannel.price_change AS change
-	WHERE tstzrange(change.changed_at, change.seen_at) && tstzrange(moments_before_changes.at - interval '1 second', moments_before_changes.at, '[]')
-		AND change.changed_at <= moments_before_changes.at
-	ORDER BY 1 DESC;
+	moments := ARRAY(SELECT change.changed_at FROM omnichannel.price_change AS change
+		WHERE tstzrange(change.changed_at, change.seen_at) && tstzrange(unseen_changes.at - interval '1 second', unseen_changes.at, '[]')
+			AND change.changed_at <= unseen_changes.at
+		GROUP BY change.changed_at ORDER BY max(coalesce(change.seen_at, 'infinity')) DESC, 1);
+	-- Those seen last were hidden first. Which of them were is not known to the moment: of a few each choice is tried, of
+	-- many those that the order makes likely.
+	IF cardinality(moments) <= 6 THEN
+		RETURN QUERY SELECT ARRAY(SELECT moments[n] FROM generate_subscripts(moments, 1) AS n WHERE choice >> (n - 1) & 1 = 1)
+		FROM generate_series(1, (1 << cardinality(moments)) - 1) AS choice;
+	ELSE
+		RETURN QUERY SELECT DISTINCT ARRAY(SELECT moments[n] FROM generate_subscripts(moments, 1) AS n WHERE (n <= hidden) <> (n = but) ORDER BY n)
+		FROM generate_series(0, 12) AS hidden, generate_series(0, 12) AS but
+		WHERE hidden + but > 0;
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.moments_before_changes(timestamptz) IS
-'For a moment at which changes of prices were under way, which nobody else could see yet and which count from before it: the moments just before them, as of which the answers of then can be found; none otherwise.';
+COMMENT ON FUNCTION omnichannel.unseen_changes(timestamptz) IS
+'For a moment at which changes of prices were under way, which not everybody could see yet and which count from before it: which of them may not have been seen together, by the moments from which they count, as quote_unseen() takes them; none otherwise. Raises 55000 before setup().';

@@ -245,7 +245,7 @@ DECLARE
 	coupons text[];
 	segments text[];
 	known text[];
-	before timestamptz;
+	unseen timestamptz[];
 	other omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -281,9 +281,9 @@ BEGIN
 	END IF;
 
 	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR before IN SELECT omnichannel.moments_before_changes(asked)
+	FOR unseen IN SELECT omnichannel.unseen_changes(asked)
 	LOOP
-		other := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, before, known);
+		other := omnichannel.quote_unseen(held.customer_id, held.product, held.quantity, held.currency, asked, known, unseen);
 		IF to_jsonb(locked) - 'valid_until' = to_jsonb(other) - 'valid_until' THEN
 			same := true;
 			recomputed := other;

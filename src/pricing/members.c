@@ -240,13 +240,14 @@ member_load(ConfigCache *config, void *arg)
 }
 
 /*
- * customer_audience returns the audience that the customer belongs to at that time, and until when.
+ * customer_audience returns the audience that the customer belongs to at that time, and until when; without the
+ * changes that were not seen, if there are any.
  *
  * NULL where the customer is not known. Good as long as the rules and until the next call. Raises 55000 before setup(),
  * 42501 for a role that may not read the tables.
  */
 const AudienceSet *
-customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until)
+customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen, TimestampTz *until)
 {
 	MemberCache *cache = unconstify(MemberCache *, (const MemberCache *) config_cache_get(&member_cache));
 	Member *member = NULL;
@@ -279,7 +280,7 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 		if (member == NULL)
 			return NULL;
 	}
-	if (member->audience != NULL && span_contains(&member->audience_valid, at))
+	if (member->audience != NULL && unseen == NULL && span_contains(&member->audience_valid, at))
 	{
 		*until = member->audience_valid.until;
 		return member->audience;
@@ -289,21 +290,22 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 	for (int i = 0; i < member->nmemberships; i++)
 	{
 		const Membership *membership = &member->memberships[i];
+		Span during = unseen == NULL ? membership->valid : span_without(unseen, membership->valid);
 
-		if (span_contains(&membership->valid, at))
+		if (span_contains(&during, at))
 			segments[nsegments++] = membership->segment;
-		if (membership->valid.from > at)
-			valid.until = Min(valid.until, membership->valid.from);
+		if (during.from > at)
+			valid.until = Min(valid.until, during.from);
 		else
-			valid.from = Max(valid.from, membership->valid.from);
-		if (membership->valid.until > at)
-			valid.until = Min(valid.until, membership->valid.until);
+			valid.from = Max(valid.from, during.from);
+		if (during.until > at)
+			valid.until = Min(valid.until, during.until);
 		else
-			valid.from = Max(valid.from, membership->valid.until);
+			valid.from = Max(valid.from, during.until);
 	}
 	audience = audience_get(rules, segments, nsegments, &kept);
 	pfree(segments);
-	if (kept)
+	if (kept && unseen == NULL)
 	{
 		member->audience = audience;
 		member->audience_valid = valid;

@@ -296,6 +296,13 @@ typedef struct ReferencePrice
 	Money price;
 } ReferencePrice;
 
+/* The moments of changes that those who were answered could not see yet. */
+typedef struct Unseen
+{
+	int n;
+	TimestampTz *moments;
+} Unseen;
+
 /* A question. */
 typedef struct PriceQuestion
 {
@@ -309,6 +316,7 @@ typedef struct PriceQuestion
 	const uint64 *opened;     /* promotions for which there is a coupon; NULL: none */
 	const uint64 *closed;     /* promotions that the customer may not use again; NULL: none */
 	TimestampTz closed_until; /* when that changes next, where there are any */
+	const Unseen *unseen;     /* for the audience; NULL: nothing was */
 	const Money *others;      /* what the rest of the basket costs before promotions; NULL: there is no basket */
 } PriceQuestion;
 
@@ -445,8 +453,12 @@ extern bool products_scannable(PriceRules *rules);
 /* Products answered for at a time: enough to share the work, few enough not to outgrow the cache. */
 #define PRODUCTS_AT_A_TIME 500
 
+/* unseen.c */
+extern Span span_without(const Unseen *unseen, Span span);
+
 /* members.c */
-extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until);
+extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen,
+											TimestampTz *until);
 
 /* resolve.c */
 extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector);

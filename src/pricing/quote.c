@@ -117,7 +117,8 @@ price_at_argument(FunctionCallInfo fcinfo, int number)
 
 /* Returns the audience of a customer, anonymous for NULL; raises 23503 for one that is not known. */
 static const AudienceSet *
-customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, TimestampTz at, TimestampTz *until)
+customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, TimestampTz at, const Unseen *unseen,
+				  TimestampTz *until)
 {
 	const AudienceSet *audience;
 
@@ -128,7 +129,7 @@ customer_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules, Timest
 		*until = DT_NOEND;
 		return audience_get(rules, NULL, 0, &kept);
 	}
-	audience = customer_audience(rules, PG_GETARG_INT64(number), at, until);
+	audience = customer_audience(rules, PG_GETARG_INT64(number), at, unseen, until);
 	if (audience == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -355,7 +356,7 @@ price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, 
 	question->rules = rules;
 	question->at = price_at_argument(fcinfo, first + 1);
 	question->currency = price_currency_argument(fcinfo, first, rules);
-	question->audience = customer_argument(fcinfo, 0, rules, question->at, &question->audience_until);
+	question->audience = customer_argument(fcinfo, 0, rules, question->at, question->unseen, &question->audience_until);
 	if (!PG_ARGISNULL(first + 2))
 		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), has_customer,
 										has_customer ? PG_GETARG_INT64(0) : 0, question->at, &question->audience_until);

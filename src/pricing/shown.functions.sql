@@ -90,6 +90,7 @@ DECLARE
 	other omnichannel.price_quote;
 	held record;
 	moment timestamptz;
+	unseen timestamptz[];
 	code text;
 	smallest numeric;
 BEGIN
@@ -122,9 +123,9 @@ BEGIN
 		RETURN;
 	END IF;
 	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR moment IN SELECT omnichannel.moments_before_changes(at)
+	FOR unseen IN SELECT omnichannel.unseen_changes(at)
 	LOOP
-		other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
+		other := omnichannel.quote_unseen(customer_id, product, quantity, currency, at, known, unseen);
 		IF price = other.unit_price OR (other.unit_price IS NULL AND price * quantity = other.line_total) THEN
 			expected := other.unit_price;
 			RETURN;
