@@ -16,8 +16,10 @@
 
 static KeptPlan requests_read = {
 	.sql = "SELECT u.root, m.* FROM unnest($1, $2, $3) AS u (root, request_id, new_id) CROSS JOIN LATERAL"
-		   " (SELECT " SLA_MOMENT_COLUMNS " FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
-		   " AND m.version IS NOT NULL AND m.moment_id <> u.new_id ORDER BY m.at DESC, m.version DESC LIMIT 1) AS m",
+		   " ((SELECT " SLA_MOMENT_COLUMNS " FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
+		   " AND m.version IS NOT NULL AND m.moment_id <> u.new_id ORDER BY m.at DESC, m.version DESC LIMIT 1)"
+		   " UNION ALL SELECT " SLA_CLOSED_COLUMNS " FROM omnichannel.request AS r WHERE r.request_id = u.request_id"
+		   " AND r.closed_at IS NOT NULL LIMIT 1) AS m",
 	.nargs = 3,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
 	.indexed = true,

@@ -188,7 +188,7 @@ typedef struct SlaFamily
 	int clock_room;
 	SlaClock **clocks; /* as they are stored */
 	int said_count;
-	SlaMoment **said; /* what was said last of the requests that the new moments name; see sla_requests_read() */
+	SlaMoment **said; /* what requests said before the moments that name them; see read_named(), sla_requests_read() */
 	SlaMemberships memberships; /* where sla_families_memberships() has read them */
 	int together_count;
 	SlaClock **together; /* of customers taken apart: what they would have as one, by start; NULL for others */
@@ -242,6 +242,10 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 	" c.request_id, c.contact_id, c.channel, c.thread,"                                                                \
 	" CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"                                              \
 	" NULL, NULL, NULL, NULL::integer, NULL::bigint"
+/* The same of a request r that was closed before anybody looked. */
+#define SLA_CLOSED_COLUMNS                                                                                             \
+	"r.customer_id, r.state_since, 0::bigint, 'request', r.request_id, NULL::bigint, r.channel, NULL::text,"           \
+	" NULL::text, r.state, r.kind, r.queue, r.priority, r.version"
 /* A customer with all that were merged into it. */
 #define SLA_FAMILY                                                                                                     \
 	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \
@@ -355,6 +359,7 @@ extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPo
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
+extern void sla_machine_know(SlaMachine *machine, const SlaFamily *family);
 extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);

@@ -309,6 +309,10 @@ find_said(SlaPrompts *prompts, const SlaMoment *moment, const SlaRequestState *r
 			return false;
 		request = &read;
 	}
+	/* What is changed in a closed one is not told of. */
+	if (sla_state_ends(request->state))
+		return false;
+
 	/*
 	 * Whoever changes a request tells of it at once: it says what was said of it, but that it waits no more for what
 	 * the contact says.

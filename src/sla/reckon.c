@@ -66,10 +66,19 @@ copy_settled(const SlaClock *clock)
 	return copy;
 }
 
+/* Gives a machine, new to the family, what requests said before its moments. */
+void
+sla_machine_know(SlaMachine *machine, const SlaFamily *family)
+{
+	for (int i = 0; i < family->said_count; i++)
+		sla_machine_request(machine, family->said[i]->request_id)->last = family->said[i];
+}
+
 /* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
 void
 sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
 {
+	sla_machine_know(machine, family);
 	for (int i = 0; i < family->clock_count; i++)
 		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
 			sla_machine_add(machine, copy_settled(family->clocks[i]));
@@ -85,9 +94,7 @@ sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *c
 	machine.partial = true;
 	for (int i = 0; i < family->clock_count; i++)
 		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
-	for (int i = 0; i < family->said_count; i++)
-		sla_machine_request(&machine, family->said[i]->request_id)->last = family->said[i];
-
+	sla_machine_know(&machine, family);
 	sla_machine_feed(&machine, family->moments, family->moment_count);
 	for (int i = 0; i < machine.clock_count; i++)
 	{

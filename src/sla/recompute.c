@@ -3,7 +3,7 @@
  *	  recompute_sla(): open clocks follow changed policies and calendars.
  *
  * Clocks are read and locked in batches, each is asked which policy holds now, and those that moved are written
- * together. A clock that no policy fits as its request is now may still be promised by what the request was before:
+ * together. A clock that no policy fits as its request was last may still be promised by what the request was before:
  * that is asked of the customer's moments. Where policies fit more than before, there may be promises without a clock:
  * the customers of open requests and of contacts that wait for an answer, where there is no clock for that, are
  * reckoned anew.
@@ -35,10 +35,14 @@ SQL_FUNCTION(omnichannel_follow_requests);
 #define BATCH_CUSTOMERS 1000
 
 static KeptPlan open_clocks = {
-	.sql = "SELECT " SLA_CLOCK_COLUMNS ", coalesce(k.merged_into, c.customer_id), r.kind, r.queue, r.priority"
+	.sql = "SELECT " SLA_CLOCK_COLUMNS ", coalesce(k.merged_into, c.customer_id),"
+		   " coalesce(s.kind, r.kind), CASE WHEN s.kind IS NULL THEN r.queue ELSE s.queue END,"
+		   " coalesce(s.priority, r.priority)"
 		   " FROM omnichannel.sla_clock AS c"
 		   " LEFT JOIN omnichannel.customer AS k ON k.customer_id = c.customer_id"
-		   " LEFT JOIN omnichannel.request AS r ON r.request_id = c.request_id"
+		   " LEFT JOIN LATERAL (SELECT m.kind, m.queue, m.priority FROM omnichannel.sla_moment AS m"
+		   " WHERE m.request_id = c.request_id AND m.version IS NOT NULL ORDER BY m.at DESC, m.version DESC LIMIT 1)"
+		   " AS s ON true LEFT JOIN omnichannel.request AS r ON r.request_id = c.request_id AND s.kind IS NULL"
 		   " WHERE c.stopped_at IS NULL AND (c.customer_id, c.clock_id) > ($1, $2)"
 		   " ORDER BY c.customer_id, c.clock_id LIMIT " CppAsString2(BATCH_ROWS) " FOR NO KEY UPDATE OF c SKIP LOCKED",
 	.nargs = 2,
@@ -203,7 +207,7 @@ report_change(void *context, const SlaClock *before, const SlaClock *after)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* Asks which policy holds for a row of open_clocks; returns false where none fits its request as it is now. */
+/* Asks which policy holds for a row of open_clocks; returns false where none fits what its request said last. */
 static bool
 refit(SlaMachine *machine, SlaClock *clock, uint64 row)
 {

@@ -163,6 +163,9 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 
 	said_at = sla_row_time(row, 16);
 	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0 && !is_answered(row, contacts);
+	/* What is corrected in a closed one changes no promise. */
+	if (!changed && sla_state_ends(known_state))
+		return 0;
 	/* It waited, was answered, and waits again. */
 	again = !changed && strcmp(moment->state, "waiting_customer") == 0 && since > said_at &&
 			moment->version > sla_row_id(row, 21);

@@ -74,13 +74,13 @@ static KeptPlan memberships_read = {
 	.indexed = true,
 };
 
-/* Requests of others than the families. */
-static KeptPlan foreign_read = {
-	.sql = "SELECT u.root, u.request_id, coalesce(k.merged_into, k.customer_id)"
+/* Of requests that contacts name, and of which nothing was said, those of others than the families, and closed ones. */
+static KeptPlan named_read = {
+	.sql = "SELECT u.root, coalesce(k.merged_into, k.customer_id), " SLA_CLOSED_COLUMNS
 		   " FROM unnest($1, $2) AS u (root, request_id)"
 		   " JOIN omnichannel.request AS r ON r.request_id = u.request_id"
 		   " JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
-		   " WHERE coalesce(k.merged_into, k.customer_id) <> u.root",
+		   " WHERE r.closed_at IS NOT NULL OR coalesce(k.merged_into, k.customer_id) <> u.root",
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 	.indexed = true,
@@ -288,13 +288,27 @@ sla_moment_compare_requests(const void *a, const void *b)
 	return (int) left->what - (int) right->what;
 }
 
+/* Takes the request of another customer from a family's contacts. */
+static void
+drop_foreign(SlaFamily *family, int64 request_id, int64 root)
+{
+	for (int i = 0; i < family->moment_count; i++)
+		if (family->moments[i]->request_id == request_id)
+		{
+			family->moments[i]->request_id = 0;
+			family->moments[i]->foreign_id = request_id;
+			family->moments[i]->foreign_root = root;
+		}
+}
+
 /*
- * Takes the requests of others from the families' contacts, which name them since customers were one who are not any
- * more: what waits for an answer then is the contact, not that request. What tells of a request is its customer's, so
- * that few have to be asked for. Orders the moments anyhow. Needs an SPI scope.
+ * Finds out about the requests that the families' contacts name, but of which none of their moments tells. Those of
+ * others are taken from them: they name them since customers were one who are not any more, and what waits for an
+ * answer then is the contact, not that request. Of those that were closed before anybody looked, said is set. Orders
+ * the moments anyhow. Needs an SPI scope.
  */
 static void
-drop_foreign(SlaFamily *families, int count)
+read_named(SlaFamily *families, int count)
 {
 	SlaColumn asked[2] = {{.type = INT8OID}, {.type = INT8OID}};
 	Datum values[2];
@@ -318,20 +332,22 @@ drop_foreign(SlaFamily *families, int count)
 		return;
 	values[0] = sla_column_array(&asked[0]);
 	values[1] = sla_column_array(&asked[1]);
-	foreign_read.runs += asked[0].count - 1;
-	rows = kept_plan_run(&foreign_read, values, NULL, false, 0);
+	named_read.runs += asked[0].count - 1;
+	rows = kept_plan_run(&named_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		SlaFamily *family = sla_family_find(families, count, sla_row_id(i, 1));
-		int64 request_id = sla_row_id(i, 2);
+		SlaMoment *closed = sla_moment_from_row(i, 3);
+		int64 root = sla_row_id(i, 2);
 
-		for (int j = 0; j < family->moment_count; j++)
-			if (family->moments[j]->request_id == request_id)
-			{
-				family->moments[j]->request_id = 0;
-				family->moments[j]->foreign_id = request_id;
-				family->moments[j]->foreign_root = sla_row_id(i, 3);
-			}
+		if (root != family->root)
+			drop_foreign(family, closed->request_id, root);
+		else
+		{
+			if (family->said_count == 0)
+				family->said = palloc(sizeof(SlaMoment *) * family->moment_count);
+			family->said[family->said_count++] = closed;
+		}
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -349,7 +365,7 @@ sla_families_foreign(SlaFamily *families, int count)
 
 		if (!family->others || family->late)
 			continue;
-		drop_foreign(family, 1);
+		read_named(family, 1);
 		for (int j = 0; j < family->moment_count && !family->late; j++)
 			family->late = family->moments[j]->foreign_id != 0;
 		qsort(family->moments, family->moment_count, sizeof(SlaMoment *), sla_moment_compare);
@@ -367,7 +383,7 @@ sla_moments_read(SlaFamily *families, int count)
 	uint64 rows = kept_plan_run(&moments_read, values, NULL, false, 0);
 
 	for (int i = 0; i < count; i++)
-		families[i].moment_count = 0;
+		families[i].moment_count = families[i].said_count = 0;
 	for (uint64 i = 0; i < rows; i++)
 	{
 		SlaMoment *moment = sla_moment_from_row(i, 2);
@@ -377,7 +393,7 @@ sla_moments_read(SlaFamily *families, int count)
 		sla_family_add(sla_family_find(families, count, sla_row_id(i, 1)), moment);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	drop_foreign(families, count);
+	read_named(families, count);
 	for (int i = 0; i < count; i++)
 		qsort(families[i].moments, families[i].moment_count, sizeof(SlaMoment *), sla_moment_compare);
 }

@@ -1,7 +1,7 @@
 -- What is promised to requests, however they come: opened by contacts, one by one or together, and where a policy fits
 -- only later.
 BEGIN;
-SELECT plan(9);
+SELECT plan(15);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -65,5 +65,61 @@ UPDATE request SET priority = 1 WHERE request_id = :waits;
 SELECT is(pg_temp.clock(:waits), '04:00:00 03:30:00 {02:00:00,NULL}', 'it stands still where it waits');
 UPDATE request SET state = 'done', state_since = now() - interval '30 minutes' WHERE request_id = :again;
 SELECT is(pg_temp.clock(:again), NULL, 'without a policy nothing is promised');
+
+-- A contact about a closed request goes by what that was when it was closed, however it is reckoned: recomputed, nothing moves.
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, channel, kind, target) VALUES ('kind', 1, 'first_response', 'email', 'b', '1 hour'), ('any', 9, 'first_response', 'email', NULL, '5 hours'),
+	('sms', 1, 'first_response', 'sms', 'b', '1 hour');
+SELECT tick_sla() \g /dev/null
+CREATE FUNCTION pg_temp.closed(who text, imported boolean) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := omnichannel.identify('account', who);
+	id bigint;
+BEGIN
+	-- Something that no policy fits: whoever looks for promises that are not kept looks at this customer.
+	PERFORM omnichannel.log_contact('sms', customer, thread => 'other');
+	IF imported THEN
+		INSERT INTO omnichannel.request (customer_id, kind, channel, state, opened_at, state_since, closed_at)
+		VALUES (customer, 'b', 'email', 'done', now() - interval '3 hours', now() - interval '150 minutes', now() - interval '150 minutes') RETURNING request_id INTO id;
+	ELSE
+		id := omnichannel.open_request(customer, 'b', 'email', opened_at => now() - interval '3 hours');
+		UPDATE omnichannel.request SET state = 'done', state_since = now() - interval '150 minutes' WHERE request_id = id;
+	END IF;
+	PERFORM omnichannel.log_contact('email', customer, request_id => id, occurred_at => now() - interval '2 hours');
+	RETURN id;
+END
+$$;
+CREATE FUNCTION pg_temp.policies(id bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := (SELECT customer_id FROM omnichannel.sla_clock WHERE request_id = id);
+	found text[] := ARRAY(SELECT policy FROM omnichannel.sla_clock WHERE request_id = id);
+BEGIN
+	PERFORM omnichannel.tick_sla();
+	FOR i IN 1..2 LOOP
+		found := found || (SELECT array_agg('moved to ' || policy) FROM omnichannel.recompute_sla());
+		PERFORM omnichannel.tick_sla();
+	END LOOP;
+	-- One of long ago, so that all is reckoned.
+	PERFORM omnichannel.log_contact('email', customer, direction => 'outbound', outcome => 'failed', occurred_at => now() - interval '4 hours');
+	RETURN concat_ws(', ', VARIADIC found || ARRAY(SELECT policy FROM omnichannel.sla_clock WHERE request_id = id))
+		|| ', breaches ' || (SELECT count(*) FROM omnichannel.sla_event WHERE customer_id = customer AND event = 'breach');
+END
+$$;
+SELECT is(pg_temp.policies(pg_temp.closed('closed', false)), 'kind, kind, breaches 1', 'one that was closed');
+SELECT pg_temp.closed('gone', false) AS r \gset
+DELETE FROM request WHERE request_id = :r;
+SELECT is(pg_temp.policies(:r), 'kind, kind, breaches 1', 'one that is deleted');
+SELECT pg_temp.closed('corrected', false) AS r \gset
+UPDATE request SET kind = 'c' WHERE request_id = :r;
+SELECT is(pg_temp.policies(:r), 'kind, kind, breaches 1', 'one that is corrected');
+SELECT log_contact('email', request_id => :r, direction => 'outbound', occurred_at => now() - interval '90 minutes') \g /dev/null
+INSERT INTO sla_policy (policy, rank, metric, kind, target) VALUES ('next', 1, 'next_response', 'b', '1 hour');
+SELECT log_contact('email', request_id => :r) \g /dev/null
+SELECT is((SELECT policy FROM sla_clock WHERE request_id = :r AND metric = 'next_response'), 'next', 'what comes next goes by the same');
+DELETE FROM sla_policy WHERE policy = 'next';
+SELECT pg_temp.closed('imported', true) AS r \gset
+SELECT is(pg_temp.policies(:r), 'kind, kind, breaches 1', 'one that was inserted closed');
+SELECT is((SELECT string_agg(concat_ws(' ', metric, step, policy, note), ', ' ORDER BY place) FROM explain_sla(:r) WHERE step IN ('policy', 'none') AND metric IN ('first_response', 'resolution')),
+	'first_response policy kind holds, first_response policy sms channel is email, not sms, first_response policy any policy kind comes before it, resolution none no policy fits', 'which is how it is explained');
 SELECT * FROM finish();
 ROLLBACK;
