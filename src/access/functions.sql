@@ -99,7 +99,7 @@ AS $$
 DECLARE
 	done bigint := 0;
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_writer('tick()', 'sla_overlap', 'DELETE');
 	-- One line a room.
 	-- Prices first: displayed ones take a while to check, and uses of promotions may have to be waited for, which
 	-- nobody else is to wait for. Queues last: their locks, which stay until the end, keep nobody waiting for the
@@ -113,7 +113,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick() IS
-'Does what only time makes due, in every room, and returns how many things it did; for pg_cron to call each minute, or more often. Several at the same time do each thing once. Raises 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'Does what only time makes due, in every room, and returns how many things it did; for pg_cron to call each minute, or more often. Several at the same time do each thing once. Raises 55000 above READ COMMITTED and before setup(), 25006 in a read-only transaction, as on a standby, 42501 for others than supervisors.';
 
 CREATE FUNCTION omnichannel.access_rule(OUT relation text, OUT app text, OUT agent text, OUT supervisor text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -318,7 +318,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_writer('add_holiday()', 'calendar_exception', 'INSERT');
 	IF calendar IS NULL OR day IS NULL THEN
 		RAISE EXCEPTION 'a holiday needs a calendar and a day'
 			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give both, as in add_holiday(''office'', ''2026-12-25'').';
@@ -338,7 +338,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.add_holiday(text, date, text) IS
-'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day or one after 294276-12-30, 55000 before setup().';
+'Closes a calendar for a whole local day; a second call for the day changes its name only. Raises 23503 for an unknown calendar, 22004 for NULLs, 22008 for an infinite day or one after 294276-12-30, 25006 in a read-only transaction, 42501 for who may not write calendar_exception, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.read_holidays(icalendar text, time_zone text, last_year integer)
 RETURNS TABLE (uid text, during tsrange, name text)
@@ -369,7 +369,7 @@ DECLARE
 	names text[];
 	imported bigint;
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_writer('import_holidays()', 'calendar_exception', 'DELETE');
 	IF calendar IS NULL OR icalendar IS NULL THEN
 		RAISE EXCEPTION 'an import of holidays needs a calendar and a text'
 			USING ERRCODE = 'null_value_not_allowed', HINT = 'Give its code, and the content of an .ics file.';
@@ -403,4 +403,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.import_holidays(text, text, integer) IS
-'Closes a calendar during the events of an iCalendar text, the content of an .ics file, and returns the number of closures that they are. last_year: of events that recur, by default five years on. An event is known by its UID: imported again, it replaces what it was before, and goes where it was cancelled; closures of other events stay. Raises 23503 for an unknown calendar, 22004 for NULLs, what read_holidays() raises, 55000 before setup().';
+'Closes a calendar during the events of an iCalendar text, the content of an .ics file, and returns the number of closures that they are. last_year: of events that recur, by default five years on. An event is known by its UID: imported again, it replaces what it was before, and goes where it was cancelled; closures of other events stay. Raises 23503 for an unknown calendar, 22004 for NULLs, what read_holidays() raises, 25006 in a read-only transaction, 42501 for who may not write calendar_exception, 55000 before setup().';

@@ -4,6 +4,30 @@ AS 'MODULE_PATHNAME', 'omnichannel_require_setup';
 COMMENT ON FUNCTION omnichannel.require_setup() IS
 'Returns nothing, or raises 55000 where setup() has not run in this database.';
 
+CREATE FUNCTION omnichannel.require_writer(caller text, relation text, privilege text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF current_setting('transaction_read_only')::boolean THEN
+		RAISE EXCEPTION '% writes, which a read-only transaction cannot', caller
+			USING ERRCODE = 'read_only_sql_transaction', HINT = 'Call it on the primary server, in a transaction that may write.';
+	END IF;
+	IF to_regclass(format('omnichannel.%I', relation)) IS NULL THEN
+		RAISE EXCEPTION 'omnichannel has no table "%"', relation
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name a table of the schema omnichannel.';
+	END IF;
+	IF NOT has_table_privilege(format('omnichannel.%I', relation), privilege) THEN
+		RAISE EXCEPTION 'role "%" may not call %', current_user, caller
+			USING ERRCODE = 'insufficient_privilege',
+				HINT = format('It takes %s on omnichannel.%I, as grant_access() gives it to the profile supervisor.', privilege, relation);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.require_writer(text, text, text) IS
+'Returns nothing, or says in whose name a function cannot go on: raises 25006 in a read-only transaction, 42501 where the role lacks a privilege on a table of the schema that the function writes, 22023 for an unknown table or privilege, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.invalidate_cache() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_invalidate_cache';

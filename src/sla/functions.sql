@@ -133,6 +133,11 @@ BEGIN
 		RAISE EXCEPTION 'the target of a policy cannot be NULL'
 			USING ERRCODE = 'null_value_not_allowed', HINT = 'It is how long it may take, as in ''6 hours'' or ''2 days''.';
 	END IF;
+	IF NEW.valid IS NULL OR isempty(NEW.valid) THEN
+		RAISE EXCEPTION 'a policy cannot be valid for %', coalesce(quote_literal(NEW.valid), 'NULL')
+			USING ERRCODE = CASE WHEN NEW.valid IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+				HINT = 'Name from when until when it holds for clocks that start, as in tstzrange(now(), NULL), or leave it out for always.';
+	END IF;
 	FOR span IN VALUES ('target', NEW.target, false), ('warn_at', NEW.warn_at, true) LOOP
 		IF extract(year FROM span.column2) <> 0 OR extract(month FROM span.column2) <> 0 THEN
 			RAISE EXCEPTION 'the % of a policy cannot have months: %', span.column1, quote_literal(span.column2)
@@ -163,7 +168,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.guard_sla_policy() IS
-'Trigger function of sla_policy: refuses targets and warnings of months, below zero or longer than 100,000 days, and warnings longer than their target, with 22023; no target with 22004.';
+'Trigger function of sla_policy: refuses targets and warnings of months, below zero or longer than 100,000 days, and warnings longer than their target, and an empty valid, with 22023; no target and no valid with 22004.';
 
 CREATE FUNCTION omnichannel.recompute_sla(
 	request_id bigint DEFAULT NULL,
@@ -191,7 +196,7 @@ request_id: only the clocks of that request''s customer; NULL: all.
 
 It waits for nobody then: clocks of customers that another transaction holds, and those that one is writing, follow at the first tick() after it has ended, and a warning says of how many customers these are; who logs for the others waits until the end of this transaction. Who begins to log before that, where this transaction has changed the rules itself, follows at the first tick() after it, too.
 
-Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED.';
+Raises 23503 for an unknown request, 55000 before setup() and, for all, above READ COMMITTED, 25006 in a read-only transaction, 42501 for others than supervisors where it is for all.';
 
 CREATE FUNCTION omnichannel.explain_sla(
 	request_id bigint,
@@ -247,7 +252,7 @@ DECLARE
 	families bigint[];
 	forgotten bigint;
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_writer('forget_moments()', 'sla_moment', 'DELETE');
 	IF NOT isfinite(forget_moments.at) THEN
 		RAISE EXCEPTION 'time % is infinite', forget_moments.at
 			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
@@ -329,7 +334,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.forget_moments(timestamptz) IS
-'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. Whoever writes again in a conversation all of whose moments are gone begins with first_response again. at: as of this time, by default now. Part of tick_sla(). Raises 22008 for an infinite time, 55000 before setup().';
+'Deletes moments older than sla_setting.keep_moments of customers of whom nothing was open or promised since, up to 1000 customers a call, and returns how many moments these were. Clocks, and what explain_sla() says of those that stopped, stay. Whoever writes again in a conversation all of whose moments are gone begins with first_response again. at: as of this time, by default now. Part of tick_sla(). Raises 22008 for an infinite time, 25006 in a read-only transaction, 42501 for others than supervisors, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.tick_sla(at timestamptz DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -346,7 +351,7 @@ DECLARE
 	done bigint := 0;
 	told bigint;
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_writer('tick_sla()', 'sla_overlap', 'DELETE');
 	IF NOT isfinite(tick_sla.at) THEN
 		RAISE EXCEPTION 'time % is infinite', tick_sla.at
 			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
@@ -461,4 +466,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more; what was told and notified and has been withdrawn since is notified as such. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more; what was told and notified and has been withdrawn since is notified as such. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 25006 in a read-only transaction, 42501 for others than supervisors, 55000 before setup().';

@@ -20,6 +20,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -536,6 +537,14 @@ omnichannel_recompute_sla(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("recompute_sla() needs isolation level READ COMMITTED"),
 						errhint("Call it in a transaction of that level: it must see what others have committed.")));
+	if (XactReadOnly)
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("recompute_sla() writes, which a read-only transaction cannot"),
+						errhint("Call it on the primary server, in a transaction that may write.")));
+	if (PG_ARGISNULL(0) && pg_class_aclcheck(omni_table("sla_stale"), GetUserId(), ACL_DELETE) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" may not recompute all clocks", GetUserNameFromId(GetUserId(), false)),
+						errhint("Name a request, or ask somebody whom grant_access() has made a supervisor.")));
 	init_materialized_srf(fcinfo);
 	spi_scope_begin(&scope, false);
 	work.changes.now = GetCurrentTimestamp();

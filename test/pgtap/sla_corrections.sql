@@ -2,7 +2,7 @@
 -- truncated, memberships entered afterwards, customers taken apart who wrote in one another's requests; and policies and
 -- times that are refused.
 BEGIN;
-SELECT plan(44);
+SELECT plan(56);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -120,6 +120,37 @@ UPDATE request SET state = 'done', state_since = '2026-06-01 12:00' WHERE reques
 SELECT log_contact('desk', 107, direction => 'outbound', thread => 'odd', occurred_at => '2026-06-01 13:00') \g /dev/null
 SELECT is(pg_temp.clocks('{106,107}'), E'106 first_response answer t 11:00 desk met {}\n106 resolution solve t 09:00 desk met {}\n107 first_response answer f 10:00 desk breached {}',
 	'the request ends what is promised to its customer, an answer what is promised to the other');
+
+-- Who may not, and where nothing may be written, is told so, and whom to ask.
+CREATE ROLE sla_loader;
+CREATE ROLE sla_reader;
+SELECT grant_access('sla_loader', 'app') \g /dev/null
+SELECT grant_access('sla_reader', 'bi') \g /dev/null
+CREATE FUNCTION public.refused_call(caller text, statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	state text;
+	message text;
+	hint text;
+	context text;
+BEGIN
+	IF caller IS NOT NULL THEN
+		EXECUTE format('SET LOCAL ROLE %I', caller);
+	ELSE
+		SET LOCAL transaction_read_only = on;
+	END IF;
+	EXECUTE statement;
+	RETURN 'nothing';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+	RETURN state || ' ' || message || CASE WHEN hint = '' THEN ' without a hint' ELSE '' END || CASE WHEN context ~ 'WITH |INSERT |DELETE ' THEN ' ' || context ELSE '' END;
+END
+$$;
+SELECT is(refused_call(caller, format('SELECT %s', call)), format('42501 role "%s" may not call %s', caller, regexp_replace(call, '^omnichannel\.(\w+).*', '\1()')), caller || ' and ' || call)
+FROM (VALUES ('sla_loader'), ('sla_reader')) AS r (caller), (VALUES ('omnichannel.tick()'), ('omnichannel.tick_sla()'), ('omnichannel.add_holiday(''office'', ''2030-01-03'')')) AS c (call);
+SELECT is(refused_call('sla_loader', 'SELECT omnichannel.recompute_sla()'), '42501 role "sla_loader" may not recompute all clocks', 'and recompute_sla()');
+SELECT is(refused_call(NULL, format('SELECT %s', call)), format('25006 %s writes, which a read-only transaction cannot', regexp_replace(call, '^omnichannel\.(\w+).*', '\1()')), 'a reader and ' || call)
+FROM (VALUES ('omnichannel.tick()'), ('omnichannel.tick_sla()'), ('omnichannel.import_holidays(''office'', ''x'')'), ('omnichannel.recompute_sla()')) AS c (call);
+SELECT throws_ok($$INSERT INTO sla_policy (policy, metric, target, valid) VALUES ('never', 'resolution', '1 hour', 'empty')$$, '22023', 'a policy cannot be valid for ''empty''', 'a policy that holds never');
 
 -- TRUNCATE ends what was promised to requests, as DELETE does.
 SELECT log_contact('desk', 108, thread => 'kept', occurred_at => '2026-06-01 10:00') \g /dev/null
