@@ -390,7 +390,7 @@ COMMENT ON COLUMN omnichannel.price_quote.list_price IS 'One unit before sales a
 COMMENT ON COLUMN omnichannel.price_quote.unit_price IS 'One unit, as charged; NULL where the units of the line cost different prices, as with one of three free.';
 COMMENT ON COLUMN omnichannel.price_quote.line_total IS 'All units, each at its rounded price; rounded to the minor unit where the quantity is a fraction.';
 COMMENT ON COLUMN omnichannel.price_quote.price_list IS 'The list whose price is charged.';
-COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did.';
+COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did, whatever of it the floor (min_price, cost and margin) then takes back.';
 COMMENT ON COLUMN omnichannel.price_quote.reference_price IS 'The price to show beside a reduced one, where one is known.';
 COMMENT ON COLUMN omnichannel.price_quote.valid_until IS 'The nearest moment after which the answer can be another one by the passing of time alone; NULL where none is planned. The prior price by itself may change earlier, where a rule counts days.';
 COMMENT ON COLUMN omnichannel.price_quote.reason IS 'Why there is no price, or no single one of all units; NULL where there is one.';

@@ -67,7 +67,7 @@ COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
 COMMENT ON COLUMN omnichannel.price_list.derived_since IS 'Since when it is derived so; kept by a trigger. Prices of before stand on their own. NULL: always.';
 COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired. Kept by a trigger; other values are not taken.';
-COMMENT ON COLUMN omnichannel.price_list.active IS 'When status was active; kept by a trigger, so that past answers stay what they were. From ever on, where the list was made active.';
+COMMENT ON COLUMN omnichannel.price_list.active IS 'When status was active; kept by a trigger, so that past answers stay what they were. From ever on, where the list was made active. It, not status, is what answers follow: whoever writes it by hand corrects them, which price_correction notes.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
 CREATE TRIGGER price_list_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
