@@ -4,8 +4,9 @@
  *
  * A contact of a conversation that the application names is about the request that it was about at the contact's own
  * time, as far as is logged. One without, or with a thread of somebody else's, is about an open request of its customer
- * and whomever that was merged with: one of its own channel first, else the newest, as long as that is near in time: it
- * had not rested for longer than the channel allows, and was not opened by more than that later. An inbound contact of
+ * and whomever that was merged with that was open at its time: one of its own channel first, else the newest, as long as
+ * that had not rested for longer than the channel allows; logged late, it is about the one that was opened in its stead
+ * since, by not more than that later. An inbound contact of
  * a channel that opens requests opens one where there is none; the customers' rows are locked before, and the search is
  * repeated under the lock, so that two messages at once open one request.
  */
@@ -187,7 +188,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			request = palloc0(sizeof(OpenRequest));
 			request->customer_id = entry->customer_id;
 			request->channel = entry->channel;
-			request->opened_at = request->moved_at = entry->occurred_at;
+			request->opened_at = request->begun_at = request->moved_at = entry->occurred_at;
 			request->waits_since = DT_NOEND;
 			request->opens = entry;
 			request->next = customer->requests;
@@ -199,6 +200,8 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			continue;
 		entry->request_id = request->request_id;
 		request->moved_at = Max(request->moved_at, entry->occurred_at);
+		if (is_inbound(entry))
+			request->begun_at = Min(request->begun_at, entry->occurred_at);
 		if (conversation != NULL && conversation_about(conversation, entry->request_id, entry->occurred_at))
 			conversation->open = true;
 		else if (conversation != NULL && request->opens == entry)

@@ -75,6 +75,28 @@ static KeptPlan last_contact_select = {
 	.indexed = true,
 };
 
+/* Whether a contact of that time went into a request, which may have been opened later; it may name any of the merged. */
+static KeptPlan begun_select = {
+	.sql = "SELECT FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
+		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
+		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
+		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+		   "CROSS JOIN LATERAL (SELECT FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id "
+		   "AND one.occurred_at BETWEEN $3 AND $4 AND one.request_id = $2 AND one.direction = 'inbound' LIMIT 1) AS c",
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	.indexed = true,
+};
+
+/* Whether a request was opened by a contact that names no conversation. */
+static KeptPlan loose_select = {
+	.sql = "SELECT FROM omnichannel.contact AS c WHERE c.customer_id = $1 AND c.occurred_at = $2 AND c.request_id = $3"
+		   " AND c.direction = 'inbound' AND c.thread IS NULL",
+	.nargs = 3,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID},
+	.indexed = true,
+};
+
 /* Orders customers by id. */
 static int
 compare_customers(const void *a, const void *b)
@@ -147,7 +169,7 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 		request->customer_id = DatumGetInt64(spi_datum(row, 4, &isnull));
 		request->channel = spi_text(row, 5, CurrentMemoryContext);
 		request->waits_since = spi_time(row, 6, DT_NOEND);
-		request->opened_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
+		request->opened_at = request->begun_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
 		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
 		request->next = customer->requests;
 		customer->requests = request;
@@ -175,7 +197,7 @@ take_own(OpenCustomer *customer, LookScan *scan)
 		request->said.priority = DatumGetInt32(row[8]);
 		request->waits_since =
 			strcmp(request->said.state, "waiting_customer") == 0 ? DatumGetTimestampTz(row[5]) : DT_NOEND;
-		request->opened_at = DatumGetTimestampTz(row[1]);
+		request->opened_at = request->begun_at = DatumGetTimestampTz(row[1]);
 		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
 		request->next = customer->requests;
 		customer->requests = request;
@@ -260,20 +282,63 @@ is_near(OpenRequest *request, const ContactEntry *entry, const Channel *channel)
 	return request->moved_at >= since || last_moved_at(request, since) >= since;
 }
 
+/* Returns whether a request, or what went into it as if it had been opened by that, was there at the contact's time. */
+static bool
+had_begun(const OpenRequest *request, const ContactEntry *entry, const Channel *channel)
+{
+	Datum values[4] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
+					   TimestampTzGetDatum(request->opened_at - channel->conversation_gap),
+					   TimestampTzGetDatum(entry->occurred_at)};
+
+	return request->begun_at <= entry->occurred_at ||
+		   (request->opened_at - channel->conversation_gap <= entry->occurred_at &&
+			kept_plan_run(&begun_select, values, NULL, false, 1) > 0);
+}
+
 /*
- * Returns the request that a contact without a conversation continues, or NULL: the newest of its customer's and its
- * channel, else of its channel, else of all.
+ * Returns the request, opened later, that a contact would have opened if it had been logged in time, or NULL: the first
+ * one that a contact opened because nothing was open.
+ */
+static OpenRequest *
+opened_instead(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
+{
+	OpenRequest *first = NULL;
+
+	if (!is_inbound(entry) || !channel->opens_request)
+		return NULL;
+	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
+	{
+		Datum values[3] = {Int64GetDatum(request->customer_id), TimestampTzGetDatum(request->opened_at),
+						   Int64GetDatum(request->request_id)};
+
+		if (request->opened_at > entry->occurred_at && (first == NULL || request->opened_at < first->opened_at) &&
+			is_near(request, entry, channel) && kept_plan_run(&loose_select, values, NULL, false, 1) > 0)
+			first = request;
+	}
+	return first;
+}
+
+/*
+ * Returns the request that a contact without a conversation continues, or NULL: of those that had been opened by then
+ * the newest of its customer's and its channel, else of its channel, else of all. One that was opened later it goes
+ * into where it would have opened that.
  */
 OpenRequest *
 open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
 {
 	OpenRequest *of_channel = NULL;
 	OpenRequest *newest = NULL;
+	bool later = false;
 
 	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
 	{
 		bool same_channel = strcmp(request->channel, entry->channel) == 0;
 
+		if (!had_begun(request, entry, channel))
+		{
+			later = true;
+			continue;
+		}
 		if ((same_channel ? of_channel != NULL && request->customer_id != entry->customer_id : newest != NULL) ||
 			!is_near(request, entry, channel))
 			continue;
@@ -284,6 +349,8 @@ open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, 
 		if (newest == NULL)
 			newest = request;
 	}
+	if (newest == NULL)
+		return later ? opened_instead(customer, entry, channel) : NULL;
 	return of_channel != NULL ? of_channel : newest;
 }
 
@@ -348,7 +415,8 @@ open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, i
 		if (entries[i]->conversation != NULL || asks[customer - customers])
 			continue;
 		request = open_request_continued(customer, entries[i], channel_get(entries[i]->channel));
-		asks[customer - customers] = request == NULL || strcmp(request->channel, entries[i]->channel) != 0;
+		asks[customer - customers] = request == NULL || strcmp(request->channel, entries[i]->channel) != 0 ||
+									 request->opened_at > entries[i]->occurred_at;
 	}
 
 	asking = palloc(sizeof(OpenCustomer) * count);

@@ -15,6 +15,7 @@ typedef struct OpenRequest
 	int64 customer_id; /* 0 where only its conversation is known */
 	const char *channel;
 	TimestampTz opened_at;
+	TimestampTz begun_at;      /* the same, or when the first contact at hand occurred that went into it */
 	TimestampTz moved_at;      /* its last contact or change of state that is known here */
 	bool asked;                /* whether the log was asked for its last contact */
 	TimestampTz waits_since;   /* for the customer, or infinity */
