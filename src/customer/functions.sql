@@ -413,33 +413,51 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for 0 rows or more, and a score from 0 to 1.';
 	END IF;
 	RETURN QUERY
-	WITH person AS MATERIALIZED (
+	WITH birthday AS MATERIALIZED (
+		-- A day that very many share stands for an unknown one.
+		SELECT day.birth_date
+		FROM (
+			SELECT DISTINCT customer.birth_date FROM omnichannel.customer
+			WHERE customer.birth_date IS NOT NULL AND (asked IS NULL OR customer.customer_id = ANY (asked))
+		) AS day
+		WHERE (
+			SELECT count(*) <= 1000
+			FROM (SELECT FROM omnichannel.customer AS born WHERE born.birth_date = day.birth_date LIMIT 1001) AS crowd
+		)
+	), person AS MATERIALIZED (
 		SELECT customer.customer_id, coalesce(customer.merged_into, customer.customer_id) AS root, customer.name,
-			-- A day that very many share stands for an unknown one.
-			CASE WHEN customer.name IS NOT NULL AND (
-				SELECT count(*) <= 1000
-				FROM (SELECT FROM omnichannel.customer AS born WHERE born.birth_date = customer.birth_date LIMIT 1001) AS crowd
-			) THEN customer.birth_date END AS birth_date
-		FROM omnichannel.customer
+			CASE WHEN customer.name IS NOT NULL THEN birthday.birth_date END AS birth_date
+		FROM omnichannel.customer LEFT JOIN birthday ON birthday.birth_date = customer.birth_date
 		WHERE customer.erased_at IS NULL AND (asked IS NULL OR customer.customer_id = ANY (asked))
+	), crowded AS MATERIALIZED (
+		-- A mailbox by which somebody gives out names to others.
+		SELECT regexp_replace(named.value, '[+][^@]*@', '@') AS mailbox
+		FROM omnichannel.identity AS named
+		WHERE named.value LIKE '%+%@%' AND (asked IS NULL OR regexp_replace(named.value, '[+][^@]*@', '@') IN (
+			SELECT regexp_replace(own.value, '[+][^@]*@', '@') FROM omnichannel.identity AS own WHERE own.customer_id = ANY (asked)))
+		GROUP BY 1 HAVING count(*) > 50
+	), mine AS MATERIALIZED (
+		SELECT person.root, identity.kind, identity.value, identity.verified_at, identity_kind.normal_form
+		FROM person
+		JOIN omnichannel.identity ON identity.customer_id = person.customer_id
+		JOIN omnichannel.identity_kind ON identity_kind.kind = identity.kind AND identity_kind.normal_form IN ('email', 'phone')
+		WHERE NOT EXISTS (SELECT FROM crowded WHERE crowded.mailbox = regexp_replace(identity.value, '[+][^@]*@', '@'))
 	), evidence (a, b, sort, strength, reason) AS (
 		-- The same number or mailbox: under another kind, or by another name of the mailbox (RFC 5233).
-		SELECT person.root, other.root, my_kind.normal_form,
+		SELECT mine.root, other.root, mine.normal_form,
 			CASE num_nonnulls(mine.verified_at, theirs.verified_at) WHEN 2 THEN 0.95 WHEN 1 THEN 0.8 ELSE 0.6 END,
 			CASE WHEN mine.value = theirs.value THEN format('%s and %s %s', least(mine.kind, theirs.kind), greatest(mine.kind, theirs.kind), mine.value)
 				ELSE format('mailbox of %s and %s', least(mine.value, theirs.value), greatest(mine.value, theirs.value)) END
-		FROM person
-		JOIN omnichannel.identity AS mine ON mine.customer_id = person.customer_id
-		JOIN omnichannel.identity_kind AS my_kind ON my_kind.kind = mine.kind AND my_kind.normal_form IN ('email', 'phone')
+		FROM mine
 		JOIN omnichannel.identity AS theirs
 			ON regexp_replace(theirs.value, '[+][^@]*@', '@') = regexp_replace(mine.value, '[+][^@]*@', '@')
 		JOIN omnichannel.identity_kind AS their_kind
-			ON their_kind.kind = theirs.kind AND their_kind.normal_form = my_kind.normal_form
+			ON their_kind.kind = theirs.kind AND their_kind.normal_form = mine.normal_form
 		JOIN LATERAL (
 			SELECT coalesce(customer.merged_into, customer.customer_id) AS root
 			FROM omnichannel.customer
 			WHERE customer.customer_id = theirs.customer_id AND customer.erased_at IS NULL
-		) AS other ON other.root <> person.root
+		) AS other ON other.root <> mine.root
 		UNION ALL
 		-- The same birth date and a similar name.
 		SELECT person.root, coalesce(other.merged_into, other.customer_id), 'birth',
@@ -500,4 +518,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.merge_candidates(bigint, integer, double precision) IS
-'Customers who may be one person, the likeliest first: kept_id and duplicate_id as merge_customers() takes them, a score from 0 to 1, and the reasons: the same telephone number or mailbox under two kinds of identity or two names (0.6; 0.8 with one of them verified, 0.95 with both), the same birth date with a similar name (up to 0.9). conflict says what speaks against it, different verified identities of a kind that a person has once or different birth dates; such pairs come last. Pairs once merged and unmerged are left out. Nothing is merged. customer_id: only candidates for this one, or NULL for all. Raises 23503 for an unknown customer, 22023 for a bad number, 55000 before setup().';
+'Customers who may be one person, the likeliest first: kept_id and duplicate_id as merge_customers() takes them, a score from 0 to 1, and the reasons: the same telephone number or mailbox under two kinds of identity or two names (0.6; 0.8 with one of them verified, 0.95 with both), the same birth date with a similar name (up to 0.9). What a crowd shares says nothing: a mailbox of more than 50 names with a plus, a birth date of more than 1000 customers. conflict says what speaks against it, different verified identities of a kind that a person has once or different birth dates; such pairs come last. Pairs once merged and unmerged are left out. Nothing is merged. customer_id: only candidates for this one, or NULL for all. Raises 23503 for an unknown customer, 22023 for a bad number, 55000 before setup().';
