@@ -55,7 +55,7 @@ BEGIN ATOMIC
 			'{request_id,customer_id,lane_id,rank,due_at,entered_at,queued_at,priority}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
 		('arrival', NULL, 'none', '{arrival_id,request_id}', NULL),
-		('kept_place', NULL, 'none', '{request_id,entered_at,until}', NULL),
+		('kept_place', NULL, 'none', '{request_id,entered_at,until,queued_at}', NULL),
 		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id,used_at}', NULL),
 		('refusal', NULL, 'none', '{request_id,agent_id,until}', NULL),
 		-- configuration, products, prices and the company's own people

@@ -169,7 +169,7 @@ verdict_reason(const RoutingConfig *config, const MatchRequest *request, const M
 			append_time(&text, request->queued_at + queue->prefer_for - now);
 			break;
 		case VERDICT_REFUSED:
-			appendStringInfoString(&text, "declined it or let the offer expire");
+			appendStringInfoString(&text, "declined it, let the offer expire or passed it on");
 			break;
 		case VERDICT_HELD:
 			appendStringInfo(&text, "held for agent " INT64_FORMAT " for ", result->owner_id);

@@ -250,37 +250,37 @@ COMMENT ON FUNCTION omnichannel.explain_match(bigint) IS
 'Every agent and what becomes of him for this request as of now(), by the code of route(). verdict: offered or assigned (has the request), best (would get it), lower_score, held_for_owner, declined, preferred (lacks a preferred skill while prefer_for lasts), no_room, wrap_up, absent, later (join_after lasts), skill, channel, not_in_queue, inactive. Score and parts as in match_agents(), NULL for whom the configuration rules out. Raises as match_agents() does.';
 
 CREATE FUNCTION omnichannel.route(request_id bigint) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_route';
 COMMENT ON FUNCTION omnichannel.route(bigint) IS
-'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. What waits and comes before it for that agent, in any of his queues, as when his wrap-up has just ended, is offered to the first of its own match_agents() before it, up to 8 requests; where more wait before it, it waits too. A request that is offered or assigned already stays so. Only in READ COMMITTED; takes the queue''s lock until the transaction ends, so commit soon. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
+'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. What waits and comes before it for that agent, in any of his queues, as when his wrap-up has just ended, is offered to the first of its own match_agents() before it, up to 8 requests; where more wait before it, it waits too. A request that is offered or assigned already stays so. Only in READ COMMITTED; takes the queue''s lock and, where the queue holds for owners, the customer''s until the transaction ends, so commit soon. Raises 22023 for NULL, 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.set_presence(agent_id bigint, state text) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_set_presence';
 COMMENT ON FUNCTION omnichannel.set_presence(bigint, text) IS
-'Sets an agent''s presence to a state of presence_state as of now(), keeps the interval before, ends a wrap-up, and offers an available agent the requests that come first and fit, in the same transaction; returns the first of them, or NULL. Only in READ COMMITTED. Raises 23503 for an unknown agent or state, 55000 for an inactive agent who comes on, above READ COMMITTED and before setup(), 25006 on a standby.';
+'Sets an agent''s presence to a state of presence_state as of now(), keeps the interval before, ends a wrap-up, and offers an available agent the requests that come first and fit, in the same transaction; returns the first of them, or NULL. Only in READ COMMITTED. Raises 22023 for NULL, 23503 for an unknown agent or state, 55000 for an inactive agent who comes on, above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.claim(agent_id bigint) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_claim';
 COMMENT ON FUNCTION omnichannel.claim(bigint) IS
-'For agents who pull: assigns the agent the waiting request that comes first among those that suit and fit, and returns it, or NULL where there is none, the agent is not present or wraps up. Whoever is present but not available, as in state busy, is offered nothing and can claim. First is the highest aged priority, then the earliest due, then the longest wait, then the lowest id. Only in READ COMMITTED. Raises 23503 for an unknown agent, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'For agents who pull: assigns the agent the waiting request that comes first among those that suit and fit, and returns it, or NULL where there is none, the agent is not present or wraps up. Whoever is present but not available, as in state busy, is offered nothing and can claim. First is the highest aged priority, then the earliest due, then the longest wait, then the lowest id. Only in READ COMMITTED. Raises 22023 for NULL, 23503 for an unknown agent, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0') RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_next_offer';
 COMMENT ON FUNCTION omnichannel.next_offer(bigint, interval) IS
-'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 minute, because the snapshot of the statement stays open meanwhile; call it again then. Raises 23503 for an unknown agent, 22023 for a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 minute, because the snapshot of the statement stays open meanwhile; call it again then. Raises 23503 for an unknown agent, 22023 for NULL or a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_accept_request';
 COMMENT ON FUNCTION omnichannel.accept_request(bigint, bigint) IS
-'The agent takes a request that is offered to him; a second time changes nothing. Raises 55000 where it is offered to nobody or somebody else, the offer has expired or the request was closed, above READ COMMITTED and before setup(), 23503 for an unknown agent, 25006 on a standby.';
+'The agent takes a request that is offered to him; a second time changes nothing. Raises 22023 for NULL, 55000 where it is offered to nobody or somebody else, the offer has expired or the request was closed, above READ COMMITTED and before setup(), 23503 for an unknown agent, 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.decline_request(request_id bigint, agent_id bigint) RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_decline_request';
 COMMENT ON FUNCTION omnichannel.decline_request(bigint, bigint) IS
 'The agent does not take a request that is offered to him: it is offered to the next one, whose agent_id is returned, or goes back with its age, and not to this agent for queue.decline_for; he gets what comes next. Raises as accept_request() does, and 40001 where somebody else changed the request meanwhile: try again.';
@@ -295,22 +295,22 @@ COMMENT ON FUNCTION omnichannel.transfer_request(bigint, text, bigint, text, tex
 'Passes a request on, with its age and all that is known of it, to another queue, with other skills where given, or to a colleague; returns the agent_id to whom it is offered, or NULL where it waits. Its agent is freed and gets what comes next. Raises 22023 without a queue or an agent, 23503 for an unknown one, 22P02 for malformed skills, 55000 where the colleague cannot take it now or the request is closed, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.release_request(request_id bigint, state text DEFAULT 'waiting_customer') RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_release_request';
 COMMENT ON FUNCTION omnichannel.release_request(bigint, text) IS
-'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled; a request that is closed already stays as it is. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'Ends an agent''s work on a request, or takes it out of its queue, and sets its state: waiting_customer, done or cancelled; a request that is closed already stays as it is. The agent, who stays its owner, wraps up for queue.wrap_up or gets what comes next, which is returned, or NULL. Raises 22023 for NULL or another state, 23503 for an unknown request, 55000 where the state cannot follow, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.abandon_request(request_id bigint, keep_for interval DEFAULT '5 minutes') RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_abandon_request';
 COMMENT ON FUNCTION omnichannel.abandon_request(bigint, interval) IS
-'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for a time out of range, 23503 for an unknown request, 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for NULL or a time out of range, 23503 for an unknown request, 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEFAULT 'phone') RETURNS bigint
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_request_callback';
 COMMENT ON FUNCTION omnichannel.request_callback(bigint, text) IS
-'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 22023 for NULL, 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000

@@ -34,6 +34,17 @@
 
 #include "routing/route.h"
 
+/* routing_arguments raises 22023 where an argument is NULL: whoever passes none would take no answer for one. */
+void
+routing_arguments(FunctionCallInfo fcinfo, const char *function)
+{
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument %d of %s is NULL", i + 1, function),
+					 errhint("Give all of them, the id of a request as open_request() returned it.")));
+}
+
 /*
  * routing_writes refuses to match where it cannot be right: 55000 above READ COMMITTED, 25006 where nothing can be
  * written.
@@ -349,6 +360,37 @@ add_joined(const RoutingConfig *config, QueueLocks *locks)
 	if (joined)
 		queue_locks_add_agent(config, locks, agent);
 	return joined;
+}
+
+/*
+ * customer_lock keeps the requests of a customer that arrive at the same moment apart, so that the later one sees whose
+ * the earlier one is; returns whether it is held. It is taken before all other locks.
+ *
+ * A later call of a transaction, which holds what others may wait for, is never seen waiting, as with queues.
+ */
+bool
+customer_lock(int64 customer_id)
+{
+	uint32 key = (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id));
+	bool later = session.lxid == MY_LXID;
+
+	for (int left = LATER_MSECS; !take("customer", key, ExclusiveLock, !later); left--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (left == 0)
+			return false;
+		pg_usleep(1000);
+	}
+	return true;
+}
+
+/* customer_lock_try does the same without waiting. */
+bool
+customer_lock_try(int64 customer_id)
+{
+	uint32 key = (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id));
+
+	return take("customer", key, ExclusiveLock, false);
 }
 
 /*

@@ -41,7 +41,7 @@ static KeptPlan request_select = {
 		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
 		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
 		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id)),"
-		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at), w.rank"
+		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at, p.queued_at), w.rank"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -162,6 +162,15 @@ family_by_rows(Rows *rows, int64 customer_id)
 	return array_of(ids, NULL, count, INT8OID);
 }
 
+/* match_root returns who the customer of a request is by now. */
+int64
+match_root(const MatchRequest *request)
+{
+	ArrayType *ids = DatumGetArrayTypeP(request->family);
+
+	return ((const int64 *) ((char *) ids + ARR_OVERHEAD_NONULLS(1)))[ARR_DIMS(ids)[0] - 1];
+}
+
 /* match_row reads what a request's own row says, where rows are open; returns false where there is none. */
 bool
 match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request)
@@ -209,7 +218,10 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 
 		request->kept_place = place->until > GetCurrentTransactionStartTimestamp();
 		if (request->kept_place)
-			request->entered_at = request->queued_at = place->entered_at;
+		{
+			request->entered_at = place->entered_at;
+			request->queued_at = place->queued_at;
+		}
 	}
 	request->waiting = rows_find(rows, ROWS_WAITING, request_id);
 	if (rows_find(rows, ROWS_ASSIGNMENT, request_id))

@@ -11,7 +11,7 @@ typedef struct MatchRequest
 {
 	int64 request_id;
 	int64 customer_id;
-	Datum family; /* bigint[]: the customer and all that are merged with him */
+	Datum family; /* bigint[]: the customer and all that are merged with him, last who they are by now */
 	char state[32];
 	int queue;
 	int channel;
@@ -66,6 +66,7 @@ extern void match_check(const MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
 					   MatchCollect collect, void *arg, MatchResult *result);
+extern int64 match_root(const MatchRequest *request);
 extern bool match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request);
 extern int64 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held);
 extern bool is_text(const void *text, const char *value);

@@ -31,6 +31,7 @@ typedef struct QueueLocks
 } QueueLocks;
 
 /* lock.c */
+extern void routing_arguments(FunctionCallInfo fcinfo, const char *function);
 extern void routing_writes(const char *function);
 extern QueueLocks *queue_locks(const RoutingConfig *config);
 extern void queue_locks_add(QueueLocks *locks, int queue, QueueLock mode);
@@ -39,6 +40,8 @@ extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 extern RoutingConfig *queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end);
 extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
 extern void queue_lock(const char *queue, QueueLock mode);
+extern bool customer_lock(int64 customer_id);
+extern bool customer_lock_try(int64 customer_id);
 extern bool request_hold(int64 request_id, int64 customer_id, bool wait);
 
 /* What becomes of an offer. */

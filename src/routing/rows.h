@@ -95,6 +95,7 @@ typedef struct KeptPlaceRow
 	int64 request_id;
 	TimestampTz entered_at;
 	TimestampTz until;
+	TimestampTz queued_at;
 } KeptPlaceRow;
 
 typedef struct RefusalRow

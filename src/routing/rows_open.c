@@ -124,8 +124,11 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						 READ,
 						 false,
 						 0,
-						 3,
-						 {{"request_id", INT8OID}, {"entered_at", TIMESTAMPTZOID}, {"until", TIMESTAMPTZOID}}},
+						 4,
+						 {{"request_id", INT8OID},
+						  {"entered_at", TIMESTAMPTZOID},
+						  {"until", TIMESTAMPTZOID},
+						  {"queued_at", TIMESTAMPTZOID}}},
 	[ROWS_REFUSAL] =
 		{"refusal", READ, false, 0, 3, {{"request_id", INT8OID}, {"agent_id", INT8OID}, {"until", TIMESTAMPTZOID}}},
 	[ROWS_RELATIONSHIP] = {"relationship",

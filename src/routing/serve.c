@@ -189,13 +189,15 @@ Datum
 omnichannel_set_presence(PG_FUNCTION_ARGS)
 {
 	int64 agent_id = PG_GETARG_INT64(0);
-	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *name;
 	RoutingConfig *config;
 	const RoutingState *state;
 	SpiScope scope;
 	int64 request_id = 0;
 	int agent;
 
+	routing_arguments(fcinfo, "set_presence()");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	routing_writes("set_presence()");
 	config = routing_config();
 	agent = agent_argument(config, agent_id);
@@ -326,6 +328,7 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	int64 request_id;
 	int agent;
 
+	routing_arguments(fcinfo, "claim()");
 	routing_writes("claim()");
 	config = routing_config();
 	agent = agent_argument(config, agent_id);
@@ -407,10 +410,12 @@ Datum
 omnichannel_next_offer(PG_FUNCTION_ARGS)
 {
 	int64 agent_id = PG_GETARG_INT64(0);
-	int64 wait = interval_usecs(PG_GETARG_INTERVAL_P(1));
+	int64 wait;
 	TimestampTz end;
 	int64 request_id;
 
+	routing_arguments(fcinfo, "next_offer()");
+	wait = interval_usecs(PG_GETARG_INTERVAL_P(1));
 	routing_writes("next_offer()");
 	(void) agent_argument(routing_config(), agent_id);
 	if (wait < 0 || wait > WAIT_MAX)

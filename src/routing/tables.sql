@@ -270,7 +270,7 @@ CREATE TABLE omnichannel.assignment_history (
 );
 COMMENT ON TABLE omnichannel.assignment_history IS 'Assignments that have ended, one row each, written once.';
 COMMENT ON COLUMN omnichannel.assignment_history.outcome IS
-'finished: the work ended; declined and expired: the offer came to nothing; transferred: it went on to another agent or queue; abandoned: the customer gave up while it was offered.';
+'finished: the work ended; declined and expired: the offer came to nothing; transferred: it went on to another agent or queue; abandoned: the customer gave up, or the request was closed or released, while it was offered and not accepted.';
 CREATE INDEX assignment_history_request_id ON omnichannel.assignment_history (request_id, assignment_id);
 CREATE INDEX assignment_history_queue ON omnichannel.assignment_history (queue, ended_at);
 CREATE INDEX assignment_history_agent_id ON omnichannel.assignment_history (agent_id, ended_at);
@@ -288,10 +288,12 @@ CREATE INDEX refusal_until ON omnichannel.refusal (until);
 CREATE TABLE omnichannel.kept_place (
 	request_id bigint PRIMARY KEY,
 	entered_at timestamptz NOT NULL,
-	until timestamptz NOT NULL
+	until timestamptz NOT NULL,
+	queued_at timestamptz NOT NULL
 );
 COMMENT ON TABLE omnichannel.kept_place IS
 'Places of customers who left the queue: who comes back before until has waited since entered_at. tick() clears it.';
+COMMENT ON COLUMN omnichannel.kept_place.queued_at IS 'As in waiting.';
 CREATE INDEX kept_place_until ON omnichannel.kept_place (until);
 
 CREATE TABLE omnichannel.arrival (

@@ -64,8 +64,8 @@ static KeptPlan assignment_end = {
 		   " ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
 		   " INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at,"
 		   " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
-		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at), $3"
-		   " FROM ended AS e"
+		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at),"
+		   " CASE WHEN $3 = 'finished' AND e.accepted_at IS NULL THEN 'abandoned' ELSE $3 END FROM ended AS e"
 		   " JOIN omnichannel.lane AS l USING (lane_id)",
 	.nargs = 5,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
@@ -73,10 +73,10 @@ static KeptPlan assignment_end = {
 
 static KeptPlan leave_queue = {
 	.sql = "WITH gone AS (DELETE FROM omnichannel.waiting WHERE request_id = $1)"
-		   " INSERT INTO omnichannel.kept_place (request_id, entered_at, until) SELECT $1, $2, $3"
-		   " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3",
-	.nargs = 4,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+		   " INSERT INTO omnichannel.kept_place (request_id, entered_at, until, queued_at) SELECT $1, $2, $3, $5"
+		   " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3, queued_at = $5",
+	.nargs = 5,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static KeptPlan request_change = {
@@ -155,8 +155,9 @@ void
 work_leave_queue(MatchRequest *request, TimestampTz keep_until)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	Datum values[4] = {Int64GetDatum(request->request_id), TimestampTzGetDatum(request->entered_at),
-					   TimestampTzGetDatum(keep_until), TimestampTzGetDatum(now)};
+	Datum values[5] = {Int64GetDatum(request->request_id), TimestampTzGetDatum(request->entered_at),
+					   TimestampTzGetDatum(keep_until), TimestampTzGetDatum(now),
+					   TimestampTzGetDatum(request->queued_at)};
 
 	(void) kept_plan_run(&leave_queue, values, NULL, false, 0);
 	request->waiting = false;
@@ -308,6 +309,7 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	SpiScope scope;
 	bool isnull;
 
+	routing_arguments(fcinfo, "accept_request()");
 	routing_writes("accept_request()");
 	config = routing_config();
 	if (!config->agents[agent_argument(config, agent_id)].active)
@@ -343,6 +345,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	const char *why;
 	int64 next;
 
+	routing_arguments(fcinfo, "decline_request()");
 	routing_writes("decline_request()");
 	config = routing_config();
 	(void) agent_argument(config, agent_id);
@@ -522,10 +525,12 @@ routing_init(void)
 Datum
 omnichannel_release_request(PG_FUNCTION_ARGS)
 {
-	char *state = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *state;
 	SpiScope scope;
 	int64 next;
 
+	routing_arguments(fcinfo, "release_request()");
+	state = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	routing_writes("release_request()");
 	if (strcmp(state, "waiting_customer") != 0 && strcmp(state, "done") != 0 && strcmp(state, "cancelled") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -543,7 +548,7 @@ omnichannel_release_request(PG_FUNCTION_ARGS)
 Datum
 omnichannel_abandon_request(PG_FUNCTION_ARGS)
 {
-	int64 keep_for = interval_usecs(PG_GETARG_INTERVAL_P(1));
+	int64 keep_for;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	RoutingConfig *config;
 	QueueLocks *locks;
@@ -551,6 +556,8 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 	SpiScope scope;
 	int64 agent_id;
 
+	routing_arguments(fcinfo, "abandon_request()");
+	keep_for = interval_usecs(PG_GETARG_INTERVAL_P(1));
 	routing_writes("abandon_request()");
 	if (keep_for < 0 || keep_for > 366 * USECS_PER_DAY)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a place cannot be kept for that long"),
@@ -579,7 +586,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 Datum
 omnichannel_request_callback(PG_FUNCTION_ARGS)
 {
-	char *channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *channel;
 	RoutingConfig *config;
 	QueueLocks *locks;
 	MatchRequest request;
@@ -587,6 +594,8 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	int64 next;
 	int found;
 
+	routing_arguments(fcinfo, "request_callback()");
+	channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	routing_writes("request_callback()");
 	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);
@@ -595,7 +604,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 						errmsg("channel \"%s\" does not exist", excerpt(channel)),
 						errhint("Insert it into omnichannel.channel.")));
-	if (request.assigned_to != 0 || request.queue < 0 ||
+	if (request.closed || request.assigned_to != 0 || request.queue < 0 ||
 		!(request.waiting || request.kept_place || strcmp(request.state, "new") == 0 ||
 		  strcmp(request.state, "waiting_agent") == 0))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -16,19 +16,19 @@ INSERT INTO agent_state (agent_id, idle_since, state) VALUES (1, now(), 'availab
 CREATE FUNCTION pg_temp.agents(request_id bigint) RETURNS bigint[] LANGUAGE sql AS
 	'SELECT array_agg(agent_id) FROM omnichannel.match_agents(request_id)';
 
--- NULL in, NULL out
-SELECT is(route(NULL), NULL, 'route');
+-- NULL in: none out, or an error where something would be done
+SELECT throws_ok('SELECT route(NULL)', '22023', NULL, 'route');
 SELECT is_empty('SELECT * FROM match_agents(NULL)', 'match_agents');
 SELECT is_empty('SELECT * FROM match_agents(1, NULL)', 'match_agents, max_agents');
 SELECT is_empty('SELECT * FROM explain_match(NULL)', 'explain_match');
-SELECT is(set_presence(NULL, 'available'), NULL, 'set_presence, agent');
-SELECT is(set_presence(1, NULL), NULL, 'set_presence, state');
-SELECT is(claim(NULL), NULL, 'claim');
-SELECT is(next_offer(NULL), NULL, 'next_offer');
-SELECT is(next_offer(1, NULL), NULL, 'next_offer, wait');
-SELECT is(decline_request(NULL, 1), NULL, 'decline_request');
-SELECT is(release_request(NULL), NULL, 'release_request');
-SELECT is(request_callback(NULL), NULL, 'request_callback');
+SELECT throws_ok('SELECT set_presence(NULL, ''available'')', '22023', NULL, 'set_presence, agent');
+SELECT throws_ok('SELECT set_presence(1, NULL)', '22023', NULL, 'set_presence, state');
+SELECT throws_ok('SELECT claim(NULL)', '22023', NULL, 'claim');
+SELECT throws_ok('SELECT next_offer(NULL)', '22023', NULL, 'next_offer');
+SELECT throws_ok('SELECT next_offer(1, NULL)', '22023', NULL, 'next_offer, wait');
+SELECT throws_ok('SELECT decline_request(NULL, 1)', '22023', NULL, 'decline_request');
+SELECT throws_ok('SELECT release_request(NULL)', '22023', NULL, 'release_request');
+SELECT throws_ok('SELECT request_callback(NULL)', '22023', NULL, 'request_callback');
 SELECT throws_ok('SELECT transfer_request(NULL, ''tap'')', '22023', NULL, 'transfer_request');
 SELECT is(skill_level('a:1', NULL), NULL, 'skill_level');
 SELECT is(relationship_strength(NULL, now()), NULL, 'relationship_strength');

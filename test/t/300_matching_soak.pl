@@ -74,7 +74,9 @@ BEGIN
 	ELSIF die < 0.54 THEN
 		SELECT w.request_id INTO request FROM omnichannel.waiting AS w ORDER BY random() LIMIT 1;
 		step := 'abandon';
-		IF random() < 0.5 THEN
+		IF request IS NULL THEN
+			RETURN;
+		ELSIF random() < 0.5 THEN
 			PERFORM omnichannel.abandon_request(request);
 		ELSE
 			PERFORM omnichannel.request_callback(request);
@@ -83,7 +85,9 @@ BEGIN
 	ELSIF die < 0.58 THEN
 		step := 'come back';
 		SELECT q.request_id INTO request FROM omnichannel.request AS q WHERE q.state = 'waiting_customer' AND q.closed_at IS NULL ORDER BY random() LIMIT 1;
-		PERFORM omnichannel.route(request);
+		IF request IS NOT NULL THEN
+			PERFORM omnichannel.route(request);
+		END IF;
 		RETURN;
 	END IF;
 	SELECT a.request_id, a.agent_id INTO request, agent FROM omnichannel.assignment AS a ORDER BY random() LIMIT 1;

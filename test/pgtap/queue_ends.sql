@@ -1,0 +1,38 @@
+-- Ends that are not as usual: of what was never accepted, of places that are kept, and arguments that are missing.
+BEGIN;
+SELECT plan(18);
+SET LOCAL search_path = omnichannel, public, pg_catalog;
+
+INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0');
+INSERT INTO agent (agent_id, name) VALUES (1, 'Anna'), (2, 'Bo');
+INSERT INTO agent_channel (agent_id, channel) VALUES (1, 'chat'), (2, 'chat');
+INSERT INTO queue_member (queue, agent_id) VALUES ('a', 1), ('b', 1);
+INSERT INTO customer (customer_id) VALUES (1);
+INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 1, 'question', 'chat', 'a' FROM generate_series(1, 4) AS n;
+
+-- an argument that is missing is no answer
+SELECT throws_ok(call, '22023', NULL, call) FROM unnest(ARRAY['SELECT route(NULL)', 'SELECT claim(NULL)', 'SELECT next_offer(1, NULL)', 'SELECT set_presence(1, NULL)',
+	'SELECT accept_request(1, NULL)', 'SELECT decline_request(1, NULL)', 'SELECT release_request(1, NULL)', 'SELECT abandon_request(1, NULL)', 'SELECT request_callback(NULL)']) AS call;
+
+-- what was never accepted has not been finished
+SELECT set_presence(1, 'available');
+SELECT is(route(1), 1::bigint, 'a request is offered');
+SELECT complete_request(1, 'resolved');
+SELECT results_eq('SELECT outcome FROM assignment_history', ARRAY['abandoned'], 'and closed before it was accepted');
+SELECT is(route(2), 1::bigint, 'another one');
+SELECT accept_request(2, 1), transfer_request(2, 'a');
+SELECT is((SELECT reason FROM explain_match(2) WHERE agent_id = 1), 'declined it, let the offer expire or passed it on', 'is passed on, which is why it does not come back');
+SELECT results_eq('SELECT outcome FROM assignment_history WHERE request_id = 2', ARRAY['transferred'], 'and on record');
+
+-- a kept place
+SELECT route(3), abandon_request(3), complete_request(3, 'resolved') FROM set_presence(1, 'offline');
+SELECT throws_ok('SELECT request_callback(3)', '55000', NULL, 'nobody is called back about what is closed, whose place is kept');
+SELECT route(4);
+UPDATE waiting SET entered_at = now() - interval '1 hour', queued_at = now() - interval '1 minute' WHERE request_id = 4;
+SELECT abandon_request(4);
+SELECT is(route(4), NULL, 'whoever comes back');
+SELECT results_eq('SELECT entered_at, queued_at FROM waiting WHERE request_id = 4', $$VALUES (now() - interval '1 hour', now() - interval '1 minute')$$,
+	'has waited in this queue for as long as before, and altogether');
+SELECT is_empty('SELECT FROM kept_place WHERE request_id = 4', 'in the old place');
+SELECT * FROM finish();
+ROLLBACK;
