@@ -66,10 +66,11 @@ typedef struct ContactEntry
 	TimestampTz request_waits_since; /* that one waits for its customer, or infinity */
 	bool named;                      /* it says itself who its customer is */
 	bool unknown;                    /* the customer is made for this contact */
-	bool settled;                    /* of an erased customer, and logged before or history: it stays as it is */
-	bool opens;                      /* it has opened request_id */
-	bool still;                      /* see sla_contacts_logged() */
-	bool duplicate;                  /* the same source and key was logged before */
+	bool settled;   /* logged before, of an erased customer or a stranger; or an erased one's history */
+	bool stranger;  /* it names somebody nobody knows: customer_id is of whom its key is logged */
+	bool opens;     /* it has opened request_id */
+	bool still;     /* see sla_contacts_logged() */
+	bool duplicate; /* the same source and key was logged before */
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);

@@ -137,7 +137,7 @@ find_other_rows(const ContactEntry *entries, int count, bool *other)
 		int i = places[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
 		bool other_time = DatumGetBool(spi_datum(row, 2, &isnull));
 
-		other[i] = (entries[i].timed && other_time) || DatumGetBool(spi_datum(row, 3, &isnull));
+		other[i] = entries[i].stranger || (entries[i].timed && other_time) || DatumGetBool(spi_datum(row, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 

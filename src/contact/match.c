@@ -17,15 +17,14 @@
 #include "contact/contact.h"
 #include "customer/customer.h"
 
-/* Which keys are logged of customers who were erased since. */
-static KeptPlan erased_keys_select = {
-	.sql = "SELECT u.place, k.customer_id "
+/* Which keys are logged, of whom, and whether that one was erased since. */
+static KeptPlan logged_keys_select = {
+	.sql = "SELECT u.place, k.customer_id, c.erased_at IS NOT NULL "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, source_key, place) "
 		   "CROSS JOIN LATERAL (SELECT customer_id FROM omnichannel.contact_key AS one "
 		   "WHERE one.source = u.source AND one.source_key = u.source_key OFFSET 0) AS k "
 		   "CROSS JOIN LATERAL (SELECT erased_at FROM omnichannel.customer AS one "
-		   "WHERE one.customer_id = k.customer_id OFFSET 0) AS c "
-		   "WHERE c.erased_at IS NOT NULL",
+		   "WHERE one.customer_id = k.customer_id OFFSET 0) AS c",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
 	.indexed = true,
@@ -52,8 +51,9 @@ static KeptPlan keys_correct = {
 };
 
 /*
- * Settles those entries whose rows were logged before, of customers who were erased since: repeated, as by backfill()
- * or an UPDATE, they bring nobody back.
+ * Settles those entries whose rows were logged before, of customers who were erased since, or that name somebody nobody
+ * knows, customer_id 0: repeated, as by backfill() or an UPDATE, they bring nobody back, and make nobody of whom there
+ * is no contact.
  */
 static void
 settle_logged(ContactEntry **entries, int count)
@@ -77,15 +77,18 @@ settle_logged(ContactEntry **entries, int count)
 		return;
 	values[0] = array_of(sources, NULL, found, TEXTOID);
 	values[1] = array_of(keys, NULL, found, TEXTOID);
-	erased_keys_select.runs += found - 1;
-	rows = kept_plan_run(&erased_keys_select, values, NULL, false, 0);
+	logged_keys_select.runs += found - 1;
+	rows = kept_plan_run(&logged_keys_select, values, NULL, false, 0);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
 		ContactEntry *entry = keyed[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		bool erased = DatumGetBool(spi_datum(row, 3, &isnull));
 
-		entry->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
-		entry->settled = true;
+		entry->stranger = !erased && entry->customer_id == 0;
+		entry->settled = erased || entry->stranger;
+		if (entry->settled)
+			entry->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

@@ -162,16 +162,19 @@ contact_revise(const ContactEntry *entry)
 	said = DatumGetBool(spi_datum(0, 10, &isnull));
 	differs = DatumGetBool(spi_datum(0, 11, &isnull));
 
-	if (entry->named && entry->customer_id != revised.customer_id)
+	if (entry->named && (entry->stranger || entry->customer_id != revised.customer_id))
 	{
 		CustomerPair pair = {.customer_id = entry->customer_id, .other_id = revised.customer_id};
-		int64 both[2] = {entry->customer_id, revised.customer_id};
 
 		customers_compare(&pair, 1);
 		if (pair.nameless)
 		{
+			int64 both[2] = {entry->customer_id, revised.customer_id};
+
+			if (entry->stranger)
+				both[0] = customer_match(entry->kind, entry->value, true, NULL);
 			customers_hold(both, 2);
-			changed = customer_turned_out(revised.customer_id, entry->customer_id, "named later by the contact");
+			changed = customer_turned_out(revised.customer_id, both[0], "named later by the contact");
 		}
 	}
 

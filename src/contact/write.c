@@ -474,7 +474,8 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	for (int i = 0; i < count; i++)
 	{
 		entries[i].named = entries[i].customer_id != 0 || entries[i].kind != NULL;
-		entries[i].unknown = entries[i].settled = entries[i].duplicate = entries[i].still = false;
+		entries[i].unknown = entries[i].settled = entries[i].stranger = false;
+		entries[i].duplicate = entries[i].still = false;
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
 		entries[i].request = NULL;

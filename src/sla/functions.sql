@@ -1,7 +1,5 @@
-CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
+CREATE FUNCTION omnichannel.mark_sla_stale_as_owner() RETURNS trigger
 LANGUAGE plpgsql
--- Who may change rules need not be one who may write what clocks follow from.
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -33,12 +31,17 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
-'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet, with the rights of the function''s owner; the next tick() makes them. Raises 39P01 elsewhere.';
+COMMENT ON FUNCTION omnichannel.mark_sla_stale_as_owner() IS
+'Does the work of mark_sla_stale(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
 
-CREATE FUNCTION omnichannel.forget_all_requests() RETURNS trigger
+CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_mark_sla_stale';
+COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
+'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet, with the rights of the tables'' owner; the next tick() makes them. Raises 39P01 elsewhere.';
+
+CREATE FUNCTION omnichannel.forget_all_requests_as_owner() RETURNS trigger
 LANGUAGE plpgsql
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -53,12 +56,17 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.forget_all_requests() IS
-'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted. Works with the rights of the function''s owner. Raises 39P01 elsewhere.';
+COMMENT ON FUNCTION omnichannel.forget_all_requests_as_owner() IS
+'Does the work of forget_all_requests(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
 
-CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
+CREATE FUNCTION omnichannel.forget_all_requests() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_forget_all_requests';
+COMMENT ON FUNCTION omnichannel.forget_all_requests() IS
+'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted. Works with the rights of the tables'' owner. Raises 39P01 elsewhere.';
+
+CREATE FUNCTION omnichannel.follow_memberships_as_owner() RETURNS trigger
 LANGUAGE plpgsql
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -119,8 +127,14 @@ BEGIN
 	RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION omnichannel.follow_memberships_as_owner() IS
+'Does the work of follow_memberships(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
+
+CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_follow_memberships';
 COMMENT ON FUNCTION omnichannel.follow_memberships() IS
-'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, all open clocks do. Notes it with the rights of the function''s owner. What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it. Raises 39P01 elsewhere.';
+'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, all open clocks do. Notes it with the rights of the tables'' owner. What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.guard_sla_policy() RETURNS trigger
 LANGUAGE plpgsql
