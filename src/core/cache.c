@@ -9,9 +9,9 @@
  * relcache callback of this library only sets flags.
  *
  * A change is visible to new snapshots a little before its message is sent. What several caches hold together is of one
- * moment only once all who were just then ending are done: they hold a lock of the whole library, which whoever has read
- * anything looks at afterwards. On a standby the record being replayed says the same; of a prepared transaction nothing
- * does.
+ * moment only once all who were just then ending are done: they hold a lock of the whole library, at which whoever has
+ * read anything looks afterwards. On a standby the record being replayed says the same; of a prepared transaction
+ * nothing does.
  *
  * A reader accepts pending messages first. A rebuild then takes a new snapshot, so that an entry can never be built of
  * rows older than the last message consumed; a message that arrives while it runs leaves the cache marked, and what was
