@@ -144,7 +144,7 @@ check_value(const Tracking *tracking, MappingField field, const char *value)
 	contact_check_texts(&entry);
 }
 
-/* Raises 22023 for a brace that begins no column: it is taken for itself, but hardly meant so. */
+/* Raises 22023 for a brace that begins or ends no column: it is taken for itself, but hardly meant so. */
 static void
 check_braces(const Tracking *tracking, MappingField field)
 {
@@ -154,8 +154,10 @@ check_braces(const Tracking *tracking, MappingField field)
 	{
 		const char *text = item->parts[i].text;
 
-		if (!item->parts[i].column && !item->whole_row && text[0] == '{' &&
-			(field != FIELD_PAYLOAD || strchr(text, '}') == NULL))
+		bool begins = text[0] == '{' && (field != FIELD_PAYLOAD || strchr(text, '}') == NULL);
+		bool ends = text[0] == '}' && field != FIELD_PAYLOAD && i > 0 && item->parts[i - 1].column;
+
+		if (!item->parts[i].column && !item->whole_row && (begins || ends))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("%s of tracking \"%s\" has a brace that names no column: \"%s\"",
 								   mapping_field_name(field), tracking->code, excerpt(text)),

@@ -24,7 +24,7 @@ CREATE TABLE omnichannel.contact (
 ALTER SEQUENCE omnichannel.contact_contact_id_seq OWNED BY omnichannel.contact.contact_id;
 CREATE TABLE omnichannel.contact_default PARTITION OF omnichannel.contact DEFAULT;
 COMMENT ON TABLE omnichannel.contact IS
-'The log: what passed between the company and a customer, in whatever channel. The primary key is the timeline''s index. Customers, channels, agents and requests are checked by the functions that log, not by foreign keys, whose locks on the same few rows all writers would wait for; rows of these are never deleted.';
+'The log: what passed between the company and a customer, in whatever channel. The primary key is the timeline''s index. Customers, channels, agents and requests are checked by the functions that log, not by foreign keys, whose locks on the same few rows all writers would wait for; rows of these are never deleted. What is put here by COPY or INSERT is history, which has no effects: who gives it a source_key claims that by a row in contact_key.';
 COMMENT ON TABLE omnichannel.contact_default IS
 'Contacts of times that no other partition of contact takes.';
 COMMENT ON COLUMN omnichannel.contact.customer_id IS

@@ -1,6 +1,6 @@
 -- Corners of the log in which something was once lost: each of these failed before it was mended.
 BEGIN;
-SELECT plan(9);
+SELECT plan(12);
 
 -- A column with the name that stands for the whole row elsewhere.
 CREATE TABLE public.archive (id int PRIMARY KEY, t bigint, t_ timestamptz, body text);
@@ -28,5 +28,14 @@ SELECT omnichannel.track('public.board', channel => 'forum', thread => '{th}', b
 SELECT lives_ok($$INSERT INTO public.board VALUES ('m1', 'TH', 'a'), ('m2', 'TH', 'b'), ('m3', 'TH', 'c')$$, 'written');
 SELECT is_empty($$SELECT FROM omnichannel.contact LEFT JOIN omnichannel.customer USING (customer_id) WHERE customer.customer_id IS NULL$$,
 	'every contact has its customer');
+
+-- History that is put into the log by hand, with its keys, is not logged again.
+SELECT omnichannel.identify('account', 'history') AS who \gset
+INSERT INTO omnichannel.contact (customer_id, channel, source, source_key, occurred_at) VALUES (:who, 'forum', 'history', '1', '2020-01-01') RETURNING contact_id AS put \gset
+INSERT INTO omnichannel.contact_key (source, source_key, customer_id, contact_id, occurred_at)
+SELECT source, source_key, customer_id, contact_id, occurred_at FROM omnichannel.contact WHERE source = 'history';
+SELECT is(omnichannel.log_contact('forum', :who, source => 'history', source_key => '1', occurred_at => '2020-02-02'), :put::bigint, 'its key is claimed');
+SELECT is((SELECT count(*) FROM omnichannel.contact WHERE source = 'history'), 1::bigint, 'and logged once');
+SELECT is_empty(format('SELECT FROM omnichannel.sla_clock WHERE customer_id = %s UNION ALL SELECT FROM omnichannel.request WHERE customer_id = %1$s', :who), 'without effects');
 SELECT * FROM finish();
 ROLLBACK;
