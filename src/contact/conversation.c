@@ -4,11 +4,11 @@
  *
  * A contact of a conversation that the application names is about the request that it was about at the contact's own
  * time, as far as is logged. One without, or with a thread of somebody else's, is about an open request of its customer
- * and whomever that was merged with that was open at its time: one of its own channel first, else the newest, as long as
- * that had not rested for longer than the channel allows; logged late, it is about the one that was opened in its stead
- * since, by not more than that later. An inbound contact of
- * a channel that opens requests opens one where there is none; the customers' rows are locked before, and the search is
- * repeated under the lock, so that two messages at once open one request.
+ * and whomever that was merged with that was open at its time: one of its own channel first, else the newest, as long
+ * as that had not rested for longer than the channel allows; logged late, it is about the one that was opened in its
+ * stead since, by not more than that later. An inbound contact of a channel that opens requests opens one where there
+ * is none; the customers' rows are locked before, and the search is repeated under the lock, so that two messages at
+ * once open one request.
  */
 #include "postgres.h"
 

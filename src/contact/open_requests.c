@@ -75,7 +75,7 @@ static KeptPlan last_contact_select = {
 	.indexed = true,
 };
 
-/* Whether a contact of that time went into a request, which may have been opened later; it may name any of the merged. */
+/* Whether a contact of that time went into a request, perhaps opened later; it may name any of the merged. */
 static KeptPlan begun_select = {
 	.sql = "SELECT FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
 		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "

@@ -375,8 +375,8 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 }
 
 /*
- * Returns whether a row waits under one of the entries' keys, or under one more of the first's source, or NULL. Asks for
- * no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the log's owner.
+ * Returns whether a row waits under one of the entries' keys, or under one more of the first's source, or NULL. Asks
+ * for no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the log's owner.
  */
 static bool
 any_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
