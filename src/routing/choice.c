@@ -67,6 +67,8 @@ choices_find(Taking *taking)
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
 
+	bool any_fits = false;
+
 	taking->count = 0;
 	taking->choices = palloc0(sizeof(Choice) * (count + 1));
 	for (int i = 0; i < count; i++)
@@ -75,8 +77,14 @@ choices_find(Taking *taking)
 		Choice *choice = &taking->choices[taking->count];
 		const RoutingQueue *queue;
 		PoolMember member;
+		TimestampTz kept_before;
+		int64 cost;
 
-		if (lane->queue < 0 || lane->channel < 0 || config->channels[lane->channel].cost > room)
+		if (lane->queue < 0 || lane->channel < 0)
+			continue;
+		queue = &config->queues[lane->queue];
+		cost = config->channels[lane->channel].cost;
+		if (cost > room && (queue->keep_room_after < 0 || cost > config->agents[taking->agent].capacity))
 			continue;
 		if (taking->locks != NULL && taking->locks->modes[lane->queue] != QUEUE_FREE &&
 			taking->locks->modes[lane->queue] != QUEUE_BOTH)
@@ -84,13 +92,14 @@ choices_find(Taking *taking)
 		if (config_judge(config, lane->queue, lane->channel, lane->requires, lane->prefers, taking->agent, &member) !=
 			VERDICT_CANDIDATE)
 			continue;
-		queue = &config->queues[lane->queue];
-
 		/* Who waited for the lock began before what arrived meanwhile: no wait is no bound. */
 		choice->lane = lane;
 		choice->age = queue_age(queue, taking->now);
-		choice->joined_before = member.join_after == 0 ? DT_NOEND : taking->now - member.join_after;
-		choice->last_rank = member.join_after == 0 || queue->age_after == 0
+		choice->fits = cost <= room;
+		any_fits = any_fits || choice->fits;
+		kept_before = choice->fits ? DT_NOEND : taking->now - queue->keep_room_after;
+		choice->joined_before = Min(kept_before, member.join_after == 0 ? DT_NOEND : taking->now - member.join_after);
+		choice->last_rank = choice->joined_before == DT_NOEND || queue->age_after == 0
 								? PG_INT64_MAX
 								: queue_age(queue, choice->joined_before) - lane->min_priority;
 		choice->preferred_before =
@@ -98,6 +107,8 @@ choices_find(Taking *taking)
 		choice->held_since = queue->hold_for_owner == 0 ? DT_NOEND : taking->now - queue->hold_for_owner;
 		taking->count++;
 	}
+	if (!any_fits)
+		taking->count = 0;
 }
 
 /* Returns whether the agent refused a request not long ago; the statements leave such requests out. */
@@ -274,9 +285,9 @@ comes_before(const Choice *a, const Choice *b)
 	return a->row.request_id < b->row.request_id;
 }
 
-/* choices_first returns the choice whose request comes first, or NULL. */
-Choice *
-choices_first(Taking *taking)
+/* Returns the choice whose request comes first, or NULL. */
+static Choice *
+first_found(Taking *taking)
 {
 	Choice *best = NULL;
 
@@ -300,6 +311,21 @@ choices_first(Taking *taking)
 	return best;
 }
 
+/*
+ * choices_first returns the choice whose request comes first, or NULL; one that does not fit, for which the agent keeps
+ * his room, so that he is given nothing now.
+ */
+Choice *
+choices_first(Taking *taking)
+{
+	Choice *first;
+
+	while ((first = first_found(taking)) != NULL && !first->fits &&
+		   match_nearest(taking->config, first->row.request_id, taking->now) != taking->agent_id)
+		first->found = false;
+	return first;
+}
+
 /* Returns whether the first of two choices comes before a request; asks its clocks only where it comes to that. */
 static bool
 comes_before_request(const Choice *choice, Choice *own, const MatchRequest *request)
@@ -318,14 +344,14 @@ comes_before_request(const Choice *choice, Choice *own, const MatchRequest *requ
 
 /*
  * choices_before returns the request that comes first for an agent who has room for another request, where it comes
- * before that one, or 0; but none of those passed.
+ * before that one, or 0; but none of those passed. Sets kept where it does not fit and his room is kept for it.
  *
  * Reads by config->rows if they are open and suit, otherwise by SQL. What waits in other queues is seen as it is
  * committed.
  */
 int64
 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request, TimestampTz now,
-			   const int64 *passed, int passed_count)
+			   const int64 *passed, int passed_count, bool *kept)
 {
 	Rows *rows = config->rows;
 	const RoutingQueue *queue = &config->queues[request->queue];
@@ -348,6 +374,7 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 	int64 request_id = 0;
 	SpiScope scope;
 
+	*kept = false;
 	if (rows != NULL && rows_was_empty(rows, ROWS_WAITING))
 		return 0;
 	choices_find(&taking);
@@ -362,7 +389,10 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 	}
 	first = choices_first(&taking);
 	if (first != NULL && comes_before_request(first, &own, request))
+	{
 		request_id = first->row.request_id;
+		*kept = !first->fits;
+	}
 	if (config->rows == NULL)
 	{
 		spi_scope_end(&scope);

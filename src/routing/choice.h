@@ -17,6 +17,7 @@ typedef struct Choice
 	int64 last_rank;              /* what comes after it has not waited for that long */
 	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
 	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
+	bool fits;                    /* the agent has room for it, not only when he has finished something */
 	bool looked;
 	bool found;
 	bool after; /* one was found before, which is not to be had */
@@ -45,6 +46,6 @@ extern void choices_find(Taking *taking);
 extern Choice *choices_first(Taking *taking);
 extern bool take_could(Taking *taking);
 extern int64 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request,
-							TimestampTz now, const int64 *passed, int passed_count);
+							TimestampTz now, const int64 *passed, int passed_count, bool *kept);
 
 #endif /* OMNICHANNEL_ROUTING_CHOICE_H */

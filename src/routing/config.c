@@ -45,7 +45,8 @@ static KeptPlan fluencies_select = {
 
 static KeptPlan queues_select = {
 	.sql = "SELECT queue, hold_for_owner, prefer_for, age_after, offer_for, decline_for, wrap_up, overflow_queue,"
-		   " overflow_after, weight_relationship, weight_fluency, weight_skill, weight_idle, weight_load"
+		   " overflow_after, weight_relationship, weight_fluency, weight_skill, weight_idle, weight_load,"
+		   " keep_room_after"
 		   " FROM omnichannel.queue ORDER BY queue COLLATE \"C\"",
 };
 
@@ -199,6 +200,7 @@ read_queues(RoutingConfig *config, MemoryContext context)
 	for (int i = 0; i < config->queue_count; i++)
 	{
 		RoutingQueue *queue = &config->queues[i];
+		bool never;
 
 		queue->queue = spi_text(i, 1, context);
 		config->queues_hash = hash_combine(
@@ -211,6 +213,9 @@ read_queues(RoutingConfig *config, MemoryContext context)
 		queue->wrap_up = spi_usecs(i, 7);
 		overflows[i] = spi_text(i, 8, CurrentMemoryContext);
 		queue->overflow_after = spi_usecs(i, 9);
+		(void) spi_datum(i, 15, &never);
+		queue->keep_room_after = never ? -1 : spi_usecs(i, 15);
+		config->keeps_room = config->keeps_room || !never;
 		for (int part = 0; part < SCORE_PARTS; part++)
 		{
 			bool isnull;

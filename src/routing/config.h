@@ -63,7 +63,8 @@ typedef struct RoutingQueue
 	int64 offer_for;
 	int64 decline_for;
 	int64 wrap_up;
-	int overflow; /* index of a queue, or -1 */
+	int64 keep_room_after; /* -1 for never */
+	int overflow;          /* index of a queue, or -1 */
 	int64 overflow_after;
 	double weights[SCORE_PARTS];
 	RoutingMember *members; /* by agent */
@@ -82,6 +83,7 @@ typedef struct RoutingConfig
 	Datum present_states;   /* text[] of the codes of those who can be waited for, and can claim */
 	RoutingQueue *queues;   /* by code */
 	int queue_count;
+	bool keeps_room;    /* as any of them says */
 	uint32 queues_hash; /* of their codes: where it is the same, their indexes are */
 	uint8 *fluency;     /* [agent * channel_count + channel], 0 for none */
 	const char *notify_channel;

@@ -10,7 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "routing/match.h"
+#include "routing/choice.h"
 
 SQL_FUNCTION(omnichannel_match_agents);
 SQL_FUNCTION(omnichannel_explain_match);
@@ -188,6 +188,19 @@ score_values(const Candidate *candidate, Datum *values)
 		values[1 + part] = Float8GetDatum(candidate->parts[part]);
 }
 
+/* Returns the request for which an agent who could be offered this one keeps his room instead, or 0. */
+static int64
+room_is_for(RoutingConfig *config, const MatchRequest *request, const Candidate *candidate, TimestampTz now)
+{
+	bool kept = false;
+	int64 other;
+
+	if (!config->keeps_room || candidate->used == 0)
+		return 0;
+	other = choices_before(config, candidate, request, now, &request->request_id, 1, &kept);
+	return kept ? other : 0;
+}
+
 /* match_agents(request_id, max_agents): the agents whom route() would offer the request to, best first. */
 Datum
 omnichannel_match_agents(PG_FUNCTION_ARGS)
@@ -214,6 +227,9 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 		const Candidate *candidate = &result.candidates[i];
 		Datum values[8];
 		bool nulls[8] = {0};
+
+		if (room_is_for(config, &request, candidate, now) != 0)
+			continue;
 
 		values[0] = Int64GetDatum(config->agents[candidate->agent].agent_id);
 		score_values(candidate, &values[1]);
@@ -248,6 +264,7 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Judgements judgements = {0};
+	bool found = false;
 	RoutingConfig *config;
 	MatchRequest request;
 	MatchResult result;
@@ -266,6 +283,7 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 		Verdict verdict = judgements.rows[i].verdict;
 		int64 agent_id = config->agents[candidate->agent].agent_id;
 		const char *name = verdict_names[verdict];
+		int64 other = verdict == VERDICT_CANDIDATE ? room_is_for(config, &request, candidate, now) : 0;
 		bool judged = verdict == VERDICT_CANDIDATE || verdict >= VERDICT_LATER;
 		Datum values[9];
 		bool nulls[9] = {0};
@@ -273,14 +291,20 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		if (request.assigned_to == agent_id)
 			name = request.accepted ? "assigned" : "offered";
-		else if (request.assigned_to == 0 && verdict == VERDICT_CANDIDATE && i == 0)
+		else if (other != 0)
+			name = "keeps_room";
+		else if (request.assigned_to == 0 && verdict == VERDICT_CANDIDATE && !found)
+		{
 			name = "best";
+			found = true;
+		}
 		values[0] = Int64GetDatum(agent_id);
 		values[1] = CStringGetTextDatum(name);
 		score_values(candidate, &values[2]);
-		values[8] = CStringGetTextDatum(request.assigned_to == agent_id
-											? match_reason(config, &request, candidate, now)
-											: verdict_reason(config, &request, &result, verdict, candidate, now));
+		values[8] =
+			CStringGetTextDatum(request.assigned_to == agent_id ? match_reason(config, &request, candidate, now)
+								: other != 0 ? psprintf("keeps room for request " INT64_FORMAT, other)
+											 : verdict_reason(config, &request, &result, verdict, candidate, now));
 		for (int column = 2; column < 8; column++)
 			nulls[column] = !judged;
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);

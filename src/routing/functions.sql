@@ -236,7 +236,7 @@ CREATE FUNCTION omnichannel.match_agents(
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10
 AS 'MODULE_PATHNAME', 'omnichannel_match_agents';
 COMMENT ON FUNCTION omnichannel.match_agents(bigint, integer) IS
-'The agents whom route() would offer the request to as of now(), best first: present, member of the queue, at work in the request''s channel, with every required skill at its level, and with room for channel.cost. score is the sum of the queue''s weights times the parts, each between 0 and 1: relationship = strength / (strength + 1), fluency = fluency / 10, skill = mean level of the skills named / 10, idle = minutes / (minutes + 15), load = 1 - used / capacity. The owner comes first where the queue holds for owners; while a request is held, nobody else is returned. Ties by longest idle, then agent_id. Reads, does not lock. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue and before setup(), 22023 for max_agents below 1.';
+'The agents whom route() would offer the request to as of now(), best first: present, member of the queue, at work in the request''s channel, with every required skill at its level, and with room for channel.cost. score is the sum of the queue''s weights times the parts, each between 0 and 1: relationship = strength / (strength + 1), fluency = fluency / 10, skill = mean level of the skills named / 10, idle = minutes / (minutes + 15), load = 1 - used / capacity. The owner comes first where the queue holds for owners; while a request is held, nobody else is returned, nor is who keeps his room for another request, as queue.keep_room_after says. Ties by longest idle, then agent_id. Reads, does not lock. Raises 23503 for an unknown request, 55000 for one that is closed or in no queue and before setup(), 22023 for max_agents below 1.';
 
 CREATE FUNCTION omnichannel.explain_match(
 	request_id bigint,
@@ -247,7 +247,7 @@ CREATE FUNCTION omnichannel.explain_match(
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 ROWS 100
 AS 'MODULE_PATHNAME', 'omnichannel_explain_match';
 COMMENT ON FUNCTION omnichannel.explain_match(bigint) IS
-'Every agent and what becomes of him for this request as of now(), by the code of route(). verdict: offered or assigned (has the request), best (would get it), lower_score, held_for_owner, declined, preferred (lacks a preferred skill while prefer_for lasts), no_room, wrap_up, absent, later (join_after lasts), skill, channel, not_in_queue, inactive. Score and parts as in match_agents(), NULL for whom the configuration rules out. Raises as match_agents() does.';
+'Every agent and what becomes of him for this request as of now(), by the code of route(). verdict: offered or assigned (has the request), best (would get it), lower_score, held_for_owner, declined, keeps_room (for a request that comes before it; see queue.keep_room_after), preferred (lacks a preferred skill while prefer_for lasts), no_room, wrap_up, absent, later (join_after lasts), skill, channel, not_in_queue, inactive. Score and parts as in match_agents(), NULL for whom the configuration rules out. Raises as match_agents() does.';
 
 CREATE FUNCTION omnichannel.route(request_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000

@@ -559,6 +559,7 @@ judge_now(const RoutingConfig *config, const MatchRequest *request, const PoolMe
 	for (int part = 0; part < SCORE_PARTS; part++)
 		candidate->score += queue->weights[part] * candidate->parts[part];
 
+	candidate->welcome = !known->refused && (member->preferred || waited >= queue->prefer_for || candidate->owner);
 	if (waited < member->join_after)
 		return VERDICT_LATER;
 	if (state == NULL || !state->available)
@@ -767,4 +768,66 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 	}
 	pfree(known);
 	pfree(lives);
+}
+
+/* The agent who lacks the least room for a request. */
+typedef struct Nearest
+{
+	const RoutingConfig *config;
+	int32 cost;
+	int agent; /* or -1 */
+	int64 lacks;
+	bool owner;
+} Nearest;
+
+static void
+collect_nearest(void *arg, Verdict verdict, const Candidate *candidate)
+{
+	Nearest *nearest = arg;
+	int64 lacks = (int64) candidate->used - nearest->config->agents[candidate->agent].capacity;
+
+	if (verdict != VERDICT_NO_ROOM || nearest->config->agents[candidate->agent].capacity < nearest->cost ||
+		!candidate->welcome || (nearest->owner && !candidate->owner))
+		return;
+	if (nearest->agent < 0 || (candidate->owner && !nearest->owner) || lacks < nearest->lacks)
+	{
+		nearest->agent = candidate->agent;
+		nearest->lacks = lacks;
+		nearest->owner = candidate->owner;
+	}
+}
+
+/*
+ * match_nearest returns the agent who has to finish the least before he has room for a waiting request, or 0 where
+ * somebody has room for it, or nobody ever will; its owner where it is held for him.
+ *
+ * Reads as match_owner() does.
+ */
+int64
+match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now)
+{
+	Rows *rows = config->rows;
+	Nearest nearest = {.config = config, .agent = -1};
+	MatchRequest request;
+	MatchResult result = {0};
+	SpiScope scope;
+
+	if (rows == NULL || !rows_open_more(rows, OWNER_ROWS))
+	{
+		config->rows = NULL;
+		routing_scope_begin(&scope);
+	}
+	if (match_look(config, request_id, false, &request) && request.queue >= 0)
+	{
+		nearest.cost = config->channels[request.channel].cost;
+		match_find(config, &request, now, false, 1, collect_nearest, &nearest, &result);
+		if (result.count > 0 || (result.held_until != 0 && !nearest.owner))
+			nearest.agent = -1;
+	}
+	if (config->rows == NULL)
+	{
+		spi_scope_end(&scope);
+		config->rows = rows;
+	}
+	return nearest.agent < 0 ? 0 : config->agents[nearest.agent].agent_id;
 }

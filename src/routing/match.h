@@ -47,6 +47,7 @@ typedef struct Candidate
 	int32 used;
 	int64 contacts;
 	bool owner;
+	bool welcome; /* could have the request, given the room */
 } Candidate;
 
 /* Is told what became of each agent. */
@@ -69,6 +70,7 @@ extern void match_find(RoutingConfig *config, const MatchRequest *request, Times
 extern int64 match_root(const MatchRequest *request);
 extern bool match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request);
 extern int64 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held);
+extern int64 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now);
 extern bool is_text(const void *text, const char *value);
 extern int match_compare(const void *left, const void *right);
 extern char *match_reason(const RoutingConfig *config, const MatchRequest *request, const Candidate *candidate,

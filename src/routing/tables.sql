@@ -99,6 +99,7 @@ CREATE TABLE omnichannel.queue (
 	offer_for interval NOT NULL DEFAULT '30 seconds' CHECK (offer_for BETWEEN '0' AND '365 days'),
 	decline_for interval NOT NULL DEFAULT '2 minutes' CHECK (decline_for BETWEEN '0' AND '365 days'),
 	wrap_up interval NOT NULL DEFAULT '0' CHECK (wrap_up BETWEEN '0' AND '1 day'),
+	keep_room_after interval CHECK (keep_room_after BETWEEN '0' AND '365 days'),
 	overflow_queue text REFERENCES omnichannel.queue,
 	overflow_after interval CHECK (overflow_after BETWEEN '0' AND '365 days'),
 	weight_relationship double precision NOT NULL DEFAULT 50 CHECK (weight_relationship BETWEEN 0 AND 1000000),
@@ -121,6 +122,8 @@ COMMENT ON COLUMN omnichannel.queue.offer_for IS 'How long an agent has to answe
 COMMENT ON COLUMN omnichannel.queue.decline_for IS
 'How long a request is not offered again to an agent who declined it or let the offer expire; a second at least.';
 COMMENT ON COLUMN omnichannel.queue.wrap_up IS 'Time after the end of a request in which its agent gets nothing new.';
+COMMENT ON COLUMN omnichannel.queue.keep_room_after IS
+'After how long of waiting room is kept for a request that fits nobody: the agent who suits it and lacks the least room gets nothing that comes after it until it fits. NULL for never: then requests of channels that cost less pass it.';
 COMMENT ON COLUMN omnichannel.queue.overflow_queue IS
 'The queue that a request moves to after overflow_after of waiting in this one, with its age; not in a circle, and not while nobody serves it.';
 COMMENT ON COLUMN omnichannel.queue.weight_relationship IS 'Weight of how well the agent knows the customer: contacts / (contacts + 1), aged.';

@@ -71,7 +71,7 @@ take_first(Taking *taking, MatchRequest *request)
 	bool has_room = false;
 	Choice *choice;
 
-	while ((choice = choices_first(taking)) != NULL)
+	while ((choice = choices_first(taking)) != NULL && choice->fits)
 	{
 		int32 cost = config->channels[choice->lane->channel].cost;
 		Standing standing = standing_of(taking, choice);
@@ -224,5 +224,7 @@ could_take(RoutingConfig *config, int agent, TimestampTz now)
 {
 	Taking taking = {.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .now = now};
 
-	return take_could(&taking) && choices_first(&taking) != NULL;
+	const Choice *first;
+
+	return take_could(&taking) && (first = choices_first(&taking)) != NULL && first->fits;
 }

@@ -28,6 +28,7 @@ typedef enum Turn
 {
 	TURN_OWN,    /* the request's */
 	TURN_SERVED, /* another's, which has been offered now: look again */
+	TURN_KEPT,   /* another's, for which the agent keeps his room */
 	TURN_LATER,  /* another's still: the request waits */
 	TURN_UNHELD  /* another's, and the request is not held */
 } Turn;
@@ -97,10 +98,13 @@ turn_with(RoutingConfig *config, const MatchRequest *request, const Candidate *c
 
 	for (int count = 1;; count++)
 	{
-		int64 first = choices_before(config, candidate, request, now, passed, count);
+		bool kept;
+		int64 first = choices_before(config, candidate, request, now, passed, count, &kept);
 
 		if (first == 0)
 			return TURN_OWN;
+		if (kept)
+			return TURN_KEPT;
 		if (request->unheld)
 			return TURN_UNHELD;
 		if (turns->left == 0)
@@ -144,6 +148,8 @@ turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *tu
 				Turn turn = turn_with(config, request, &result.candidates[i], now, turns);
 				OfferResult offer;
 
+				if (turn == TURN_KEPT)
+					continue;
 				if (turn == TURN_LATER)
 					return 0;
 				if (turn == TURN_UNHELD)
@@ -202,7 +208,7 @@ serve_in_turn(RoutingConfig *config, int agent, const QueueLocks *locks, Timesta
 		Turns turns = {TURNS_MAX};
 		const Choice *first = choices_first(&taking);
 
-		if (first == NULL)
+		if (first == NULL || !first->fits)
 			break;
 		if (!serve_waiting(config, first->row.request_id, true, &turns))
 		{

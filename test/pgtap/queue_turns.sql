@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(20);
+SELECT plan(23);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -81,5 +81,43 @@ SELECT route(pg_temp.ask(n, 'b', 'chat', prefers => 'y:10')) FROM generate_serie
 SELECT pg_temp.passes('2 minutes');
 SELECT tick_queues();
 SELECT results_eq('SELECT agent_id, count(*) FROM assignment GROUP BY 1 ORDER BY 1', 'VALUES (1::bigint, 2::bigint), (2, 2), (3, 2)', 'or the least busy');
+SELECT release_request(n, 'done') FROM generate_series(34, 39) AS n;
+
+-- room that is kept for what does not fit
+UPDATE agent SET capacity = 6;
+INSERT INTO queue (queue, hold_for_owner, age_after) VALUES ('c', '0', NULL);
+INSERT INTO queue_member (queue, agent_id) VALUES ('c', 1), ('c', 2);
+INSERT INTO agent_channel (agent_id, channel) VALUES (1, 'email'), (2, 'email');
+SELECT set_presence(3, 'offline');
+UPDATE queue SET prefer_for = '0' WHERE queue = 'b';
+CREATE FUNCTION pg_temp.kept(setting interval) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	said text;
+BEGIN
+	UPDATE omnichannel.queue SET keep_room_after = setting WHERE queue = 'c';
+	INSERT INTO omnichannel.customer (customer_id) SELECT generate_series(41, 60);
+	FOR n IN 41 .. 46 LOOP
+		PERFORM omnichannel.accept_request(n, omnichannel.route(pg_temp.ask(n, 'c', 'chat')));
+	END LOOP;
+	PERFORM omnichannel.route(pg_temp.ask(47, 'c', 'phone', 9));
+	PERFORM omnichannel.route(pg_temp.ask(n, 'c', 'chat')) FROM generate_series(48, 51) AS n;
+	UPDATE omnichannel.waiting SET queued_at = now() - interval '5 minutes';
+	-- Each ends a chat, the first one twice: he lacks less room then.
+	said := concat_ws(' ', coalesce(omnichannel.release_request((SELECT min(request_id) FROM omnichannel.assignment WHERE agent_id = 1), 'done'), 0),
+		coalesce(omnichannel.release_request((SELECT min(request_id) FROM omnichannel.assignment WHERE agent_id = 2), 'done'), 0));
+	PERFORM pg_temp.ask(52, 'c', 'email');
+	said := concat_ws(' ', said, (SELECT verdict FROM omnichannel.explain_match(52) WHERE agent_id = 1), (SELECT count(*) FROM omnichannel.match_agents(52)),
+		coalesce(omnichannel.route(52), 0), omnichannel.tick_queues());
+	FOR n IN 1 .. 2 LOOP
+		said := concat_ws(' ', said, coalesce(omnichannel.release_request((SELECT min(request_id) FROM omnichannel.assignment WHERE agent_id = 1), 'done'), 0));
+	END LOOP;
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN said;
+END
+$$;
+SELECT is(pg_temp.kept(NULL), '48 49 no_room 0 0 0 50 51', 'what fits passes what does not');
+SELECT is(pg_temp.kept('1 minute'), '0 48 keeps_room 0 0 0 0 47', 'unless room is kept: by one agent, who then gets it');
+SELECT is(pg_temp.kept('1 hour'), '48 49 no_room 0 0 0 50 51', 'after a time');
 SELECT * FROM finish();
 ROLLBACK;
