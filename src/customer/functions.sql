@@ -13,7 +13,7 @@ e-mail addresses in lower case without a name around them (of a mailto URI by RF
 telephone numbers as in ITU-T E.164 (numbers without a plus are the company''s country''s; a tel URI''s parameters by RFC 3966, as ;ext=12, are left out: an extension is no part of the number, so who shares one shares the identity),
 other kinds as identity_kind says.
 
-Blanks around it, seen or not (U+00A0, U+200B ...), are left out.
+Blanks around it, seen or not (U+00A0, U+200B ...), are left out. An internationalised domain keeps the spelling that it has: its letters and its xn-- form are two identities.
 
 Raises 23503 for an unknown kind, 22023 for a value that is NULL, empty, longer than 1000 bytes or none of its kind, 55000 before setup().';
 
