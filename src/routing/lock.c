@@ -362,18 +362,25 @@ add_joined(const RoutingConfig *config, QueueLocks *locks)
 	return joined;
 }
 
+/* So many customers one transaction locks: a statement that routes a whole backlog must not fill the table of locks. */
+#define CUSTOMERS_MAX 256
+
 /*
  * customer_lock keeps the requests of a customer that arrive at the same moment apart, so that the later one sees whose
- * the earlier one is; returns whether it is held. It is taken before all other locks.
+ * the earlier one is; returns whether the caller may go on. It is taken before all other locks.
  *
  * A later call of a transaction, which holds what others may wait for, is never seen waiting, as with queues.
  */
 bool
 customer_lock(int64 customer_id)
 {
+	static int count;
 	uint32 key = (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id));
 	bool later = session.lxid == MY_LXID;
 
+	count = later ? count + 1 : 1;
+	if (count > CUSTOMERS_MAX)
+		return true;
 	for (int left = LATER_MSECS; !take("customer", key, ExclusiveLock, !later); left--)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(23);
+SELECT plan(24);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -119,5 +119,12 @@ $$;
 SELECT is(pg_temp.kept(NULL), '48 49 no_room 0 0 0 50 51', 'what fits passes what does not');
 SELECT is(pg_temp.kept('1 minute'), '0 48 keeps_room 0 0 0 0 47', 'unless room is kept: by one agent, who then gets it');
 SELECT is(pg_temp.kept('1 hour'), '48 49 no_room 0 0 0 50 51', 'after a time');
+
+-- a statement that routes a backlog does not lock all its customers
+INSERT INTO queue (queue) VALUES ('backlog');
+INSERT INTO queue_member (queue, agent_id) VALUES ('backlog', 3);
+INSERT INTO customer (customer_id) SELECT generate_series(1001, 1400);
+SELECT count(route(pg_temp.ask(n, 'backlog'))) FROM generate_series(1001, 1400) AS n;
+SELECT cmp_ok((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), '<=', 300::bigint, 'a statement that routes a backlog locks no more than it needs');
 SELECT * FROM finish();
 ROLLBACK;
