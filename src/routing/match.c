@@ -432,11 +432,16 @@ name_by_rows(Facts *facts, const int64 *family, int count)
 			int64 request_id = DatumGetInt64(slot_getattr(slot, REQUEST_REQUEST_ID, &isnull));
 			struct varlena *state = (struct varlena *) DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull));
 			Datum agent_id = slot_getattr(slot, REQUEST_AGENT_ID, &isnull);
+			bool open;
 			const PoolMember *member;
 			TimestampTz opened_at;
 
 			CHECK_FOR_INTERRUPTS();
 			if (isnull || request_id == request->request_id || is_text(state, "new"))
+				continue;
+			/* The index may be one of all requests. */
+			(void) slot_getattr(slot, REQUEST_CLOSED_AT, &open);
+			if (!open)
 				continue;
 			member = can_own(facts, DatumGetInt64(agent_id));
 			if (member == NULL)
