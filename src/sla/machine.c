@@ -333,7 +333,9 @@ apply_request(SlaMachine *machine, const SlaMoment *moment)
 		if (clock->request_id != moment->request_id || !runs(clock))
 			continue;
 		if (sla_state_ends(moment->state))
-			sla_clock_stop(clock, moment->at, strcmp(moment->state, "cancelled") == 0);
+			/* To end it keeps the promise to end it, and no promise to answer. */
+			sla_clock_stop(clock, moment->at,
+						   clock->metric != SLA_RESOLUTION || strcmp(moment->state, "cancelled") == 0);
 		else if (clock->metric == SLA_CALLBACK)
 			continue;
 		else if (!waits_for_customer(moment->state))

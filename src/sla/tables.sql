@@ -150,7 +150,7 @@ COMMENT ON COLUMN omnichannel.sla_clock.due_at IS 'NULL while it stands still; i
 COMMENT ON COLUMN omnichannel.sla_clock.time_left IS 'What is left of the target while it stands still.';
 COMMENT ON COLUMN omnichannel.sla_clock.stopped_at IS 'When what was promised was done, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.outcome IS
-'met: stopped when due or before; breached: not; cancelled: the request was cancelled, or the customer erased, in time. NULL while it runs, until tick() notes a breach.';
+'met: stopped when due or before; breached: not; cancelled: the request was cancelled, or ended without the answer or call that was promised, or the customer was erased, in time. NULL while it runs, until tick() notes a breach.';
 COMMENT ON COLUMN omnichannel.sla_clock.elapsed IS 'Time from start to stop without the pauses, NULL until it stops.';
 COMMENT ON COLUMN omnichannel.sla_clock.worked IS 'Working time from start to stop without the pauses, NULL until it stops and without a calendar.';
 COMMENT ON COLUMN omnichannel.sla_clock.warn_at IS 'When a warning is to be told, or NULL.';

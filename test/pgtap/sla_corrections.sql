@@ -118,7 +118,7 @@ SELECT is(pg_temp.clocks('{106,107}'), E'106 resolution solve t 09:00 desk open 
 SELECT log_contact('desk', 106, request_id => :r, occurred_at => '2026-06-01 11:00') \g /dev/null
 UPDATE request SET state = 'done', state_since = '2026-06-01 12:00' WHERE request_id = :r;
 SELECT log_contact('desk', 107, direction => 'outbound', thread => 'odd', occurred_at => '2026-06-01 13:00') \g /dev/null
-SELECT is(pg_temp.clocks('{106,107}'), E'106 first_response answer t 11:00 desk met {}\n106 resolution solve t 09:00 desk met {}\n107 first_response answer f 10:00 desk breached {}',
+SELECT is(pg_temp.clocks('{106,107}'), E'106 first_response answer t 11:00 desk cancelled {}\n106 resolution solve t 09:00 desk met {}\n107 first_response answer f 10:00 desk breached {}',
 	'the request ends what is promised to its customer, an answer what is promised to the other');
 
 -- Who may not, and where nothing may be written, is told so, and whom to ask.

@@ -120,7 +120,7 @@ BEGIN
 					AND o.outcome <> 'failed' AND o.request = e.request AND o.at < e.at ORDER BY o.at LIMIT 1;
 				PERFORM pg_temp.promise('resolution', e, coalesce(first_written.at, e.at), first_written.thread);
 			ELSIF e.state IN ('done', 'cancelled') THEN
-				UPDATE clock SET stopped = e.at, cancelled = e.state = 'cancelled',
+				UPDATE clock SET stopped = e.at, cancelled = e.state = 'cancelled' OR metric <> 'resolution',
 					pauses = pauses + CASE WHEN paused IS NULL THEN '{}' ELSE tstzmultirange(tstzrange(paused, e.at)) END, paused = NULL
 				WHERE clock.request = e.request AND stopped IS NULL;
 			ELSIF e.state = 'waiting_customer' THEN
