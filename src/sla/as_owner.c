@@ -2,8 +2,8 @@
  * as_owner.c
  *	  What is noted of service levels with the rights of the tables' owner.
  *
- * Who may change rules, memberships and requests need not be one who may write what clocks follow from. The work is done
- * in PL/pgSQL, by the functions of the same names with _as_owner behind.
+ * Who may change rules, memberships and requests need not be one who may write what clocks follow from. The work is
+ * done in PL/pgSQL, by the functions of the same names with _as_owner behind.
  */
 #include "postgres.h"
 
