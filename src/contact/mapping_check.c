@@ -153,9 +153,8 @@ check_braces(const Tracking *tracking, MappingField field)
 	for (int i = 0; i < item->nparts; i++)
 	{
 		const char *text = item->parts[i].text;
-
 		bool begins = text[0] == '{' && (field != FIELD_PAYLOAD || strchr(text, '}') == NULL);
-		bool ends = text[0] == '}' && field != FIELD_PAYLOAD && i > 0 && item->parts[i - 1].column;
+		bool ends = strchr(text, '}') != NULL && field != FIELD_PAYLOAD && item->nparts > 1;
 
 		if (!item->parts[i].column && !item->whole_row && (begins || ends))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

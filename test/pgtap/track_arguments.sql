@@ -1,6 +1,6 @@
 -- What track(), untrack(), backfill() and retry_rejects() are told wrongly is said at once: its SQLSTATE, the value and a hint.
 BEGIN;
-SELECT plan(57);
+SELECT plan(58);
 CREATE TABLE public.w (id int PRIMARY KEY, who text, at timestamptz, flag boolean, ids int[], ref uuid, more jsonb);
 CREATE TABLE public.pt (id int, st text, who text, PRIMARY KEY (id, st)) PARTITION BY LIST (st);
 CREATE TABLE public.pt_a PARTITION OF public.pt FOR VALUES IN ('a') PARTITION BY LIST (st);
@@ -39,6 +39,7 @@ INSERT INTO public.wrong (given, refusal) VALUES
 	($$customer => 'abc'$$, '22P02 customer of tracking "public.w" is no id: "abc"'),
 	($$customer => '7'$$, '23503 customer 7 does not exist'),
 	($$customer => '{who}}', kind => 'email'$$, '22023 customer of tracking "public.w" has a brace that names no column: "}"'),
+	($$customer => 'a}{who}', kind => 'email'$$, '22023 customer of tracking "public.w" has a brace that names no column: "a}"'),
 	($$customer => 'not an address', kind => 'email'$$, '22023 email "not an address" has characters that are no part of an e-mail address'),
 	($$customer => '{at}', kind => 'email'$$, '42804 column "at" of tracking "public.w" has type timestamp with time zone, but customer must be an identity'),
 	($$customer => '{ref}'$$, '42804 column "ref" of tracking "public.w" has type uuid, but customer must be an id'),
