@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = omni_node('one_transaction', conf => <<'CONF');
-max_connections = 30
+max_connections = 60
 max_locks_per_transaction = 10
 deadlock_timeout = 200ms
 CONF
