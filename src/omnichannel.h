@@ -14,6 +14,15 @@
 
 #define OMNI_SCHEMA "omnichannel"
 
+/* Returns an id from an SQL function, NULL for 0. */
+#define RETURN_ID(id)                                                                                                  \
+	do                                                                                                                 \
+	{                                                                                                                  \
+		if ((id) == 0)                                                                                                 \
+			PG_RETURN_NULL();                                                                                          \
+		PG_RETURN_INT64(id);                                                                                           \
+	} while (0)
+
 /* The class of the library's advisory locks: pg_advisory_lock() takes 1 and 2, so that nobody can hold ours by it. */
 #define OMNI_LOCK_CLASS 3
 
@@ -27,8 +36,9 @@ extern Oid relation_owner(Oid relation);
 pg_noreturn extern void omni_not_set_up(void);
 
 /*
- * core/text.c: texts compared, and as messages show them.
+ * core/text.c: texts as arguments, compared, and as messages show them.
  */
+extern char *text_argument(FunctionCallInfo fcinfo, int argument);
 extern const char *excerpt(const char *value);
 extern bool text_equals(Datum value, const char *expected);
 
@@ -118,6 +128,7 @@ extern uint64 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bo
 pg_noreturn extern void rows_not_taken(const char *table);
 extern char *spi_text(uint64 row, int column, MemoryContext context);
 extern Datum spi_datum(uint64 row, int column, bool *isnull);
+extern int64 spi_id(uint64 row, int column);
 extern TimestampTz spi_time(uint64 row, int column, TimestampTz otherwise);
 extern bool spi_row_is(uint64 row, const Datum *values, const bool *nulls, int count);
 

@@ -13,13 +13,6 @@
 SQL_FUNCTION(omnichannel_is_contact);
 SQL_FUNCTION(omnichannel_log_contact);
 
-/* Returns a text argument as a C string, NULL for NULL. */
-static char *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
-}
-
 /* Returns an id, 0 for NULL; raises 23503 for one that no row can have. */
 static int64
 id_argument(FunctionCallInfo fcinfo, int argument, const char *what)

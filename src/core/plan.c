@@ -208,6 +208,16 @@ spi_datum(uint64 row, int column, bool *isnull)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }
 
+/* Returns a bigint column (from 1) of a row (from 0) of the last result, or 0 where it is NULL. */
+int64
+spi_id(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = spi_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
 /* Returns a timestamptz column (from 1) of a row (from 0) of the last result, or otherwise where it is NULL. */
 TimestampTz
 spi_time(uint64 row, int column, TimestampTz otherwise)

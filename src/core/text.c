@@ -1,12 +1,20 @@
 /*
  * text.c
- *	  Texts compared, and as messages show them.
+ *	  Texts as arguments, compared, and as messages show them.
  */
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
 
 #include "omnichannel.h"
+
+/* Returns a text argument as a C string, NULL for NULL. */
+char *
+text_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
 
 /* Returns as much of a text as belongs in a message; never cuts a character. */
 const char *

@@ -7,6 +7,8 @@
 
 #include "utils/array.h"
 
+#include "omnichannel.h"
+
 /* A channel as configured; good until the next config_cache_get() of the cache. */
 typedef struct Channel
 {

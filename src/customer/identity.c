@@ -508,10 +508,7 @@ omnichannel_identify(PG_FUNCTION_ARGS)
 	spi_scope_begin(&scope, false);
 	customer_id = customer_identify(kind, value, create, NULL);
 	spi_scope_end(&scope);
-
-	if (customer_id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(customer_id);
+	RETURN_ID(customer_id);
 }
 
 /* customer_root(customer_id): returns the customer that this one was merged into, or itself. */
@@ -525,8 +522,5 @@ omnichannel_customer_root(PG_FUNCTION_ARGS)
 	spi_scope_begin(&scope, false);
 	root = customer_root(PG_GETARG_INT64(0), true);
 	spi_scope_end(&scope);
-
-	if (root == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(root);
+	RETURN_ID(root);
 }

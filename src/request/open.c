@@ -6,12 +6,29 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 #include "omnichannel.h"
 #include "customer/customer.h"
 #include "request/request.h"
 
 SQL_FUNCTION(omnichannel_open_request);
+
+/* What a request is opened with; NULL pointers and agent_id 0 stand for what is not given. */
+typedef struct RequestOpening
+{
+	int64 customer_id;
+	const char *kind;
+	const char *channel;
+	const char *queue;
+	int32 priority;
+	const char *requires;
+	const char *prefers;
+	Jsonb *data;
+	int64 agent_id;
+	const char *subject;
+	TimestampTz opened_at;
+} RequestOpening;
 
 static KeptPlan request_insert = {
 	.sql =
@@ -76,7 +93,7 @@ text_or_null(const char *value, char *null)
  * Needs an SPI scope. Raises 23503 for an unknown customer, channel, queue or agent, 55000 for an erased customer,
  * 22023 for a bad kind or data, 22001 for an overlong subject, 22008 for a time that is infinite or to come.
  */
-int64
+static int64
 request_open(const RequestOpening *opening)
 {
 	RequestState state = opening->agent_id != 0   ? REQUEST_ASSIGNED
@@ -127,13 +144,6 @@ request_open(const RequestOpening *opening)
 	request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
 	requests_changed(&request_id, 1);
 	return request_id;
-}
-
-/* Returns a text argument as a C string, NULL for NULL. */
-static char *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
 /* open_request(customer_id, kind, channel, …): returns the new request's id. */

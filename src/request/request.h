@@ -27,26 +27,9 @@ typedef enum RequestState
 extern const char *request_state_name(RequestState state);
 extern bool request_state_parse(const char *name, RequestState *state);
 extern bool request_state_ends(RequestState state);
-extern bool request_may_become(RequestState from, RequestState to);
 
 /* A clock of an application's server may run ahead of the database's by this much. */
 #define CLOCK_SKEW (60 * USECS_PER_SEC)
-
-/* What a request is opened with; NULL pointers and agent_id 0 stand for what is not given. */
-typedef struct RequestOpening
-{
-	int64 customer_id;
-	const char *kind;
-	const char *channel;
-	const char *queue;
-	int32 priority;
-	const char *requires;
-	const char *prefers;
-	Jsonb *data;
-	int64 agent_id;
-	const char *subject;
-	TimestampTz opened_at;
-} RequestOpening;
 
 /*
  * Whoever writes requests does so by requests_write() and calls requests_changed() afterwards, in the same SPI scope: a
@@ -60,12 +43,9 @@ extern RequestListener request_closing_listener;
 extern uint64 requests_write(KeptPlan *plan, Datum *values, const char *nulls);
 extern void requests_changed(const int64 *request_ids, int count);
 extern void requests_told(const int64 *request_ids, int count);
-extern void requests_closing(const int64 *request_ids, int count);
 
 /* state.c, for the triggers of the table */
 extern void request_refuse_time(const char *column, TimestampTz at);
 extern int request_column(Relation relation, const char *name);
-
-extern int64 request_open(const RequestOpening *opening);
 
 #endif /* OMNICHANNEL_REQUEST_H */

@@ -57,7 +57,7 @@ requests_changed(const int64 *request_ids, int count)
 }
 
 /* Tells the later room that cares of who works on requests that they are about to be closed. Needs an SPI scope. */
-void
+static void
 requests_closing(const int64 *request_ids, int count)
 {
 	if (request_closing_listener != NULL)
@@ -94,7 +94,7 @@ request_state_ends(RequestState state)
 }
 
 /* Returns whether a request may go from one state to the other. */
-bool
+static bool
 request_may_become(RequestState from, RequestState to)
 {
 	return (successors[from] & BIT(to)) != 0;

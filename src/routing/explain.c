@@ -83,7 +83,7 @@ append_missing(StringInfo text, const SkillSet *asked, const SkillSet *skills)
 }
 
 /* Returns in a person's words what speaks for a candidate. */
-char *
+static char *
 match_reason(const RoutingConfig *config, const MatchRequest *request, const Candidate *candidate, TimestampTz now)
 {
 	const RoutingAgent *agent = &config->agents[candidate->agent];

@@ -5,7 +5,7 @@
 #ifndef OMNICHANNEL_ROUTING_MATCH_H
 #define OMNICHANNEL_ROUTING_MATCH_H
 
-#include "routing/config.h"
+#include "routing/live.h"
 
 typedef struct MatchRequest
 {
@@ -35,6 +35,14 @@ typedef struct MatchRequest
 	TimestampTz queued_at;  /* when it came into its queue */
 	TimestampTz due_at;
 } MatchRequest;
+
+/* What is known of one agent and the customer. */
+typedef struct Acquaintance
+{
+	double strength;
+	int64 contacts;
+	bool refused;
+} Acquaintance;
 
 /* An agent, and what speaks for him. */
 typedef struct Candidate
@@ -71,9 +79,12 @@ extern int64 match_root(const MatchRequest *request);
 extern bool match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request);
 extern int64 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held);
 extern int64 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now);
-extern bool is_text(const void *text, const char *value);
 extern int match_compare(const void *left, const void *right);
-extern char *match_reason(const RoutingConfig *config, const MatchRequest *request, const Candidate *candidate,
-						  TimestampTz now);
+
+/* owner.c */
+extern int64 owner_find(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now,
+						bool read_only, Acquaintance *known, const PoolMember **owner_member);
+extern TimestampTz owner_held_until(const RoutingConfig *config, const MatchRequest *request, const PoolMember *member,
+									const Acquaintance *known, const Live *live, TimestampTz now);
 
 #endif /* OMNICHANNEL_ROUTING_MATCH_H */

@@ -12,7 +12,6 @@
 #include "utils/timestamp.h"
 
 #include "request/request.h"
-#include "routing/live.h"
 #include "routing/route.h"
 #include "routing/rows.h"
 
@@ -26,17 +25,17 @@ static KeptPlan request_note = {
 
 /* Returns whether nobody but routing goes by what a request in this state becomes. */
 static bool
-is_ours(const void *state)
+is_ours(Datum state)
 {
-	return is_text(state, "new") || is_text(state, "waiting_agent") || is_text(state, "offered") ||
-		   is_text(state, "assigned");
+	return text_equals(state, "new") || text_equals(state, "waiting_agent") || text_equals(state, "offered") ||
+		   text_equals(state, "assigned");
 }
 
 /* Returns whether an offer of the request can be made without SQL. */
 bool
 offer_suits_rows(const MatchRequest *request)
 {
-	return !request->kept_place && is_ours(cstring_to_text(request->state));
+	return !request->kept_place && is_ours(CStringGetTextDatum(request->state));
 }
 
 /* Notes state and agent by the statement, where others go by them; returns whether the request is open still. */
@@ -151,7 +150,7 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		bool nulls[4] = {0};
 		HeapTuple tuple;
 		HeapTuple changed;
-		const void *before;
+		Datum before;
 		TM_Result result;
 		bool isnull;
 		bool same;
@@ -162,10 +161,10 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		(void) slot_getattr(slot, REQUEST_CLOSED_AT, &isnull);
 		if (!isnull)
 			return false;
-		before = DatumGetPointer(slot_getattr(slot, REQUEST_STATE, &isnull));
+		before = slot_getattr(slot, REQUEST_STATE, &isnull);
 		if (!is_ours(before))
 			return note_by_plan(request, state, agent_id);
-		same = is_text(before, state);
+		same = text_equals(before, state);
 		values[0] = CStringGetTextDatum(state);
 		values[1] = Int64GetDatum(agent_id);
 		values[2] = Int64GetDatum(DatumGetInt64(slot_getattr(slot, REQUEST_VERSION, &isnull)) + 1);

@@ -511,8 +511,5 @@ omnichannel_route(PG_FUNCTION_ARGS)
 		agent_id = route_locked(&config, request_id, again, &later);
 		spi_scope_end(&scope);
 	}
-
-	if (agent_id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(agent_id);
+	RETURN_ID(agent_id);
 }

@@ -225,10 +225,7 @@ omnichannel_set_presence(PG_FUNCTION_ARGS)
 	else
 		leave(config, agent_id, name);
 	spi_scope_end(&scope);
-
-	if (request_id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(request_id);
+	RETURN_ID(request_id);
 }
 
 /* Returns whether the current role may do what serving an agent takes. */
@@ -337,10 +334,7 @@ omnichannel_claim(PG_FUNCTION_ARGS)
 	config = queue_locks_take(config, locks);
 	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ASSIGN,
 							 GetCurrentTransactionStartTimestamp());
-
-	if (request_id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(request_id);
+	RETURN_ID(request_id);
 }
 
 /* Returns the agent's oldest offer that can be accepted, or 0, as of now. */
@@ -430,7 +424,5 @@ omnichannel_next_offer(PG_FUNCTION_ARGS)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (request_id == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(request_id);
+	RETURN_ID(request_id);
 }

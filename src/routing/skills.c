@@ -56,7 +56,7 @@ is_code(const char *code, size_t length)
 }
 
 /* Compares two codes in byte order, capitals as small letters. */
-int
+static int
 skill_code_compare(const SkillItem *a, const SkillItem *b)
 {
 	int common = a->length < b->length ? a->length : b->length;

@@ -51,7 +51,6 @@ extern size_t skill_encode(const SkillItem *items, int count, unsigned char *byt
 extern SkillStatus skill_validate(const unsigned char *bytes, size_t size, SkillError *error);
 extern size_t skill_format(const unsigned char *bytes, size_t size, char *text);
 extern bool skill_next(const unsigned char **next, const unsigned char *end, SkillItem *item);
-extern int skill_code_compare(const SkillItem *a, const SkillItem *b);
 extern int skill_find(const unsigned char *bytes, size_t size, const char *code, size_t length);
 extern bool skill_contains(const unsigned char *has, size_t has_size, const unsigned char *asked, size_t asked_size);
 extern int skill_compare(const unsigned char *a, size_t a_size, const unsigned char *b, size_t b_size);

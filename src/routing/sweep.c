@@ -20,7 +20,6 @@
 #include "utils/timestamp.h"
 
 #include "request/request.h"
-#include "routing/live.h"
 #include "routing/route.h"
 #include "sla/sla.h"
 
@@ -134,14 +133,11 @@ typedef struct IdList
 static void
 append_ids(IdList *list, uint64 count)
 {
-	bool isnull;
+	Size size = sizeof(int64) * (list->count + count + 1);
 
-	if (list->ids == NULL)
-		list->ids = palloc(sizeof(int64) * (count + 1));
-	else
-		list->ids = repalloc(list->ids, sizeof(int64) * (list->count + count + 1));
+	list->ids = list->ids == NULL ? palloc(size) : repalloc(list->ids, size);
 	for (uint64 row = 0; row < count; row++)
-		list->ids[list->count++] = DatumGetInt64(spi_datum(row, 1, &isnull));
+		list->ids[list->count++] = spi_id(row, 1);
 }
 
 /* Returns the agent who has a request, or 0. */
@@ -149,9 +145,8 @@ static int64
 agent_of(int64 request_id)
 {
 	Datum id = Int64GetDatum(request_id);
-	bool isnull;
 
-	return kept_plan_run(&agent_select, &id, NULL, false, 1) == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
+	return kept_plan_run(&agent_select, &id, NULL, false, 1) == 0 ? 0 : spi_id(0, 1);
 }
 
 /* Adds the locks for ending an assignment or moving a request. */
@@ -293,16 +288,6 @@ add_due_locks(const RoutingConfig *config, QueueLocks *locks, const Due *due)
 	for (int i = 0; i < config->queue_count && due->idle.count > 0; i++)
 		if (due->filled[i])
 			queue_locks_add(locks, i, QUEUE_FREE);
-}
-
-/* Returns whether any queue was not to be had. */
-static bool
-any_stuck(const RoutingConfig *config, const QueueLocks *locks)
-{
-	for (int i = 0; i < config->queue_count; i++)
-		if (locks->stuck[i])
-			return true;
-	return false;
 }
 
 /*
@@ -592,7 +577,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	config = queue_locks_try(config, locks, end);
 
 	/* What is due in queues that are stuck does not stand in the way of the rest. */
-	if (any_stuck(config, locks))
+	if (locks->partial)
 	{
 		find_due(config, locks, now, &due);
 		add_due_locks(config, locks, &due);

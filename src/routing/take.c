@@ -14,7 +14,6 @@
 #include "utils/timestamp.h"
 
 #include "routing/choice.h"
-#include "routing/live.h"
 #include "routing/route.h"
 #include "routing/rows.h"
 

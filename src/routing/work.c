@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "customer/customer.h"
 #include "request/request.h"
 #include "routing/route.h"
 #include "routing/routing.h"
@@ -290,8 +291,8 @@ why_not_offered(int64 request_id, int64 agent_id, bool *accepted)
 	*accepted = false;
 	if (kept_plan_run(&assignment_select, &id, NULL, false, 0) == 0)
 		return "It is offered to nobody.";
-	if (DatumGetInt64(spi_datum(0, 1, &isnull)) != agent_id)
-		return psprintf("It is with agent " INT64_FORMAT ".", DatumGetInt64(spi_datum(0, 1, &isnull)));
+	if (spi_id(0, 1) != agent_id)
+		return psprintf("It is with agent " INT64_FORMAT ".", spi_id(0, 1));
 	*accepted = DatumGetBool(spi_datum(0, 2, &isnull));
 	if (!*accepted && DatumGetTimestampTz(spi_datum(0, 3, &isnull)) <= now)
 		return "The offer has expired.";
@@ -307,7 +308,6 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id)};
 	RoutingConfig *config;
 	SpiScope scope;
-	bool isnull;
 
 	routing_arguments(fcinfo, "accept_request()");
 	routing_writes("accept_request()");
@@ -315,8 +315,7 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	if (!config->agents[agent_argument(config, agent_id)].active)
 		not_offered(request_id, agent_id, "The agent is inactive.");
 	routing_scope_begin(&scope);
-	if (kept_plan_run(&assignment_select, values, NULL, false, 0) == 0 ||
-		!request_hold(request_id, DatumGetInt64(spi_datum(0, 4, &isnull)), true))
+	if (kept_plan_run(&assignment_select, values, NULL, false, 0) == 0 || !request_hold(request_id, spi_id(0, 4), true))
 		not_offered(request_id, agent_id, "It is offered to nobody.");
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	if (kept_plan_run(&accept_offer, values, NULL, false, 0) == 0)
@@ -361,10 +360,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	next = route_request(config, &request, !locks->later, NULL);
 	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
-
-	if (next == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(next);
+	RETURN_ID(next);
 }
 
 /* Offers a request to a colleague whom its agent has named; raises 55000 where that one cannot take it. */
@@ -385,13 +381,6 @@ offer_to_colleague(RoutingConfig *config, const MatchRequest *request, int64 age
 						errmsg("agent " INT64_FORMAT " cannot take request " INT64_FORMAT " now", agent_id,
 							   request->request_id),
 						errdetail("%s", why), errhint("Transfer it to a queue, where it waits for an agent.")));
-}
-
-/* Returns a text argument, or NULL. */
-static char *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
 /* transfer_request(request_id, queue, agent_id, requires, prefers): the agent to whom it is offered, or NULL. */
@@ -462,10 +451,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	}
 	(void) serve_freed(config, locks, from_agent);
 	spi_scope_end(&scope);
-
-	if (next == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(next);
+	RETURN_ID(next);
 }
 
 /* Ends what routing has to do with a request; returns the freed agent's next request, or 0. */
@@ -539,9 +525,7 @@ omnichannel_release_request(PG_FUNCTION_ARGS)
 	routing_scope_begin(&scope);
 	next = release(routing_config(), PG_GETARG_INT64(0), state);
 	spi_scope_end(&scope);
-	if (next == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(next);
+	RETURN_ID(next);
 }
 
 /* abandon_request(request_id, keep_for): the customer has left the queue; comes back before then to the same place. */
@@ -592,18 +576,13 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	MatchRequest request;
 	SpiScope scope;
 	int64 next;
-	int found;
 
 	routing_arguments(fcinfo, "request_callback()");
 	channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	routing_writes("request_callback()");
+	(void) channel_get(channel);
 	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);
-	found = config_channel(config, channel);
-	if (found < 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("channel \"%s\" does not exist", excerpt(channel)),
-						errhint("Insert it into omnichannel.channel.")));
 	if (request.closed || request.assigned_to != 0 || request.queue < 0 ||
 		!(request.waiting || request.kept_place || strcmp(request.state, "new") == 0 ||
 		  strcmp(request.state, "waiting_agent") == 0))
@@ -611,13 +590,10 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
 						errhint("Whoever waits in a queue can be called back.")));
 	change_request(&request, NULL, NULL, channel, NULL, NULL);
-	request.channel = found;
+	request.channel = config_channel(config, channel);
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
 	next = route_request(config, &request, !locks->later, NULL);
 	spi_scope_end(&scope);
-
-	if (next == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT64(next);
+	RETURN_ID(next);
 }
