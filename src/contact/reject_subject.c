@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -76,7 +75,6 @@ omnichannel_reject_subject(PG_FUNCTION_ARGS)
 {
 	const Tracking *tracking = tracking_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	Jsonb *data = PG_GETARG_JSONB_P(1);
-	TupleDesc desc;
 	Datum values[6];
 	bool nulls[6];
 	const char *direction;
@@ -84,8 +82,6 @@ omnichannel_reject_subject(PG_FUNCTION_ARGS)
 	bool present = tracking != NULL;
 	bool recipient;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "reject_subject returns no row");
 	if (present)
 	{
 		recipient = tracking->items[FIELD_RECIPIENT].given;
@@ -114,5 +110,5 @@ omnichannel_reject_subject(PG_FUNCTION_ARGS)
 		values[0] = BoolGetDatum(tracking->items[FIELD_KIND].nparts == 0);
 		values[5] = CStringGetTextDatum(tracking->source);
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_row(fcinfo), values, nulls)));
 }

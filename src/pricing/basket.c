@@ -364,8 +364,7 @@ put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int n
 	quote[QUOTE_VALID_UNTIL] = TimestampTzGetDatum(until);
 	for (int i = 0; i < item->npromotions; i++)
 		codes[i] = PointerGetDatum(item->promotions[i]->code_text);
-	quote[QUOTE_PROMOTIONS] =
-		PointerGetDatum(construct_array(codes, item->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
+	quote[QUOTE_PROMOTIONS] = array_of(codes, NULL, item->npromotions, TEXTOID);
 
 	values[BASKET_LINE] = Int32GetDatum(number);
 	for (int i = 0; i < QUOTE_COLUMNS; i++)

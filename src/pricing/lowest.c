@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
@@ -379,7 +378,6 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 	const Product *product;
 	const OmnibusRule *rule;
 	LowestAnswer answer;
-	TupleDesc desc;
 	Datum values[6] = {0};
 	bool nulls[6] = {true, true, true, true, true, true};
 	text *code = price_text_argument(fcinfo, 0, "product");
@@ -410,8 +408,6 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 	question.product = product;
 	lowest_find(&question, rule, !PG_ARGISNULL(6) && PG_GETARG_BOOL(6), NULL, &answer);
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (answer.found)
 	{
 		values[0] = NumericGetDatum(money_to_numeric(answer.lowest, question.currency->decimals));
@@ -435,5 +431,5 @@ omnichannel_lowest_price(PG_FUNCTION_ARGS)
 		nulls[5] = false;
 	}
 	config_caches_release();
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(result_row(fcinfo), values, nulls));
 }

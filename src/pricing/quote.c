@@ -259,7 +259,7 @@ promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
 	codes = palloc(answer->npromotions * sizeof(Datum));
 	for (int i = 0; i < answer->npromotions; i++)
 		codes[i] = PointerGetDatum(answer->promotions[i]->code_text);
-	return PointerGetDatum(construct_array(codes, answer->npromotions, TEXTOID, -1, false, TYPALIGN_INT));
+	return array_of(codes, NULL, answer->npromotions, TEXTOID);
 }
 
 /* Does the same for an amount that often is another one, which is done already. */

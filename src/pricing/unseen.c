@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -140,7 +139,6 @@ omnichannel_quote_unseen(PG_FUNCTION_ARGS)
 	PriceAnswer answer;
 	Datum values[QUOTE_COLUMNS];
 	bool nulls[QUOTE_COLUMNS];
-	TupleDesc desc;
 	Datum *moments;
 	text *code;
 	Datum quote;
@@ -164,9 +162,7 @@ omnichannel_quote_unseen(PG_FUNCTION_ARGS)
 	question.product = product_without(&unseen, question.product);
 	price_resolve(&question, &answer, NULL);
 	price_quote_values(&question, &answer, PG_GETARG_DATUM(2), values, nulls);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	quote = HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	quote = HeapTupleGetDatum(heap_form_tuple(result_row(fcinfo), values, nulls));
 	config_caches_release();
 	return quote;
 }

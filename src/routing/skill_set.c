@@ -300,14 +300,11 @@ omnichannel_skills(PG_FUNCTION_ARGS)
 	{
 		MemoryContext caller;
 		SkillSet *set;
-		TupleDesc row;
 		const unsigned char **range;
 
 		call = SRF_FIRSTCALL_INIT();
 		caller = MemoryContextSwitchTo(call->multi_call_memory_ctx);
-		if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type of skills() must be a row type");
-		call->tuple_desc = BlessTupleDesc(row);
+		call->tuple_desc = result_row(fcinfo);
 		set = (SkillSet *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
 		range = palloc(2 * sizeof(*range));
 		range[0] = SKILL_SET_BYTES(set);
