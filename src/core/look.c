@@ -493,7 +493,6 @@ look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys)
 	Datum values[TABLE_COLUMNS];
 	bool nulls[TABLE_COLUMNS];
 	LookScan scan;
-	bool isnull;
 	int64 id = 0;
 
 	if (look_begin(&scan, look, keys, look->nkeys, NULL))
@@ -503,6 +502,6 @@ look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys)
 		look_end(&scan);
 	}
 	else if (kept_plan_run(statement, keys, NULL, false, 1) > 0)
-		id = DatumGetInt64(spi_datum(0, 1, &isnull));
+		id = spi_id(0, 1);
 	return id;
 }

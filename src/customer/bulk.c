@@ -105,9 +105,9 @@ take_found(CustomerLookup **lookups, uint64 rows)
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
-		CustomerLookup *lookup = lookups[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		CustomerLookup *lookup = lookups[spi_id(row, 1) - 1];
 
-		lookup->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+		lookup->customer_id = spi_id(row, 2);
 		lookup->erased = DatumGetBool(spi_datum(row, 3, &isnull));
 		lookup->known = true;
 	}

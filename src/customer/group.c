@@ -134,7 +134,7 @@ customers_compare(CustomerPair *pairs, int count)
 	for (uint64 row = 0; row < rows; row++)
 	{
 		bool isnull;
-		CustomerPair *pair = &pairs[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1];
+		CustomerPair *pair = &pairs[spi_id(row, 1) - 1];
 
 		pair->same = DatumGetBool(spi_datum(row, 2, &isnull));
 		pair->nameless = DatumGetBool(spi_datum(row, 3, &isnull));
@@ -175,7 +175,7 @@ customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason)
 
 	for (uint64 row = 0; row < rows; row++)
 		if (DatumGetBool(spi_datum(row, 2, &isnull)))
-			customer_gone(DatumGetInt64(spi_datum(row, 1, &isnull)));
+			customer_gone(spi_id(row, 1));
 	return rows > 0;
 }
 
@@ -195,9 +195,8 @@ customers_regroup(const int64 *ids, int count)
 	roots = palloc(sizeof(int64) * Max(rows, 1));
 	for (uint64 row = 0; row < rows; row++)
 	{
-		bool isnull;
 
-		roots[row] = DatumGetInt64(spi_datum(row, 1, &isnull));
+		roots[row] = spi_id(row, 1);
 	}
 	customer_listener(roots, (int) rows, false);
 }

@@ -341,7 +341,6 @@ int64
 customer_match(const char *kind, const char *normalised, bool create, bool *found)
 {
 	Datum values[2] = {CStringGetTextDatum(kind), CStringGetTextDatum(normalised)};
-	bool isnull;
 
 	/* Whoever inserts at the same time is seen by the next look; an erasure in between asks for another round. */
 	for (int round = 0;; round++)
@@ -356,7 +355,7 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 		if (round == INSERT_ROUNDS)
 			rows_not_taken("identity");
 		if (kept_plan_run(&identity_insert, values, NULL, false, 0) == 1)
-			return DatumGetInt64(spi_datum(0, 1, &isnull));
+			return spi_id(0, 1);
 	}
 }
 
@@ -384,7 +383,6 @@ customer_root(int64 customer_id, bool read_only)
 {
 	Datum values[1] = {Int64GetDatum(customer_id)};
 	LookScan scan;
-	bool isnull;
 	int64 root = 0;
 
 	if (look_begin(&scan, &customer_look, values, 1, read_only ? GetActiveSnapshot() : NULL))
@@ -397,7 +395,7 @@ customer_root(int64 customer_id, bool read_only)
 		look_end(&scan);
 	}
 	else if (kept_plan_run(&customer_select, values, NULL, read_only, 1) == 1)
-		root = DatumGetInt64(spi_datum(0, 1, &isnull));
+		root = spi_id(0, 1);
 	return root;
 }
 

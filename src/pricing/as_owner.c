@@ -10,39 +10,12 @@
 
 #include "omnichannel.h"
 
-SQL_FUNCTION(omnichannel_reserve_use);
-SQL_FUNCTION(omnichannel_commit_use);
-SQL_FUNCTION(omnichannel_release_use);
-SQL_FUNCTION(omnichannel_expire_uses);
+SQL_FUNCTION(omnichannel_use_as_owner);
 SQL_FUNCTION(omnichannel_keep_quote);
-SQL_FUNCTION(omnichannel_note_correction);
-SQL_FUNCTION(omnichannel_note_change);
-SQL_FUNCTION(omnichannel_note_change_seen);
 
-/* reserve_use(): see its COMMENT. */
+/* reserve_use(), commit_use(), release_use(), expire_uses(): see the COMMENT of each. */
 Datum
-omnichannel_reserve_use(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, "promotion_use");
-}
-
-/* commit_use(): see its COMMENT. */
-Datum
-omnichannel_commit_use(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, "promotion_use");
-}
-
-/* release_use(): see its COMMENT. */
-Datum
-omnichannel_release_use(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, "promotion_use");
-}
-
-/* expire_uses(): see its COMMENT. */
-Datum
-omnichannel_expire_uses(PG_FUNCTION_ARGS)
+omnichannel_use_as_owner(PG_FUNCTION_ARGS)
 {
 	return call_as_owner(fcinfo, "promotion_use");
 }
@@ -52,25 +25,4 @@ Datum
 omnichannel_keep_quote(PG_FUNCTION_ARGS)
 {
 	return call_as_owner(fcinfo, "locked_quote");
-}
-
-/* note_correction(): see its COMMENT. */
-Datum
-omnichannel_note_correction(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, NULL);
-}
-
-/* note_change(): see its COMMENT. */
-Datum
-omnichannel_note_change(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, NULL);
-}
-
-/* note_change_seen(): see its COMMENT. */
-Datum
-omnichannel_note_change_seen(PG_FUNCTION_ARGS)
-{
-	return call_as_owner(fcinfo, NULL);
 }

@@ -62,7 +62,7 @@ COMMENT ON FUNCTION omnichannel.note_correction_as_owner() IS
 
 CREATE FUNCTION omnichannel.note_correction() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_note_correction';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.note_correction() IS
 'Trigger function of each table that prices follow from, called where the past answers otherwise from here on: notes the row before and after in price_correction, with the rights of the tables'' owner. Its arguments are the column that says which row, and the columns to note where not all are. Raises 39P01 elsewhere.';
 
@@ -149,7 +149,7 @@ COMMENT ON FUNCTION omnichannel.note_change_as_owner() IS
 
 CREATE FUNCTION omnichannel.note_change() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_note_change';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.note_change() IS
 'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 
@@ -172,7 +172,7 @@ COMMENT ON FUNCTION omnichannel.note_change_seen_as_owner() IS
 
 CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_note_change_seen';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.note_change_seen() IS
 'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 

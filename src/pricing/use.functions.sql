@@ -212,7 +212,7 @@ COMMENT ON FUNCTION omnichannel.reserve_use_as_owner(text, text, bigint, numeric
 CREATE FUNCTION omnichannel.reserve_use(promotion text, key text, customer_id bigint DEFAULT NULL, amount numeric DEFAULT 0,
 	coupon text DEFAULT NULL, hold interval DEFAULT '30 minutes') RETURNS boolean
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_reserve_use';
+AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.reserve_use(text, text, bigint, numeric, text, interval) IS
 'Reserves one use of a promotion: true where its limits, its budget and the coupon allowed it, false where nothing is left or it does not hold now.
 
@@ -261,7 +261,7 @@ COMMENT ON FUNCTION omnichannel.commit_use_as_owner(text) IS
 
 CREATE FUNCTION omnichannel.commit_use(key text) RETURNS integer
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_commit_use';
+AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.commit_use(text) IS
 'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 42501 for who may not read promotion_use, 55000 where one was released.';
 
@@ -329,7 +329,7 @@ COMMENT ON FUNCTION omnichannel.release_use_as_owner(text) IS
 
 CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_release_use';
+AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.release_use(text) IS
 'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED and before setup().';
 
@@ -366,7 +366,7 @@ COMMENT ON FUNCTION omnichannel.expire_uses_as_owner(text, integer) IS
 
 CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows integer DEFAULT 1000) RETURNS integer
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_expire_uses';
+AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
 'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 22023 for a negative max_rows, 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
 

@@ -102,7 +102,6 @@ request_open(const RequestOpening *opening)
 	Datum values[12];
 	char nulls[12];
 	int64 request_id;
-	bool isnull;
 
 	if (opening->kind[0] == '\0' || strlen(opening->kind) > 63)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -141,7 +140,7 @@ request_open(const RequestOpening *opening)
 
 	if (requests_write(&request_insert, values, nulls) != 1)
 		rows_not_taken("request");
-	request_id = DatumGetInt64(spi_datum(0, 1, &isnull));
+	request_id = spi_id(0, 1);
 	requests_changed(&request_id, 1);
 	return request_id;
 }

@@ -79,14 +79,6 @@ spi_usecs(uint64 row, int column)
 	return isnull ? 0 : interval_usecs(DatumGetIntervalP(value));
 }
 
-static int64
-spi_int64(uint64 row, int column)
-{
-	bool isnull;
-
-	return DatumGetInt64(spi_datum(row, column, &isnull));
-}
-
 static int32
 spi_int32(uint64 row, int column)
 {
@@ -164,7 +156,7 @@ read_agents(RoutingConfig *config, MemoryContext context)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		agent->agent_id = spi_int64(i, 1);
+		agent->agent_id = spi_id(i, 1);
 		agent->capacity = spi_int32(i, 2);
 		agent->active = spi_bool(i, 3);
 		agent->department = spi_text(i, 4, context);
@@ -179,7 +171,7 @@ read_agents(RoutingConfig *config, MemoryContext context)
 	count = kept_plan_run(&fluencies_select, NULL, NULL, true, 0);
 	for (uint64 i = 0; i < count; i++)
 	{
-		int agent = config_agent(config, spi_int64(i, 1));
+		int agent = config_agent(config, spi_id(i, 1));
 		int channel = config_channel(config, spi_text(i, 2, CurrentMemoryContext));
 
 		CHECK_FOR_INTERRUPTS();
@@ -242,7 +234,7 @@ read_queues(RoutingConfig *config, MemoryContext context)
 			found->members = MemoryContextAllocHuge(context, sizeof(RoutingMember) * (end - i));
 			for (uint64 row = i; row < end; row++)
 			{
-				int agent = config_agent(config, spi_int64(row, 2));
+				int agent = config_agent(config, spi_id(row, 2));
 
 				if (agent < 0)
 					continue;

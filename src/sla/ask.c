@@ -112,8 +112,7 @@ sla_requests_read(SlaFamily *families, int count)
 	rows = kept_plan_run(&requests_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		bool isnull;
-		SlaFamily *family = sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)));
+		SlaFamily *family = sla_family_find(families, count, spi_id(i, 1));
 
 		family->said[family->said_count++] = sla_moment_from_row(i, 2);
 	}
@@ -171,9 +170,8 @@ sla_earlier_read(SlaFamily *families, int count)
 	rows = kept_plan_run(&earlier_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		bool isnull;
 
-		asked[DatumGetInt64(spi_datum(i, 1, &isnull)) - 1]->wrote_before = SLA_YES;
+		asked[spi_id(i, 1) - 1]->wrote_before = SLA_YES;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

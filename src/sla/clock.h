@@ -203,8 +203,6 @@ extern void sla_moments_write(SlaFamily *families, int count);
 extern int sla_moment_compare_requests(const void *a, const void *b);
 extern void sla_families_foreign(SlaFamily *families, int count);
 extern void sla_moments_read(SlaFamily *families, int count);
-extern int64 sla_row_id(uint64 row, int column);
-extern TimestampTz sla_row_time(uint64 row, int column);
 
 /* clocks.c: which clocks to read, and whether to lock them for a change. */
 typedef enum SlaRead
@@ -350,7 +348,6 @@ extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicie
 							 SlaChanges *changes);
 
 /* request.c */
-extern const char *sla_state_class(const char *state);
 extern int sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts,
 							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
@@ -359,7 +356,6 @@ extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPo
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
-extern void sla_machine_know(SlaMachine *machine, const SlaFamily *family);
 extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);

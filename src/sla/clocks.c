@@ -296,7 +296,7 @@ take_rows(const SlaPolicies *policies, SlaFamily *families, int count, uint64 ro
 {
 	for (uint64 i = 0; i < rows; i++)
 	{
-		SlaFamily *family = sla_family_find(families, count, sla_row_id(i, 1));
+		SlaFamily *family = sla_family_find(families, count, spi_id(i, 1));
 		SlaClock *clock;
 		bool isnull;
 
@@ -466,9 +466,9 @@ hold_open(const SlaPolicies *policies, SlaFamily *families, int count, bool alon
 	int first = 0;
 
 	for (uint64 i = 0; i < rows; i++)
-		members[i] = alone ? families[i].root : sla_row_id(i, 2);
+		members[i] = alone ? families[i].root : spi_id(i, 2);
 	for (uint64 i = 0; i < rows && found; i++)
-		if (i + 1 == rows || (alone ? families[i + 1].root : sla_row_id(i + 1, 1)) != family->root)
+		if (i + 1 == rows || (alone ? families[i + 1].root : spi_id(i + 1, 1)) != family->root)
 		{
 			found = look_family(policies, family, members + first, (int) i + 1 - first, NULL);
 			first = (int) i + 1;

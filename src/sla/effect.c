@@ -107,12 +107,11 @@ find_roots(SlaNewMoment **moments, int count)
 	for (int i = 0; i < count; i++)
 	{
 		int64 customer_id = moments[i]->moment.customer_id;
-		bool isnull;
 
-		while (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) < customer_id)
+		while (row < rows && spi_id(row, 1) < customer_id)
 			row++;
-		if (row < rows && DatumGetInt64(spi_datum(row, 1, &isnull)) == customer_id)
-			moments[i]->root = DatumGetInt64(spi_datum(row, 2, &isnull));
+		if (row < rows && spi_id(row, 1) == customer_id)
+			moments[i]->root = spi_id(row, 2);
 		else
 			moments[i]->root = customer_id;
 	}
@@ -558,7 +557,7 @@ sla_contact_revised(SlaContact *contact)
 
 	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
-		family.from = sla_row_time(0, 1);
+		family.from = spi_time(0, 1, NO_TIME);
 	else if (contact->still)
 		family.from = contact->occurred_at;
 	else

@@ -373,7 +373,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 						errmsg("request " INT64_FORMAT " does not exist", request_id),
 						errhint("open_requests(customer_id) lists those of a customer.")));
-	family.root = DatumGetInt64(spi_datum(0, 1, &isnull));
+	family.root = spi_id(0, 1);
 	state.channel = spi_text(0, 2, CurrentMemoryContext);
 	state.kind = spi_text(0, 3, CurrentMemoryContext);
 	state.queue = spi_text(0, 4, CurrentMemoryContext);

@@ -36,7 +36,7 @@ COMMENT ON FUNCTION omnichannel.mark_sla_stale_as_owner() IS
 
 CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_mark_sla_stale';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
 'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet, with the rights of the tables'' owner; the next tick() makes them. Raises 39P01 elsewhere.';
 
@@ -61,7 +61,7 @@ COMMENT ON FUNCTION omnichannel.forget_all_requests_as_owner() IS
 
 CREATE FUNCTION omnichannel.forget_all_requests() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_forget_all_requests';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.forget_all_requests() IS
 'Trigger function of request, for TRUNCATE: what was promised to requests ends at the next tick(), as where they are deleted. Works with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION omnichannel.follow_memberships_as_owner() IS
 
 CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_follow_memberships';
+AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.follow_memberships() IS
 'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, all open clocks do. Notes it with the rights of the tables'' owner. What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it. Raises 39P01 elsewhere.';
 

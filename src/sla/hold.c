@@ -199,7 +199,7 @@ sla_families_hold(SlaFamily *families, int count)
 	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
 	merged = kept_plan_run(&merged_select, values, NULL, false, 0);
 	for (uint64 i = 0; i < merged; i++)
-		sla_family_find(families, count, sla_row_id(i, 1))->held_by_others = true;
+		sla_family_find(families, count, spi_id(i, 1))->held_by_others = true;
 	SPI_freetuptable(SPI_tuptable);
 	if (merged > 0)
 	{
@@ -220,7 +220,7 @@ sla_families_free(SlaFamily *families, int count)
 	for (uint64 i = 0; i < rows; i++)
 	{
 		bool isnull;
-		int64 root = DatumGetInt64(spi_datum(i, 1, &isnull));
+		int64 root = spi_id(i, 1);
 		bool exists = DatumGetBool(spi_datum(i, 2, &isnull));
 
 		sla_family_find(families, count, root)->held_by_others = exists || is_being_made(root);
@@ -313,10 +313,9 @@ sla_families_take(SlaFamily *families, int count, const SlaPolicies *policies, b
 		rows = kept_plan_run(&behind_take, values, NULL, false, 0);
 		for (uint64 i = 0; i < rows; i++)
 		{
-			bool isnull;
-			SlaFamily *family = sla_family_find(families, held, DatumGetInt64(spi_datum(i, 1, &isnull)));
+			SlaFamily *family = sla_family_find(families, held, spi_id(i, 1));
 
-			family->from = Min(family->from, DatumGetTimestampTz(spi_datum(i, 2, &isnull)));
+			family->from = Min(family->from, spi_time(i, 2, NO_TIME));
 		}
 		SPI_freetuptable(SPI_tuptable);
 		sla_moments_read(families, held);

@@ -67,8 +67,8 @@ copy_settled(const SlaClock *clock)
 }
 
 /* Gives a machine, new to the family, what requests said before its moments. */
-void
-sla_machine_know(SlaMachine *machine, const SlaFamily *family)
+static void
+know_requests(SlaMachine *machine, const SlaFamily *family)
 {
 	for (int i = 0; i < family->said_count; i++)
 		sla_machine_request(machine, family->said[i]->request_id)->last = family->said[i];
@@ -78,7 +78,7 @@ sla_machine_know(SlaMachine *machine, const SlaFamily *family)
 void
 sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
 {
-	sla_machine_know(machine, family);
+	know_requests(machine, family);
 	for (int i = 0; i < family->clock_count; i++)
 		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
 			sla_machine_add(machine, copy_settled(family->clocks[i]));
@@ -94,7 +94,7 @@ sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *c
 	machine.partial = true;
 	for (int i = 0; i < family->clock_count; i++)
 		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
-	sla_machine_know(&machine, family);
+	know_requests(&machine, family);
 	sla_machine_feed(&machine, family->moments, family->moment_count);
 	for (int i = 0; i < machine.clock_count; i++)
 	{

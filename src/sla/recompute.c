@@ -295,16 +295,15 @@ leave_others(Recomputation *work, const ClockKey *after, const ClockKey *last, S
 					   Int64GetDatum(last->customer_id), Int64GetDatum(last->clock_id)};
 	int64 *roots;
 	uint64 count;
-	bool isnull;
 
 	(void) kept_plan_run(&clocks_count, values, NULL, false, 0);
-	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == ids->count)
+	if (spi_id(0, 1) == ids->count)
 		return;
 	values[4] = sla_column_array(ids);
 	count = kept_plan_run(&others_select, values, NULL, false, 0);
 	roots = palloc(sizeof(int64) * Max(count, 1));
 	for (uint64 i = 0; i < count; i++)
-		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+		roots[i] = spi_id(i, 1);
 	SPI_freetuptable(SPI_tuptable);
 	reckon_free(work, roots, (int) count);
 }
@@ -325,11 +324,7 @@ recompute_batch(Recomputation *work, ClockKey *key)
 	int misfits = 0;
 
 	for (uint64 i = 0; i < rows; i++)
-	{
-		bool isnull;
-
-		roots[i] = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
-	}
+		roots[i] = spi_id(i, SLA_CLOCK_NCOLUMNS + 1);
 	family_count = sla_families_of(roots, (int) rows, &families);
 	sla_families_memberships(work->policies, families, family_count);
 
@@ -338,13 +333,12 @@ recompute_batch(Recomputation *work, ClockKey *key)
 		SlaClock *before;
 		SlaClock *clock;
 		int64 root;
-		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		/* What a customer's segments were asked for has its own result. */
 		SPI_tuptable = table;
 		before = sla_clock_from_row(work->policies, i, 1);
-		root = DatumGetInt64(spi_datum(i, SLA_CLOCK_NCOLUMNS + 1, &isnull));
+		root = spi_id(i, SLA_CLOCK_NCOLUMNS + 1);
 		if (i == 0 || machine.root != root)
 		{
 			sla_machine_begin(&machine, work->policies, root);
@@ -394,11 +388,10 @@ static uint64
 read_ids(KeptPlan *plan, int64 **ids)
 {
 	uint64 count = kept_plan_run(plan, NULL, NULL, false, 0);
-	bool isnull;
 
 	*ids = palloc_extended(sizeof(int64) * Max(count, 1), MCXT_ALLOC_HUGE);
 	for (uint64 i = 0; i < count; i++)
-		(*ids)[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+		(*ids)[i] = spi_id(i, 1);
 	SPI_freetuptable(SPI_tuptable);
 	return count;
 }
@@ -434,11 +427,10 @@ warn_behind(int64 age)
 {
 	Interval interval = {.time = age};
 	Datum values[1] = {IntervalPGetDatum(&interval)};
-	bool isnull;
 	int64 count;
 
 	(void) kept_plan_run(&behind_count, values, NULL, false, 0);
-	count = DatumGetInt64(spi_datum(0, 1, &isnull));
+	count = spi_id(0, 1);
 	if (count > 0)
 		ereport(WARNING,
 				(errmsg_plural("clocks of " INT64_FORMAT " customer do not follow yet",
@@ -510,14 +502,13 @@ static void
 recompute_one(Recomputation *work, int64 request_id)
 {
 	Datum values[1] = {Int64GetDatum(request_id)};
-	bool isnull;
 	int64 root;
 
 	if (kept_plan_run(&request_root, values, NULL, false, 1) == 0)
 		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 						errmsg("request " INT64_FORMAT " does not exist", request_id),
 						errhint("Pass the id of a request, or NULL for all open clocks.")));
-	root = DatumGetInt64(spi_datum(0, 1, &isnull));
+	root = spi_id(0, 1);
 	work->policies = sla_policies_to_write();
 	sla_changes_begin(&work->changes, work->changes.now);
 	sla_requests_follow(&request_id, 1, work->policies, &work->changes);

@@ -72,8 +72,8 @@ static KeptPlan due_select = {
 };
 
 /* Returns what a state means for clocks. */
-const char *
-sla_state_class(const char *state)
+static const char *
+state_class(const char *state)
 {
 	return sla_state_ends(state) || strcmp(state, "waiting_customer") == 0 ? state : "new";
 }
@@ -85,9 +85,9 @@ sla_state_class(const char *state)
 static bool
 is_answered(uint64 row, const SlaContacts *contacts)
 {
-	TimestampTz waits_since = sla_row_time(row, 16);
-	TimestampTz since = sla_row_time(row, 11);
-	int64 request_id = sla_row_id(row, 1);
+	TimestampTz waits_since = spi_time(row, 16, NO_TIME);
+	TimestampTz since = spi_time(row, 11, NO_TIME);
+	int64 request_id = spi_id(row, 1);
 	bool isnull;
 
 	if (!DatumGetBool(spi_datum(row, 22, &isnull)))
@@ -111,7 +111,7 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 {
 	SlaMoment *moment = &moments[0].moment;
 	char *known_state = spi_text(row, 12, CurrentMemoryContext);
-	TimestampTz since = sla_row_time(row, 11);
+	TimestampTz since = spi_time(row, 11, NO_TIME);
 	bool isnull;
 	TimestampTz said_at;
 	bool changed;
@@ -119,16 +119,16 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 	bool moved;
 
 	memset(moments, 0, sizeof(SlaNewMoment) * 2);
-	moments[0].root = DatumGetInt64(spi_datum(row, 3, &isnull));
+	moments[0].root = spi_id(row, 3);
 	moment->what = MOMENT_REQUEST;
-	moment->request_id = DatumGetInt64(spi_datum(row, 1, &isnull));
-	moment->customer_id = DatumGetInt64(spi_datum(row, 2, &isnull));
+	moment->request_id = spi_id(row, 1);
+	moment->customer_id = spi_id(row, 2);
 	moment->state = spi_text(row, 4, CurrentMemoryContext);
 	moment->kind = spi_text(row, 5, CurrentMemoryContext);
 	moment->queue = spi_text(row, 6, CurrentMemoryContext);
 	moment->channel = spi_text(row, 7, CurrentMemoryContext);
 	moment->priority = DatumGetInt32(spi_datum(row, 8, &isnull));
-	moment->version = DatumGetInt64(spi_datum(row, 9, &isnull));
+	moment->version = spi_id(row, 9);
 
 	/* A state without a time of its own began just now, after all that this transaction has logged before. */
 	if (since == GetCurrentTransactionStartTimestamp())
@@ -136,8 +136,8 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 
 	if (known_state == NULL)
 	{
-		TimestampTz opened_at = sla_row_time(row, 10);
-		TimestampTz settled_until = sla_row_time(row, 18);
+		TimestampTz opened_at = spi_time(row, 10, NO_TIME);
+		TimestampTz settled_until = spi_time(row, 18, NO_TIME);
 
 		/* What was closed before anybody looked is history. */
 		if (sla_state_ends(moment->state) && since < GetCurrentTransactionStartTimestamp())
@@ -151,7 +151,7 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 		}
 		moment->at = opened_at;
 		moments[0].anew = DatumGetBool(spi_datum(row, 17, &isnull));
-		if (strcmp(sla_state_class(moment->state), "new") == 0)
+		if (strcmp(state_class(moment->state), "new") == 0)
 			return 1;
 		moments[1] = moments[0];
 		moments[0].moment.state = "new";
@@ -161,14 +161,14 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 		return 2;
 	}
 
-	said_at = sla_row_time(row, 16);
-	changed = strcmp(sla_state_class(moment->state), sla_state_class(known_state)) != 0 && !is_answered(row, contacts);
+	said_at = spi_time(row, 16, NO_TIME);
+	changed = strcmp(state_class(moment->state), state_class(known_state)) != 0 && !is_answered(row, contacts);
 	/* What is corrected in a closed one changes no promise. */
 	if (!changed && sla_state_ends(known_state))
 		return 0;
 	/* It waited, was answered, and waits again. */
 	again = !changed && strcmp(moment->state, "waiting_customer") == 0 && since > said_at &&
-			moment->version > sla_row_id(row, 21);
+			moment->version > spi_id(row, 21);
 	moved = !sla_same_text(moment->kind, spi_text(row, 13, CurrentMemoryContext)) ||
 			!sla_same_text(moment->queue, spi_text(row, 14, CurrentMemoryContext)) ||
 			moment->priority != DatumGetInt32(spi_datum(row, 15, &isnull));
@@ -188,9 +188,9 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 static bool
 is_corrected(uint64 row)
 {
-	TimestampTz opened_at = sla_row_time(row, 10);
-	TimestampTz said_at = sla_row_time(row, 19);
-	TimestampTz settled_until = sla_row_time(row, 18);
+	TimestampTz opened_at = spi_time(row, 10, NO_TIME);
+	TimestampTz said_at = spi_time(row, 19, NO_TIME);
+	TimestampTz settled_until = spi_time(row, 18, NO_TIME);
 
 	if (said_at == NO_TIME || said_at < settled_until || opened_at < settled_until)
 		return false;
@@ -209,12 +209,12 @@ find_request(uint64 rows, int64 request_id)
 	{
 		uint64 middle = (low + high) / 2;
 
-		if (sla_row_id(middle, 1) < request_id)
+		if (spi_id(middle, 1) < request_id)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < rows && sla_row_id(low, 1) == request_id ? low : rows;
+	return low < rows && spi_id(low, 1) == request_id ? low : rows;
 }
 
 /*
@@ -241,14 +241,14 @@ sla_request_moments(const int64 *request_ids, int count, const SlaContacts *cont
 	{
 		made += request_moments(i, contacts, &rows[made]);
 		if (corrected != NULL && is_corrected(i))
-			sla_column_add_id(corrected, sla_row_id(i, 1));
+			sla_column_add_id(corrected, spi_id(i, 1));
 	}
 	for (int i = 0; i < taken; i++)
 	{
 		SlaNewMoment *contact = (*moments)[i];
 		uint64 row = contact->moment.request_id == 0 ? found : find_request(found, contact->moment.request_id);
 
-		contact->others = row < found && sla_row_id(row, 2) != contact->moment.customer_id;
+		contact->others = row < found && spi_id(row, 2) != contact->moment.customer_id;
 		for (int j = 0; j < made && row < found; j++)
 			if (rows[j].moment.request_id == contact->moment.request_id)
 				rows[j].root = contact->root;
@@ -279,8 +279,8 @@ correct_openings(const SlaColumn *request_ids, const SlaPolicies *policies, SlaC
 
 	for (uint64 i = 0; i < rows; i++)
 	{
-		families[i].root = sla_row_id(i, 1);
-		families[i].from = sla_row_time(i, 2);
+		families[i].root = spi_id(i, 1);
+		families[i].from = spi_time(i, 2, NO_TIME);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	count = sla_families_take(families, (int) rows, policies, true);
@@ -295,10 +295,9 @@ forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies
 	Datum values[1] = {id_array(request_ids, count)};
 	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
 	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
-	bool isnull;
 
 	for (int i = 0; i < roots_count; i++)
-		roots[i] = DatumGetInt64(spi_datum(i, 1, &isnull));
+		roots[i] = spi_id(i, 1);
 	SPI_freetuptable(SPI_tuptable);
 	sla_customers_reckon(roots, roots_count, policies, changes);
 }
@@ -345,5 +344,5 @@ sla_request_due(int64 request_id)
 	Datum values[1] = {Int64GetDatum(request_id)};
 
 	(void) kept_plan_run(&due_select, values, NULL, false, 1);
-	return sla_row_time(0, 1);
+	return spi_time(0, 1, NO_TIME);
 }

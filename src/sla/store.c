@@ -221,32 +221,12 @@ sla_moments_write(SlaFamily *families, int count)
 	for (uint64 i = 0; i < held; i++)
 	{
 		bool isnull;
-		SlaFamily *family = sla_family_find(families, count, DatumGetInt64(spi_datum(i, 1, &isnull)));
+		SlaFamily *family = sla_family_find(families, count, spi_id(i, 1));
 
 		family->late |= DatumGetBool(spi_datum(i, 2, &isnull));
 		family->grouped = DatumGetBool(spi_datum(i, 3, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Returns an id of a row, 0 for NULL. */
-int64
-sla_row_id(uint64 row, int column)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-/* Returns a time of a row, NO_TIME for NULL. */
-TimestampTz
-sla_row_time(uint64 row, int column)
-{
-	bool isnull;
-	Datum value = spi_datum(row, column, &isnull);
-
-	return isnull ? NO_TIME : DatumGetTimestampTz(value);
 }
 
 /* Returns a moment of a row with SLA_MOMENT_COLUMNS from a column on, in the current context. */
@@ -258,12 +238,12 @@ sla_moment_from_row(uint64 row, int column)
 	bool isnull;
 	Datum priority;
 
-	moment->customer_id = sla_row_id(row, column);
-	moment->at = sla_row_time(row, column + 1);
-	moment->moment_id = sla_row_id(row, column + 2);
+	moment->customer_id = spi_id(row, column);
+	moment->at = spi_time(row, column + 1, NO_TIME);
+	moment->moment_id = spi_id(row, column + 2);
 	moment->what = what[0] == 'r' ? MOMENT_REQUEST : what[0] == 'i' ? MOMENT_INBOUND : MOMENT_OUTBOUND;
-	moment->request_id = sla_row_id(row, column + 4);
-	moment->contact_id = sla_row_id(row, column + 5);
+	moment->request_id = spi_id(row, column + 4);
+	moment->contact_id = spi_id(row, column + 5);
 	moment->channel = spi_text(row, column + 6, CurrentMemoryContext);
 	moment->thread = spi_text(row, column + 7, CurrentMemoryContext);
 	moment->outcome = spi_text(row, column + 8, CurrentMemoryContext);
@@ -272,7 +252,7 @@ sla_moment_from_row(uint64 row, int column)
 	moment->queue = spi_text(row, column + 11, CurrentMemoryContext);
 	priority = spi_datum(row, column + 12, &isnull);
 	moment->priority = isnull ? 0 : DatumGetInt32(priority);
-	moment->version = sla_row_id(row, column + 13);
+	moment->version = spi_id(row, column + 13);
 	return moment;
 }
 
@@ -336,9 +316,9 @@ read_named(SlaFamily *families, int count)
 	rows = kept_plan_run(&named_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		SlaFamily *family = sla_family_find(families, count, sla_row_id(i, 1));
+		SlaFamily *family = sla_family_find(families, count, spi_id(i, 1));
 		SlaMoment *closed = sla_moment_from_row(i, 3);
-		int64 root = sla_row_id(i, 2);
+		int64 root = spi_id(i, 2);
 
 		if (root != family->root)
 			drop_foreign(family, closed->request_id, root);
@@ -390,7 +370,7 @@ sla_moments_read(SlaFamily *families, int count)
 		bool isnull;
 
 		moment->settled = DatumGetBool(spi_datum(i, 2 + MOMENT_NCOLUMNS, &isnull));
-		sla_family_add(sla_family_find(families, count, sla_row_id(i, 1)), moment);
+		sla_family_add(sla_family_find(families, count, spi_id(i, 1)), moment);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	read_named(families, count);
@@ -414,7 +394,7 @@ sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int c
 	rows = kept_plan_run(&memberships_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		SlaMemberships *found = &sla_family_find(families, count, sla_row_id(i, 1))->memberships;
+		SlaMemberships *found = &sla_family_find(families, count, spi_id(i, 1))->memberships;
 
 		/* Grown by doubling: there is room where the count is no power of two. */
 		if ((found->count & (found->count - 1)) == 0)
@@ -424,7 +404,7 @@ sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int c
 			found->memberships = found->memberships == NULL ? palloc(size) : repalloc(found->memberships, size);
 		}
 		found->memberships[found->count++] =
-			(SlaMembership){spi_text(i, 2, CurrentMemoryContext), sla_row_time(i, 3), sla_row_time(i, 4)};
+			(SlaMembership){spi_text(i, 2, CurrentMemoryContext), spi_time(i, 3, NO_TIME), spi_time(i, 4, NO_TIME)};
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
