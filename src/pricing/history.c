@@ -5,17 +5,25 @@
  * The triggers of price and price_list write prices themselves: what a price was until now, and the rows of derived
  * lists. Neither changes an answer about the past, and nobody else may write the like without being noted or refused.
  * A setting or a column that said so could be set by anyone; a mark in memory, up while such a trigger runs, cannot.
+ *
+ * Who writes prices, in whatever order, writes on into derived lists; who derives a list anew reads all of its source and
+ * writes all of the list. No order of rows suits both, so the latter locks the table of prices against the former, before
+ * anything else: that is the order, also for whoever changes a list first and its prices then.
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "omnichannel.h"
 
+SQL_FUNCTION(omnichannel_lock_prices);
 SQL_FUNCTION(omnichannel_write_prices);
 SQL_FUNCTION(omnichannel_writes_prices);
 
@@ -74,4 +82,42 @@ omnichannel_writes_prices(PG_FUNCTION_ARGS)
 {
 	(void) omni_table("price");
 	PG_RETURN_BOOL(writing > 0);
+}
+
+/* Returns whether a trigger of price_list is fired by what derives a list anew. */
+static bool
+derives(TriggerData *trigger)
+{
+	static const char *const columns[] = {"derived_from", "derived_adjust", "derived_surcharge", "derived_round_to",
+										  "currency"};
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return true;
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		AttrNumber column = get_attnum(RelationGetRelid(trigger->tg_relation), columns[i]);
+
+		if (bms_is_member(column - FirstLowInvalidHeapAttributeNumber, trigger->tg_updatedcols))
+			return true;
+	}
+	return false;
+}
+
+/* lock_prices(): locks the table of prices until the transaction ends; see the top of this file. Raises 39P01. */
+Datum
+omnichannel_lock_prices(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"lock_prices\" was not called by the trigger manager")));
+	if (RelationGetRelid(trigger->tg_relation) != omni_table("price_list") ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"lock_prices\" is for the extension's own triggers of price_list")));
+	LockRelationOid(omni_table("price"), derives(trigger) ? ShareRowExclusiveLock : RowExclusiveLock);
+	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
 }

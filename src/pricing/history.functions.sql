@@ -10,6 +10,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_writes_prices';
 COMMENT ON FUNCTION omnichannel.writes_prices() IS
 'Whether triggers of price write what a price was until now, or the rows of derived lists.';
 
+CREATE FUNCTION omnichannel.lock_prices() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_lock_prices';
+COMMENT ON FUNCTION omnichannel.lock_prices() IS
+'Trigger function of price_list, called before any of its rows is locked: locks price as those who write prices do, and where a list is derived anew against them, until the transaction ends. Raises 39P01 elsewhere.';
+
 CREATE FUNCTION omnichannel.past_of(at timestamptz, valid tstzrange, active tstzmultirange DEFAULT '{(,)}') RETURNS tstzmultirange
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN pg_catalog.tstzmultirange(valid OPERATOR(pg_catalog.*) pg_catalog.tstzrange(NULL, at)) OPERATOR(pg_catalog.*) active;

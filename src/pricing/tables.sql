@@ -147,6 +147,10 @@ CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
 ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
 CREATE TRIGGER price_list_derivation BEFORE INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency, derived_since
 ON omnichannel.price_list FOR EACH ROW EXECUTE FUNCTION omnichannel.note_derivation();
+CREATE TRIGGER price_list_lock_updated BEFORE UPDATE ON omnichannel.price_list
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.lock_prices();
+CREATE TRIGGER price_list_lock_inserted BEFORE INSERT ON omnichannel.price_list
+FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.lock_prices();
 CREATE TRIGGER price_list_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
 CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount ON omnichannel.price
