@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -151,80 +152,147 @@ suits(const Taking *taking, const Choice *choice)
 	return owner_id == taking->agent_id || (!held && row->queued_at <= choice->preferred_before);
 }
 
-/* Moves a lane's head on to its first request, or, where there is none, to where one can be that arrives now. */
-static void
-move_head(RoutingConfig *config, const Lane *lane, HeapTuple head, const WaitingRow *first, TimestampTz now)
+/* Returns where a row stands in its lane. */
+static LaneHeadRow
+place_of(const WaitingRow *row)
 {
-	LaneHeadRow *row = (LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff);
-	ItemPointerData place = head->t_self;
+	return (LaneHeadRow){
+		.rank = row->rank, .due_at = row->due_at, .entered_at = row->entered_at, .request_id = row->request_id};
+}
 
-	row->rank = first != NULL ? first->rank : -queue_level(&config->queues[lane->queue], 0, now);
-	row->due_at = first != NULL ? first->due_at : DT_NOBEGIN;
-	row->entered_at = first != NULL ? first->entered_at : now;
-	row->request_id = first != NULL ? first->request_id : 0;
-	if (rows_update(config->rows, ROWS_LANE_HEAD, &place, head, false) == TM_Ok)
-		unconstify(Lane *, lane)->head_place = head->t_self;
+/* Sets where a row stands in its lane. */
+static void
+put_place(LaneHeadRow *row, const LaneHeadRow *place)
+{
+	row->rank = place->rank;
+	row->due_at = place->due_at;
+	row->entered_at = place->entered_at;
+	row->request_id = place->request_id;
+}
+
+/* Makes a place that from which on a choice is looked at. */
+static void
+look_from(Choice *choice, const LaneHeadRow *place)
+{
+	choice->row.rank = place->rank;
+	choice->row.due_at = place->due_at;
+	choice->row.entered_at = place->entered_at;
+	choice->row.request_id = place->request_id;
+	choice->bounded = true;
+}
+
+/* Moves a lane's head on to a place before which nothing waits. */
+static void
+move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
+{
+	ItemPointer kept = &unconstify(Lane *, lane)->head_place;
+	HeapTuple head = rows_follow(config->rows, ROWS_LANE_HEAD, lane->lane_id, kept);
+	ItemPointerData old;
+
+	if (head == NULL)
+		return;
+	old = head->t_self;
+	put_place((LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff), place);
+	if (rows_update(config->rows, ROWS_LANE_HEAD, &old, head, false) == TM_Ok)
+		*kept = head->t_self;
+	heap_freetuple(head);
 }
 
 /*
- * Looks for the first request of a lane that suits the agent, after the one found before, by rows.
+ * Returns whether whoever finds this request first in a lane moves the head on: one in so many, because an index steps
+ * over what it knows to be gone without a word.
+ */
+static bool
+marks_head(const LaneHeadRow *head, const WaitingRow *first)
+{
+	return murmurhash32((uint32) first->request_id) % PASSED_MAX == 0 && head->request_id != first->request_id;
+}
+
+/* Finds from where on a lane is to be looked at. */
+static void
+begin_by_rows(const Taking *taking, Choice *choice)
+{
+	HeapTuple head = rows_follow(taking->config->rows, ROWS_LANE_HEAD, choice->lane->lane_id,
+								 &unconstify(Lane *, choice->lane)->head_place);
+
+	if (head == NULL)
+		return;
+	look_from(choice, (const LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff));
+	choice->at_head = true;
+	heap_freetuple(head);
+}
+
+/*
+ * Looks for the first request of a lane that suits the agent, from where the choice stands, by rows; but not beyond
+ * the best that was found in others, where the choice stands then.
  *
  * What came too late for a helper is not stepped over one by one: of requests of one rank and due time those that
  * follow came later still, and beyond last_rank all did.
  */
 static void
-look_by_rows(const Taking *taking, Choice *choice)
+look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 {
 	RoutingConfig *config = taking->config;
 	Rows *rows = config->rows;
-	ItemPointer head_place = &unconstify(Lane *, choice->lane)->head_place;
-	HeapTuple bound = choice->after ? NULL : rows_follow(rows, ROWS_LANE_HEAD, choice->lane->lane_id, head_place);
-	LaneHeadRow from;
-	bool bounded = choice->after || bound != NULL;
+	bool moves = choice->at_head && taking->locks != NULL;
+	LaneHeadRow head = place_of(&choice->row);
+	LaneHeadRow from = head;
+	LaneHeadRow until = {0};
 	bool is_first = true;
-	ScanKeyData keys[6];
+	bool ended = false;
+	LaneKeys keys;
 	IndexScanDesc scan;
 	int passed = 0;
 	int young = 0;
 
-	if (choice->after)
+	if (best != NULL)
 	{
-		from.rank = choice->row.rank;
-		from.due_at = choice->row.due_at;
-		from.entered_at = choice->row.entered_at;
-		from.request_id = choice->row.request_id;
+		until = place_of(&best->row);
+		until.rank += choice->age - best->age;
 	}
-	else if (bound != NULL)
-		memcpy(&from, (char *) bound->t_data + bound->t_data->t_hoff, sizeof(from));
-
-	scan = rows_scan_lane(rows, choice->lane->lane_id, bounded ? &from : NULL, choice->after, keys);
-	while (!choice->found && rows_next_passing(rows, ROWS_WAITING, scan, &passed))
+	scan = rows_scan_lane(rows, choice->lane->lane_id, choice->bounded ? &from : NULL, choice->after,
+						  best != NULL ? &until : NULL, &keys);
+	while (!choice->found && !ended && rows_next_passing(rows, ROWS_WAITING, scan, &passed))
 	{
 		memcpy(&choice->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
 		choice->place = rows->slots[ROWS_WAITING]->tts_tid;
-		if (is_first && taking->locks != NULL && bound != NULL && passed > PASSED_MAX)
-			move_head(config, choice->lane, bound, &choice->row, taking->now);
+		choice->bounded = true;
+		from = place_of(&choice->row);
+		if (is_first && moves && (passed > PASSED_MAX || marks_head(&head, &choice->row)))
+			move_head(config, choice->lane, &from);
 		is_first = false;
-		if (choice->row.rank > choice->last_rank)
-			break;
-		choice->found = suits(taking, choice);
+		ended = choice->row.rank > choice->last_rank;
+		choice->found = !ended && suits(taking, choice);
 		young = choice->row.entered_at > choice->joined_before ? young + 1 : 0;
 		if (young > YOUNG_MAX)
 		{
-			from = (LaneHeadRow){.rank = choice->row.rank,
-								 .due_at = choice->row.due_at,
-								 .entered_at = DT_NOEND,
-								 .request_id = PG_INT64_MAX};
+			from.entered_at = DT_NOEND;
+			from.request_id = PG_INT64_MAX;
 			rows_end(scan);
-			scan = rows_scan_lane(rows, choice->lane->lane_id, &from, true, keys);
+			scan = rows_scan_lane(rows, choice->lane->lane_id, &from, true, best != NULL ? &until : NULL, &keys);
 			young = 0;
 		}
 	}
 	rows_end(scan);
-	if (is_first && taking->locks != NULL && bound != NULL && passed > PASSED_MAX)
-		move_head(config, choice->lane, bound, NULL, taking->now);
-	if (bound != NULL)
-		heap_freetuple(bound);
+	choice->at_head = false;
+	choice->looked = choice->found || ended || best == NULL;
+	if (choice->found || ended)
+		return;
+
+	/* Where there is nothing, the head goes to where a request can be that arrives now. */
+	if (best == NULL)
+	{
+		until.rank = -queue_level(&config->queues[choice->lane->queue], 0, taking->now);
+		until.due_at = DT_NOBEGIN;
+		until.entered_at = taking->now;
+	}
+	if (is_first && moves && passed > PASSED_MAX)
+		move_head(config, choice->lane, &until);
+	if (best != NULL)
+	{
+		look_from(choice, &until);
+		choice->after = false;
+	}
 }
 
 /* Does the same by statements, in an SPI scope. */
@@ -272,10 +340,12 @@ look_by_plan(const Taking *taking, Choice *choice)
 	}
 }
 
-/* Returns whether the first of two choices comes before the other: aged priority, due time, longest wait, id. */
+/* Returns whether a choice comes before another, if there is one: aged priority, due time, longest wait, id. */
 static bool
 comes_before(const Choice *a, const Choice *b)
 {
+	if (b == NULL)
+		return true;
 	if (a->row.rank - a->age != b->row.rank - b->age)
 		return a->row.rank - a->age < b->row.rank - b->age;
 	if (a->row.due_at != b->row.due_at)
@@ -285,9 +355,9 @@ comes_before(const Choice *a, const Choice *b)
 	return a->row.request_id < b->row.request_id;
 }
 
-/* Returns the choice whose request comes first, or NULL. */
+/* Returns the choice that has a request which comes first, of those found until now, or NULL. */
 static Choice *
-first_found(Taking *taking)
+best_found(const Taking *taking)
 {
 	Choice *best = NULL;
 
@@ -295,17 +365,58 @@ first_found(Taking *taking)
 	{
 		Choice *choice = &taking->choices[i];
 
+		if (choice->found && comes_before(choice, best))
+			best = choice;
+	}
+	return best;
+}
+
+/* Returns the choice to look at next: of those that can have anything before the best, the one that can begin first. */
+static Choice *
+next_to_look(const Taking *taking, const Choice *best)
+{
+	Choice *next = NULL;
+
+	for (int i = 0; i < taking->count; i++)
+	{
+		Choice *choice = &taking->choices[i];
+
+		if (choice->looked)
+			continue;
+		if (!choice->begun && taking->config->rows != NULL)
+			begin_by_rows(taking, choice);
+		choice->begun = true;
+		if (!choice->bounded)
+			return choice;
+		if (comes_before(choice, next != NULL ? next : best))
+			next = choice;
+	}
+	return next;
+}
+
+/*
+ * Returns the choice whose request comes first, or NULL.
+ *
+ * Most lanes show by where they begin that they have nothing before what was found in another.
+ */
+static Choice *
+first_found(const Taking *taking)
+{
+	Choice *best = best_found(taking);
+	Choice *choice;
+
+	while ((choice = next_to_look(taking, best)) != NULL)
+	{
 		CHECK_FOR_INTERRUPTS();
-		if (!choice->looked)
+		if (taking->config->rows != NULL)
+			look_by_rows(taking, choice, best);
+		else
 		{
-			choice->looked = true;
 			choice->found = false;
-			if (taking->config->rows != NULL)
-				look_by_rows(taking, choice);
-			else
-				look_by_plan(taking, choice);
+			look_by_plan(taking, choice);
+			choice->looked = true;
 		}
-		if (choice->found && (best == NULL || comes_before(choice, best)))
+		if (choice->found && comes_before(choice, best))
 			best = choice;
 	}
 	return best;

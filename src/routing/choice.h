@@ -18,9 +18,12 @@ typedef struct Choice
 	TimestampTz preferred_before; /* the same for agents without the preferred skills, but for the owner */
 	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
 	bool fits;                    /* the agent has room for it, not only when he has finished something */
+	bool begun;                   /* it is known from where on it is looked at */
+	bool bounded;                 /* from this row on, that is, not from the beginning */
+	bool at_head;                 /* which is where the lane's head is */
+	bool after;                   /* not from this row but after it, because it is not to be had */
 	bool looked;
-	bool found;
-	bool after; /* one was found before, which is not to be had */
+	bool found; /* and this row is it */
 	WaitingRow row;
 	ItemPointerData place;
 } Choice;

@@ -19,6 +19,15 @@
 
 #include "routing/rows.h"
 
+/* Returns whether a table has a page; its file, which does not shrink meanwhile, is asked where it was shorter. */
+static bool
+has_page(Rows *rows, RowsTable table, BlockNumber page)
+{
+	if (page >= rows->blocks[table])
+		rows->blocks[table] = RelationGetNumberOfBlocks(rows->tables[table]);
+	return page < rows->blocks[table];
+}
+
 /*
  * rows_scan begins to read rows whose first column of the order, a bigint, has this value; rows_end() ends it.
  *
@@ -31,7 +40,7 @@ rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key)
 	IndexScanDesc scan;
 	ScanKeyData equal;
 
-	if (rows->orders[table][order] == NULL && RelationGetNumberOfBlocks(rows->tables[table]) == 0)
+	if (rows->orders[table][order] == NULL && !has_page(rows, table, 0))
 		return NULL;
 	scan = index_scan_begin(rows->tables[table], rows_order(rows, table, order), rows->snapshot, 1);
 	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
@@ -55,35 +64,54 @@ rows_end(IndexScanDesc scan)
 }
 
 /*
- * rows_scan_lane begins to read the requests that wait in a lane, in their order, from a place on, or after it.
+ * rows_scan_lane begins to read the requests that wait in a lane, in their order, from a place on, or after it, and
+ * until another one, or a little further; from the first or until the last where that is NULL.
  *
- * The keys live until rows_end().
+ * All of a page is compared with the keys when it is entered, so that an end that is near saves most of what a look at
+ * a lane takes. The scan ends at a key that holds for a column behind others that are known: the columns in which both
+ * places agree. The keys live until rows_end().
  */
 IndexScanDesc
-rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after, ScanKeyData keys[6])
+rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after, const LaneHeadRow *until, LaneKeys *keys)
 {
 	static const RegProcedure compare[4] = {F_BTINT8CMP, F_TIMESTAMPTZ_CMP, F_TIMESTAMPTZ_CMP, F_BTINT8CMP};
+	static const RegProcedure equal[3] = {F_INT8EQ, F_TIMESTAMPTZ_EQ, F_TIMESTAMPTZ_EQ};
+	static const RegProcedure at_most[3] = {F_INT8LE, F_TIMESTAMPTZ_LE, F_TIMESTAMPTZ_LE};
 	StrategyNumber strategy = after ? BTGreaterStrategyNumber : BTGreaterEqualStrategyNumber;
-	IndexScanDesc scan =
-		index_scan_begin(rows->tables[ROWS_WAITING], rows_order(rows, ROWS_WAITING, ROWS_WAITING_ORDER), rows->snapshot,
-						 from == NULL ? 1 : 2);
+	IndexScanDesc scan;
+	int agreed = 0;
+	int count = 0;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(lane_id));
+	ScanKeyInit(&keys->keys[count++], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(lane_id));
 	if (from != NULL)
 	{
 		Datum values[4] = {Int64GetDatum(from->rank), TimestampTzGetDatum(from->due_at),
 						   TimestampTzGetDatum(from->entered_at), Int64GetDatum(from->request_id)};
 
-		for (int i = 0; i < 4; i++)
-			ScanKeyEntryInitialize(&keys[2 + i], SK_ROW_MEMBER | (i == 3 ? SK_ROW_END : 0), (AttrNumber) (2 + i),
+		if (until != NULL && from->rank == until->rank)
+			agreed = from->due_at == until->due_at ? 2 : 1;
+		for (int i = 0; i < agreed; i++)
+			ScanKeyInit(&keys->keys[count++], (AttrNumber) (2 + i), BTEqualStrategyNumber, equal[i], values[i]);
+		for (int i = agreed; i < 4; i++)
+			ScanKeyEntryInitialize(&keys->from[i], SK_ROW_MEMBER | (i == 3 ? SK_ROW_END : 0), (AttrNumber) (2 + i),
 								   strategy, InvalidOid, InvalidOid, compare[i], values[i]);
-		memset(&keys[1], 0, sizeof(ScanKeyData));
-		keys[1].sk_flags = SK_ROW_HEADER;
-		keys[1].sk_attno = 2;
-		keys[1].sk_strategy = strategy;
-		keys[1].sk_argument = PointerGetDatum(&keys[2]);
+		memset(&keys->keys[count], 0, sizeof(ScanKeyData));
+		keys->keys[count].sk_flags = SK_ROW_HEADER;
+		keys->keys[count].sk_attno = (AttrNumber) (2 + agreed);
+		keys->keys[count].sk_strategy = strategy;
+		keys->keys[count++].sk_argument = PointerGetDatum(&keys->from[agreed]);
 	}
-	index_rescan(scan, keys, from == NULL ? 1 : 2, NULL, 0);
+	if (until != NULL)
+	{
+		Datum values[3] = {Int64GetDatum(until->rank), TimestampTzGetDatum(until->due_at),
+						   TimestampTzGetDatum(until->entered_at)};
+
+		ScanKeyInit(&keys->keys[count++], (AttrNumber) (2 + agreed), BTLessEqualStrategyNumber, at_most[agreed],
+					values[agreed]);
+	}
+	scan = index_scan_begin(rows->tables[ROWS_WAITING], rows_order(rows, ROWS_WAITING, ROWS_WAITING_ORDER),
+							rows->snapshot, count);
+	index_rescan(scan, keys->keys, count, NULL, 0);
 	return scan;
 }
 
@@ -289,7 +317,7 @@ rows_follow(Rows *rows, RowsTable table, int64 key, ItemPointer place)
 		Buffer buffer;
 
 		/* A trail that was followed to here leads to a page; one that was kept may not. */
-		if (pages == 0 && block >= RelationGetNumberOfBlocks(relation))
+		if (pages == 0 && !has_page(rows, table, block))
 			break;
 		buffer = ReadBuffer(relation, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);

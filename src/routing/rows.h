@@ -132,9 +132,17 @@ typedef struct LaneHeadRow
 	int64 request_id;
 } LaneHeadRow;
 
+/* What a lane is read by: lane_id, the columns in which both ends agree, the beginning, the end. */
+typedef struct LaneKeys
+{
+	ScanKeyData keys[5];
+	ScanKeyData from[4];
+} LaneKeys;
+
 typedef struct Rows
 {
 	Relation tables[ROWS_TABLES];
+	BlockNumber blocks[ROWS_TABLES];    /* so many pages they have at least */
 	TupleTableSlot *slots[ROWS_TABLES]; /* the row found last */
 	Relation orders[ROWS_TABLES][ROWS_ORDERS];
 	Relation *indexes[ROWS_TABLES]; /* of tables that rows are inserted into */
@@ -176,7 +184,7 @@ extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
 extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after,
-									ScanKeyData keys[6]);
+									const LaneHeadRow *until, LaneKeys *keys);
 extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
 extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
 						 HeapTuple tuple);

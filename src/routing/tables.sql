@@ -229,7 +229,7 @@ CREATE TABLE omnichannel.lane_head (
 	used_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.lane_head IS
-'Where the waiting requests of each lane begin: none stands before it, so that nobody need step over the traces of those that are gone. Who has stepped over many of them and tick_queues() move it on, a request that stands before it moves it back.';
+'Where the waiting requests of each lane begin: none stands before it, so that nobody need step over the traces of those that are gone. Some of those who find the first request of a lane, who has stepped over many and tick_queues() move it on, a request that stands before it moves it back.';
 COMMENT ON COLUMN omnichannel.lane_head.rank IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.lane_head.used_at IS
 'When the sweep last saw a request wait in the lane, to within an hour; a lane that nobody has used for a day goes.';

@@ -113,6 +113,7 @@ take_first(Taking *taking, MatchRequest *request)
 			return true;
 		}
 		choice->looked = false;
+		choice->found = false;
 		choice->after = true;
 	}
 	if (has_room)
