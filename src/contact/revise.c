@@ -137,7 +137,7 @@ contact_revise(const ContactEntry *entry)
 	bool inbound;
 	bool said;
 	bool differs;
-	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome};
+	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome, .source = entry->source};
 
 	take_said(entry, &values[2], &nulls[2]);
 	/* What is deleted and inserted elsewhere by another transaction, as where it is moved by hand, is found then. */

@@ -351,6 +351,7 @@ sla_contact(const ContactEntry *entry)
 						.direction = entry->direction,
 						.outcome = entry->outcome,
 						.thread = entry->thread,
+						.source = entry->source,
 						.request = entry->request,
 						.opens = entry->opens};
 }

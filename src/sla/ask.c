@@ -31,9 +31,10 @@ static KeptPlan wrote_before = {
 		   " AND m.customer_id IN (SELECT f.customer_id FROM " SLA_FAMILY " AS f))"
 		   " OR EXISTS (SELECT FROM " SLA_FAMILY " AS f"
 		   " JOIN omnichannel.sla_moment AS m ON m.customer_id = f.customer_id"
-		   " WHERE m.thread = $3 AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
-	.nargs = 4,
-	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+		   " WHERE m.thread = $3 AND m.source IS NOT DISTINCT FROM $5"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < $4)",
+	.nargs = 5,
+	.argtypes = {INT8ARRAYOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
 	.indexed = true,
 };
 
@@ -54,16 +55,18 @@ static LookUp request_look = {
 
 /* The same for many moments, by place. */
 static KeptPlan earlier_read = {
-	.sql = "SELECT u.place FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS u (root, request_id, thread, at, place)"
+	.sql = "SELECT u.place FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
+		   " AS u (root, request_id, thread, at, source, place)"
 		   " WHERE EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = u.request_id"
 		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at AND (m.customer_id = u.root OR EXISTS"
 		   " (SELECT FROM omnichannel.customer AS k WHERE k.customer_id = m.customer_id AND k.merged_into = u.root)))"
 		   " OR (u.thread IS NOT NULL AND EXISTS (SELECT FROM (SELECT u.root AS customer_id UNION ALL"
 		   " SELECT k.customer_id FROM omnichannel.customer AS k WHERE k.merged_into = u.root) AS f"
 		   " CROSS JOIN LATERAL (SELECT FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
-		   " AND m.thread = u.thread AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at OFFSET 0) AS m))",
-	.nargs = 4,
-	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+		   " AND m.thread = u.thread AND m.source IS NOT DISTINCT FROM u.source"
+		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < u.at OFFSET 0) AS m))",
+	.nargs = 5,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 	.indexed = true,
 };
 
@@ -126,9 +129,10 @@ sla_requests_read(SlaFamily *families, int count)
 void
 sla_earlier_read(SlaFamily *families, int count)
 {
-	SlaColumn columns[4] = {{.type = INT8OID}, {.type = INT8OID}, {.type = TEXTOID}, {.type = TIMESTAMPTZOID}};
+	SlaColumn columns[5] = {
+		{.type = INT8OID}, {.type = INT8OID}, {.type = TEXTOID}, {.type = TIMESTAMPTZOID}, {.type = TEXTOID}};
 	SlaMoment **asked = NULL;
-	Datum values[4];
+	Datum values[5];
 	uint64 rows;
 	int total = 0;
 
@@ -149,20 +153,21 @@ sla_earlier_read(SlaFamily *families, int count)
 				continue;
 			/* Who goes on in the same conversation has written in it. */
 			if (before == NULL || before->request_id != moment->request_id ||
-				!sla_same_text(before->thread, moment->thread))
+				!sla_same_thread(before->thread, before->source, moment->thread, moment->source))
 			{
 				asked[total++] = moment;
 				sla_column_add_id(&columns[0], families[i].root);
 				sla_column_add_id(&columns[1], moment->request_id);
 				sla_column_add_text(&columns[2], moment->thread);
 				sla_column_add_time(&columns[3], moment->at);
+				sla_column_add_text(&columns[4], moment->source);
 			}
 			before = moment;
 		}
 	}
 	if (total < 2)
 		return;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		values[i] = sla_column_array(&columns[i]);
 	for (int i = 0; i < total; i++)
 		asked[i]->wrote_before = SLA_NO;
@@ -200,8 +205,8 @@ bool
 sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
 {
 	SlaColumn roots = {.type = INT8OID};
-	Datum values[4] = {(Datum) 0, Int64GetDatum(moment->request_id), (Datum) 0, TimestampTzGetDatum(moment->at)};
-	char nulls[4] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' '};
+	Datum values[5] = {(Datum) 0, Int64GetDatum(moment->request_id), (Datum) 0, TimestampTzGetDatum(moment->at)};
+	char nulls[5] = {' ', moment->request_id == 0 ? 'n' : ' ', 'n', ' ', 'n'};
 
 	if (moment->wrote_before != SLA_NOT_ASKED)
 		return moment->wrote_before == SLA_YES;
@@ -213,6 +218,11 @@ sla_wrote_before(SlaMachine *machine, const SlaMoment *moment)
 	{
 		values[2] = CStringGetTextDatum(moment->thread);
 		nulls[2] = ' ';
+	}
+	if (moment->source != NULL)
+	{
+		values[4] = CStringGetTextDatum(moment->source);
+		nulls[4] = ' ';
 	}
 	return kept_plan_run(&wrote_before, values, nulls, false, 1) > 0;
 }

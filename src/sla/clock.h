@@ -39,6 +39,7 @@ typedef struct SlaMoment
 	int64 contact_id;
 	const char *channel;
 	const char *thread;
+	const char *source;  /* whose key the thread is, NULL where none is named, or there is no thread */
 	const char *outcome; /* of a contact; the rest is of a request */
 	const char *state;
 	const char *kind;
@@ -74,6 +75,7 @@ typedef struct SlaClock
 	int64 request_id;
 	const char *channel;
 	const char *thread;
+	const char *source; /* as in SlaMoment */
 	int64 moment_id;
 	TimestampTz started_at;
 	int pause_count;
@@ -149,9 +151,9 @@ typedef struct SlaMachine
 	SlaRequest *requests;
 	int thread_count;
 	int thread_room;
-	const char **threads; /* in which the customer has written */
-	bool asked;           /* of what prompt.c does not read */
-	bool partial;         /* what the customer wrote earlier is not here: ask */
+	const SlaMoment **threads; /* in which the customer has written: one moment of each */
+	bool asked;                /* of what prompt.c does not read */
+	bool partial;              /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
 	int64 root;
@@ -167,6 +169,7 @@ extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, c
 										const char *channel, TimestampTz at);
 extern int sla_moment_compare(const void *a, const void *b);
 extern bool sla_same_text(const char *left, const char *right);
+extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern bool sla_is_response(const SlaClock *clock);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_state_ends(const char *state);
@@ -228,8 +231,8 @@ extern void sla_memberships_read(SlaMachine *machine);
 extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *families, int count);
 
 #define SLA_MOMENT_COLUMNS                                                                                             \
-	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, outcome, state, kind, queue,"          \
-	" priority, version"
+	"customer_id, at, moment_id, what, request_id, contact_id, channel, thread, source, outcome, state, kind,"         \
+	" queue, priority, version"
 /*
  * The same of a contact c that is still. The moment's id, as none is written, is that of the contact below zero;
  * revised into an internal one it concerns no clock, like one that failed.
@@ -237,13 +240,13 @@ extern void sla_families_memberships(const SlaPolicies *policies, SlaFamily *fam
 #define SLA_STILL_COLUMNS                                                                                              \
 	"c.customer_id, c.occurred_at, - c.contact_id,"                                                                    \
 	" CASE c.direction WHEN 'internal' THEN 'inbound' ELSE c.direction END,"                                           \
-	" c.request_id, c.contact_id, c.channel, c.thread,"                                                                \
+	" c.request_id, c.contact_id, c.channel, c.thread, CASE WHEN c.thread IS NOT NULL THEN c.source END,"              \
 	" CASE c.direction WHEN 'internal' THEN 'failed' ELSE c.outcome END,"                                              \
 	" NULL, NULL, NULL, NULL::integer, NULL::bigint"
 /* The same of a request r that was closed before anybody looked. */
 #define SLA_CLOSED_COLUMNS                                                                                             \
 	"r.customer_id, r.state_since, 0::bigint, 'request', r.request_id, NULL::bigint, r.channel, NULL::text,"           \
-	" NULL::text, r.state, r.kind, r.queue, r.priority, r.version"
+	" NULL::text, NULL::text, r.state, r.kind, r.queue, r.priority, r.version"
 /* A customer with all that were merged into it. */
 #define SLA_FAMILY                                                                                                     \
 	"(SELECT r AS root, r AS customer_id FROM unnest($1) AS r UNION ALL"                                               \
@@ -266,10 +269,10 @@ extern void sla_earlier_read(SlaFamily *families, int count);
 extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 
 #define SLA_CLOCK_COLUMNS                                                                                              \
-	"c.customer_id, c.clock_id, c.metric, c.policy, c.request_id, c.channel, c.thread, c.moment_id, c.started_at,"     \
-	" c.target, c.calendar, c.pauses, c.due_at, c.time_left, c.stopped_at, c.outcome, c.elapsed, c.worked, c.warn_at," \
-	" c.tell_at, c.warned_at, c.breached_at"
-#define SLA_CLOCK_NCOLUMNS 22
+	"c.customer_id, c.clock_id, c.metric, c.policy, c.request_id, c.channel, c.thread, c.source,"                      \
+	" c.moment_id, c.started_at, c.target, c.calendar, c.pauses, c.due_at, c.time_left, c.stopped_at,"                 \
+	" c.outcome, c.elapsed, c.worked, c.warn_at, c.tell_at, c.warned_at, c.breached_at"
+#define SLA_CLOCK_NCOLUMNS 23
 extern const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS];
 
 /* prompt.c */

@@ -107,6 +107,7 @@ const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS] = {{"customer_id", INT8O
 														   {"request_id", INT8OID},
 														   {"channel", TEXTOID},
 														   {"thread", TEXTOID},
+														   {"source", TEXTOID},
 														   {"moment_id", INT8OID},
 														   {"started_at", TIMESTAMPTZOID},
 														   {"target", INTERVALOID},
@@ -241,25 +242,26 @@ make_clock(const SlaPolicies *policies, const Datum *values, const bool *nulls)
 	clock->request_id = id_of(values[4], nulls[4]);
 	clock->channel = TextDatumGetCString(values[5]);
 	clock->thread = text_of(values[6], nulls[6]);
-	clock->moment_id = DatumGetInt64(values[7]);
-	clock->started_at = DatumGetTimestampTz(values[8]);
-	clock->target = *DatumGetIntervalP(values[9]);
-	clock->calendar = text_of(values[10], nulls[10]);
-	sla_pauses_read(clock, values[11]);
-	clock->due_at = time_of(values[12], nulls[12]);
-	clock->time_left = Max(microseconds_of(values[13], nulls[13]), 0);
-	clock->stopped_at = time_of(values[14], nulls[14]);
-	outcome = text_of(values[15], nulls[15]);
+	clock->source = text_of(values[7], nulls[7]);
+	clock->moment_id = DatumGetInt64(values[8]);
+	clock->started_at = DatumGetTimestampTz(values[9]);
+	clock->target = *DatumGetIntervalP(values[10]);
+	clock->calendar = text_of(values[11], nulls[11]);
+	sla_pauses_read(clock, values[12]);
+	clock->due_at = time_of(values[13], nulls[13]);
+	clock->time_left = Max(microseconds_of(values[14], nulls[14]), 0);
+	clock->stopped_at = time_of(values[15], nulls[15]);
+	outcome = text_of(values[16], nulls[16]);
 	for (int i = SLA_MET; outcome != NULL && i <= SLA_CANCELLED; i++)
 		if (strcmp(outcome, outcome_names[i]) == 0)
 			clock->outcome = (SlaOutcome) i;
 	clock->cancelled = clock->outcome == SLA_CANCELLED;
-	clock->elapsed = Max(microseconds_of(values[16], nulls[16]), 0);
-	clock->worked = microseconds_of(values[17], nulls[17]);
-	clock->warn_at = time_of(values[18], nulls[18]);
-	clock->tell_at = time_of(values[19], nulls[19]);
-	clock->warned_at = time_of(values[20], nulls[20]);
-	clock->breached_at = time_of(values[21], nulls[21]);
+	clock->elapsed = Max(microseconds_of(values[17], nulls[17]), 0);
+	clock->worked = microseconds_of(values[18], nulls[18]);
+	clock->warn_at = time_of(values[19], nulls[19]);
+	clock->tell_at = time_of(values[20], nulls[20]);
+	clock->warned_at = time_of(values[21], nulls[21]);
+	clock->breached_at = time_of(values[22], nulls[22]);
 	clock->policy = sla_policy_find(policies, clock->policy_code, clock->metric);
 	ItemPointerSetInvalid(&clock->place);
 	return clock;

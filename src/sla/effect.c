@@ -454,6 +454,7 @@ contact_moment(const SlaPolicies *policies, const SlaContact *contact, SlaMoment
 		.contact_id = contact->contact_id,
 		.channel = contact->channel,
 		.thread = contact->thread,
+		.source = contact->thread == NULL ? NULL : contact->source,
 		.outcome = contact->outcome,
 	};
 	return true;

@@ -310,19 +310,20 @@ BEGIN
 		SELECT roots.root, coalesce((SELECT lower(span) FROM unnest(alive.during) AS span WHERE span @> horizon), horizon) AS until
 		FROM unnest(families) AS roots (root) LEFT JOIN alive ON alive.root = roots.root
 	), old AS MATERIALIZED (
-		SELECT member.root, moment.customer_id, moment.at, moment.moment_id, moment.request_id, moment.thread,
+		SELECT member.root, moment.customer_id, moment.at, moment.moment_id, moment.request_id, moment.thread, moment.source,
 			moment.what = 'inbound' AND moment.outcome <> 'failed' AS wrote
 		FROM settled JOIN member ON member.root = settled.root
 		JOIN omnichannel.sla_moment AS moment ON moment.customer_id = member.customer_id AND moment.at < settled.until
 	), recent AS MATERIALIZED (
-		SELECT member.root, moment.request_id, moment.thread, moment.customer_id, moment.at
+		SELECT member.root, moment.request_id, moment.thread, moment.source, moment.customer_id, moment.at
 		FROM settled JOIN member ON member.root = settled.root
 		JOIN omnichannel.sla_moment AS moment ON moment.customer_id = member.customer_id AND moment.at >= settled.until
 	), reminder AS (
 		-- Of conversations that went on: that the customer had written in them.
-		(SELECT DISTINCT ON (old.root, old.thread) old.moment_id FROM old
-		WHERE old.wrote AND EXISTS (SELECT FROM recent WHERE recent.root = old.root AND recent.thread = old.thread)
-		ORDER BY old.root, old.thread, old.at DESC)
+		(SELECT DISTINCT ON (old.root, old.thread, old.source) old.moment_id FROM old
+		WHERE old.wrote AND EXISTS (SELECT FROM recent WHERE recent.root = old.root AND recent.thread = old.thread
+			AND recent.source IS NOT DISTINCT FROM old.source)
+		ORDER BY old.root, old.thread, old.source, old.at DESC)
 		UNION
 		(SELECT DISTINCT ON (old.request_id) old.moment_id FROM old
 		WHERE old.wrote AND EXISTS (SELECT FROM recent WHERE recent.root = old.root AND recent.request_id = old.request_id)

@@ -6,10 +6,10 @@
  * them it gives the clocks that logging in order gives, whatever order they were logged in. Fed with a new moment on
  * top of the stored open clocks it gives the same for less.
  *
- * A contact concerns a clock if both name a request and it is the same; else, if both name a thread and it is the same;
- * else, if their channel is the same. So an answer by telephone that names the request stops the clock of its e-mail,
- * and a reply that was logged before the request was opened still finds it. Calls are returned to the customer, not to
- * a conversation: any call does.
+ * A contact concerns a clock if both name a request and it is the same; else, if both name a thread and it is the same
+ * key of the same source; else, if their channel is the same. So an answer by telephone that names the request stops
+ * the clock of its e-mail, and a reply that was logged before the request was opened still finds it. Calls are returned
+ * to the customer, not to a conversation: any call does.
  */
 #include "postgres.h"
 
@@ -103,6 +103,13 @@ sla_same_text(const char *left, const char *right)
 	return compare_texts(left, right) == 0;
 }
 
+/* Returns whether threads are the same key of the same source, or there is neither. */
+bool
+sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source)
+{
+	return sla_same_text(thread, other) && sla_same_text(source, other_source);
+}
+
 static int
 compare_ids(int64 left, int64 right)
 {
@@ -131,6 +138,8 @@ sla_moment_compare(const void *a, const void *b)
 	if (order == 0)
 		order = compare_texts(left->thread, right->thread);
 	if (order == 0)
+		order = compare_texts(left->source, right->source);
+	if (order == 0)
 		order = compare_texts(left->outcome, right->outcome);
 	return order != 0 ? order : compare_ids(left->moment_id, right->moment_id);
 }
@@ -142,7 +151,7 @@ concerns(const SlaMoment *moment, const SlaClock *clock)
 	if (moment->request_id != 0 && clock->request_id != 0)
 		return moment->request_id == clock->request_id;
 	if (moment->thread != NULL && clock->thread != NULL)
-		return strcmp(moment->thread, clock->thread) == 0;
+		return sla_same_thread(moment->thread, moment->source, clock->thread, clock->source);
 	return strcmp(moment->channel, clock->channel) == 0;
 }
 
@@ -241,6 +250,7 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	clock->request_id = moment->request_id;
 	clock->channel = channel;
 	clock->thread = moment->thread;
+	clock->source = moment->source;
 	clock->moment_id = moment->moment_id;
 	clock->started_at = at;
 	clock->stopped_at = clock->due_at = clock->warn_at = clock->tell_at = NO_TIME;
@@ -365,14 +375,16 @@ note_writing(SlaMachine *machine, const SlaMoment *moment)
 		int i;
 
 		for (i = machine->thread_count - 1; i >= 0; i--)
-			if (strcmp(machine->threads[i], moment->thread) == 0)
+			if (sla_same_thread(machine->threads[i]->thread, machine->threads[i]->source, moment->thread,
+								moment->source))
 				break;
 		if (i >= 0)
 			wrote = true;
 		else
 		{
-			machine->threads = grow(machine->threads, machine->thread_count, &machine->thread_room, sizeof(char *));
-			machine->threads[machine->thread_count++] = moment->thread;
+			machine->threads =
+				grow(machine->threads, machine->thread_count, &machine->thread_room, sizeof(SlaMoment *));
+			machine->threads[machine->thread_count++] = moment;
 		}
 	}
 	return wrote;

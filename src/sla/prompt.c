@@ -51,12 +51,13 @@ static LookUp clocks_look = {
 	.nkeys = 1,
 	.where = INDEX_NULL,
 	.where_column = "stopped_at",
-	.ncolumns = 7,
+	.ncolumns = 8,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"metric", TEXTOID},
 									 {"request_id", INT8OID},
 									 {"channel", TEXTOID},
 									 {"thread", TEXTOID},
+									 {"source", TEXTOID},
 									 {"started_at", TIMESTAMPTZOID},
 									 {"pauses", TSTZMULTIRANGEOID}},
 };
@@ -64,7 +65,7 @@ static LookUp clocks_look = {
 static LookUp moments_look = {
 	.table = "sla_moment",
 	.nkeys = 3,
-	.ncolumns = 8,
+	.ncolumns = 9,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"at", TIMESTAMPTZOID},
 									 {"moment_id", INT8OID},
@@ -72,6 +73,7 @@ static LookUp moments_look = {
 									 {"request_id", INT8OID},
 									 {"channel", TEXTOID},
 									 {"thread", TEXTOID},
+									 {"source", TEXTOID},
 									 {"outcome", TEXTOID}},
 };
 
@@ -88,7 +90,7 @@ static RowTable known_row = {
 
 static RowTable moment_row = {
 	.name = "sla_moment",
-	.ncolumns = 9,
+	.ncolumns = 10,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"at", TIMESTAMPTZOID},
 									 {"moment_id", INT8OID},
@@ -97,6 +99,7 @@ static RowTable moment_row = {
 									 {"contact_id", INT8OID},
 									 {"channel", TEXTOID},
 									 {"thread", TEXTOID},
+									 {"source", TEXTOID},
 									 {"outcome", TEXTOID}},
 };
 
@@ -190,8 +193,8 @@ read_clocks(SlaPrompts *prompts, SlaMachine *machine, const SlaMoment *moment)
 	SlaClock *clocks[SLA_MANY_CLOCKS];
 	int count = 0;
 	bool many = false;
-	Datum row[7];
-	bool nulls[7];
+	Datum row[8];
+	bool nulls[8];
 
 	if (!find(prompts, scan, &clocks_look, keys))
 		return false;
@@ -208,9 +211,10 @@ read_clocks(SlaPrompts *prompts, SlaMachine *machine, const SlaMoment *moment)
 		clock->request_id = nulls[2] ? 0 : DatumGetInt64(row[2]);
 		clock->channel = TextDatumGetCString(row[3]);
 		clock->thread = text_of(row[4], nulls[4]);
-		clock->started_at = DatumGetTimestampTz(row[5]);
+		clock->source = text_of(row[5], nulls[5]);
+		clock->started_at = DatumGetTimestampTz(row[6]);
 		clock->stopped_at = NO_TIME;
-		sla_pauses_read(clock, row[6]);
+		sla_pauses_read(clock, row[7]);
 	}
 	found(prompts, scan);
 	if (many)
@@ -260,7 +264,7 @@ waits_already(const SlaMachine *machine, const SlaMoment *moment)
 		const SlaClock *clock = machine->running[i];
 
 		if (sla_is_response(clock) && clock->request_id == moment->request_id &&
-			sla_same_text(clock->thread, moment->thread))
+			sla_same_thread(clock->thread, clock->source, moment->thread, moment->source))
 			return true;
 	}
 	return false;
@@ -347,8 +351,8 @@ is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
 	bool found = false;
 	bool last = true;
 	LookScan scan;
-	Datum row[8];
-	bool nulls[8];
+	Datum row[9];
+	bool nulls[9];
 
 	if (!look_begin(&scan, &moments_look, keys, 2, snapshot))
 		return false;
@@ -364,7 +368,8 @@ is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
 		other.request_id = nulls[4] ? 0 : DatumGetInt64(row[4]);
 		other.channel = TextDatumGetCString(row[5]);
 		other.thread = text_of(row[6], nulls[6]);
-		other.outcome = text_of(row[7], nulls[7]);
+		other.source = text_of(row[7], nulls[7]);
+		other.outcome = text_of(row[8], nulls[8]);
 		left = &other;
 		last = sla_moment_compare(&left, &moment) < 0;
 		found = true;
@@ -465,20 +470,23 @@ write_moment(const SlaMoment *moment)
 	SlaMoment written = *moment;
 	SlaMoment *moments[1] = {&written};
 	SlaFamily family = {.root = moment->customer_id, .moment_count = 1, .moments = moments};
-	Datum values[9] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
-					   Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
-					   Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
-					   CStringGetTextDatum(moment->channel)};
-	bool nulls[9] = {0};
+	Datum values[10] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
+						Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
+						Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
+						CStringGetTextDatum(moment->channel)};
+	bool nulls[10] = {0};
 
 	nulls[4] = moment->request_id == 0;
 	nulls[5] = moment->contact_id == 0;
 	nulls[7] = moment->thread == NULL;
 	if (moment->thread != NULL)
 		values[7] = CStringGetTextDatum(moment->thread);
-	nulls[8] = moment->outcome == NULL;
+	nulls[8] = moment->source == NULL;
+	if (moment->source != NULL)
+		values[8] = CStringGetTextDatum(moment->source);
+	nulls[9] = moment->outcome == NULL;
 	if (moment->outcome != NULL)
-		values[8] = CStringGetTextDatum(moment->outcome);
+		values[9] = CStringGetTextDatum(moment->outcome);
 	if (!row_insert(&moment_row, values, nulls, ROW_RAISES))
 		sla_moments_add(&family, 1);
 }

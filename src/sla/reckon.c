@@ -132,7 +132,7 @@ same_promise(const SlaClock *left, const SlaClock *right)
 	if (left->request_id != 0 || right->request_id != 0)
 		return left->request_id == right->request_id;
 	if (left->thread != NULL || right->thread != NULL)
-		return left->thread != NULL && right->thread != NULL && strcmp(left->thread, right->thread) == 0;
+		return sla_same_thread(left->thread, left->source, right->thread, right->source);
 	return strcmp(left->channel, right->channel) == 0;
 }
 

@@ -138,6 +138,14 @@ static KeptPlan open_requests = {
 		   " AND m.priority = r.priority) ORDER BY r.request_id",
 };
 
+/* Whether a contact concerns another one, or a clock, as in machine.c. */
+#define CONCERNS(contact, clock)                                                                                       \
+	"CASE WHEN " contact ".request_id IS NOT NULL AND " clock ".request_id IS NOT NULL"                                \
+	" THEN " contact ".request_id = " clock ".request_id"                                                              \
+	" WHEN " contact ".thread IS NOT NULL AND " clock ".thread IS NOT NULL"                                            \
+	" THEN " contact ".thread = " clock ".thread AND " contact ".source IS NOT DISTINCT FROM " clock ".source"         \
+	" ELSE " contact ".channel = " clock ".channel END"
+
 /*
  * Customers to whom something may be promised for which there is no clock; one too many does no harm. As in machine.c,
  * a contact is answered by what concerns it, a missed call only by a call, and waits with an earlier one that a clock
@@ -157,22 +165,20 @@ static KeptPlan customers_select = {
 		" AND (p.channel IS NULL OR p.channel = m.channel))"
 		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
 		" AND c.stopped_at IS NULL AND c.metric IN ('first_response', 'next_response') AND c.started_at <= m.at"
-		" AND CASE WHEN m.request_id IS NOT NULL AND c.request_id IS NOT NULL THEN c.request_id = m.request_id"
-		" WHEN m.thread IS NOT NULL AND c.thread IS NOT NULL THEN c.thread = m.thread"
-		" ELSE c.channel = m.channel END))"
-		" OR (m.outcome IN ('missed', 'abandoned', 'voicemail')"
-		" AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'callback'"
-		" AND (p.channel IS NULL OR p.channel = m.channel))"
-		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
-		" AND c.stopped_at IS NULL AND c.metric = 'callback' AND c.started_at <= m.at)))"
-		" AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
-		" WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
-		" AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
-		" AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
-		" AND CASE WHEN m.request_id IS NOT NULL AND o.request_id IS NOT NULL THEN o.request_id = m.request_id"
-		" WHEN m.thread IS NOT NULL AND o.thread IS NOT NULL THEN o.thread = m.thread"
-		" ELSE o.channel = m.channel END)) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
-		" ORDER BY root",
+		" AND " CONCERNS(
+			"m", "c") "))"
+					  " OR (m.outcome IN ('missed', 'abandoned', 'voicemail')"
+					  " AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'callback'"
+					  " AND (p.channel IS NULL OR p.channel = m.channel))"
+					  " AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
+					  " AND c.stopped_at IS NULL AND c.metric = 'callback' AND c.started_at <= m.at)))"
+					  " AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
+					  " WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
+					  " AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
+					  " AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
+					  " AND " CONCERNS("o",
+									   "m") ")) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
+											" ORDER BY root",
 };
 
 static KeptPlan request_root = {

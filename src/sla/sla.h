@@ -27,6 +27,7 @@ typedef struct SlaContact
 	const char *direction;
 	const char *outcome;
 	const char *thread;
+	const char *source;             /* whose key that is */
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
 	bool opens;                     /* it has opened request_id, of which nothing was said yet */
 	bool still;                     /* contact.still, of one that is revised, or is to be written */

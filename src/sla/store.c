@@ -18,12 +18,12 @@
 #include "omnichannel.h"
 #include "sla/clock.h"
 
-#define MOMENT_NCOLUMNS 14
+#define MOMENT_NCOLUMNS 15
 
 static KeptPlan moments_write = {
 	.sql =
 		"WITH written AS (INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
-		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
+		" unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20))"
 		" INSERT INTO omnichannel.sla_customer AS h"
 		" (customer_id, next_at, next_rank, last_at, last_rank, late, oldest_at)"
 		" SELECT u.*, false, u.next_at FROM unnest($1, $2, $3, $4, $5)"
@@ -34,20 +34,21 @@ static KeptPlan moments_write = {
 		" last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
 		" THEN excluded.last_rank ELSE h.last_rank END, oldest_at = least(h.oldest_at, excluded.oldest_at)"
 		" RETURNING customer_id, late, grouped",
-	.nargs = 19,
-	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, INT8ARRAYOID,
-				 TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
-				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
+	.nargs = 20,
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID,
+				 INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID,        INT8ARRAYOID,
+				 INT8ARRAYOID, TEXTARRAYOID,        TEXTARRAYOID, TEXTARRAYOID,        TEXTARRAYOID,
+				 TEXTARRAYOID, TEXTARRAYOID,        TEXTARRAYOID, INT4ARRAYOID,        INT8ARRAYOID},
 	.indexed = true,
 };
 
 static KeptPlan moments_only = {
 	.sql = "INSERT INTO omnichannel.sla_moment (" SLA_MOMENT_COLUMNS ") SELECT * FROM"
-		   " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		   " unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 	.nargs = MOMENT_NCOLUMNS,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-				 INT8ARRAYOID},
+				 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+				 INT4ARRAYOID, INT8ARRAYOID},
 };
 
 /* A contact that is still comes after the moment that it waits with, which is written. */
@@ -162,12 +163,13 @@ add_moment(SlaColumn *columns, const SlaMoment *moment)
 	sla_column_add_id(&columns[5], moment->contact_id);
 	sla_column_add_text(&columns[6], moment->channel);
 	sla_column_add_text(&columns[7], moment->thread);
-	sla_column_add_text(&columns[8], moment->outcome);
-	sla_column_add_text(&columns[9], moment->state);
-	sla_column_add_text(&columns[10], moment->kind);
-	sla_column_add_text(&columns[11], moment->queue);
-	sla_column_add(&columns[12], Int32GetDatum(moment->priority), contact);
-	sla_column_add(&columns[13], Int64GetDatum(moment->version), contact);
+	sla_column_add_text(&columns[8], moment->source);
+	sla_column_add_text(&columns[9], moment->outcome);
+	sla_column_add_text(&columns[10], moment->state);
+	sla_column_add_text(&columns[11], moment->kind);
+	sla_column_add_text(&columns[12], moment->queue);
+	sla_column_add(&columns[13], Int32GetDatum(moment->priority), contact);
+	sla_column_add(&columns[14], Int64GetDatum(moment->version), contact);
 }
 
 /* Writes the families' new moments and nothing else; their locks are taken, or they are behind. Needs an SPI scope. */
@@ -246,13 +248,14 @@ sla_moment_from_row(uint64 row, int column)
 	moment->contact_id = spi_id(row, column + 5);
 	moment->channel = spi_text(row, column + 6, CurrentMemoryContext);
 	moment->thread = spi_text(row, column + 7, CurrentMemoryContext);
-	moment->outcome = spi_text(row, column + 8, CurrentMemoryContext);
-	moment->state = spi_text(row, column + 9, CurrentMemoryContext);
-	moment->kind = spi_text(row, column + 10, CurrentMemoryContext);
-	moment->queue = spi_text(row, column + 11, CurrentMemoryContext);
-	priority = spi_datum(row, column + 12, &isnull);
+	moment->source = spi_text(row, column + 8, CurrentMemoryContext);
+	moment->outcome = spi_text(row, column + 9, CurrentMemoryContext);
+	moment->state = spi_text(row, column + 10, CurrentMemoryContext);
+	moment->kind = spi_text(row, column + 11, CurrentMemoryContext);
+	moment->queue = spi_text(row, column + 12, CurrentMemoryContext);
+	priority = spi_datum(row, column + 13, &isnull);
 	moment->priority = isnull ? 0 : DatumGetInt32(priority);
-	moment->version = spi_id(row, column + 13);
+	moment->version = spi_id(row, column + 14);
 	return moment;
 }
 

@@ -89,6 +89,7 @@ CREATE TABLE omnichannel.sla_moment (
 	contact_id bigint,
 	channel text NOT NULL,
 	thread text,
+	source text,
 	outcome text,
 	state text,
 	kind text,
@@ -101,6 +102,7 @@ COMMENT ON TABLE omnichannel.sla_moment IS
 'What clocks are reckoned from, as it was logged: contacts, but those that are still, and changes of requests. Clocks follow from them in the order of time, whatever order they were written in.';
 COMMENT ON COLUMN omnichannel.sla_moment.customer_id IS 'Of whom it was logged; of merged customers the rows stay apart and are read together.';
 COMMENT ON COLUMN omnichannel.sla_moment.what IS 'request: its state, kind, queue or priority became what is said here; inbound and outbound: a contact.';
+COMMENT ON COLUMN omnichannel.sla_moment.source IS 'contact.source, whose key the thread is; NULL where none is named, and without a thread.';
 COMMENT ON COLUMN omnichannel.sla_moment.outcome IS 'contact.outcome; NULL for a request.';
 COMMENT ON COLUMN omnichannel.sla_moment.version IS 'request.version when it was seen.';
 CREATE INDEX sla_moment_request_id ON omnichannel.sla_moment (request_id) WHERE request_id IS NOT NULL;
@@ -116,6 +118,7 @@ CREATE TABLE omnichannel.sla_clock (
 	request_id bigint,
 	channel text NOT NULL,
 	thread text,
+	source text,
 	moment_id bigint NOT NULL,
 	started_at timestamptz NOT NULL,
 	target interval NOT NULL,
@@ -144,6 +147,7 @@ COMMENT ON TABLE omnichannel.sla_clock IS
 COMMENT ON COLUMN omnichannel.sla_clock.customer_id IS 'Of whom the contact that started it was logged.';
 COMMENT ON COLUMN omnichannel.sla_clock.policy IS 'The sla_policy that won, with its target and its calendar as they were.';
 COMMENT ON COLUMN omnichannel.sla_clock.request_id IS 'Of the contact that started it, or NULL, also where it is the request of a customer who is no longer the same; with thread and channel it tells what answers it.';
+COMMENT ON COLUMN omnichannel.sla_clock.source IS 'Whose key the thread is, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.moment_id IS 'The sla_moment that started it; below zero, the contact of that number, which is still.';
 COMMENT ON COLUMN omnichannel.sla_clock.pauses IS 'When it stood still, because the customer was waited for or the request was closed; the last one is without an end while it lasts.';
 COMMENT ON COLUMN omnichannel.sla_clock.due_at IS 'NULL while it stands still; infinity where its calendar has not so much working time left.';
@@ -270,7 +274,7 @@ INSERT INTO omnichannel.sla_policy (policy, name, metric, channel, target, calen
 DELETE FROM omnichannel.sla_stale;
 
 CREATE VIEW omnichannel.sla_status AS
-SELECT c.clock_id, c.customer_id, c.request_id, c.metric, c.policy, c.channel, c.thread, c.started_at, c.target, c.calendar,
+SELECT c.clock_id, c.customer_id, c.request_id, c.metric, c.policy, c.channel, c.thread, c.source, c.started_at, c.target, c.calendar,
 	CASE WHEN c.outcome IS NOT NULL THEN c.outcome
 		WHEN c.time_left IS NOT NULL THEN 'paused'
 		WHEN c.due_at OPERATOR(pg_catalog.<) pg_catalog.now() THEN 'breached'

@@ -16,27 +16,29 @@
 
 #define CLOCK_COLUMN_TYPES                                                                                             \
 	{                                                                                                                  \
-		INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID,  \
-			TSTZMULTIRANGEOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID, INTERVALOID,         \
-			TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                             \
+		INT8OID, INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INTERVALOID,  \
+			TEXTOID, TSTZMULTIRANGEOID, TIMESTAMPTZOID, INTERVALOID, TIMESTAMPTZOID, TEXTOID, INTERVALOID,             \
+			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID                                \
 	}
 
 /* A row each: joined with arrays they are planned by what the statistics say, which a table that fills is ahead of. */
 static KeptPlan clock_insert = {
 	.sql =
 		"INSERT INTO omnichannel.sla_clock (customer_id, clock_id, metric, policy, request_id, channel, thread,"
-		" moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed, worked,"
-		" warn_at, tell_at, warned_at, breached_at)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+		" source, moment_id, started_at, target, calendar, pauses, due_at, time_left, stopped_at, outcome, elapsed,"
+		" worked, warn_at, tell_at, warned_at, breached_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,"
+		" $23)",
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 };
 
 static KeptPlan clock_update = {
-	.sql = "UPDATE omnichannel.sla_clock SET metric = $3, policy = $4, request_id = $5, channel = $6, thread = $7,"
-		   " moment_id = $8, started_at = $9, target = $10, calendar = $11, pauses = $12, due_at = $13,"
-		   " time_left = $14, stopped_at = $15, outcome = $16, elapsed = $17, worked = $18, warn_at = $19,"
-		   " tell_at = $20, warned_at = $21, breached_at = $22 WHERE customer_id = $1 AND clock_id = $2",
+	.sql = "UPDATE omnichannel.sla_clock SET metric = $3, policy = $4, request_id = $5, channel = $6,"
+		   " thread = $7, source = $8, moment_id = $9, started_at = $10, target = $11, calendar = $12,"
+		   " pauses = $13, due_at = $14, time_left = $15, stopped_at = $16, outcome = $17, elapsed = $18,"
+		   " worked = $19, warn_at = $20, tell_at = $21, warned_at = $22, breached_at = $23 WHERE"
+		   " customer_id = $1 AND clock_id = $2",
 	.nargs = SLA_CLOCK_NCOLUMNS,
 	.argtypes = CLOCK_COLUMN_TYPES,
 	.indexed = true,
@@ -119,21 +121,22 @@ add_clock(SlaColumn *columns, const SlaClock *clock)
 	sla_column_add_id(&columns[4], clock->request_id);
 	sla_column_add_text(&columns[5], clock->channel);
 	sla_column_add_text(&columns[6], clock->thread);
-	sla_column_add_id(&columns[7], clock->moment_id);
-	sla_column_add_time(&columns[8], clock->started_at);
-	sla_column_add(&columns[9], IntervalPGetDatum(target), false);
-	sla_column_add_text(&columns[10], clock->calendar);
-	sla_column_add(&columns[11], sla_pauses_datum(clock), false);
-	sla_column_add_time(&columns[12], clock->due_at);
-	sla_column_add_microseconds(&columns[13], clock->time_left, clock->due_at != NO_TIME);
-	sla_column_add_time(&columns[14], clock->stopped_at);
-	sla_column_add_text(&columns[15], sla_outcome_name(clock->outcome));
-	sla_column_add_microseconds(&columns[16], clock->elapsed, !stopped);
-	sla_column_add_microseconds(&columns[17], clock->worked, clock->worked < 0);
-	sla_column_add_time(&columns[18], clock->warn_at);
-	sla_column_add_time(&columns[19], clock->tell_at);
-	sla_column_add_time(&columns[20], clock->warned_at);
-	sla_column_add_time(&columns[21], clock->breached_at);
+	sla_column_add_text(&columns[7], clock->source);
+	sla_column_add_id(&columns[8], clock->moment_id);
+	sla_column_add_time(&columns[9], clock->started_at);
+	sla_column_add(&columns[10], IntervalPGetDatum(target), false);
+	sla_column_add_text(&columns[11], clock->calendar);
+	sla_column_add(&columns[12], sla_pauses_datum(clock), false);
+	sla_column_add_time(&columns[13], clock->due_at);
+	sla_column_add_microseconds(&columns[14], clock->time_left, clock->due_at != NO_TIME);
+	sla_column_add_time(&columns[15], clock->stopped_at);
+	sla_column_add_text(&columns[16], sla_outcome_name(clock->outcome));
+	sla_column_add_microseconds(&columns[17], clock->elapsed, !stopped);
+	sla_column_add_microseconds(&columns[18], clock->worked, clock->worked < 0);
+	sla_column_add_time(&columns[19], clock->warn_at);
+	sla_column_add_time(&columns[20], clock->tell_at);
+	sla_column_add_time(&columns[21], clock->warned_at);
+	sla_column_add_time(&columns[22], clock->breached_at);
 }
 
 /* Returns whether two clocks are stored alike in what the moments say of them. */
@@ -144,7 +147,7 @@ same_course(const SlaClock *left, const SlaClock *right)
 		left->moment_id != right->moment_id || left->started_at != right->started_at ||
 		left->stopped_at != right->stopped_at || left->elapsed != right->elapsed || left->worked != right->worked ||
 		left->pause_count != right->pause_count || !sla_same_text(left->channel, right->channel) ||
-		!sla_same_text(left->thread, right->thread))
+		!sla_same_thread(left->thread, left->source, right->thread, right->source))
 		return false;
 	for (int i = 0; i < left->pause_count; i++)
 		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
