@@ -58,7 +58,7 @@ UPDATE omnichannel.request SET state = 'assigned' WHERE request_id = :queued;
 
 -- The version counts whatever the statement says; closing and opening again keep closed_at.
 UPDATE omnichannel.request SET version = 100, priority = 1 WHERE request_id = :queued RETURNING version;
-UPDATE omnichannel.request SET state = 'done' WHERE request_id = :queued RETURNING version, closed_at = now() AS closed_now, state_since = now() AS since_now;
+UPDATE omnichannel.request SET state = 'done' WHERE request_id = :queued RETURNING version, closed_at BETWEEN now() AND clock_timestamp() AS closed_now, state_since = closed_at AS since_now;
 UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id = :queued RETURNING version, closed_at;
 UPDATE omnichannel.request SET state = 'done', closed_at = '2026-02-02 00:00+00', state_since = '2026-02-02 00:00+00' WHERE request_id = :queued RETURNING closed_at, state_since;
 ROLLBACK;
@@ -83,7 +83,7 @@ SELECT omnichannel.complete_request(-1, 'resolved');
 INSERT INTO omnichannel.disposition (disposition, name, request_kind) VALUES ('refunded', 'Refunded', 'complaint');
 SELECT omnichannel.complete_request(:request, 'refunded');
 SELECT omnichannel.complete_request(:request, 'resolved', '{"paid": true}', expected_version => 2);
-SELECT state, disposition, data, closed_at = now() AS closed FROM omnichannel.request WHERE request_id = :request;
+SELECT state, disposition, data, closed_at = state_since AS closed FROM omnichannel.request WHERE request_id = :request;
 SELECT count(*) FROM omnichannel.open_requests(:ben);
 DO $$ BEGIN
 	PERFORM omnichannel.complete_request(request_id, 'spam') FROM omnichannel.request WHERE kind = 'order';

@@ -263,10 +263,14 @@ INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('first', 0, 'resol
 SELECT tick_sla('2026-06-03 13:00');
 SELECT * FROM pg_temp.explained(:request) WHERE metric = 'resolution';
 -- What it was reckoned from is kept for a time, as long as nothing of the customer's is open.
+SAVEPOINT busy;
+SELECT open_request(:customer, 'order', 'branch', opened_at => '2026-06-03 12:30') > 0 AS opened;
 SELECT forget_moments('2026-07-01') AS too_early, forget_moments('2027-08-01') AS still_open;
+ROLLBACK TO busy;
 SELECT log_contact('branch', :customer, request_id => :request, direction => 'outbound', occurred_at => '2026-06-03 15:00') IS NOT NULL AS answered;
 CREATE TEMP TABLE explained_before AS SELECT * FROM pg_temp.explained(:request) WHERE metric NOT IN ('next_response', 'callback');
-SELECT forget_moments('2028-06-01') AS forgotten, (SELECT count(*) FROM sla_moment) AS kept, (SELECT settled_until IS NOT NULL FROM sla_customer WHERE customer_id = :customer) AS settled;
+SELECT forget_moments('2028-06-01') AS forgotten;
+SELECT (SELECT count(*) FROM sla_moment) AS kept, (SELECT settled_until IS NOT NULL FROM sla_customer WHERE customer_id = :customer) AS settled;
 SELECT metric, step, policy, note FROM (SELECT * FROM pg_temp.explained(:request) WHERE metric NOT IN ('next_response', 'callback') EXCEPT TABLE explained_before) AS changed ORDER BY 1;
 -- Opened again after that it goes on with what it had left.
 SAVEPOINT settled;

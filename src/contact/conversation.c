@@ -43,21 +43,15 @@ static KeptPlan requests_insert = {
 	.indexed = true,
 };
 
-#define RESUME_SQL                                                                                                     \
-	"UPDATE omnichannel.request SET state = CASE WHEN queue IS NOT NULL THEN 'waiting_agent'"                          \
-	" WHEN agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END WHERE state = 'waiting_customer' AND "
-
+/* What has waited since the customer's answer or longer goes on as of then. */
 static KeptPlan requests_resume = {
-	.sql = RESUME_SQL "request_id = ANY ($1)",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan revised_resume = {
-	.sql = RESUME_SQL "request_id = $1 AND state_since <= $2",
+	.sql = "UPDATE omnichannel.request AS r SET state = CASE WHEN r.queue IS NOT NULL THEN 'waiting_agent' "
+		   "WHEN r.agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END, state_since = u.said_at "
+		   "FROM (SELECT one.request_id, min(one.said_at) AS said_at FROM unnest($1, $2) AS one (request_id, said_at) "
+		   "GROUP BY one.request_id) AS u "
+		   "WHERE r.request_id = u.request_id AND r.state = 'waiting_customer' AND r.state_since <= u.said_at",
 	.nargs = 2,
-	.argtypes = {INT8OID, TIMESTAMPTZOID},
+	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	.indexed = true,
 };
 
@@ -206,9 +200,9 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			conversation->open = true;
 		else if (conversation != NULL && request->opens == entry)
 			conversation->opened_late = entry->request_id;
-		if (ends_wait(entry, request->waits_since) && !request->resumed)
+		if (ends_wait(entry, request->waits_since) && request->ends == NULL)
 		{
-			request->resumed = true;
+			request->ends = entry;
 			resumed[(*nresumed)++] = request;
 		}
 	}
@@ -283,15 +277,16 @@ insert_requests(OpenRequest **opened, int count)
 		rows_not_taken("request");
 }
 
-/* Sets requests to which the customer has answered to work again; returns how many waited for that. */
+/* Sets requests to which the customer answered at those times to work again; returns how many waited for that. */
 static uint64
-resume(Datum *ids, int count)
+resume(Datum *ids, Datum *times, int count)
 {
-	Datum values[1];
+	Datum values[2];
 
 	if (count == 0)
 		return 0;
 	values[0] = array_of(ids, NULL, count, INT8OID);
+	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
 	requests_resume.runs += count - 1;
 	return requests_write(&requests_resume, values, NULL);
 }
@@ -301,10 +296,14 @@ static bool
 resume_requests(OpenRequest **resumed, int count)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(count, 1));
+	Datum *times = palloc(sizeof(Datum) * Max(count, 1));
 
 	for (int i = 0; i < count; i++)
+	{
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
-	return resume(ids, count) == (uint64) count;
+		times[i] = TimestampTzGetDatum(resumed[i]->ends->occurred_at);
+	}
+	return resume(ids, times, count) == (uint64) count;
 }
 
 /* Returns whether an entry is the customer's answer about a request that it names. */
@@ -319,12 +318,16 @@ static void
 resume_named(const ContactEntry *entries, int count)
 {
 	Datum *ids = palloc(sizeof(Datum) * count);
+	Datum *times = palloc(sizeof(Datum) * count);
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
 		if (!entries[i].duplicate && answers_named(&entries[i]))
-			ids[found++] = Int64GetDatum(entries[i].request_id);
-	(void) resume(ids, found);
+		{
+			ids[found] = Int64GetDatum(entries[i].request_id);
+			times[found++] = TimestampTzGetDatum(entries[i].occurred_at);
+		}
+	(void) resume(ids, times, found);
 }
 
 /*
@@ -364,9 +367,10 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 void
 request_resume(int64 request_id, TimestampTz said_at)
 {
-	Datum values[2] = {Int64GetDatum(request_id), TimestampTzGetDatum(said_at)};
+	Datum ids[1] = {Int64GetDatum(request_id)};
+	Datum times[1] = {TimestampTzGetDatum(said_at)};
 
-	(void) requests_write(&revised_resume, values, NULL);
+	(void) resume(ids, times, 1);
 }
 
 /*

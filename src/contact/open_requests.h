@@ -19,8 +19,8 @@ typedef struct OpenRequest
 	TimestampTz moved_at;      /* its last contact or change of state that is known here */
 	bool asked;                /* whether the log was asked for its last contact */
 	TimestampTz waits_since;   /* for the customer, or infinity */
-	bool resumed;              /* the customer has answered */
 	const ContactEntry *opens; /* the contact that opens it, or NULL */
+	const ContactEntry *ends;  /* the contact that ends its waiting, or NULL */
 	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
 	struct OpenRequest *next;  /* of the same customer, newest first */
 } OpenRequest;

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -238,16 +237,19 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 		closed_at = heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
 		if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
 		{
-			/* It is in that state since it was closed, where the statement says when that was. */
+			/*
+			 * It is in that state since it was closed, where the statement says when that was; else as of now: after
+			 * all that was logged before, perhaps in this transaction.
+			 */
+			new_since =
+				request_state_ends(to) && !closed_isnull ? closed_at : TimestampTzGetDatum(GetCurrentTimestamp());
 			columns[changed] = since;
-			values[changed++] = request_state_ends(to) && !closed_isnull
-									? closed_at
-									: TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+			values[changed++] = new_since;
 		}
 		if (request_state_ends(to) == closed_isnull)
 		{
 			columns[changed] = closed;
-			values[changed] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+			values[changed] = new_since;
 			nulls[changed++] = !closed_isnull;
 		}
 	}

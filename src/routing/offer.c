@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "miscadmin.h"
@@ -168,7 +167,7 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		values[0] = CStringGetTextDatum(state);
 		values[1] = Int64GetDatum(agent_id);
 		values[2] = Int64GetDatum(DatumGetInt64(slot_getattr(slot, REQUEST_VERSION, &isnull)) + 1);
-		values[3] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 		tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
 		changed = heap_modify_tuple_by_cols(tuple, slot->tts_tupleDescriptor, same ? 3 : 4, columns, values, nulls);
 		result = rows_update(rows, ROWS_REQUEST, &tuple->t_self, changed, !request->unheld);

@@ -130,10 +130,6 @@ request_moments(uint64 row, const SlaContacts *contacts, SlaNewMoment *moments)
 	moment->priority = DatumGetInt32(spi_datum(row, 8, &isnull));
 	moment->version = spi_id(row, 9);
 
-	/* A state without a time of its own began just now, after all that this transaction has logged before. */
-	if (since == GetCurrentTransactionStartTimestamp())
-		since = GetCurrentTimestamp();
-
 	if (known_state == NULL)
 	{
 		TimestampTz opened_at = spi_time(row, 10, NO_TIME);

@@ -152,7 +152,7 @@ COMMENT ON COLUMN omnichannel.sla_clock.moment_id IS 'The sla_moment that starte
 COMMENT ON COLUMN omnichannel.sla_clock.pauses IS 'When it stood still, because the customer was waited for or the request was closed; the last one is without an end while it lasts.';
 COMMENT ON COLUMN omnichannel.sla_clock.due_at IS 'NULL while it stands still; infinity where its calendar has not so much working time left.';
 COMMENT ON COLUMN omnichannel.sla_clock.time_left IS 'What is left of the target while it stands still.';
-COMMENT ON COLUMN omnichannel.sla_clock.stopped_at IS 'When what was promised was done, or NULL. A state that is told without a time of its own counts from its statement, which may be later than the start of its transaction, as which request.closed_at has it.';
+COMMENT ON COLUMN omnichannel.sla_clock.stopped_at IS 'When what was promised was done, or NULL.';
 COMMENT ON COLUMN omnichannel.sla_clock.outcome IS
 'met: stopped when due or before; breached: not; cancelled: the request was cancelled, or ended without the answer or call that was promised, or the customer was erased, in time. NULL while it runs, until tick() notes a breach.';
 COMMENT ON COLUMN omnichannel.sla_clock.elapsed IS 'Time from start to stop without the pauses, NULL until it stops.';

@@ -120,8 +120,8 @@ SELECT pg_temp.open('no answer', 'i') AS r \gset
 SELECT pg_temp.wait(:r);
 INSERT INTO public.mail VALUES (115, 'no answer', 'i', 'inbound', '2026-06-01 17:00Z');
 UPDATE public.mail SET dir = 'outbound' WHERE id = 115;
-SELECT cmp_ok((SELECT upper(range_agg(p)) FROM sla_clock AS c, unnest(c.pauses) AS p WHERE c.request_id = :r), '>=', now(),
-	'what was taken for an answer has let the request go on since it was logged');
+SELECT is((SELECT upper(range_agg(p)) FROM sla_clock AS c, unnest(c.pauses) AS p WHERE c.request_id = :r), '2026-06-01 17:00Z',
+	'what was taken for an answer has let the request go on, as of then');
 SELECT is(pg_temp.state('no answer'), 'new, nothing left, 1 ended pauses', 'and its clock too');
 SELECT * FROM finish();
 ROLLBACK;
