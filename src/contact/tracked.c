@@ -20,7 +20,7 @@
  * Rows that are logged at once. Many, because in the order of their keys they are looked up and entered faster; fewer
  * where one that cannot be logged makes all of them be tried one by one.
  */
-#define BATCH_ROWS 4000
+#define BATCH_ROWS 16000
 #define QUARANTINED_BATCH_ROWS 1000
 
 /* Says in an error's context which row it was. */
