@@ -61,6 +61,7 @@ typedef struct ContactEntry
 
 	int64 contact_id;
 	const SlaRequestState *request;  /* of request_id, where request_settled() has looked */
+	ItemPointerData place;           /* as SlaContact has it */
 	Conversation *conversation;      /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;          /* whose request_id is, where the caller names one */
 	TimestampTz request_waits_since; /* that one waits for its customer, or infinity */

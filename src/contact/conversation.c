@@ -330,21 +330,46 @@ resume_named(const ContactEntry *entries, int count)
 	(void) resume(ids, times, found);
 }
 
+/* Orders pointers to entries by customer. For qsort. */
+static int
+compare_customers(const void *a, const void *b)
+{
+	int64 left = (*(ContactEntry *const *) a)->customer_id;
+	int64 right = (*(ContactEntry *const *) b)->customer_id;
+
+	return left < right ? -1 : left > right;
+}
+
 /*
  * Waits for those who are changing what is known of the customers whose requests are continued, whom writing would wait
- * for in any case; returns whether there were none.
+ * for in any case; returns whether there were none, and notes where the customers' rows are.
  */
 static bool
-nobody_awaited(ContactEntry **sorted, int count)
+nobody_awaited(ContactEntry **entries, int count)
 {
+	ContactEntry **continuing = palloc(sizeof(ContactEntry *) * count);
+	ItemPointer places = palloc(sizeof(ItemPointerData) * count);
 	int64 *ids = palloc(sizeof(int64) * count);
 	int found = 0;
+	int customers = 0;
 
 	for (int i = 0; i < count; i++)
-		if (sorted[i]->request_customer == 0 && sorted[i]->request_id > 0 && !sorted[i]->unknown &&
-			(i == 0 || sorted[i]->customer_id != sorted[i - 1]->customer_id))
-			ids[found++] = sorted[i]->customer_id;
-	return !sla_customers_awaited(ids, found);
+		if (entries[i]->request_customer == 0 && entries[i]->request_id > 0 && !entries[i]->unknown)
+			continuing[found++] = entries[i];
+	qsort(continuing, found, sizeof(ContactEntry *), compare_customers);
+	for (int i = 0; i < found; i++)
+		if (i == 0 || continuing[i]->customer_id != continuing[i - 1]->customer_id)
+			ids[customers++] = continuing[i]->customer_id;
+	if (sla_customers_awaited(ids, customers, places))
+		return false;
+	customers = 0;
+	for (int i = 0; i < found; i++)
+	{
+		if (i > 0 && continuing[i]->customer_id != continuing[i - 1]->customer_id)
+			customers++;
+		continuing[i]->place = places[customers];
+	}
+	return true;
 }
 
 /* Forgets which requests were found, and looks again. */

@@ -353,6 +353,7 @@ sla_contact(const ContactEntry *entry)
 						.thread = entry->thread,
 						.source = entry->source,
 						.request = entry->request,
+						.place = entry->place,
 						.opens = entry->opens};
 }
 
@@ -480,6 +481,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
 		entries[i].request = NULL;
+		ItemPointerSetInvalid(&entries[i].place);
 		entries[i].contact_id = nextval_internal(ids, true);
 	}
 	erased_keys_mask(entries, count);

@@ -413,6 +413,21 @@ columns_of_index(LookScan *scan, Datum *values, bool *nulls)
 	}
 }
 
+/*
+ * look_at sets the columns of the row whose version is at a place, as look_next() does, but none without a type; returns
+ * false where the snapshot does not see that. Whatever row it is: the place may be another one's by now.
+ */
+bool
+look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls)
+{
+	if (scan->empty || !table_tuple_fetch_row_version(scan->table, unconstify(ItemPointerData *, place),
+													  scan->scan->xs_snapshot, scan->slot))
+		return false;
+	slot_getsomeattrs(scan->slot, scan->look->last);
+	columns_of_slot(scan, scan->look->ncolumns, values, nulls);
+	return true;
+}
+
 /* Goes to the next row of a whole table that is wanted, and sets the columns by which it is. */
 static bool
 next_of_table(LookScan *scan, ScanDirection direction, Datum *values, bool *nulls)

@@ -88,6 +88,7 @@ typedef struct LookScan
 
 extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);
 extern void look_find(LookScan *scan, const Datum *keys);
+extern bool look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls);
 extern void look_follow(LookScan *scan, Datum key);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);

@@ -371,21 +371,21 @@ change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapsho
 }
 
 /*
- * row_change gives the row that look_next() returned last these values, in the order of its columns; returns false
- * where the caller must run its statement: also where another transaction has changed the row since the look's
- * snapshot.
+ * row_change gives the row that look_next() returned last these values, in the order of its columns; nulls may be NULL
+ * for none. Returns false where the caller must run its statement: also where another transaction has changed the row
+ * since the look's snapshot.
  *
  * Waits for another transaction that holds the row. Raises 55000 before setup().
  */
 bool
-row_change(RowTable *row, LookScan *scan, const Datum *values)
+row_change(RowTable *row, LookScan *scan, const Datum *values, const bool *nulls)
 {
 	RowWrite write;
 	bool done;
 
 	if (!row_open(row, &write, values))
 		return false;
-	done = change_row(row, &write, scan->slot, scan->scan->xs_snapshot, values, NULL);
+	done = change_row(row, &write, scan->slot, scan->scan->xs_snapshot, values, nulls);
 	row_close(&write);
 	return done;
 }

@@ -35,7 +35,7 @@ typedef enum RowConflict
 } RowConflict;
 
 extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict conflict);
-extern bool row_change(RowTable *row, LookScan *scan, const Datum *values);
+extern bool row_change(RowTable *row, LookScan *scan, const Datum *values, const bool *nulls);
 extern bool row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool *nulls);
 
 #endif /* OMNICHANNEL_ROW_H */

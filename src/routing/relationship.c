@@ -192,7 +192,7 @@ touch_row(Datum *keys, TimestampTz at, double half_life)
 		if (!pg_add_s64_overflow(DatumGetInt64(row[2]), 1, &contacts))
 		{
 			values[0] = Int64GetDatum(contacts);
-			done = row_change(&relationship_row, &scan, values);
+			done = row_change(&relationship_row, &scan, values, NULL);
 		}
 	}
 	look_end(&scan);

@@ -275,15 +275,6 @@ extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 #define SLA_CLOCK_NCOLUMNS 23
 extern const TableColumn sla_clock_columns[SLA_CLOCK_NCOLUMNS];
 
-/* prompt.c */
-typedef struct SlaPrompts SlaPrompts;
-
-extern SlaPrompts *sla_prompts_begin(const SlaPolicies *policies);
-extern bool sla_moment_still(SlaPrompts *prompts, const SlaMoment *moment, bool write, bool *still);
-extern void sla_prompts_end(SlaPrompts *prompts);
-extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
-							  bool *still, bool *overtaken);
-
 /* array.c: columns of rows for statements over arrays */
 typedef struct SlaColumn
 {
@@ -325,12 +316,22 @@ extern void sla_changes_write(SlaChanges *changes);
 typedef struct SlaNewMoment
 {
 	int64 root;
-	bool anew;   /* it does more than move open clocks on */
-	bool opens;  /* it is a contact that has opened its request */
-	bool others; /* it is a contact about a request of another customer, who may be another again */
-	bool *still; /* set where the contact, not written yet, is to say itself that it is still; or NULL */
+	bool anew;             /* it does more than move open clocks on */
+	bool opens;            /* it is a contact that has opened its request */
+	bool others;           /* it is a contact about a request of another customer, who may be another again */
+	ItemPointerData place; /* as SlaContact has it */
+	bool *still;           /* set where the contact, not written yet, is to say itself that it is still; or NULL */
 	SlaMoment moment;
 } SlaNewMoment;
+
+/* prompt.c */
+typedef struct SlaPrompts SlaPrompts;
+
+extern SlaPrompts *sla_prompts_begin(const SlaPolicies *policies);
+extern bool sla_moment_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write);
+extern void sla_prompts_end(SlaPrompts *prompts);
+extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
+							  bool *still, bool *overtaken);
 
 /* Those of contacts that are logged together, of which some may be written. */
 typedef struct SlaContacts

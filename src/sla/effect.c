@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/look.h"
 #include "customer/customer.h"
 #include "request/request.h"
 #include "sla/clock.h"
@@ -24,6 +25,15 @@ static KeptPlan roots_select = {
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
+};
+
+static LookUp merged_look = {
+	.table = "customer",
+	.nkeys = 1,
+	.where = INDEX_NOT_NULL,
+	.where_column = "merged_into",
+	.ncolumns = 2,
+	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
 /* An internal contact concerns no clock, like one that failed. */
@@ -87,6 +97,33 @@ compare_customers(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Sets the roots of moments, which are sorted by customer, without SQL; returns false where SQL is asked for. */
+static bool
+look_up_roots(SlaNewMoment **moments, int count)
+{
+	LookScan scan;
+
+	if (!look_open(&scan, &merged_look, 1, NULL))
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		int64 customer_id = moments[i]->moment.customer_id;
+		Datum keys[1] = {Int64GetDatum(customer_id)};
+		Datum row[2];
+		bool nulls[2];
+
+		if (i > 0 && customer_id == moments[i - 1]->moment.customer_id)
+		{
+			moments[i]->root = moments[i - 1]->root;
+			continue;
+		}
+		look_find(&scan, keys);
+		moments[i]->root = look_next(&scan, false, row, nulls) ? DatumGetInt64(row[1]) : customer_id;
+	}
+	look_end(&scan);
+	return true;
+}
+
 /* Sets whose family new moments belong to. Needs an SPI scope. */
 static void
 find_roots(SlaNewMoment **moments, int count)
@@ -99,6 +136,8 @@ find_roots(SlaNewMoment **moments, int count)
 	if (count == 0)
 		return;
 	qsort(moments, count, sizeof(SlaNewMoment *), compare_customers);
+	if (look_up_roots(moments, count))
+		return;
 	for (int i = 0; i < count; i++)
 		if (i == 0 || moments[i]->moment.customer_id != moments[i - 1]->moment.customer_id)
 			sla_column_add_id(&ids, moments[i]->moment.customer_id);
@@ -340,7 +379,7 @@ static bool
 is_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write, MemoryContext scratch)
 {
 	MemoryContext old = MemoryContextSwitchTo(scratch);
-	bool still = !contact->opens && sla_moment_still(prompts, &contact->moment, write, contact->still);
+	bool still = !contact->opens && sla_moment_still(prompts, contact, write);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(scratch);
@@ -487,6 +526,7 @@ take_logged(SlaContact *contacts, int count, bool again, bool stills)
 		if (contact_moment(policies, &contacts[i], &rows[taken].moment))
 		{
 			rows[taken].opens = contacts[i].opens;
+			rows[taken].place = contacts[i].place;
 			rows[taken].still = stills ? &contacts[i].still : NULL;
 			moments[taken] = &rows[taken];
 			taken++;
@@ -498,7 +538,7 @@ take_logged(SlaContact *contacts, int count, bool again, bool stills)
 			requests_told(&contacts[0].request_id, 1);
 			return true;
 		}
-		if (again && (overtaken || sla_customers_awaited(&contacts[0].customer_id, 1)))
+		if (again && (overtaken || sla_customers_awaited(&contacts[0].customer_id, 1, NULL)))
 			return false;
 	}
 	request_ids = palloc(sizeof(int64) * Max(taken, 1));

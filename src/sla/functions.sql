@@ -342,7 +342,8 @@ BEGIN
 			settled.until
 		FROM settled JOIN member ON member.root = settled.root
 		ON CONFLICT (customer_id) DO UPDATE
-		SET oldest_at = excluded.oldest_at, settled_until = greatest(known.settled_until, excluded.settled_until)
+		SET oldest_at = excluded.oldest_at, settled_until = greatest(known.settled_until, excluded.settled_until),
+			waits_request_id = NULL
 	)
 	SELECT count(*) INTO forgotten FROM forgotten;
 	RETURN forgotten;

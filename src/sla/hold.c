@@ -71,7 +71,7 @@ static KeptPlan families_hold = {
 	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
 		   " SELECT DISTINCT f.customer_id, '-infinity'::timestamptz, 0, '-infinity'::timestamptz, 9, false"
 		   " FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
-		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9",
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9, waits_request_id = NULL",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -130,16 +130,19 @@ is_being_made(int64 root)
 
 /*
  * sla_customers_awaited waits for transactions that are changing what is known of customers' clocks, and which whoever
- * writes of the customers would wait for; returns whether there was one. Takes no lock.
+ * writes of the customers would wait for; returns whether there was one. Takes no lock. If not, it sets places, unless
+ * that is NULL, to where their rows of sla_customer are, invalid for those without.
  */
 bool
-sla_customers_awaited(const int64 *ids, int count)
+sla_customers_awaited(const int64 *ids, int count, ItemPointer places)
 {
 	bool awaited = false;
 	SnapshotData dirty;
 	LookScan scan;
 
 	InitDirtySnapshot(dirty);
+	for (int i = 0; i < count && places != NULL; i++)
+		ItemPointerSetInvalid(&places[i]);
 	if (count == 0 || !look_open(&scan, &customer_look, 1, &dirty))
 		return false;
 	for (int i = 0; i < count; i++)
@@ -151,7 +154,11 @@ sla_customers_awaited(const int64 *ids, int count)
 
 		look_find(&scan, keys);
 		while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
+		{
 			other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			if (places != NULL)
+				places[i] = scan.slot->tts_tid;
+		}
 		if (!TransactionIdIsValid(other))
 			continue;
 		awaited = true;

@@ -8,7 +8,9 @@
  * out holds. Otherwise nothing was done yet, and the contact goes the way of all others.
  *
  * The most ordinary one, a further message of a customer who waits for an answer, is not even written as a moment: the
- * contact says that it is still, and sla_moments_read() finds it there.
+ * contact says that it is still, and sla_moments_read() finds it there. The customer's row then says of which request
+ * and channel the next one will be as still, until somebody changes the row who does more than that: neither the
+ * request nor the clocks are looked at then.
  */
 #include "postgres.h"
 
@@ -26,12 +28,14 @@ static LookUp known_look = {
 	.table = "sla_customer",
 	.nkeys = 1,
 	.for_change = true,
-	.ncolumns = 5,
+	.ncolumns = 7,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"last_at", TIMESTAMPTZOID},
 									 {"last_rank", INT2OID},
 									 {"oldest_at", TIMESTAMPTZOID},
-									 {"grouped", BOOLOID}},
+									 {"grouped", BOOLOID},
+									 {"waits_request_id", INT8OID},
+									 {"waits_channel", TEXTOID}},
 };
 
 static LookUp request_look = {
@@ -80,12 +84,14 @@ static LookUp moments_look = {
 static RowTable known_row = {
 	.name = "sla_customer",
 	.change = true,
-	.ncolumns = 5,
+	.ncolumns = 7,
 	.columns = (const TableColumn[]){{"last_at", TIMESTAMPTZOID},
 									 {"last_rank", INT2OID},
 									 {"next_at", TIMESTAMPTZOID},
 									 {"next_rank", INT2OID},
-									 {"late", BOOLOID}},
+									 {"late", BOOLOID},
+									 {"waits_request_id", INT8OID},
+									 {"waits_channel", TEXTOID}},
 };
 
 static RowTable moment_row = {
@@ -250,6 +256,28 @@ typedef enum Prompt
 	PROMPT_MOVES  /* it may be written, and may change clocks */
 } Prompt;
 
+/* Returns whether a moment is a message of the customer. */
+static bool
+is_message(const SlaMoment *moment)
+{
+	return moment->what == MOMENT_INBOUND && strcmp(moment->outcome, "received") == 0;
+}
+
+/* Returns whether a moment is a message that the customer's row may tell of, if it is in this request and channel. */
+static bool
+is_told_by_row(const SlaMoment *moment)
+{
+	return is_message(moment) && moment->request_id != 0 && moment->thread == NULL;
+}
+
+/* Returns whether the customer's row, as known_look reads it, says that a moment will be PROMPT_WAITS. */
+static bool
+is_known_to_wait(const SlaMoment *moment, const Datum *row, const bool *nulls)
+{
+	return !nulls[5] && !nulls[6] && is_told_by_row(moment) && DatumGetInt64(row[5]) == moment->request_id &&
+		   strcmp(TextDatumGetCString(row[6]), moment->channel) == 0;
+}
+
 /*
  * Returns whether a message says no more than one before it, of the same request and thread, to which a clock waits for
  * an answer: that one is written, and tells that the customer has written, and when.
@@ -257,7 +285,7 @@ typedef enum Prompt
 static bool
 waits_already(const SlaMachine *machine, const SlaMoment *moment)
 {
-	if (moment->what != MOMENT_INBOUND || strcmp(moment->outcome, "received") != 0)
+	if (!is_message(moment))
 		return false;
 	for (int i = 0; i < machine->running_count; i++)
 	{
@@ -378,46 +406,85 @@ is_last_of_its_time(const SlaMoment *moment, Snapshot snapshot)
 	return found && last;
 }
 
-/* Takes the customer's lock for the moment, unless somebody has changed something since the snapshot: *overtaken. */
+/*
+ * Reads the customer's row, which may be at a place; returns false, with nothing to end, where there is none or the
+ * look-up will not do.
+ */
+static bool
+read_known(SlaPrompts *prompts, int64 customer_id, const ItemPointerData *place, Datum *row, bool *nulls)
+{
+	Datum keys[1] = {Int64GetDatum(customer_id)};
+	LookScan *scan = &prompts->known;
+
+	if (ItemPointerIsValid(place) && look_at(scan, place, row, nulls) && DatumGetInt64(row[0]) == customer_id)
+		return true;
+	if (!find(prompts, scan, &known_look, keys))
+		return false;
+	if (next(prompts, scan, row, nulls))
+		return true;
+	found(prompts, scan);
+	return false;
+}
+
+/*
+ * Takes the customer's lock for the moment, unless somebody has changed something since the snapshot: *overtaken. The
+ * customer's row may be at a place, where look-ups are kept open.
+ */
 static Prompt
-take_moment(SlaPrompts *prompts, const SlaMoment *moment, const SlaRequestState *request, SlaMoment *said, Take take,
-			bool *overtaken)
+take_moment(SlaPrompts *prompts, const SlaMoment *moment, const ItemPointerData *place, const SlaRequestState *request,
+			SlaMoment *said, Take take, bool *overtaken)
 {
 	int16 rank = (int16) moment->what;
-	Datum keys[1] = {Int64GetDatum(moment->customer_id)};
-	Datum known[5] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
+	Datum known[7] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
 					  Int16GetDatum(rank), BoolGetDatum(false)};
-	LookScan *scan = &prompts->known;
-	Datum row[5];
-	bool nulls[5];
+	bool unknown[7] = {0};
+	TimestampTz last_at;
+	int16 last_rank;
+	bool tie;
+	bool late;
+	Datum row[7];
+	bool nulls[7];
 	Prompt prompt = PROMPT_LEFT;
 
 	*overtaken = false;
-	if (!find(prompts, scan, &known_look, keys))
+	if (!read_known(prompts, moment->customer_id, place, row, nulls))
 		return PROMPT_LEFT;
-	if (next(prompts, scan, row, nulls))
-	{
-		TimestampTz last_at = DatumGetTimestampTz(row[1]);
-		int16 last_rank = DatumGetInt16(row[2]);
-		bool tie = moment->at == last_at && rank == last_rank;
-		bool late = moment->at < last_at || (moment->at == last_at && rank < last_rank) ||
-					moment->at < DatumGetTimestampTz(row[3]);
+	last_at = DatumGetTimestampTz(row[1]);
+	last_rank = DatumGetInt16(row[2]);
+	tie = moment->at == last_at && rank == last_rank;
+	late =
+		moment->at < last_at || (moment->at == last_at && rank < last_rank) || moment->at < DatumGetTimestampTz(row[3]);
+	if (tie && !late)
+		late = !is_last_of_its_time(moment, prompts->snapshot);
 
-		if (tie && !late)
-			late = !is_last_of_its_time(moment, prompts->snapshot);
-		if (!late && !DatumGetBool(row[4]) && find_said(prompts, moment, request, said))
-			prompt = try_moment(prompts, moment, said);
-		/* Who wrote at the same time has written before only where all moments are known. */
-		if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
-			prompt = PROMPT_LEFT;
-		/* What comes next at that time has to find it. */
-		if (prompt == PROMPT_WAITS && tie)
-			prompt = PROMPT_STILL;
-		*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, scan, known);
-		if (*overtaken)
-			prompt = PROMPT_LEFT;
+	if (late || DatumGetBool(row[4]))
+		prompt = PROMPT_LEFT;
+	else if (!tie && is_known_to_wait(moment, row, nulls))
+		prompt = PROMPT_WAITS;
+	else if (find_said(prompts, moment, request, said))
+		prompt = try_moment(prompts, moment, said);
+	if (prompt == PROMPT_WAITS && is_told_by_row(moment))
+	{
+		known[5] = Int64GetDatum(moment->request_id);
+		known[6] = CStringGetTextDatum(moment->channel);
 	}
-	found(prompts, scan);
+	else
+		for (int i = 5; i < 7; i++)
+		{
+			known[i] = row[i];
+			unknown[i] = nulls[i] || prompt == PROMPT_MOVES;
+		}
+
+	/* Who wrote at the same time has written before only where all moments are known. */
+	if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
+		prompt = PROMPT_LEFT;
+	/* What comes next at that time has to find it. */
+	if (prompt == PROMPT_WAITS && tie)
+		prompt = PROMPT_STILL;
+	*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &prompts->known, known, unknown);
+	if (*overtaken)
+		prompt = PROMPT_LEFT;
+	found(prompts, &prompts->known);
 	return prompt;
 }
 
@@ -543,8 +610,9 @@ sla_prompts_end(SlaPrompts *prompts)
  * scope that may write the tables of this room.
  */
 bool
-sla_moment_still(SlaPrompts *prompts, const SlaMoment *moment, bool write, bool *still)
+sla_moment_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write)
 {
+	const SlaMoment *moment = &contact->moment;
 	SlaMoment said;
 	Prompt prompt;
 	bool overtaken;
@@ -552,11 +620,11 @@ sla_moment_still(SlaPrompts *prompts, const SlaMoment *moment, bool write, bool 
 	/* Where one of the tables asks for SQL, so does the contact. */
 	if (!prompts->kept)
 		return false;
-	prompt = take_moment(prompts, moment, NULL, &said, write ? TAKE_STILL : TAKE_NONE, &overtaken);
+	prompt = take_moment(prompts, moment, &contact->place, NULL, &said, write ? TAKE_STILL : TAKE_NONE, &overtaken);
 	if (prompt == PROMPT_LEFT)
 		return false;
-	if (prompt == PROMPT_WAITS && still != NULL)
-		*still = write;
+	if (prompt == PROMPT_WAITS && contact->still != NULL)
+		*contact->still = write;
 	else if (write)
 		write_moment(moment);
 	return true;
@@ -576,6 +644,7 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 				  bool *overtaken)
 {
 	SlaPrompts prompts = {.policies = policies};
+	const ItemPointerData nowhere = {0};
 	SlaMoment said;
 	Prompt prompt;
 
@@ -587,7 +656,7 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
 	prompts.snapshot = GetActiveSnapshot();
-	prompt = take_moment(&prompts, moment, request, &said, TAKE_ALL, overtaken);
+	prompt = take_moment(&prompts, moment, &nowhere, request, &said, TAKE_ALL, overtaken);
 	if (request == NULL)
 		PopActiveSnapshot();
 	if (prompt == PROMPT_LEFT)

@@ -6,6 +6,7 @@
 #define OMNICHANNEL_SLA_H
 
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 
 /* What a request says that clocks go by. */
 typedef struct SlaRequestState
@@ -29,6 +30,7 @@ typedef struct SlaContact
 	const char *thread;
 	const char *source;             /* whose key that is */
 	const SlaRequestState *request; /* of request_id as the active snapshot has it, where that is known */
+	ItemPointerData place;          /* where sla_customers_awaited() met the customer's row, or invalid */
 	bool opens;                     /* it has opened request_id, of which nothing was said yet */
 	bool still;                     /* contact.still, of one that is revised, or is to be written */
 	bool internal;                  /* of one that is revised: it was so far */
@@ -36,7 +38,7 @@ typedef struct SlaContact
 
 /* effect.c, request.c and reckon.c: all need an SPI scope */
 extern bool sla_contact_told(SlaContact *contact, bool again, bool stills);
-extern bool sla_customers_awaited(const int64 *ids, int count);
+extern bool sla_customers_awaited(const int64 *ids, int count, ItemPointer places);
 extern void sla_contacts_logged(SlaContact *contacts, int count, bool stills);
 extern void sla_contact_revised(SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);

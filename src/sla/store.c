@@ -32,7 +32,8 @@ static KeptPlan moments_write = {
 		" late = (excluded.next_at, excluded.next_rank) <= (h.last_at, h.last_rank),"
 		" next_at = excluded.next_at, next_rank = excluded.next_rank, last_at = greatest(h.last_at, excluded.last_at),"
 		" last_rank = CASE WHEN (excluded.last_at, excluded.last_rank) > (h.last_at, h.last_rank)"
-		" THEN excluded.last_rank ELSE h.last_rank END, oldest_at = least(h.oldest_at, excluded.oldest_at)"
+		" THEN excluded.last_rank ELSE h.last_rank END, oldest_at = least(h.oldest_at, excluded.oldest_at),"
+		" waits_request_id = NULL"
 		" RETURNING customer_id, late, grouped",
 	.nargs = 20,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID,

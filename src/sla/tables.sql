@@ -62,7 +62,9 @@ CREATE TABLE omnichannel.sla_customer (
 	late boolean NOT NULL,
 	grouped boolean NOT NULL DEFAULT false,
 	oldest_at timestamptz NOT NULL DEFAULT '-infinity',
-	settled_until timestamptz
+	settled_until timestamptz,
+	waits_request_id bigint,
+	waits_channel text
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.sla_customer IS
 'How far each customer''s moments are known; who writes moments of a customer holds this row until the end of the transaction, so that nobody reckons with half of them.';
@@ -78,6 +80,9 @@ COMMENT ON COLUMN omnichannel.sla_customer.oldest_at IS
 'Time of the oldest moment that tick() may find too old to be kept, or when it is to look again.';
 COMMENT ON COLUMN omnichannel.sla_customer.settled_until IS
 'Moments before this have been deleted, but for some that tell that the customer has written, and move no clock; NULL: none have; infinity: the customer was erased.';
+COMMENT ON COLUMN omnichannel.sla_customer.waits_request_id IS
+'The request in which the customer waits for an answer, so that another message of it without a thread, received in waits_channel, moves no clock; NULL where that is not known. Whoever moves clocks forgets it.';
+COMMENT ON COLUMN omnichannel.sla_customer.waits_channel IS 'contact.channel of such a message.';
 CREATE INDEX sla_customer_oldest_at ON omnichannel.sla_customer (oldest_at);
 
 CREATE TABLE omnichannel.sla_moment (

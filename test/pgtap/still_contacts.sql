@@ -1,7 +1,7 @@
 -- A further message of a customer who waits for an answer moves no clock, and no moment of it is written: the contact says
 -- that it is still. Where clocks are reckoned anew it counts like any other.
 BEGIN;
-SELECT plan(37);
+SELECT plan(47);
 
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target) VALUES ('first', 1, 'first_response', 'email', '6 hours'),
 	('next', 1, 'next_response', 'email', '3 hours');
@@ -40,6 +40,32 @@ SELECT pg_temp.log('c', 1, thread => 't'), pg_temp.log('c', 2, thread => 't'), p
 SELECT is(pg_temp.stills('c'), '1 2s 3 4s', 'nor one of another thread');
 SELECT pg_temp.log('d', 1), pg_temp.log('d', 2), pg_temp.log('d', 2), pg_temp.log('d', 2);
 SELECT is(pg_temp.stills('d'), '1 2s 2 2', 'of several at one time the first may be');
+
+-- What the customer's row says of the next one
+CREATE FUNCTION pg_temp.known(who text) RETURNS text LANGUAGE sql AS
+	$$SELECT coalesce((SELECT waits_channel FROM omnichannel.sla_customer WHERE customer_id = pg_temp.whose(who) AND waits_request_id IS NOT NULL), '')$$;
+SELECT pg_temp.log('m', hour) FROM generate_series(1, 3) AS hour;
+SELECT is(pg_temp.known('m'), 'email', 'it is known who waits for an answer');
+SELECT pg_temp.log('m', 4, channel => 'chat'), pg_temp.log('m', 5, thread => 'm'), pg_temp.log('m', 6, outcome => 'voicemail', channel => 'phone');
+SELECT is(pg_temp.stills('m'), '1 2s 3s 4s 5 6', 'which says nothing of other messages');
+SELECT pg_temp.log('n', hour) FROM generate_series(1, 3) AS hour;
+UPDATE omnichannel.request SET state = 'waiting_customer', state_since = '2026-06-01 04:00Z' WHERE customer_id = pg_temp.whose('n');
+SELECT is(pg_temp.known('n'), '', 'it is forgotten once the request changes');
+SELECT pg_temp.log('n', 5);
+SELECT is((SELECT pauses::text FROM omnichannel.sla_clock WHERE customer_id = pg_temp.whose('n') AND metric = 'first_response'),
+	tstzmultirange(tstzrange('2026-06-01 04:00Z', '2026-06-01 05:00Z'))::text, 'and the next message ends the wait');
+SELECT pg_temp.log('o', hour) FROM unnest('{1,2,4}'::int[]) AS hour;
+SELECT pg_temp.log('o', 5, 'outbound', channel => 'chat'), pg_temp.log('o', 3);
+SELECT is(pg_temp.known('o'), '', 'or one comes late');
+SELECT pg_temp.log('p', hour) FROM generate_series(1, 2) AS hour;
+SELECT omnichannel.unmerge_customers(omnichannel.merge_customers(pg_temp.whose('m'), pg_temp.whose('p')));
+SELECT is(pg_temp.known('m') || pg_temp.known('p'), '', 'or customers are merged');
+SELECT pg_temp.log('q', hour) FROM generate_series(1, 2) AS hour;
+SELECT omnichannel.recompute_sla();
+SELECT is(pg_temp.known('q'), 'email', 'but not where nothing changes');
+UPDATE omnichannel.sla_policy SET target = '5 hours' WHERE policy = 'first';
+SELECT omnichannel.recompute_sla();
+SELECT is(pg_temp.clocks('q'), 'f1-', 'nor is anything else, if policies do');
 
 -- What comes late
 SELECT pg_temp.log('e', hour) FROM unnest('{1,2,4}'::int[]) AS hour;
@@ -137,10 +163,15 @@ SELECT is(pg_temp.stills('many2') || ', ' || pg_temp.stills('many3'), '1 2 3s 7s
 INSERT INTO public.still_mail SELECT 500 + i, 'many' || i, CASE WHEN i = 2 THEN 'outbound' ELSE 'inbound' END, 'received',
 	'2026-06-01 08:00Z' FROM generate_series(2, 4) AS i;
 SELECT is(pg_temp.clocks('many2') || ', ' || pg_temp.clocks('many3') || ', ' || pg_temp.clocks('many4'), 'f1-2 n3-8, f1-2 n4-, f1-5 n8-', 'or get it');
+INSERT INTO public.still_mail SELECT 600 + i, 'many' || i, 'inbound', 'received', '2026-06-01 09:00Z' FROM generate_series(2, 4) AS i;
+SELECT is(pg_temp.clocks('many2') || ', ' || pg_temp.clocks('many3') || ', ' || pg_temp.clocks('many4'), 'f1-2 n3-8 n9-, f1-2 n4-, f1-5 n8-', 'or ask again');
 
 -- What comes in one statement of one customer is written as moments
 INSERT INTO public.still_mail SELECT 10 + i, 'j', 'inbound', 'received', '2026-06-01 01:00Z'::timestamptz + i * interval '1 hour' FROM generate_series(1, 5) AS i;
 SELECT is((SELECT count(*) FROM omnichannel.contact WHERE customer_id = pg_temp.whose('j') AND still), 0::bigint, 'none of many at once is still');
 SELECT is(pg_temp.clocks('j'), 'f2-', 'and the clock is the same');
+SELECT is_empty($$SELECT customer_id FROM omnichannel.sla_customer AS h WHERE waits_request_id IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c
+	WHERE c.customer_id = h.customer_id AND c.request_id = h.waits_request_id AND c.stopped_at IS NULL AND c.metric IN ('first_response', 'next_response'))$$,
+	'whoever is known to wait for an answer does');
 SELECT * FROM finish();
 ROLLBACK;

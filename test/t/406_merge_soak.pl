@@ -89,6 +89,9 @@ sub none
 # What others held is followed by tick(); then the open clocks are those that all of the log gives.
 $node->safe_psql('postgres', 'SELECT omnichannel.tick()') foreach 1 .. 3;
 none('no clocks are behind', 'omnichannel.sla_behind');
+none('whoever is known to wait for an answer does', q{omnichannel.sla_customer AS h WHERE h.waits_request_id IS NOT NULL AND NOT EXISTS (
+	SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = h.customer_id AND c.request_id = h.waits_request_id AND c.stopped_at IS NULL
+	AND c.metric IN ('first_response', 'next_response'))});
 my $open = q{SELECT omnichannel.customer_root(customer_id), metric, request_id, channel, thread, started_at FROM omnichannel.sla_clock WHERE stopped_at IS NULL};
 $node->safe_psql('postgres', "CREATE TABLE kept AS $open");
 $node->safe_psql('postgres', 'SELECT omnichannel.customers_regrouped(ARRAY(SELECT customer_id FROM omnichannel.customer WHERE merged_into IS NULL))');
