@@ -6,13 +6,18 @@
  * lists. Neither changes an answer about the past, and nobody else may write the like without being noted or refused.
  * A setting or a column that said so could be set by anyone; a mark in memory, up while such a trigger runs, cannot.
  *
- * Who writes prices, in whatever order, writes on into derived lists; who derives a list anew reads all of its source and
- * writes all of the list. No order of rows suits both, so the latter locks the table of prices against the former, before
- * anything else: that is the order, also for whoever changes a list first and its prices then.
+ * Who writes prices, in whatever order, writes on into derived lists; who derives a list anew reads all of its source
+ * and writes all of the list. No order of rows suits both, so the latter locks the table of prices against the former,
+ * before anything else: that is the order, also for whoever changes a list first and its prices then.
+ *
+ * When a transaction ends is noted in the last moment in which it can write: no trigger is as late, as a deferred one
+ * fires at once where all constraints are to be checked.
  */
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "nodes/value.h"
@@ -20,10 +25,12 @@
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "omnichannel.h"
 
 SQL_FUNCTION(omnichannel_lock_prices);
+SQL_FUNCTION(omnichannel_note_change);
 SQL_FUNCTION(omnichannel_write_prices);
 SQL_FUNCTION(omnichannel_writes_prices);
 
@@ -120,4 +127,52 @@ omnichannel_lock_prices(PG_FUNCTION_ARGS)
 				 errmsg("function \"lock_prices\" is for the extension's own triggers of price_list")));
 	LockRelationOid(omni_table("price"), derives(trigger) ? ShareRowExclusiveLock : RowExclusiveLock);
 	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+}
+
+/* Whether this transaction has noted that it changes prices. */
+static bool noted = false;
+
+static KeptPlan seen_update = {
+	.sql = "UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()"
+		   " WHERE change.changed_at = now() AND change.transaction = pg_current_xact_id()",
+};
+
+/* Notes that what the transaction changed will now be seen, unless it has dropped the table. */
+static void
+note_seen(void)
+{
+	Oid schema = get_namespace_oid(OMNI_SCHEMA, true);
+	SpiScope scope;
+
+	if (!OidIsValid(schema) || !OidIsValid(get_relname_relid("price_change", schema)))
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	spi_scope_begin(&scope, true);
+	kept_plan_run(&seen_update, NULL, NULL, false, 0);
+	spi_scope_end(&scope);
+	PopActiveSnapshot();
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (!noted)
+		return;
+	noted = false;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		note_seen();
+}
+
+/* note_change(): see its COMMENT. */
+Datum
+omnichannel_note_change(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+	Datum result = call_as_owner(fcinfo, NULL);
+
+	if (!registered)
+		RegisterXactCallback(transaction_ends, NULL);
+	registered = true;
+	noted = true;
+	return result;
 }

@@ -144,8 +144,6 @@ BEGIN
 		RAISE EXCEPTION 'function "note_change" is for the extension''s own triggers'
 			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
-	-- Not before the commit, also where the transaction wants all constraints checked at once.
-	SET CONSTRAINTS omnichannel.seen DEFERRED;
 	INSERT INTO omnichannel.price_change DEFAULT VALUES ON CONFLICT DO NOTHING;
 	RETURN NULL;
 END
@@ -155,32 +153,9 @@ COMMENT ON FUNCTION omnichannel.note_change_as_owner() IS
 
 CREATE FUNCTION omnichannel.note_change() RETURNS trigger
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
+AS 'MODULE_PATHNAME', 'omnichannel_note_change';
 COMMENT ON FUNCTION omnichannel.note_change() IS
-'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
-
-CREATE FUNCTION omnichannel.note_change_seen_as_owner() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	IF TG_RELID <> 'omnichannel.price_change'::regclass THEN
-		RAISE EXCEPTION 'function "note_change_seen" is for the extension''s own trigger of price_change'
-			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
-	END IF;
-	UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()
-	WHERE change.changed_at = NEW.changed_at AND change.transaction = NEW.transaction;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION omnichannel.note_change_seen_as_owner() IS
-'Does the work of note_change_seen(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises what that raises.';
-
-CREATE FUNCTION omnichannel.note_change_seen() RETURNS trigger
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
-COMMENT ON FUNCTION omnichannel.note_change_seen() IS
-'Trigger function of price_change, called when the transaction commits: notes the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
+'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, and at its end the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.unseen_changes(at timestamptz) RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1

@@ -189,9 +189,7 @@ CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstz
 COMMENT ON TABLE omnichannel.price_change IS
 'Transactions that changed prices, lists, promotions or memberships: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
 COMMENT ON COLUMN omnichannel.price_change.changed_at IS 'From when the changes count.';
-COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or was prepared; or when it executed SET CONSTRAINTS IMMEDIATE after its last change, which must not be long before.';
-CREATE CONSTRAINT TRIGGER seen AFTER INSERT ON omnichannel.price_change DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION omnichannel.note_change_seen();
+COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or was prepared; NULL where that is not known: it may not be seen to this day.';
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price
 FOR EACH STATEMENT WHEN (NOT omnichannel.writes_prices()) EXECUTE FUNCTION omnichannel.note_change();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price_list
