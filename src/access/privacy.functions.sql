@@ -36,7 +36,7 @@ BEGIN ATOMIC
 		('promotion_use', 't.customer_id = ANY ($1)', 'blank',
 			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at,released_at}', '{key}'),
 		('request', 't.customer_id = ANY ($1)', 'blank',
-			'{request_id,customer_id,kind,state,channel,queue,priority,requires,prefers,agent_id,version,opened_at,state_since,closed_at,disposition}', '{kind}'),
+			'{request_id,customer_id,kind,state,channel,current_channel,queue,priority,requires,prefers,agent_id,version,opened_at,state_since,closed_at,disposition}', '{kind}'),
 		('segment_member', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,segment,valid}', NULL),
 		('shown_price', 't.customer_id = ANY ($1)', 'blank',

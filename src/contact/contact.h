@@ -24,6 +24,7 @@ typedef struct Conversation
 	int64 opened_late;                /* what a contact of before that opens, or 0 */
 	bool open;                        /* whether that is open */
 	TimestampTz waits_since;          /* that waits for the customer, or infinity */
+	const char *in_channel;           /* the channel in which its customer is, where that is open */
 	bool known;                       /* its row is there */
 	bool changed;                     /* it says something else than its row */
 	bool claimed;                     /* its row was inserted here */
@@ -65,6 +66,7 @@ typedef struct ContactEntry
 	Conversation *conversation;      /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;          /* whose request_id is, where the caller names one */
 	TimestampTz request_waits_since; /* that one waits for its customer, or infinity */
+	const char *request_in_channel;  /* in which the customer of request_id is, where that is open and known here */
 	bool named;                      /* it says itself who its customer is */
 	bool unknown;                    /* the customer is made for this contact */
 	bool settled;   /* logged before, of an erased customer or a stranger; or an erased one's history */
@@ -95,6 +97,9 @@ extern int64 contact_find(const char *source, const char *source_key);
 
 /* Since when a request r waits for its customer, NULL where it does not. */
 #define WAITS_SINCE "CASE WHEN r.state = 'waiting_customer' THEN r.state_since END"
+
+/* The channel in which the customer of an open request r is. */
+#define IN_CHANNEL "CASE WHEN r.closed_at IS NULL THEN coalesce(r.current_channel, r.channel) END"
 
 /* contact_key.source of the keys that erasures have masked. */
 #define MASKED_SOURCE "erased"

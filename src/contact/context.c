@@ -30,8 +30,9 @@ SQL_FUNCTION(omnichannel_context_since);
 /* The columns of a request r. */
 #define REQUEST_JSON                                                                                                   \
 	"jsonb_build_object('request_id', r.request_id, 'kind', r.kind, 'state', r.state, 'channel', r.channel,"           \
-	" 'queue', r.queue, 'priority', r.priority, 'agent_id', r.agent_id, 'subject', r.subject, 'data', r.data,"         \
-	" 'version', r.version, 'opened_at', r.opened_at, 'state_since', r.state_since, 'closed_at', r.closed_at)"
+	" 'current_channel', coalesce(r.current_channel, r.channel), 'queue', r.queue, 'priority', r.priority,"            \
+	" 'agent_id', r.agent_id, 'subject', r.subject, 'data', r.data, 'version', r.version, 'opened_at', r.opened_at,"   \
+	" 'state_since', r.state_since, 'closed_at', r.closed_at)"
 
 /* $1: the group; $2: how many contacts. Of merged customers the kept one's own columns count, then the others'. */
 static KeptPlan context_select = {

@@ -55,12 +55,28 @@ static KeptPlan requests_resume = {
 	.indexed = true,
 };
 
+/* What the customer said last counts, also where it was logged before. */
+static KeptPlan channels_follow = {
+	.sql = "UPDATE omnichannel.request AS r SET current_channel = nullif(u.channel, r.channel) "
+		   "FROM (SELECT DISTINCT ON (request_id) * FROM unnest($1, $2, $3, $4) "
+		   "AS given (request_id, customer_id, channel, said_at) ORDER BY request_id, said_at DESC, channel) AS u "
+		   "WHERE r.request_id = u.request_id AND r.closed_at IS NULL "
+		   "AND coalesce(r.current_channel, r.channel) <> u.channel AND NOT EXISTS "
+		   "(SELECT FROM omnichannel.contact AS c JOIN omnichannel.channel AS h USING (channel) "
+		   "WHERE c.customer_id IN (u.customer_id, r.customer_id) "
+		   "AND c.occurred_at > u.said_at AND c.request_id = u.request_id AND c.direction = 'inbound' "
+		   "AND c.outcome <> 'failed' AND h.opens_request)",
+	.nargs = 4,
+	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+	.indexed = true,
+};
+
 /*
  * What a conversation was about at a time: what its last contact before that was, or else what the next one is, where
  * that was opened later: by the conversation, which would have opened it before.
  */
 static KeptPlan about_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE " "
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE ", " IN_CHANNEL " "
 		   "FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
 		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
 		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
@@ -81,7 +97,7 @@ static KeptPlan about_select = {
 };
 
 static KeptPlan state_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE " "
+	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE ", " IN_CHANNEL " "
 		   "FROM omnichannel.request AS r WHERE r.request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
@@ -97,11 +113,13 @@ take_about(Conversation *conversation, uint64 rows)
 	conversation->unread = false;
 	conversation->open = false;
 	conversation->waits_since = DT_NOEND;
+	conversation->in_channel = NULL;
 	conversation->request_id = rows == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
 	if (rows > 0)
 	{
 		conversation->open = DatumGetBool(spi_datum(0, 2, &isnull));
 		conversation->waits_since = spi_time(0, 3, DT_NOEND);
+		conversation->in_channel = spi_text(0, 4, CurrentMemoryContext);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -145,6 +163,17 @@ compare_times(const void *a, const void *b)
 	return left->contact_id < right->contact_id ? -1 : left->contact_id > right->contact_id;
 }
 
+/*
+ * Returns whether the customer of an open request says something about it in another channel than he was in. Where a
+ * channel opens no requests, nobody waits in it.
+ */
+static bool
+comes_back(const ContactEntry *entry, const Channel *channel)
+{
+	return entry->request_in_channel != NULL && channel->opens_request && is_said(entry) &&
+		   strcmp(entry->request_in_channel, entry->channel) != 0;
+}
+
 /* Decides for each entry, in order of time, which request it is about; returns how many are to be opened. */
 static int
 assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int ncustomers, OpenRequest **opened,
@@ -181,7 +210,7 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 		{
 			request = palloc0(sizeof(OpenRequest));
 			request->customer_id = entry->customer_id;
-			request->channel = entry->channel;
+			request->channel = request->in_channel = entry->channel;
 			request->opened_at = request->begun_at = request->moved_at = entry->occurred_at;
 			request->waits_since = DT_NOEND;
 			request->opens = entry;
@@ -200,6 +229,9 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			conversation->open = true;
 		else if (conversation != NULL && request->opens == entry)
 			conversation->opened_late = entry->request_id;
+		entry->request_in_channel = request->in_channel;
+		if (comes_back(entry, channel))
+			request->in_channel = entry->channel;
 		if (ends_wait(entry, request->waits_since) && request->ends == NULL)
 		{
 			request->ends = entry;
@@ -340,6 +372,36 @@ compare_customers(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Notes in which channel the customers of requests came back. Needs an SPI scope. */
+static void
+follow_channels(const ContactEntry *entries, int count)
+{
+	static const Oid types[4] = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID};
+	Datum *columns[4] = {NULL};
+	Datum values[4];
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const ContactEntry *entry = &entries[i];
+
+		if (entry->duplicate || !comes_back(entry, channel_get(entry->channel)))
+			continue;
+		for (int column = 0; column < 4 && found == 0; column++)
+			columns[column] = palloc(sizeof(Datum) * count);
+		columns[0][found] = Int64GetDatum(entry->request_id);
+		columns[1][found] = Int64GetDatum(entry->customer_id);
+		columns[2][found] = CStringGetTextDatum(entry->channel);
+		columns[3][found++] = TimestampTzGetDatum(entry->occurred_at);
+	}
+	if (found == 0)
+		return;
+	for (int column = 0; column < 4; column++)
+		values[column] = array_of(columns[column], NULL, found, types[column]);
+	channels_follow.runs += found - 1;
+	(void) requests_write(&channels_follow, values, NULL);
+}
+
 /*
  * Waits for those who are changing what is known of the customers whose requests are continued, whom writing would wait
  * for in any case; returns whether there were none, and notes where the customers' rows are.
@@ -398,15 +460,9 @@ request_resume(int64 request_id, TimestampTz said_at)
 	(void) resume(ids, times, 1);
 }
 
-/*
- * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones. Requests
- * that waited for the customer's answer do so no more.
- *
- * Leaves out duplicates and internal contacts. Needs an SPI scope. Raises 23503 for a channel's queue that does not
- * exist.
- */
-void
-requests_continue(ContactEntry *entries, int count)
+/* Finds the requests of the entries that name none, and lets go on what waited for the customer's answer. */
+static void
+continue_entries(ContactEntry *entries, int count)
 {
 	ContactEntry **sorted = palloc(sizeof(ContactEntry *) * count);
 	OpenRequest **opened = palloc(sizeof(OpenRequest *) * count);
@@ -485,6 +541,20 @@ requests_continue(ContactEntry *entries, int count)
 }
 
 /*
+ * requests_continue sets request_id of the entries that name none: continues open requests and opens new ones. Requests
+ * that waited for the customer's answer do so no more, and all are in the channel of what he said last.
+ *
+ * Leaves out duplicates and internal contacts. Needs an SPI scope. Raises 23503 for a channel's queue that does not
+ * exist.
+ */
+void
+requests_continue(ContactEntry *entries, int count)
+{
+	continue_entries(entries, count);
+	follow_channels(entries, count);
+}
+
+/*
  * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is
  * to be written, or may have to be.
  *
@@ -501,7 +571,8 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	if (conversation != NULL && (!conversation->known || conversation->changed))
 		return false;
 	if (entry->request_id != 0)
-		return !answers_named(entry) && (conversation == NULL || conversation->request_id == entry->request_id);
+		return !answers_named(entry) && !comes_back(entry, channel) &&
+			   (conversation == NULL || conversation->request_id == entry->request_id);
 	if (strcmp(entry->direction, "internal") == 0)
 		return true;
 	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)
@@ -510,7 +581,8 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 	{
 		if (!conversation->open)
 			return !(is_inbound(entry) && channel->opens_request);
-		if (ends_wait(entry, conversation->waits_since))
+		entry->request_in_channel = conversation->in_channel;
+		if (ends_wait(entry, conversation->waits_since) || comes_back(entry, channel))
 			return false;
 		entry->request_id = conversation->request_id;
 		return true;
@@ -524,7 +596,10 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 		open_requests_read(&customer, 1, &entry, 1);
 		request = open_request_continued(&customer, entry, channel);
 	}
-	if (request == NULL || ends_wait(entry, request->waits_since))
+	if (request == NULL)
+		return false;
+	entry->request_in_channel = request->in_channel;
+	if (ends_wait(entry, request->waits_since) || comes_back(entry, channel))
 		return false;
 	entry->request_id = request->request_id;
 	if (request->said.state != NULL)

@@ -31,9 +31,10 @@ static KeptPlan logged_keys_select = {
 };
 
 static KeptPlan requests_select = {
-	.sql = "SELECT u.place, r.customer_id, " WAITS_SINCE " "
+	.sql = "SELECT u.place, r.customer_id, " WAITS_SINCE ", " IN_CHANNEL " "
 		   "FROM unnest($1) WITH ORDINALITY AS u (request_id, place) "
-		   "CROSS JOIN LATERAL (SELECT customer_id, state, state_since FROM omnichannel.request AS one "
+		   "CROSS JOIN LATERAL (SELECT customer_id, state, state_since, closed_at, current_channel, channel "
+		   "FROM omnichannel.request AS one "
 		   "WHERE one.request_id = u.request_id OFFSET 0) AS r",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -191,6 +192,7 @@ match_requests(ContactEntry *entries, int count)
 
 		entry->request_customer = DatumGetInt64(spi_datum(row, 2, &isnull));
 		entry->request_waits_since = spi_time(row, 3, DT_NOEND);
+		entry->request_in_channel = spi_text(row, 4, CurrentMemoryContext);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	for (int i = 0; i < found; i++)

@@ -18,7 +18,7 @@
 /* A row for each customer at least: the root tells who are one. */
 static KeptPlan open_select = {
 	.sql = "SELECT u.place, c.root, r.request_id, r.customer_id, r.channel, " WAITS_SINCE ", r.opened_at,"
-		   " greatest(r.opened_at, r.state_since) "
+		   " greatest(r.opened_at, r.state_since), " IN_CHANNEL " "
 		   "FROM unnest($1) WITH ORDINALITY AS u (customer_id, place) "
 		   "CROSS JOIN LATERAL (SELECT coalesce(one.merged_into, one.customer_id) AS root "
 		   "FROM omnichannel.customer AS one WHERE one.customer_id = u.customer_id OFFSET 0) AS c "
@@ -37,7 +37,7 @@ static KeptPlan open_select = {
 
 static KeptPlan own_select = {
 	.sql = "SELECT 1::bigint, r.customer_id, r.request_id, r.customer_id, r.channel, " WAITS_SINCE ", r.opened_at,"
-		   " greatest(r.opened_at, r.state_since) "
+		   " greatest(r.opened_at, r.state_since), " IN_CHANNEL " "
 		   "FROM omnichannel.request AS r WHERE r.customer_id = $1 AND r.closed_at IS NULL"
 		   " ORDER BY r.opened_at, r.request_id",
 	.nargs = 1,
@@ -50,7 +50,7 @@ static LookUp own_look = {
 	.nkeys = 3,
 	.where = INDEX_NULL,
 	.where_column = "closed_at",
-	.ncolumns = 9,
+	.ncolumns = 10,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID},
 									 {"opened_at", TIMESTAMPTZOID},
 									 {"request_id", INT8OID},
@@ -59,7 +59,8 @@ static LookUp own_look = {
 									 {"state_since", TIMESTAMPTZOID},
 									 {"kind", TEXTOID},
 									 {"queue", TEXTOID},
-									 {"priority", INT4OID}},
+									 {"priority", INT4OID},
+									 {"current_channel", TEXTOID}},
 };
 
 /* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
@@ -171,6 +172,7 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 		request->waits_since = spi_time(row, 6, DT_NOEND);
 		request->opened_at = request->begun_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
 		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
+		request->in_channel = spi_text(row, 9, CurrentMemoryContext);
 		request->next = customer->requests;
 		customer->requests = request;
 	}
@@ -181,8 +183,8 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 static void
 take_own(OpenCustomer *customer, LookScan *scan)
 {
-	Datum row[9];
-	bool nulls[9];
+	Datum row[10];
+	bool nulls[10];
 
 	while (look_next(scan, false, row, nulls))
 	{
@@ -191,6 +193,7 @@ take_own(OpenCustomer *customer, LookScan *scan)
 		request->request_id = DatumGetInt64(row[2]);
 		request->customer_id = customer->customer_id;
 		request->channel = TextDatumGetCString(row[3]);
+		request->in_channel = nulls[9] ? request->channel : TextDatumGetCString(row[9]);
 		request->said.state = TextDatumGetCString(row[4]);
 		request->said.kind = TextDatumGetCString(row[6]);
 		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
@@ -449,6 +452,7 @@ open_request_named(OpenCustomer *customer, const Conversation *conversation)
 	request->request_id = conversation->request_id;
 	request->channel = "";
 	request->waits_since = conversation->waits_since;
+	request->in_channel = conversation->in_channel;
 	request->next = customer->requests;
 	customer->requests = request;
 	return request;

@@ -14,6 +14,7 @@ typedef struct OpenRequest
 	int64 request_id;
 	int64 customer_id; /* 0 where only its conversation is known */
 	const char *channel;
+	const char *in_channel; /* in which its customer is, as far as the contacts at hand are looked at */
 	TimestampTz opened_at;
 	TimestampTz begun_at;      /* the same, or when the first contact at hand occurred that went into it */
 	TimestampTz moved_at;      /* its last contact or change of state that is known here */

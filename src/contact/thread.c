@@ -19,7 +19,7 @@
 
 static KeptPlan threads_select = {
 	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
-		   " t.request_at "
+		   " t.request_at, " IN_CHANNEL " "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
 		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
 		   "WHERE one.source = u.source AND one.thread = u.thread OFFSET 0) AS t "
@@ -32,7 +32,7 @@ static KeptPlan threads_select = {
 
 static KeptPlan thread_select = {
 	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
-		   " t.request_at "
+		   " t.request_at, " IN_CHANNEL " "
 		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
 		   "WHERE t.source = $1 AND t.thread = $2",
 	.nargs = 2,
@@ -131,6 +131,7 @@ read_conversations(Conversation **conversations, int count)
 		conversations[i]->request_at = DT_NOBEGIN;
 		conversations[i]->open = conversations[i]->unread = false;
 		conversations[i]->waits_since = DT_NOEND;
+		conversations[i]->in_channel = NULL;
 		conversations[i]->opened_late = 0;
 	}
 	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
@@ -155,6 +156,7 @@ read_conversations(Conversation **conversations, int count)
 			conversation->request_at = DT_NOBEGIN;
 		conversation->open = DatumGetBool(spi_datum(row, 4, &isnull));
 		conversation->waits_since = spi_time(row, 5, DT_NOEND);
+		conversation->in_channel = spi_text(row, 7, CurrentMemoryContext);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

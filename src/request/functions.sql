@@ -34,6 +34,7 @@ CREATE FUNCTION omnichannel.open_requests(
 	OUT kind text,
 	OUT state text,
 	OUT channel text,
+	OUT current_channel text,
 	OUT queue text,
 	OUT priority integer,
 	OUT agent_id bigint,
@@ -54,7 +55,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'identify(''email'', ''anna@example.com'') returns the customer of an address.';
 	END IF;
 	RETURN QUERY
-	SELECT r.request_id, r.kind, r.state, r.channel, r.queue, r.priority, r.agent_id, r.subject, r.data, r.version,
+	SELECT r.request_id, r.kind, r.state, r.channel, coalesce(r.current_channel, r.channel), r.queue, r.priority, r.agent_id, r.subject, r.data, r.version,
 		r.opened_at, r.state_since
 	FROM (
 		SELECT omnichannel.customer_root(open_requests.customer_id) AS customer_id
@@ -67,7 +68,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.open_requests(bigint) IS
-'What a customer wants to get done and is not done yet, oldest first, in whatever channel it was opened, with the requests of customers merged with this one. Raises 22023 for NULL, 55000 before setup().';
+'What a customer wants to get done and is not done yet, oldest first, in whatever channel it was opened and in whatever its customer is now (current_channel), with the requests of customers merged with this one. Raises 22023 for NULL, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.note_request(request_id bigint) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -117,14 +118,15 @@ BEGIN
 	END IF;
 	UPDATE omnichannel.request AS r
 	SET data = (r.data || coalesce(continue_request.data, '{}'))
-			- ARRAY(SELECT given.key FROM jsonb_each(continue_request.data) AS given WHERE given.value = 'null')
+			- ARRAY(SELECT given.key FROM jsonb_each(continue_request.data) AS given WHERE given.value = 'null'),
+		current_channel = nullif(continue_request.channel, r.channel)
 	WHERE r.request_id = continue_request.request_id AND r.customer_id = found_request.customer_id
 	RETURNING r.version INTO new_version;
 	RETURN new_version;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.continue_request(bigint, text, jsonb, bigint) IS
-'Goes on with a request in whatever channel the customer is now: adds data to it, key by key (null takes a key away), and returns its new version. expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or channel, 22023 for data that are no JSON object.';
+'Goes on with a request in whatever channel the customer is now: adds data to it, key by key (null takes a key away), and returns its new version. Where it waits for an agent, it waits in that channel from now on, at its old place; tick_queues() or route() sees to that. expected_version: the version that the caller has read; NULL for whatever it is. Raises 40001 where somebody else changed it meanwhile, 55000 for a closed request and before setup(), 23503 for an unknown request or channel, 22023 for data that are no JSON object.';
 
 CREATE FUNCTION omnichannel.complete_request(
 	request_id bigint,

@@ -26,6 +26,7 @@ CREATE TABLE omnichannel.request (
 	state text NOT NULL DEFAULT 'new'
 		CHECK (state IN ('new', 'waiting_agent', 'offered', 'assigned', 'waiting_customer', 'done', 'cancelled')),
 	channel text NOT NULL REFERENCES omnichannel.channel,
+	current_channel text REFERENCES omnichannel.channel,
 	queue text,
 	priority integer NOT NULL DEFAULT 0,
 	requires omnichannel.skill_set,
@@ -47,7 +48,9 @@ COMMENT ON TABLE omnichannel.request IS
 COMMENT ON COLUMN omnichannel.request.kind IS 'What it is about: a code of the company''s own, as in complaint or order.';
 COMMENT ON COLUMN omnichannel.request.state IS
 'new: nobody deals with it yet; waiting_agent: waits in its queue; offered: to an agent, who has not answered; assigned: agent_id deals with it; waiting_customer: the customer''s turn; done and cancelled: closed.';
-COMMENT ON COLUMN omnichannel.request.channel IS 'Where it was opened.';
+COMMENT ON COLUMN omnichannel.request.channel IS 'Where it was opened; service levels that are promised for a channel go by it.';
+COMMENT ON COLUMN omnichannel.request.current_channel IS
+'Where its customer has come back since, NULL where that is channel: in it the request waits, is matched, and takes room of an agent, but one who has it already keeps it at the cost of the channel in which he took it. Follows what the customer says about the request in another channel that opens requests, unless something newer is logged already; continue_request() and request_callback() set it.';
 COMMENT ON COLUMN omnichannel.request.queue IS 'Where it waits for an agent, or NULL.';
 COMMENT ON COLUMN omnichannel.request.priority IS 'Larger is sooner.';
 COMMENT ON COLUMN omnichannel.request.requires IS 'Skills that an agent must have to be chosen.';

@@ -25,18 +25,23 @@
 
 SQL_FUNCTION(omnichannel_note_arrival);
 
-/* Whether a request waits as another kind of request than it is by now, with another priority, or has an agent. */
+/*
+ * Whether a request waits as another kind of request than it is by now, with another priority, is offered in another
+ * channel than its customer is in, or has an agent.
+ */
 static KeptPlan arrival_insert = {
 	.sql = "INSERT INTO omnichannel.arrival (request_id) SELECT q.request_id FROM omnichannel.request AS q"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
-		   " LEFT JOIN omnichannel.lane AS l ON l.lane_id = w.lane_id"
 		   " LEFT JOIN omnichannel.assignment AS a ON a.request_id = q.request_id"
+		   " LEFT JOIN omnichannel.lane AS l ON l.lane_id = coalesce(w.lane_id, a.lane_id)"
 		   " WHERE q.request_id = $1 AND q.customer_id = $2"
 		   " AND CASE WHEN q.state = 'waiting_agent' AND q.queue IS NOT NULL THEN a.request_id IS NOT NULL"
 		   " OR (l.queue, l.channel, w.priority) IS DISTINCT FROM"
-		   " (q.queue, q.channel, q.priority) OR l.requires OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.requires, '')"
+		   " (q.queue, coalesce(q.current_channel, q.channel), q.priority)"
+		   " OR l.requires OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.requires, '')"
 		   " OR l.prefers OPERATOR(" OMNI_SCHEMA ".<>) coalesce(q.prefers, '')"
 		   " ELSE w.request_id IS NOT NULL OR (a.request_id IS NOT NULL AND q.state NOT IN ('offered', 'assigned'))"
+		   " OR (q.state = 'offered' AND l.channel <> coalesce(q.current_channel, q.channel))"
 		   " OR (q.state = 'assigned' AND q.queue IS NOT NULL AND q.agent_id IS DISTINCT FROM a.agent_id) END",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},

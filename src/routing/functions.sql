@@ -277,7 +277,7 @@ CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) R
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_accept_request';
 COMMENT ON FUNCTION omnichannel.accept_request(bigint, bigint) IS
-'The agent takes a request that is offered to him; a second time changes nothing. Raises 22023 for NULL, 55000 where it is offered to nobody or somebody else, the offer has expired or the request was closed, above READ COMMITTED and before setup(), 23503 for an unknown agent, 25006 on a standby.';
+'The agent takes a request that is offered to him; a second time changes nothing. Raises 22023 for NULL, 55000 where it is offered to nobody or somebody else, the offer has expired, the customer is in another channel by now or the request was closed, above READ COMMITTED and before setup(), 23503 for an unknown agent, 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.decline_request(request_id bigint, agent_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
@@ -310,7 +310,7 @@ CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEF
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_request_callback';
 COMMENT ON FUNCTION omnichannel.request_callback(bigint, text) IS
-'The customer wants to be called back instead of waiting: the request keeps its place and its age in that channel; returns the agent_id to whom it is offered, or NULL where it waits. Raises 22023 for NULL, 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'The customer wants to be called back instead of waiting: the request keeps its place and its age and waits in that channel (request.current_channel); returns the agent_id to whom it is offered, or NULL where it waits. Raises 22023 for NULL, 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000

@@ -36,11 +36,12 @@
 #define FEW 32
 
 static KeptPlan request_select = {
-	.sql = "SELECT q.customer_id, q.state, q.queue, q.channel, q.requires, q.prefers, q.priority, q.agent_id,"
-		   " q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL, a.entered_at, a.due_at,"
-		   " p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id) FROM omnichannel.customer AS m"
-		   " WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)), coalesce(c.merged_into, c.customer_id)),"
-		   " w.lane_id, w.priority, coalesce(w.queued_at, a.queued_at, p.queued_at), w.rank"
+	.sql = "SELECT q.customer_id, q.state, q.queue, coalesce(q.current_channel, q.channel), q.requires, q.prefers,"
+		   " q.priority, q.agent_id, q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL,"
+		   " a.entered_at, a.due_at, p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id)"
+		   " FROM omnichannel.customer AS m WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)),"
+		   " coalesce(c.merged_into, c.customer_id)), w.lane_id, w.priority,"
+		   " coalesce(w.queued_at, a.queued_at, p.queued_at), w.rank, a.lane_id"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -160,7 +161,9 @@ match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request)
 							  : GetCurrentTransactionStartTimestamp();
 	request->queued_at = request->entered_at;
 	request->due_at = DT_NOEND;
-	set_codes(config, request, queue, TextDatumGetCString(values[REQUEST_CHANNEL - 1]));
+	set_codes(config, request, queue,
+			  TextDatumGetCString(
+				  values[(nulls[REQUEST_CURRENT_CHANNEL - 1] ? REQUEST_CHANNEL : REQUEST_CURRENT_CHANNEL) - 1]));
 	return true;
 }
 
@@ -189,6 +192,7 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 		const AssignmentRow *assignment = rows_data(rows, ROWS_ASSIGNMENT);
 
 		request->assigned_to = assignment->agent_id;
+		request->assigned_in = assignment->lane_id;
 		(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &request->accepted);
 		request->accepted = !request->accepted;
 		request->entered_at = assignment->entered_at;
@@ -247,6 +251,7 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	(void) spi_datum(0, 10, &isnull);
 	request->waiting = !isnull;
 	request->assigned_to = spi_id(0, 12);
+	request->assigned_in = spi_id(0, 23);
 	request->accepted = request->assigned_to != 0 && DatumGetBool(spi_datum(0, 13, &isnull));
 	if (request->waiting)
 	{
@@ -273,6 +278,15 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 
 	set_codes(config, request, queue, channel);
 	return true;
+}
+
+/* match_moved returns whether a request is offered in another channel than its customer is in by now. */
+bool
+match_moved(const RoutingConfig *config, const MatchRequest *request)
+{
+	const Lane *lane = request->assigned_to == 0 || request->accepted ? NULL : lane_find(config, request->assigned_in);
+
+	return lane != NULL && lane->channel != request->channel;
 }
 
 /* match_load does what match_look() does; raises 23503 for an unknown request. */

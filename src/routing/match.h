@@ -14,7 +14,7 @@ typedef struct MatchRequest
 	Datum family; /* bigint[]: the customer and all that are merged with him, last who they are by now */
 	char state[32];
 	int queue;
-	int channel;
+	int channel; /* that its customer is in */
 	int32 priority;
 	SkillSet *requires;
 	SkillSet *prefers;
@@ -22,6 +22,7 @@ typedef struct MatchRequest
 	bool waiting;      /* stands in the table waiting */
 	bool kept_place;   /* its customer left the queue and came back */
 	int64 assigned_to; /* whom it is offered or assigned to, or 0 */
+	int64 assigned_in; /* as a request of that lane */
 	bool accepted;
 	TimestampTz expires_at; /* of the offer */
 	bool closed;
@@ -70,6 +71,7 @@ typedef struct MatchResult
 } MatchResult;
 
 extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
+extern bool match_moved(const RoutingConfig *config, const MatchRequest *request);
 extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_check(const MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);

@@ -88,12 +88,6 @@ static KeptPlan agent_hold = {
 	.argtypes = {INT8OID},
 };
 
-static KeptPlan state_select = {
-	.sql = "SELECT FROM omnichannel.agent_state WHERE agent_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
-
 static KeptPlan agent_select = {
 	.sql = "SELECT agent_id FROM omnichannel.assignment WHERE request_id = $1",
 	.nargs = 1,
@@ -323,11 +317,12 @@ hold_agent(int64 agent_id)
 
 /* Returns whether an agent was ever there. */
 static bool
-has_state(int64 agent_id)
+has_state(RoutingConfig *config, int64 agent_id)
 {
-	Datum id = Int64GetDatum(agent_id);
+	Live live;
 
-	return kept_plan_run(&state_select, &id, NULL, false, 1) == 1;
+	live_one(config, config_agent(config, agent_id), &live);
+	return live.state != NULL;
 }
 
 /* Returns whether an agent takes nothing new any more. */
@@ -426,6 +421,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	int64 agent_id;
 	int64 given;
 	int64 before = 0;
+	bool moved;
 	bool waits;
 
 	if (!hold_request(config, request_id, &request))
@@ -433,7 +429,8 @@ place_arrival(Sweep *sweep, int64 request_id)
 	given = strcmp(request.state, "assigned") == 0 && request.queue >= 0 && config_agent(config, request.agent_id) >= 0
 				? request.agent_id
 				: 0;
-	waits = strcmp(request.state, "waiting_agent") == 0 && request.queue >= 0;
+	moved = match_moved(config, &request);
+	waits = (moved || strcmp(request.state, "waiting_agent") == 0) && request.queue >= 0;
 	lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
 	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
 		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
@@ -443,15 +440,22 @@ place_arrival(Sweep *sweep, int64 request_id)
 	agent_id = request.customer_id == 0 ? agent_of(request.request_id) : request.assigned_to;
 	if (given == agent_id)
 		given = 0;
-	if (strcmp(request.state, "offered") == 0 || (strcmp(request.state, "assigned") == 0 && given == 0))
+	if ((strcmp(request.state, "offered") == 0 && !moved) || (strcmp(request.state, "assigned") == 0 && given == 0))
 		agent_id = 0;
-	if ((agent_id != 0 && !hold_agent(agent_id)) || (given != 0 && has_state(given) && !hold_agent(given)))
+	if ((agent_id != 0 && !hold_agent(agent_id)) || (given != 0 && has_state(config, given) && !hold_agent(given)))
 		return 0;
 
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
 	if (agent_id != 0)
 	{
-		work_end(config, &request, waits || given != 0 ? "transferred" : "finished", waits);
+		work_end(config, &request,
+				 moved                 ? "expired"
+				 : waits || given != 0 ? "transferred"
+									   : "finished",
+				 waits && !moved);
+		/* Whoever comes back in another channel gets the same agent, if he works in it. */
+		if (moved)
+			request.agent_id = agent_id;
 		sweep->freed.ids[sweep->freed.count++] = agent_id;
 	}
 	if (waits)

@@ -251,7 +251,7 @@ CREATE TABLE omnichannel.assignment (
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.assignment IS
 'Which agent each request is offered to or dealt with by now; a request has one agent at most.';
-COMMENT ON COLUMN omnichannel.assignment.cost IS 'Units of the agent''s capacity that it takes: channel.cost when it was offered.';
+COMMENT ON COLUMN omnichannel.assignment.cost IS 'Units of the agent''s capacity that it takes: the cost of the channel in which its customer was when it was offered.';
 COMMENT ON COLUMN omnichannel.assignment.entered_at IS 'As in waiting, for a request that goes back.';
 COMMENT ON COLUMN omnichannel.assignment.queued_at IS 'As in waiting, for a request that goes back.';
 COMMENT ON COLUMN omnichannel.assignment.expires_at IS 'Until when the offer can be accepted; infinity once it is.';
@@ -309,10 +309,11 @@ COMMENT ON TABLE omnichannel.arrival IS
 CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (new.state IN ('waiting_agent', 'assigned') AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
-CREATE CONSTRAINT TRIGGER note_change AFTER UPDATE OF state, queue, channel, priority, requires, prefers, agent_id ON omnichannel.request
+CREATE CONSTRAINT TRIGGER note_change AFTER UPDATE OF state, queue, channel, current_channel, priority, requires, prefers, agent_id ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (new.state = 'waiting_agent' OR old.state = 'waiting_agent'
 		OR (old.state IN ('offered', 'assigned') AND new.state NOT IN ('offered', 'assigned'))
+		OR (new.state = 'offered' AND coalesce(new.current_channel, new.channel) <> coalesce(old.current_channel, old.channel))
 		OR (new.state = 'assigned' AND (old.state NOT IN ('offered', 'assigned') OR old.agent_id IS DISTINCT FROM new.agent_id)))
 	EXECUTE FUNCTION omnichannel.note_arrival();
 -- Whoever is given room, a skill, a channel or a queue takes what waits for that.

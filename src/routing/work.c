@@ -31,8 +31,9 @@ SQL_FUNCTION(omnichannel_request_callback);
 static KeptPlan accept_offer = {
 	.sql = "WITH accepted AS (UPDATE omnichannel.assignment AS a SET accepted_at = $3, expires_at = 'infinity'"
 		   " WHERE a.request_id = $1 AND a.agent_id = $2 AND a.accepted_at IS NULL AND a.expires_at > $3"
-		   " AND EXISTS (SELECT FROM omnichannel.request AS q WHERE q.request_id = $1"
-		   " AND q.customer_id = a.customer_id AND q.closed_at IS NULL) RETURNING a.customer_id)"
+		   " AND EXISTS (SELECT FROM omnichannel.request AS q JOIN omnichannel.lane AS l ON l.lane_id = a.lane_id"
+		   " WHERE q.request_id = $1 AND q.customer_id = a.customer_id AND q.closed_at IS NULL"
+		   " AND l.channel = coalesce(q.current_channel, q.channel)) RETURNING a.customer_id)"
 		   " UPDATE omnichannel.request AS q SET state = 'assigned', agent_id = $2 FROM accepted"
 		   " WHERE q.request_id = $1 AND q.customer_id = accepted.customer_id AND q.closed_at IS NULL",
 	.nargs = 3,
@@ -82,7 +83,7 @@ static KeptPlan leave_queue = {
 
 static KeptPlan request_change = {
 	.sql = "UPDATE omnichannel.request SET state = coalesce($3, state), queue = coalesce($4, queue),"
-		   " channel = coalesce($5, channel),"
+		   " current_channel = CASE WHEN $5 IS NULL THEN current_channel ELSE nullif($5, channel) END,"
 		   " requires = coalesce(CAST($6 AS omnichannel.skill_set), requires),"
 		   " prefers = coalesce(CAST($7 AS omnichannel.skill_set), prefers)"
 		   " WHERE request_id = $1 AND customer_id = $2",
@@ -307,6 +308,7 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	int64 agent_id = PG_GETARG_INT64(1);
 	Datum values[3] = {Int64GetDatum(request_id), Int64GetDatum(agent_id)};
 	RoutingConfig *config;
+	MatchRequest request;
 	SpiScope scope;
 
 	routing_arguments(fcinfo, "accept_request()");
@@ -323,8 +325,12 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 		bool accepted;
 		const char *why = why_not_offered(request_id, agent_id, &accepted);
 
+		if (why == NULL)
+			why = match_look(config, request_id, false, &request) && match_moved(config, &request)
+					  ? "Its customer is in another channel by now: it will be offered anew."
+					  : "It was closed.";
 		if (!accepted)
-			not_offered(request_id, agent_id, why == NULL ? "It was closed." : why);
+			not_offered(request_id, agent_id, why);
 	}
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
@@ -394,6 +400,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	RoutingConfig *config;
 	QueueLocks *locks;
 	MatchRequest request;
+	MatchRequest before;
 	SpiScope scope;
 	int64 from_agent;
 	int64 next;
@@ -424,19 +431,14 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	if (from_agent != 0)
 		work_end(config, &request, "transferred", true);
 	change_request(&request, NULL, queue, NULL, requires, prefers);
-	{
-		TimestampTz entered_at = request.entered_at;
-		TimestampTz due_at = request.due_at;
-		TimestampTz queued_at = request.queued_at;
-		int from = request.queue;
 
-		/* It keeps its age. */
-		match_read(config, request.request_id, false, &request);
-		request.entered_at = entered_at;
-		request.queued_at = request.queue == from ? queued_at : GetCurrentTransactionStartTimestamp();
-		request.due_at = due_at;
-		request.agent_id = 0;
-	}
+	/* It keeps its age. */
+	before = request;
+	match_read(config, request.request_id, false, &request);
+	request.entered_at = before.entered_at;
+	request.queued_at = request.queue == before.queue ? before.queued_at : GetCurrentTransactionStartTimestamp();
+	request.due_at = before.due_at;
+	request.agent_id = 0;
 	if (to_agent != 0)
 	{
 		offer_to_colleague(config, &request, to_agent);

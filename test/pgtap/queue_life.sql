@@ -68,7 +68,7 @@ SELECT is((SELECT count(*) FROM assignment WHERE request_id = 6), 1::bigint, 'le
 SELECT is(tick_queues(), 1::bigint, 'which frees him');
 SELECT is((SELECT used FROM agent_state WHERE agent_id = 1), 0, 'indeed');
 
--- those who work in the queues may put a request into another channel, which its clocks follow
+-- those who work in the queues may put a request into another channel
 CREATE ROLE tap_caller;
 SELECT grant_access('tap_caller', 'app');
 INSERT INTO sla_policy (policy, metric, target) VALUES ('tap_life', 'resolution', '1 hour');
@@ -82,7 +82,7 @@ SELECT lives_ok(format('SELECT omnichannel.request_callback(%s, ''phone'')', :ca
 SELECT lives_ok(format('SELECT omnichannel.transfer_request(%s, ''call'', requires => ''x:1'')', :call), 'transferred');
 SELECT lives_ok(format('SELECT omnichannel.abandon_request(%s, ''1 hour'')', :call), 'and given up');
 RESET ROLE;
-SELECT is((SELECT channel FROM request WHERE request_id = :call), 'phone', 'it is in the other channel');
+SELECT is((SELECT current_channel FROM request WHERE request_id = :call), 'phone', 'its customer is in the other channel');
 SELECT is((SELECT count(*) FROM sla_clock WHERE request_id = :call AND policy = 'tap_life'), 1::bigint, 'with its clock');
 DELETE FROM request WHERE request_id = :call;
 DELETE FROM sla_policy WHERE policy = 'tap_life';

@@ -1,4 +1,4 @@
-# The invariants of matching hold under 64 clients who come, go, take, refuse and give up, while backends are killed and
+# The invariants of matching hold under 64 clients who come, go, change the channel, take, refuse and give up, while backends are killed and
 # the server crashes. SOAK_SECONDS sets the length of each of the three rounds.
 use strict;
 use warnings;
@@ -82,6 +82,13 @@ BEGIN
 			PERFORM omnichannel.request_callback(request);
 		END IF;
 		RETURN;
+	ELSIF die < 0.55 THEN
+		step := 'another channel';
+		SELECT q.request_id INTO request FROM omnichannel.request AS q WHERE q.closed_at IS NULL ORDER BY random() LIMIT 1;
+		IF request IS NOT NULL THEN
+			PERFORM omnichannel.continue_request(request, (ARRAY['chat', 'email', 'phone'])[1 + (random() * 2)::int]);
+		END IF;
+		RETURN;
 	ELSIF die < 0.58 THEN
 		step := 'come back';
 		SELECT q.request_id INTO request FROM omnichannel.request AS q WHERE q.state = 'waiting_customer' AND q.closed_at IS NULL ORDER BY random() LIMIT 1;
@@ -154,6 +161,10 @@ my %never = (
 		SELECT request_id FROM omnichannel.request AS q FULL JOIN omnichannel.waiting AS w USING (request_id)
 		WHERE (coalesce(q.state, '') = 'waiting_agent') <> (w.request_id IS NOT NULL)
 			AND NOT EXISTS (SELECT FROM omnichannel.arrival AS n WHERE n.request_id = q.request_id)},
+	'a request that waits or is offered in a channel that its customer is not in' => q{
+		SELECT request_id FROM (SELECT request_id, lane_id FROM omnichannel.waiting UNION ALL SELECT request_id, lane_id FROM omnichannel.assignment WHERE accepted_at IS NULL) AS held
+		JOIN omnichannel.lane USING (lane_id) JOIN omnichannel.request AS q USING (request_id)
+		WHERE lane.channel <> coalesce(q.current_channel, q.channel) AND NOT EXISTS (SELECT FROM omnichannel.arrival AS n WHERE n.request_id = q.request_id)},
 	'a request that stands in a lane that is not there' => q{
 		SELECT request_id FROM (SELECT request_id, lane_id FROM omnichannel.waiting UNION ALL SELECT request_id, lane_id FROM omnichannel.assignment) AS held
 		WHERE lane_id NOT IN (SELECT lane_id FROM omnichannel.lane)},
