@@ -193,8 +193,9 @@ typedef struct SlaFamily
 	int said_count;
 	SlaMoment **said; /* what requests said before the moments that name them; see read_named(), sla_requests_read() */
 	SlaMemberships memberships; /* where sla_families_memberships() has read them */
-	int together_count;
-	SlaClock **together; /* of customers taken apart: what they would have as one, by start; NULL for others */
+	const SlaMoment *former;    /* as it was, where the only moment is not new, but was corrected; or NULL */
+	int compared_count;
+	SlaClock **compared; /* clocks of which those that turn out to be the same are not concerned, by start; or NULL */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);

@@ -36,6 +36,14 @@ static LookUp merged_look = {
 	.columns = (const TableColumn[]){{"customer_id", INT8OID}, {"merged_into", INT8OID}},
 };
 
+/* The moment of a contact. */
+static KeptPlan moment_select = {
+	.sql = "SELECT " SLA_MOMENT_COLUMNS " FROM omnichannel.sla_moment WHERE customer_id = $1 AND contact_id = $2",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+	.indexed = true,
+};
+
 /* An internal contact concerns no clock, like one that failed. */
 static KeptPlan moment_revise = {
 	.sql =
@@ -594,8 +602,12 @@ sla_contact_revised(SlaContact *contact)
 	Datum values[6] = {Int64GetDatum(contact->customer_id),   Int64GetDatum(contact->contact_id),
 					   CStringGetTextDatum(contact->channel), CStringGetTextDatum(contact->direction),
 					   CStringGetTextDatum(contact->outcome), Int64GetDatum(contact->request_id)};
+	SlaMoment still = {.moment_id = -contact->contact_id};
+	SlaMoment *former = &still;
 	int held;
 
+	if (kept_plan_run(&moment_select, values, NULL, false, 1) > 0)
+		family.former = former = sla_moment_from_row(0, 1);
 	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
 		family.from = spi_time(0, 1, NO_TIME);
@@ -625,6 +637,7 @@ sla_contact_revised(SlaContact *contact)
 		return;
 	}
 	sla_changes_begin(&changes, GetCurrentTimestamp());
+	sla_family_add(&family, former);
 	sla_families_reckon(&family, 1, policies, &changes);
 	sla_changes_write(&changes);
 }

@@ -5,7 +5,8 @@
  * Where all new moments of a customer come after those that are known, they move the open clocks on. Where one came
  * late, where a request went elsewhere or was opened again, or where customers were merged, the clocks are reckoned
  * anew from all moments, and what differs from the stored ones is written. What had ended before the earliest new
- * moment stays: policies may have changed since.
+ * moment stays: policies may have changed since. Of customers who were others, so does what the new moments do not
+ * change.
  */
 #include "postgres.h"
 
@@ -149,11 +150,11 @@ same_times(const SlaClock *left, const SlaClock *right)
 	return true;
 }
 
-/* Returns the clock with the same start that the customers taken apart would have as one, or NULL. */
+/* Returns the clock with the same start among those that the family's are compared with, or NULL. */
 static SlaClock *
-find_together(const SlaFamily *family, SlaClock *clock)
+find_compared(const SlaFamily *family, SlaClock *clock)
 {
-	SlaClock **found = bsearch(&clock, family->together, family->together_count, sizeof(SlaClock *), compare_starts);
+	SlaClock **found = bsearch(&clock, family->compared, family->compared_count, sizeof(SlaClock *), compare_starts);
 
 	return found == NULL ? NULL : *found;
 }
@@ -165,23 +166,23 @@ is_open_to_change(const SlaFamily *family, const SlaClock *clock)
 	return clock->stopped_at == NO_TIME || clock->stopped_at >= family->from;
 }
 
-/* The same of a clock that was reckoned anew: it is also where the customer's being taken apart changes it. */
+/* The same of a clock that was reckoned anew: it is also where it is not the one that it is compared with. */
 static bool
 is_to_be_made(const SlaFamily *family, SlaClock *clock)
 {
-	const SlaClock *together;
+	const SlaClock *compared;
 
-	if (family->together == NULL || is_open_to_change(family, clock))
+	if (family->compared == NULL || is_open_to_change(family, clock))
 		return is_open_to_change(family, clock);
-	together = find_together(family, clock);
-	return together == NULL || !same_times(clock, together) || clock->request_id != together->request_id;
+	compared = find_compared(family, clock);
+	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
 }
 
-/* The same of a stored clock that nothing starts any more: it is also where only the group had started it. */
+/* The same of a stored clock that nothing starts any more: it is also where something had, by what is compared. */
 static bool
 is_to_be_dropped(const SlaFamily *family, SlaClock *clock)
 {
-	return is_open_to_change(family, clock) || (family->together != NULL && find_together(family, clock) != NULL);
+	return is_open_to_change(family, clock) || (family->compared != NULL && find_compared(family, clock) != NULL);
 }
 
 /* Gives a clock that was reckoned anew what is stored of it. */
@@ -284,6 +285,23 @@ moment_together(SlaMoment *moment, const SlaFamily *families, int count)
 	return moment;
 }
 
+/* Gives families the clocks to compare with that a machine, new to the moments of another family, makes of these. */
+static void
+compare_with(SlaFamily *families, int count, SlaMachine *machine, const SlaFamily *other)
+{
+	qsort(other->moments, other->moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	sla_machine_feed(machine, other->moments, other->moment_count);
+	if (machine->clock_count == 0)
+		machine->clocks = palloc(sizeof(SlaClock *));
+	qsort(machine->clocks, machine->clock_count, sizeof(SlaClock *), compare_starts);
+	for (int i = 0; i < count; i++)
+	{
+		families[i].compared_count = machine->clock_count;
+		families[i].compared = machine->clocks;
+		families[i].from = DT_NOEND;
+	}
+}
+
 /*
  * Gives families, which were one and are read, the clocks that they would have as one.
  *
@@ -310,16 +328,7 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 		for (int j = 0; j < families[i].memberships.count; j++)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
 	}
-	qsort(all.moments, all.moment_count, sizeof(SlaMoment *), sla_moment_compare);
-	sla_machine_feed(&machine, all.moments, all.moment_count);
-	if (machine.clock_count == 0)
-		machine.clocks = palloc(sizeof(SlaClock *));
-	qsort(machine.clocks, machine.clock_count, sizeof(SlaClock *), compare_starts);
-	for (int i = 0; i < count; i++)
-	{
-		families[i].together_count = machine.clock_count;
-		families[i].together = machine.clocks;
-	}
+	compare_with(families, count, &machine, &all);
 }
 
 /* Reckons families anew that are read. Needs an SPI scope. */
@@ -336,17 +345,7 @@ sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *poli
 	}
 }
 
-/* Reckons families anew, from all that is stored of them. They are sorted by root. Needs an SPI scope. */
-void
-sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
-{
-	if (count == 0)
-		return;
-	read_families(families, count, policies);
-	sla_families_reckon_read(families, count, policies, changes);
-}
-
-/* Orders ids. For qsort. */
+/* Orders ids. For qsort and bsearch. */
 static int
 compare_ids(const void *a, const void *b)
 {
@@ -354,6 +353,60 @@ compare_ids(const void *a, const void *b)
 	int64 right = *(const int64 *) b;
 
 	return left < right ? -1 : left > right;
+}
+
+/*
+ * Gives a family of several customers, which is read, the clocks that it would have without those moments, which are
+ * new, or corrected: only what these change of it was told wrongly. What had ended before the customers became one was
+ * told of each alone, and is not what they would have as one.
+ */
+static void
+reckon_without(SlaFamily *family, const SlaPolicies *policies, const int64 *moment_ids, int count)
+{
+	SlaFamily before = {0};
+	SlaMachine machine;
+	bool others = false;
+
+	for (int i = 0; i < family->moment_count && !others; i++)
+		others = family->moments[i]->customer_id != family->root;
+	if (!others)
+		return;
+	sla_machine_begin(&machine, policies, family->root);
+	machine.memberships = family->memberships;
+	sla_machine_settle(&machine, family);
+	for (int i = 0; i < family->moment_count; i++)
+		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), compare_ids) == NULL)
+			sla_family_add(&before, family->moments[i]);
+	if (family->former != NULL)
+		sla_family_add(&before, (SlaMoment *) family->former);
+	compare_with(family, 1, &machine, &before);
+}
+
+/*
+ * Reckons families anew, from all that is stored of them; the moments that they have are new, or corrected. They are
+ * sorted by root. Needs an SPI scope.
+ */
+void
+sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
+{
+	int64 **moment_ids = palloc(sizeof(int64 *) * Max(count, 1));
+	int *new_count = palloc(sizeof(int) * Max(count, 1));
+
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		new_count[i] = families[i].moment_count;
+		moment_ids[i] = palloc(sizeof(int64) * Max(new_count[i], 1));
+		for (int j = 0; j < new_count[i]; j++)
+			moment_ids[i][j] = families[i].moments[j]->moment_id;
+		qsort(moment_ids[i], new_count[i], sizeof(int64), compare_ids);
+	}
+	read_families(families, count, policies);
+	for (int i = 0; i < count; i++)
+		if (new_count[i] > 0)
+			reckon_without(&families[i], policies, moment_ids[i], new_count[i]);
+	sla_families_reckon_read(families, count, policies, changes);
 }
 
 /* Makes families of roots, each once and sorted; returns how many. */

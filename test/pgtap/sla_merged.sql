@@ -1,0 +1,108 @@
+-- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
+BEGIN;
+SELECT plan(14);
+SET LOCAL search_path = public, omnichannel, pg_catalog;
+SET LOCAL timezone = 'UTC';
+DELETE FROM sla_policy;
+INSERT INTO channel (channel, name, medium, opens_request) VALUES ('line', 'Line', 'voice', false), ('mail', 'Mail', 'mail', false);
+INSERT INTO sla_policy (policy, rank, metric, channel, target) VALUES
+	('line', 10, 'callback', 'line', '1 hour'), ('mail', 10, 'first_response', 'mail', '6 hours'), ('next', 20, 'next_response', NULL, '2 hours'), ('done', 30, 'resolution', NULL, '1 day');
+DELETE FROM sla_stale;
+
+CREATE FUNCTION pg_temp.clocks(VARIADIC customers bigint[]) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s %s %s-%s %s', array_position(customers, c.customer_id), c.metric, to_char(c.started_at, 'HH24:MI'), to_char(c.stopped_at, 'HH24:MI'), c.outcome),
+		', ' ORDER BY c.metric, c.started_at, c.clock_id)
+		|| coalesce(' told ' || (SELECT count(*) FROM omnichannel.sla_event AS e WHERE e.customer_id = ANY (customers) AND e.event = 'breach' AND e.withdrawn_at IS NULL), '')
+	FROM omnichannel.sla_clock AS c WHERE c.customer_id = ANY (customers)
+$$;
+CREATE FUNCTION pg_temp.says(customer bigint, channel text, direction text, outcome text, at text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT omnichannel.log_contact(channel, customer, direction => direction, outcome => outcome, occurred_at => ('2026-06-01 ' || at)::timestamptz)
+$$;
+
+-- Both were called and answered, the second too late; as one, the first call back would have been to both.
+SELECT identify('account', 'merged-a') AS a, identify('account', 'merged-b') AS b \gset
+CREATE TABLE public.letter (id int PRIMARY KEY, who bigint, dir text, at timestamptz);
+SELECT track('public.letter', channel => 'mail', customer => '{who}', direction => '{dir}', occurred_at => '{at}', source_key => '{id}') \g /dev/null
+SELECT count(*) FROM (VALUES
+	(pg_temp.says(:a, 'line', 'inbound', 'missed', '08:00')), (pg_temp.says(:a, 'line', 'outbound', 'answered', '08:30')),
+	(pg_temp.says(:b, 'line', 'inbound', 'missed', '08:10')), (pg_temp.says(:b, 'line', 'outbound', 'answered', '10:00')),
+	(pg_temp.says(:a, 'mail', 'inbound', 'received', '08:00')), (pg_temp.says(:a, 'mail', 'outbound', 'sent', '12:00')),
+	(pg_temp.says(:b, 'mail', 'inbound', 'received', '08:05'))) AS logged \g /dev/null
+INSERT INTO public.letter VALUES (1, :b, 'outbound', '2026-06-01 16:00'), (2, :b, 'internal', '2026-06-01 16:30');
+SELECT tick_sla() \g /dev/null
+SELECT '1 callback 08:00-08:30 met, 2 callback 08:10-10:00 breached, 1 first_response 08:00-12:00 met, 2 first_response 08:05-16:00 breached' AS told \gset
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'of each alone');
+SELECT merge_customers(:a, :b, 'the same') AS merge \gset
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'the same when they are one');
+SELECT pg_temp.says(:a, 'mail', 'outbound', 'failed', '07:00') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'what is logged late and concerns nothing changes nothing');
+SELECT pg_temp.says(:b, 'line', 'outbound', 'failed', '08:05') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'of the other neither');
+UPDATE public.letter SET dir = 'outbound' WHERE id = 2;
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'nor what is corrected and concerns nothing');
+SELECT count(*) FROM recompute_sla() \g /dev/null
+SELECT tick_sla() \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'nor recomputing');
+SAVEPOINT answered;
+SELECT pg_temp.says(:a, 'mail', 'outbound', 'sent', '11:00') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), replace(:'told', '08:00-12:00', '08:00-11:00') || ' told 2', 'an answer that is logged late changes the clock that it ends');
+SELECT unmerge_customers(:merge) \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), replace(:'told', '08:00-12:00', '08:00-11:00') || ' told 2', 'also when they are two again');
+ROLLBACK TO answered;
+SELECT pg_temp.says(:b, 'mail', 'inbound', 'received', '17:00'), pg_temp.says(:a, 'mail', 'outbound', 'sent', '18:00') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ', 2 first_response 17:00-18:00 met told 2', 'what comes afterwards is of both');
+SELECT unmerge_customers(:merge) \g /dev/null
+SELECT pg_temp.says(:a, 'mail', 'outbound', 'failed', '07:00'), pg_temp.says(:b, 'mail', 'outbound', 'failed', '07:00') \g /dev/null
+SELECT alike(pg_temp.clocks(:a, :b), :'told' || '%', 'and what was told of before stays when they are two again');
+
+-- Histories of two by chance: what concerns nothing changes nothing, whenever it is logged.
+CREATE FUNCTION pg_temp.history(seed int, OUT a bigint, OUT b bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	n int;
+	line boolean;
+	inbound boolean;
+BEGIN
+	a := omnichannel.identify('account', 'a' || seed);
+	b := omnichannel.identify('account', 'b' || seed);
+	FOR n IN 1 .. 16 LOOP
+		line := hashint4(seed * 17 + n) % 2 = 0;
+		inbound := hashint4(seed * 19 + n) % 2 = 0;
+		PERFORM omnichannel.log_contact(CASE WHEN line THEN 'line' ELSE 'mail' END, CASE WHEN hashint4(seed * 23 + n) % 2 = 0 THEN a ELSE b END,
+			direction => CASE WHEN inbound THEN 'inbound' ELSE 'outbound' END,
+			outcome => CASE WHEN NOT line THEN CASE WHEN inbound THEN 'received' ELSE 'sent' END WHEN inbound THEN 'missed' ELSE 'answered' END,
+			occurred_at => timestamptz '2026-06-02 06:00' + make_interval(mins => n * 37 + abs(hashint4(seed * 100 + n)) % 37),
+			thread => CASE WHEN NOT line AND hashint4(seed * 29 + n) % 3 = 0 THEN 't' || seed || '-' || hashint4(seed * 23 + n) % 2 END);
+	END LOOP;
+	PERFORM omnichannel.tick_sla();
+END
+$$;
+CREATE TEMP TABLE pair AS SELECT seed, h.a, h.b, false AS merged FROM generate_series(1, 25) AS seed, pg_temp.history(seed) AS h;
+CREATE FUNCTION pg_temp.changed() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	one record;
+	before text;
+	after text;
+	wrong text := '';
+BEGIN
+	FOR one IN SELECT * FROM pair ORDER BY seed LOOP
+		before := pg_temp.clocks(one.a, one.b);
+		PERFORM omnichannel.log_contact('mail', one.a, direction => 'outbound', outcome => 'failed', occurred_at => '2026-06-02 05:00'),
+			omnichannel.log_contact('mail', one.b, direction => 'outbound', outcome => 'failed', occurred_at => '2026-06-02 11:00');
+		PERFORM omnichannel.tick_sla();
+		after := pg_temp.clocks(one.a, one.b);
+		IF before <> after THEN
+			wrong := wrong || format(E'%s: %s\n   %s\n', one.seed, before, after);
+		END IF;
+	END LOOP;
+	RETURN wrong;
+END
+$$;
+SELECT is(pg_temp.changed(), '', 'of each alone');
+CREATE TEMP TABLE merging AS SELECT seed, merge_customers(a, b, 'chance') AS merge FROM pair;
+SELECT is(pg_temp.changed(), '', 'of both as one');
+SELECT count(*) AS moved FROM recompute_sla() \gset
+SELECT is(:moved, 0, 'and recompute_sla() has nothing to add');
+SELECT count(unmerge_customers(merge)) FROM merging \g /dev/null
+SELECT is(pg_temp.changed(), '', 'of each alone again');
+SELECT * FROM finish();
+ROLLBACK;
