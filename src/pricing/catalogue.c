@@ -11,6 +11,8 @@
  * when they are met, and variants that come before wait for them; otherwise they are found as quote() finds them.
  *
  * A product that none of these prices makes an answer for is asked about as quote() is: prices for others say why.
+ *
+ * All is read under the snapshot that the call begins with, also what goes through the session's cache meanwhile.
  */
 #include "postgres.h"
 
@@ -50,6 +52,7 @@ typedef struct Catalogue
 {
 	FunctionCallInfo fcinfo;
 	PriceRules *rules;
+	struct PriceCache *cache; /* held; NULL where the tables are not to be scanned */
 	PriceQuestion *question;
 	Datum quantity;
 	Size limit;            /* of the memory of the book */
@@ -244,7 +247,7 @@ answer_products(Catalogue *catalogue)
 	CHECK_FOR_INTERRUPTS();
 	price_book_take_all(&catalogue->book, catalogue->hashes, catalogue->products, catalogue->nproducts,
 						&catalogue->hoard);
-	products_link(catalogue->rules, catalogue->products, catalogue->nproducts, &catalogue->hoard);
+	products_link(catalogue->cache, catalogue->rules, catalogue->products, catalogue->nproducts, &catalogue->hoard);
 	for (int i = 0; i < catalogue->nproducts; i++)
 	{
 		question->product = catalogue->products[i];
@@ -255,7 +258,7 @@ answer_products(Catalogue *catalogue)
 			unpriced[nunpriced++] = question->product->code_text;
 	}
 	if (nunpriced > 0)
-		products_get(catalogue->rules, unpriced, nunpriced, found);
+		products_get_held(catalogue->cache, catalogue->rules, unpriced, nunpriced, found);
 	for (int i = 0; i < nunpriced; i++)
 		if (found[i] != NULL)
 		{
@@ -379,7 +382,7 @@ scan_catalogue(Catalogue *catalogue)
 {
 	LookScan scan;
 
-	if (!products_scannable(catalogue->rules) || !look_open(&scan, &all_prices_look, 0, GetActiveSnapshot()))
+	if (catalogue->cache == NULL || !look_open(&scan, &all_prices_look, 0, GetActiveSnapshot()))
 		return false;
 	look_end(&scan);
 	if (!look_open(&scan, &all_products_look, 0, GetActiveSnapshot()))
@@ -466,6 +469,7 @@ omnichannel_catalogue_prices(PG_FUNCTION_ARGS)
 		if (!PG_ARGISNULL(0))
 			question.closed =
 				promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, &question.closed_until);
+		catalogue.cache = products_hold(catalogue.rules);
 		PushActiveSnapshot(GetTransactionSnapshot());
 		if (config_caches_stand(moved, true))
 			break;

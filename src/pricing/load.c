@@ -27,16 +27,6 @@ typedef struct LoadJob
 	int ncodes;
 } LoadJob;
 
-/* Products to be linked. */
-typedef struct LinkJob
-{
-	PriceCache *cache;
-	PriceRules *rules;
-	Product **products;
-	int nproducts;
-	Hoard *hoard; /* that they lie in */
-} LinkJob;
-
 static void *price_build(ConfigCache *cache, MemoryContext context);
 
 static ConfigCache price_cache = {.name = "price", .tables = {"price", "product"}, .build = price_build};
@@ -85,12 +75,10 @@ price_load(ConfigCache *config, void *arg)
 	products_fill(job->cache, job->rules, job->codes, job->ncodes, config->fill_as_owner);
 }
 
-/* Returns the cache, emptied where it must be, and open. */
-static PriceCache *
-price_cache_get(PriceRules *rules)
+/* Empties the cache where it must be, and opens it. */
+static void
+price_cache_ready(PriceCache *cache, PriceRules *rules)
 {
-	PriceCache *cache = unconstify(PriceCache *, (const PriceCache *) config_cache_get(&price_cache));
-
 	/* A load that was broken off leaves entries without their rows. */
 	if (cache->context != NULL &&
 		(cache->loading || cache->rules_generation != rules->generation ||
@@ -98,12 +86,21 @@ price_cache_get(PriceRules *rules)
 		price_cache_drop(cache);
 	if (cache->context == NULL)
 		price_cache_open(cache, rules);
+}
+
+/* Returns the cache, ready. */
+static PriceCache *
+price_cache_get(PriceRules *rules)
+{
+	PriceCache *cache = unconstify(PriceCache *, (const PriceCache *) config_cache_get(&price_cache));
+
+	price_cache_ready(cache, rules);
 	return cache;
 }
 
-/* Finds products in the cache, and reads what is missing. */
+/* Finds products in the cache, and reads what is missing: as of the active snapshot where the cache is held. */
 static void
-find_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, const Product **products)
+find_products(PriceCache *cache, bool held, PriceRules *rules, text **codes, int ncodes, const Product **products)
 {
 	text **missing = NULL;
 	int nmissing = 0;
@@ -122,7 +119,10 @@ find_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, co
 	{
 		LoadJob job = {cache, rules, missing, nmissing};
 
-		config_cache_read(&price_cache, price_load, &job);
+		if (held)
+			products_fill(cache, rules, missing, nmissing, true);
+		else
+			config_cache_read(&price_cache, price_load, &job);
 		for (int i = 0; i < ncodes; i++)
 			if (products[i] == NULL)
 				products[i] = find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i]));
@@ -139,29 +139,41 @@ find_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, co
 void
 products_get(PriceRules *rules, text **codes, int ncodes, const Product **products)
 {
-	find_products(price_cache_get(rules), rules, codes, ncodes, products);
+	find_products(price_cache_get(rules), false, rules, codes, ncodes, products);
 }
 
-static void
-link_load(ConfigCache *config, void *arg)
+/*
+ * products_hold returns the cache as it is now, for a call that reads whole tables under one snapshot and all else by
+ * the functions below, whatever is told meanwhile; NULL where the tables may not be scanned, but with the reader's rights.
+ *
+ * What they read is as old as that snapshot. A change that it does not show is told to the cache, which is then marked:
+ * none of it is found after the call. Needs config_caches_hold(). Raises what products_get() raises.
+ */
+PriceCache *
+products_hold(PriceRules *rules)
 {
-	LinkJob *job = arg;
+	PriceCache *cache = price_cache_get(rules);
 
-	products_complete(job->cache, job->rules, job->products, job->nproducts, job->hoard, config->fill_as_owner);
+	return price_cache.fill_as_owner ? cache : NULL;
+}
+
+/* products_get_held does what products_get() does, in a cache that is held, under the active snapshot. */
+void
+products_get_held(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, const Product **products)
+{
+	price_cache_ready(cache, rules);
+	find_products(cache, true, rules, codes, ncodes, products);
 }
 
 /*
  * products_link readies products that the caller has read, with their own rows, for questions.
  *
- * They lie in the hoard, and are good until the next call of this function or products_get(). Parents that
- * they are not linked to are found as products_get() does. At most PRODUCTS_AT_A_TIME. Raises what products_get()
- * raises.
+ * They lie in the hoard, and are good until the next call of this function or products_get_held(). Parents that they
+ * are not linked to are found as that does. At most PRODUCTS_AT_A_TIME. Raises what products_get() raises.
  */
 void
-products_link(PriceRules *rules, Product **products, int nproducts, Hoard *hoard)
+products_link(PriceCache *cache, PriceRules *rules, Product **products, int nproducts, Hoard *hoard)
 {
-	PriceCache *cache = price_cache_get(rules);
-	LinkJob job = {cache, rules, products, nproducts, hoard};
 	text *codes[PRODUCTS_AT_A_TIME];
 	const Product *parents[PRODUCTS_AT_A_TIME];
 	int nparents = 0;
@@ -169,20 +181,12 @@ products_link(PriceRules *rules, Product **products, int nproducts, Hoard *hoard
 	for (int i = 0; i < nproducts; i++)
 		if (products[i]->parent == NULL && products[i]->parent_code != NULL)
 			codes[nparents++] = cstring_to_text(products[i]->parent_code);
-	find_products(cache, rules, codes, nparents, parents);
+	products_get_held(cache, rules, codes, nparents, parents);
 	nparents = 0;
 	for (int i = 0; i < nproducts; i++)
 		if (products[i]->parent == NULL && products[i]->parent_code != NULL)
 			products[i]->parent = unconstify(Product *, parents[nparents++]);
-	config_cache_read(&price_cache, link_load, &job);
-}
-
-/* products_scannable returns whether whole tables may be read by scans: with everyone's rights, and held here. */
-bool
-products_scannable(PriceRules *rules)
-{
-	(void) price_cache_get(rules);
-	return price_cache.fill_as_owner;
+	products_complete(cache, rules, products, nproducts, hoard, true);
 }
 
 /* reference_keep remembers the prior price found last for a product that is kept. */

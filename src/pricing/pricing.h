@@ -447,8 +447,10 @@ extern void lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, boo
 /* load.c */
 extern void reference_keep(const Product *product, const ReferencePrice *reference);
 extern void products_get(PriceRules *rules, text **codes, int ncodes, const Product **products);
-extern void products_link(PriceRules *rules, Product **products, int nproducts, Hoard *hoard);
-extern bool products_scannable(PriceRules *rules);
+extern struct PriceCache *products_hold(PriceRules *rules);
+extern void products_get_held(struct PriceCache *cache, PriceRules *rules, text **codes, int ncodes,
+							  const Product **products);
+extern void products_link(struct PriceCache *cache, PriceRules *rules, Product **products, int nproducts, Hoard *hoard);
 
 /* Products answered for at a time: enough to share the work, few enough not to outgrow the cache. */
 #define PRODUCTS_AT_A_TIME 500

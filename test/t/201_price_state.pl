@@ -18,6 +18,9 @@ $node->safe_psql('postgres', q{
 	INSERT INTO price (price_list, product, amount, valid) SELECT 'x', 'p' || n, 100, '[2030-01-01,)' FROM generate_series(1, 2000) AS n;
 	INSERT INTO price (price_list, product, amount, valid) SELECT 'y', 'p' || n, 1, '[2030-01-01,)' FROM generate_series(1, 2000) AS n;
 	CREATE TABLE public.wrong (n bigint);
+	INSERT INTO product (product, category) SELECT 'q' || n, CASE WHEN n % 10000 = 0 THEN 'late.q' || n ELSE 'early' END::public.ltree FROM generate_series(1, 60000) AS n;
+	INSERT INTO price (price_list, category, amount, valid) VALUES ('x', 'late', 50, '[2030-01-01,)'), ('x', 'early', 50, '[2030-01-01,)');
+	INSERT INTO price (price_list, category, amount, valid) SELECT 'x', category, 50, '[2030-01-01,)' FROM product WHERE category::text LIKE 'late%';
 });
 
 # In every committed state the list of priority 1 costs 100 and the other one 1.
@@ -43,13 +46,26 @@ INSERT INTO public.wrong SELECT count(*) FROM omnichannel.price AS truth, omnich
 WHERE truth.product = 'p1' AND truth.price_list = quote.price_list AND truth.valid @> '2031-01-01'::timestamptz AND quote.unit_price <> truth.amount HAVING count(*) > 0;
 COMMIT;
 },
+	move => q{
+\set n random(1, 99)
+BEGIN;
+UPDATE omnichannel.price SET amount = :n WHERE category_path = 'early';
+UPDATE omnichannel.price SET amount = 100 - :n WHERE category_path LIKE 'late.%';
+COMMIT;
+},
+	catalogue => q{
+INSERT INTO public.wrong SELECT count(DISTINCT unit_price) FROM (
+	SELECT CASE WHEN substr(product, 2)::integer % 10000 = 0 THEN 100 - unit_price ELSE unit_price END AS unit_price
+	FROM omnichannel.catalogue_prices(NULL, at => '2031-01-01') WHERE product LIKE 'q%') AS priced
+HAVING count(DISTINCT unit_price) > 1;
+},
 	page => q{
 INSERT INTO public.wrong SELECT count(DISTINCT unit_price) FROM omnichannel.quotes(NULL, (SELECT array_agg('p' || n) FROM generate_series(2, 2000) AS n), at => '2031-01-01')
 HAVING count(DISTINCT unit_price) > 1;
 });
 append_to_file($node->basedir . "/$_.sql", $script{$_}) foreach keys %script;
 my @pgbench = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-T', '4', 'postgres');
-foreach my $pair ([ 'swap', 'ask' ], [ 'flip', 'page' ], [ 'raise', 'repeat' ])
+foreach my $pair ([ 'swap', 'ask' ], [ 'flip', 'page' ], [ 'raise', 'repeat' ], [ 'move', 'catalogue' ])
 {
 	my ($writer, $reader) = @$pair;
 	my $handle = IPC::Run::start([ @pgbench, '-R', '200', '-f', $node->basedir . "/$writer.sql" ], '>', \my $out, '2>', \my $err);
