@@ -23,6 +23,10 @@ BEGIN
 			fits_more := EXISTS (
 				SELECT metric, channel, kind, queue, segment, min_priority, valid FROM written
 				EXCEPT SELECT metric, channel, kind, queue, segment, min_priority, valid FROM erased);
+		ELSIF changed AND TG_TABLE_NAME = 'channel' THEN
+			-- What is said by voice starts and answers calls that are to be returned.
+			changed := EXISTS (SELECT channel, medium = 'voice' FROM written EXCEPT SELECT channel, medium = 'voice' FROM erased);
+			fits_more := changed;
 		END IF;
 	END IF;
 	IF changed THEN
@@ -38,7 +42,7 @@ CREATE FUNCTION omnichannel.mark_sla_stale() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.mark_sla_stale() IS
-'Trigger function of sla_policy, calendar and calendar_exception: notes that open clocks do not follow a change yet, with the rights of the tables'' owner; the next tick() makes them. Raises 39P01 elsewhere.';
+'Trigger function of sla_policy, calendar, calendar_exception and, for its medium, channel: notes that open clocks do not follow a change yet, with the rights of the tables'' owner; the next tick() makes them. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.forget_all_requests_as_owner() RETURNS trigger
 LANGUAGE plpgsql
@@ -118,7 +122,7 @@ BEGIN
 			GROUP BY customer_id LIMIT 10001
 		) AS change;
 	END IF;
-	IF cardinality(customers) > 10000 THEN
+	IF cardinality(customers) > 10000 OR TG_OP = 'TRUNCATE' THEN
 		INSERT INTO omnichannel.sla_stale (relation, fits_more) VALUES (TG_TABLE_NAME, true);
 	ELSE
 		INSERT INTO omnichannel.sla_behind (customer_id, since, known_from)
@@ -134,7 +138,7 @@ CREATE FUNCTION omnichannel.follow_memberships() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_trigger_as_owner';
 COMMENT ON FUNCTION omnichannel.follow_memberships() IS
-'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, all open clocks do. Notes it with the rights of the tables'' owner. What began before it was entered keeps its policy otherwise; TRUNCATE is not followed, recompute_sla() does it. Raises 39P01 elsewhere.';
+'Trigger function of segment_member: where a membership that policies go by changes for a time of which contacts or requests are known, the open clocks of its customer follow at the next tick(); where one statement changes those of more than 10,000 customers, or it is TRUNCATE, all open clocks do. Notes it with the rights of the tables'' owner. What began before it was entered keeps its policy otherwise. Raises 39P01 elsewhere.';
 
 CREATE FUNCTION omnichannel.guard_sla_policy() RETURNS trigger
 LANGUAGE plpgsql

@@ -149,7 +149,7 @@ static KeptPlan open_requests = {
 /*
  * Customers to whom something may be promised for which there is no clock; one too many does no harm. As in machine.c,
  * a contact is answered by what concerns it, a missed call only by a call, and waits with an earlier one that a clock
- * is for.
+ * is for. Also those who are to be called back because of what turned out to be no call, or who have been.
  */
 static KeptPlan customers_select = {
 	.sql =
@@ -159,6 +159,11 @@ static KeptPlan customers_select = {
 		" AND (p.channel IS NULL OR p.channel = r.channel))"
 		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.request_id = r.request_id"
 		" AND c.metric = 'resolution')"
+		" UNION SELECT c.customer_id FROM omnichannel.sla_clock AS c WHERE c.stopped_at IS NULL AND c.metric = 'callback'"
+		" AND (NOT EXISTS (SELECT FROM omnichannel.channel AS h WHERE h.channel = c.channel AND h.medium = 'voice')"
+		" OR EXISTS (SELECT FROM omnichannel.sla_moment AS o JOIN omnichannel.channel AS h ON h.channel = o.channel"
+		" AND h.medium = 'voice' WHERE o.customer_id = c.customer_id AND o.at >= c.started_at"
+		" AND CASE o.what WHEN 'outbound' THEN o.outcome <> 'failed' ELSE o.outcome = 'answered' END))"
 		" UNION SELECT m.customer_id FROM omnichannel.sla_moment AS m WHERE m.what = 'inbound'"
 		" AND m.outcome NOT IN ('answered', 'failed')"
 		" AND ((EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric IN ('first_response', 'next_response')"

@@ -232,9 +232,9 @@ CREATE TABLE omnichannel.sla_stale (
 	changed_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE omnichannel.sla_stale IS
-'Changes of policies and calendars that the open clocks do not follow yet: the next tick() or recompute_sla() makes them, and deletes the row; one of its own transaction stays for one more, as others go by what was before until it commits.';
+'Changes of policies, calendars and media of channels that the open clocks do not follow yet: the next tick() or recompute_sla() makes them, and deletes the row; one of its own transaction stays for one more, as others go by what was before until it commits.';
 COMMENT ON COLUMN omnichannel.sla_stale.fits_more IS
-'Whether policies may fit what they did not fit before, so that there may be promises without a clock.';
+'Whether policies may fit what they did not fit before, or others be called back, so that there may be promises without a clock.';
 CREATE TRIGGER guard_sla_policy BEFORE INSERT OR UPDATE OF target, warn_at, calendar ON omnichannel.sla_policy
 	FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_sla_policy();
 CREATE TRIGGER forget_all_requests AFTER TRUNCATE ON omnichannel.request
@@ -245,6 +245,10 @@ CREATE TRIGGER follow_memberships_update AFTER UPDATE ON omnichannel.segment_mem
 	REFERENCING OLD TABLE AS erased NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
 CREATE TRIGGER follow_memberships_delete AFTER DELETE ON omnichannel.segment_member
 	REFERENCING OLD TABLE AS erased FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
+CREATE TRIGGER follow_memberships_truncate AFTER TRUNCATE ON omnichannel.segment_member
+	FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.follow_memberships();
+CREATE TRIGGER sla_stale_update AFTER UPDATE ON omnichannel.channel
+	REFERENCING OLD TABLE AS erased NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.mark_sla_stale();
 CREATE TRIGGER sla_stale_insert AFTER INSERT ON omnichannel.sla_policy
 	REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.mark_sla_stale();
 CREATE TRIGGER sla_stale_update AFTER UPDATE ON omnichannel.sla_policy
