@@ -245,7 +245,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.grant_access(regrole, text) IS
-'Grants a role what its profile needs, on top of what it has: app (channel applications), agent (an agent''s desk), supervisor (also writes the configuration) or bi (reads the report_ views, which hold no personal data). For the owner of the schema and the tables. Raises 22023 for an unknown profile, 42704 for an unknown role, 42501 for others, 55000 before setup().';
+'Grants a role what its profile needs, on top of what it has: app (channel applications), agent (an agent''s desk), supervisor (also writes the configuration) or bi (reads the report_ views, which hold no personal data, and nothing else: functions that read tables raise 42501 for it). For the owner of the schema and the tables. Raises 22023 for an unknown profile, 42704 for an unknown role, 42501 for others, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.revoke_access(role regrole) RETURNS void
 LANGUAGE plpgsql

@@ -245,7 +245,7 @@ none: why there is no clock of a metric.
 
 Clocks are explained by what is stored of them.
 
-Raises 23503 for an unknown request, 22023 for NULL, 55000 before setup().';
+For the profiles app, agent and supervisor. Raises 23503 for an unknown request, 22023 for NULL, 42501 for who may not read requests, clocks and what they follow from, as bi, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.follow_requests() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

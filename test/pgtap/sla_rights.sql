@@ -1,7 +1,7 @@
 -- Who may write rules, memberships or requests need hold no right on what clocks follow from; nor is that to be written
 -- through triggers of one's own.
 BEGIN;
-SELECT plan(9);
+SELECT plan(14);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 CREATE ROLE sla_app;
 CREATE ROLE sla_planner;
@@ -34,5 +34,21 @@ CREATE OR REPLACE TRIGGER mine AFTER INSERT ON public.mine REFERENCING NEW TABLE
 SELECT throws_ok($$INSERT INTO public.mine VALUES (1001, 'vip', '(,)')$$, '39P01', NULL, 'nor any but that of memberships');
 CREATE OR REPLACE TRIGGER mine AFTER INSERT ON public.mine FOR EACH STATEMENT EXECUTE FUNCTION forget_all_requests();
 SELECT throws_ok($$INSERT INTO public.mine VALUES (1001, 'vip', '(,)')$$, '39P01', NULL, 'and none ends what requests were promised');
+
+-- What is told of one request is for who works with requests; reports are for all who read.
+DELETE FROM sla_stale;
+SELECT open_request(1001, 'question', 'email') AS request \gset
+CREATE ROLE sla_agent; CREATE ROLE sla_supervisor; CREATE ROLE sla_bi;
+SELECT grant_access(('sla_' || profile)::regrole, profile) FROM unnest(ARRAY['agent', 'supervisor', 'bi']) AS profile \g /dev/null
+SET LOCAL ROLE sla_app;
+SELECT lives_ok('SELECT * FROM omnichannel.explain_sla(' || :request || ')', 'applications may ask why');
+SET LOCAL ROLE sla_agent;
+SELECT lives_ok('SELECT * FROM omnichannel.explain_sla(' || :request || ')', 'so may agents');
+SET LOCAL ROLE sla_supervisor;
+SELECT lives_ok('SELECT * FROM omnichannel.explain_sla(' || :request || ')', 'and supervisors');
+SET LOCAL ROLE sla_bi;
+SELECT throws_ok('SELECT * FROM omnichannel.explain_sla(' || :request || ')', '42501', NULL, 'who reads reports may not');
+SELECT lives_ok('SELECT * FROM omnichannel.report_service_levels', 'but reads those');
+RESET ROLE;
 SELECT * FROM finish();
 ROLLBACK;
