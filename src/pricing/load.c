@@ -144,7 +144,8 @@ products_get(PriceRules *rules, text **codes, int ncodes, const Product **produc
 
 /*
  * products_hold returns the cache as it is now, for a call that reads whole tables under one snapshot and all else by
- * the functions below, whatever is told meanwhile; NULL where the tables may not be scanned, but with the reader's rights.
+ * the functions below, whatever is told meanwhile; NULL where the tables are not to be read but with the reader's
+ * rights.
  *
  * What they read is as old as that snapshot. A change that it does not show is told to the cache, which is then marked:
  * none of it is found after the call. Needs config_caches_hold(). Raises what products_get() raises.
