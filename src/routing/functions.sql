@@ -390,12 +390,16 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- Each lane is read up to the place of this request, by the index that it is served by.
+	-- Each lane is read up to the place of this request and no further, by the index alone that it is served by.
 	SELECT coalesce(sum(ahead.requests), 0) + 1 INTO place
 	FROM omnichannel.lane CROSS JOIN LATERAL (
 		SELECT count(*) AS requests FROM omnichannel.waiting
-		WHERE waiting.lane_id = lane.lane_id AND waiting.rank <= mine.rank AND (waiting.rank < mine.rank
-			OR (waiting.due_at, waiting.entered_at, waiting.request_id) < (mine.due_at, mine.entered_at, queue_position.request_id))
+		WHERE waiting.lane_id = lane.lane_id AND waiting.rank < mine.rank
+		UNION ALL SELECT count(*) FROM omnichannel.waiting
+		WHERE waiting.lane_id = lane.lane_id AND waiting.rank = mine.rank AND waiting.due_at < mine.due_at
+		UNION ALL SELECT count(*) FROM omnichannel.waiting
+		WHERE waiting.lane_id = lane.lane_id AND waiting.rank = mine.rank AND waiting.due_at = mine.due_at AND waiting.entered_at <= mine.entered_at
+			AND (waiting.entered_at, waiting.request_id) < (mine.entered_at, queue_position.request_id)
 	) AS ahead
 	WHERE lane.queue = mine.queue;
 	waited := greatest(now() - mine.entered_at, '0');

@@ -281,17 +281,9 @@ hold_as_read(Rows *rows, MatchRequest *request)
 	return !request->unheld && ItemPointerEquals(&rows->slots[ROWS_REQUEST]->tts_tid, &place);
 }
 
-/*
- * route_request offers a request to the best agent and returns his id, or lets it wait and returns 0.
- *
- * The holder has the queue's lock and the request's, and has read the request under them; or, with config->rows, not
- * the request's: then -1 is returned where somebody has changed it, or is about to, or where others are to be served
- * before it. With patient, agents are waited for whom somebody is changing, where there is nobody else.
- *
- * Adds to given, unless NULL, how many others were offered before it.
- */
-int64
-route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
+/* Does what route_request() does, by the rows if they are open. */
+static int64
+offer_or_enqueue(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
 {
 	Turns turns = {TURNS_MAX};
 	int64 agent_id = turn_offer(config, request, patient, &turns);
@@ -318,6 +310,30 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 
 			spi_scope_end(&scope);
 	}
 	return 0;
+}
+
+/*
+ * route_request offers a request to the best agent and returns his id, or lets it wait and returns 0.
+ *
+ * The holder has the queue's lock and the request's, and has read the request under them; or, with config->rows, not
+ * the request's: then -1 is returned where somebody has changed it, or is about to, or where others are to be served
+ * before it. With patient, agents are waited for whom somebody is changing, where there is nobody else.
+ *
+ * In an SPI scope rows are opened for it if they suit. Adds to given, unless NULL, how many others were offered before
+ * it.
+ */
+int64
+route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
+{
+	bool opens = config->rows == NULL && offer_suits_rows(request);
+	int64 agent_id;
+
+	if (opens)
+		config->rows = rows_open(ROUTE_ROWS);
+	agent_id = offer_or_enqueue(config, request, patient, given);
+	if (opens)
+		route_rows_end(config);
+	return agent_id;
 }
 
 /* Lets a request wait without a place in its queue, which the sweep gives it. */

@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use Omni;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = omni_node('long_queues', conf => 'autovacuum = off');
@@ -44,5 +45,53 @@ SELECT max(pages) FROM (SELECT public.pages('SELECT omnichannel.claim(1)') FROM 
 SQL
 cmp_ok($after, '<=', 1.5 * $before, 'a claim reads as many pages after thousands of others since the sweep');
 is($node->safe_psql('postgres', 'SELECT count(*), min(request_id), max(request_id) FROM omnichannel.assignment'), '4010|1|4010', 'in the order in which they came');
+
+# Requests of one rank: a place is found by reading those before it, not all of them.
+my ($near, $far) = split /\n/, $node->safe_psql('postgres', <<'SQL');
+VACUUM ANALYZE;
+SELECT place, public.pages('SELECT * FROM omnichannel.queue_position(4100)') FROM omnichannel.queue_position(4100);
+SELECT place, public.pages('SELECT * FROM omnichannel.queue_position(20000)') FROM omnichannel.queue_position(20000);
+SQL
+my ($near_place, $near_pages) = split /\|/, $near;
+my ($far_place, $far_pages) = split /\|/, $far;
+is("$near_place $far_place", '90 15990', 'places are counted');
+cmp_ok($near_pages, '<', 120, 'one in front by a look at few pages');
+cmp_ok($far_pages, '<', 500, 'one behind by the pages of the index');
+
+# A sweep that finds nothing to do.
+my $read = $node->safe_psql('postgres', <<'SQL');
+BEGIN;
+SELECT FROM omnichannel.tick_queues();
+SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'request' AND schemaname = 'omnichannel';
+COMMIT;
+SQL
+cmp_ok($read =~ s/\n//gr, '<', 2000, 'a sweep looks at some of the requests that agents work on');
+$node->safe_psql('postgres', <<'SQL');
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_analyze = on;
+SET jit = on;
+SELECT omnichannel.tick_queues();
+SQL
+my $log = slurp_file($node->logfile);
+like($log, qr/omnichannel\.assignment AS a/, 'its statements are known');
+unlike($log, qr/JIT:/, 'and not compiled');
+is($node->safe_psql('postgres', 'DELETE FROM omnichannel.request WHERE request_id <= 3; SELECT omnichannel.tick_queues()'), '3', 'it is told of what was deleted');
+
+# Offers that run out go to others, among fifty agents.
+my $pages = $node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.agent (agent_id, name, capacity, skills) SELECT n, 'Agent ' || n, 1000, 's1:5, s2:5, s3:5' FROM generate_series(2, 50) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(2, 50) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'z', n FROM generate_series(2, 50) AS n;
+DO $$ BEGIN FOR n IN 1 .. 50 LOOP PERFORM omnichannel.set_presence(n, 'available'); END LOOP; END $$;
+VACUUM ANALYZE;
+UPDATE omnichannel.assignment SET expires_at = now() WHERE request_id BETWEEN 15001 AND 15020;
+SELECT FROM omnichannel.tick_queues();
+UPDATE omnichannel.assignment SET expires_at = now() WHERE request_id BETWEEN 16001 AND 16100;
+SELECT public.pages('SELECT omnichannel.tick_queues()');
+SQL
+cmp_ok($pages =~ s/\n//gr, '<', 100 * 400, 'each with a look at few pages');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.assignment WHERE request_id BETWEEN 16001 AND 16100 AND agent_id > 1'), '100', 'all of them');
 
 done_testing();
