@@ -46,7 +46,7 @@ BEGIN ATOMIC
 		('sla_clock', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,clock_id,metric,policy,request_id,channel,moment_id,started_at,target,calendar,pauses,due_at,time_left,stopped_at,outcome,elapsed,worked,warn_at,tell_at,warned_at,breached_at,notice_at}', NULL),
 		('sla_customer', 't.customer_id = ANY ($1)', 'blank',
-			'{customer_id,last_at,last_rank,next_at,next_rank,late,grouped,oldest_at,settled_until,waits_request_id,waits_channel}', NULL),
+			'{customer_id,last_at,last_rank,next_at,next_rank,late,grouped,oldest_at,settled_until,waits_request_id,waits_channel,waits_place}', NULL),
 		('sla_event', 't.customer_id = ANY ($1)', 'blank',
 			'{event_id,customer_id,clock_id,event,metric,policy,request_id,due_at,told_at,withdrawn_at,notified,withdrawal_told_at}', NULL),
 		('sla_moment', 't.customer_id = ANY ($1)', 'blank',

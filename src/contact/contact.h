@@ -62,6 +62,7 @@ typedef struct ContactEntry
 
 	int64 contact_id;
 	const SlaRequestState *request;  /* of request_id, where request_settled() has looked */
+	SlaWait *wait;                   /* that goes on with it, where that has found one, or NULL */
 	ItemPointerData place;           /* as SlaContact has it */
 	Conversation *conversation;      /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;          /* whose request_id is, where the caller names one */
@@ -121,7 +122,7 @@ extern void conversations_refresh(ContactEntry *entries, int count);
 extern bool conversations_claim(ContactEntry *entries, int count);
 extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);
-extern bool request_settled(ContactEntry *entry, Snapshot snapshot);
+extern bool request_settled(ContactEntry *entry, Snapshot snapshot, bool stills);
 extern void request_resume(int64 request_id, TimestampTz said_at);
 extern void requests_continue(ContactEntry *entries, int count);
 

@@ -558,15 +558,17 @@ requests_continue(ContactEntry *entries, int count)
  * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is
  * to be written, or may have to be.
  *
- * Needs an SPI scope. Raises as requests_continue() does.
+ * stills says that the contact can say itself that it is still: then it may also find out that it goes on with what its
+ * customer waits for, which is all that there is to say of it. Needs an SPI scope. Raises as requests_continue() does.
  */
 bool
-request_settled(ContactEntry *entry, Snapshot snapshot)
+request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 {
 	const Channel *channel = channel_get(entry->channel);
 	Conversation *conversation = entry->conversation;
 	OpenCustomer customer = {.customer_id = entry->customer_id};
 	OpenRequest *request;
+	SlaWait wait;
 
 	if (conversation != NULL && (!conversation->known || conversation->changed))
 		return false;
@@ -588,6 +590,16 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 		return true;
 	}
 
+	if (stills && entry->thread == NULL && is_inbound(entry) && strcmp(entry->outcome, "received") == 0 &&
+		sla_wait_find(entry->customer_id, entry->channel, entry->occurred_at, snapshot, &wait) &&
+		open_request_goes_on(entry, channel, &wait, snapshot))
+	{
+		entry->request_id = wait.request_id;
+		entry->wait = palloc(sizeof(SlaWait));
+		*entry->wait = wait;
+		return true;
+	}
+
 	/* One of its own in its own channel goes before all of those whom it was merged with. */
 	open_requests_read_own(&customer, snapshot);
 	request = open_request_continued(&customer, entry, channel);
@@ -603,6 +615,9 @@ request_settled(ContactEntry *entry, Snapshot snapshot)
 		return false;
 	entry->request_id = request->request_id;
 	if (request->said.state != NULL)
+	{
+		open_request_note_place(&customer, request);
 		entry->request = &request->said;
+	}
 	return true;
 }

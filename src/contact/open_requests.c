@@ -63,6 +63,19 @@ static LookUp own_look = {
 									 {"current_channel", TEXTOID}},
 };
 
+/* The same of one request, whose row is known. */
+static LookUp place_look = {
+	.table = "request",
+	.ncolumns = 7,
+	.columns = (const TableColumn[]){{"request_id", INT8OID},
+									 {"customer_id", INT8OID},
+									 {"state", TEXTOID},
+									 {"channel", TEXTOID},
+									 {"opened_at", TIMESTAMPTZOID},
+									 {"state_since", TIMESTAMPTZOID},
+									 {"closed_at", TIMESTAMPTZOID}},
+};
+
 /* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
 static KeptPlan last_contact_select = {
 	.sql = "SELECT max(c.occurred_at) FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
@@ -198,6 +211,7 @@ take_own(OpenCustomer *customer, LookScan *scan)
 		request->said.kind = TextDatumGetCString(row[6]);
 		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
 		request->said.priority = DatumGetInt32(row[8]);
+		request->said.place = scan->slot->tts_tid;
 		request->waits_since =
 			strcmp(request->said.state, "waiting_customer") == 0 ? DatumGetTimestampTz(row[5]) : DT_NOEND;
 		request->opened_at = request->begun_at = DatumGetTimestampTz(row[1]);
@@ -355,6 +369,46 @@ open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, 
 	if (newest == NULL)
 		return later ? opened_instead(customer, entry, channel) : NULL;
 	return of_channel != NULL ? of_channel : newest;
+}
+
+/* Forgets where the row of a request stands that is not the newest of its customer's in its channel. */
+void
+open_request_note_place(const OpenCustomer *customer, OpenRequest *request)
+{
+	const OpenRequest *newest = customer->requests;
+
+	while (newest != request &&
+		   (newest->customer_id != request->customer_id || strcmp(newest->channel, request->channel) != 0))
+		newest = newest->next;
+	if (newest != request)
+		ItemPointerSetInvalid(&request->said.place);
+}
+
+/*
+ * Returns whether the request that a customer is known to wait in is as it was, and the entry, which names no request
+ * and is in order, one that open_request_continued() says to go on with it without a further look.
+ */
+bool
+open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot)
+{
+	LookScan scan;
+	Datum row[7];
+	bool nulls[7];
+	bool goes_on;
+
+	if (!look_fetch(&scan, &place_look, &wait->request_place, snapshot, row, nulls))
+		return false;
+	goes_on = DatumGetInt64(row[0]) == wait->request_id && DatumGetInt64(row[1]) == entry->customer_id && nulls[6];
+	if (goes_on)
+	{
+		TimestampTz opened_at = DatumGetTimestampTz(row[4]);
+
+		goes_on = strcmp(TextDatumGetCString(row[2]), "waiting_customer") != 0 &&
+				  strcmp(TextDatumGetCString(row[3]), entry->channel) == 0 && opened_at <= entry->occurred_at &&
+				  Max(opened_at, DatumGetTimestampTz(row[5])) >= entry->occurred_at - channel->conversation_gap;
+	}
+	look_end(&scan);
+	return goes_on;
 }
 
 /* Reads the customers' own open requests; returns false where only SQL can. */

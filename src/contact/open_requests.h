@@ -41,6 +41,8 @@ extern void open_requests_read(OpenCustomer *customers, int count, ContactEntry 
 extern void open_requests_read_own(OpenCustomer *customer, Snapshot snapshot);
 extern OpenRequest *open_request_continued(const OpenCustomer *customer, const ContactEntry *entry,
 										   const Channel *channel);
+extern void open_request_note_place(const OpenCustomer *customer, OpenRequest *request);
+extern bool open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot);
 extern OpenRequest *open_request_named(OpenCustomer *customer, const Conversation *conversation);
 
 #endif /* OMNICHANNEL_OPEN_REQUESTS_H */

@@ -405,6 +405,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 {
 	int64 given = entry->request_id;
 	bool settled = true;
+	bool stills;
 
 	*counted = false;
 
@@ -413,8 +414,9 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 	/* What is read of the request holds for the service levels too. */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	stills = live && is_readable();
 	if (live)
-		settled = request_settled(entry, GetActiveSnapshot());
+		settled = request_settled(entry, GetActiveSnapshot(), stills);
 	if (settled)
 		key_claim(entry);
 	if (settled && !entry->duplicate)
@@ -422,8 +424,10 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		SlaContact told = sla_contact(entry);
 
 		touch_relationships(entry, 1, sums);
-		if (live)
-			settled = sla_contact_told(&told, entry->request_id != given, is_readable());
+		if (entry->wait != NULL)
+			settled = told.still = sla_wait_go_on(entry->wait, entry->occurred_at);
+		else if (live)
+			settled = sla_contact_told(&told, entry->request_id != given, stills);
 		entry->still = told.still;
 		if (settled)
 			insert_one(entry);
@@ -435,6 +439,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		/* What was open when it was looked at may be closed by whoever was waited for: the request is found anew. */
 		entry->request_id = given;
 		entry->request = NULL;
+		entry->wait = NULL;
 		conversations_refresh(entry, 1);
 	}
 	return settled;
@@ -481,6 +486,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
 		entries[i].request = NULL;
+		entries[i].wait = NULL;
 		ItemPointerSetInvalid(&entries[i].place);
 		entries[i].contact_id = nextval_internal(ids, true);
 	}

@@ -103,16 +103,9 @@ resolve(LookUp *look, LookScan *scan)
 	return scan->index != NULL;
 }
 
-/*
- * look_open readies a scan for look_find() with the first nkeys keys, or one without keys for all rows in their
- * physical order; returns false where the caller must run a statement.
- *
- * Under the snapshot, or, where that is NULL, under one taken now, as by a statement. Nothing that the extension has
- * not written may run until look_end(). The scan keeps things in the current context, which must be that of each
- * look_next(), and may not be reset before look_end(). Raises 55000 before setup().
- */
-bool
-look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
+/* Opens what the look-up is of, as far as its rows may be read here; returns false where the statement is to be run. */
+static bool
+open_look(LookScan *scan, LookUp *look)
 {
 	scan->look = look;
 	scan->table = scan->index = NULL;
@@ -126,11 +119,23 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 		look->refused = !resolve(look, scan);
 	}
 	if (look->refused)
-	{
 		close_relations(scan);
-		return false;
-	}
+	return !look->refused;
+}
 
+/*
+ * look_open readies a scan for look_find() with the first nkeys keys, or one without keys for all rows in their
+ * physical order; returns false where the caller must run a statement.
+ *
+ * Under the snapshot, or, where that is NULL, under one taken now, as by a statement. Nothing that the extension has
+ * not written may run until look_end(). The scan keeps things in the current context, which must be that of each
+ * look_next(), and may not be reset before look_end(). Raises 55000 before setup().
+ */
+bool
+look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
+{
+	if (!open_look(scan, look))
+		return false;
 	if (scan->empty)
 	{
 		close_relations(scan);
@@ -414,8 +419,8 @@ columns_of_index(LookScan *scan, Datum *values, bool *nulls)
 }
 
 /*
- * look_at sets the columns of the row whose version is at a place, as look_next() does, but none without a type; returns
- * false where the snapshot does not see that. Whatever row it is: the place may be another one's by now.
+ * look_at sets the columns of the row whose version is at a place, as look_next() does, but none without a type;
+ * returns false where the snapshot does not see that. Whatever row it is: the place may be another one's by now.
  */
 bool
 look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls)
@@ -476,7 +481,33 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 	return true;
 }
 
-/* look_end ends what look_open() or look_begin() began. */
+/*
+ * look_fetch sets the columns of the row whose version at a place of the table the snapshot sees, which may be another
+ * row's by now; returns false where it sees none there, or the look-up, one without keys, will not do. After true,
+ * look_end() ends it.
+ */
+bool
+look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls)
+{
+	if (!open_look(scan, look))
+		return false;
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->whole = NULL;
+	scan->buffer = InvalidBuffer;
+	memset(scan->maps, 0, sizeof(scan->maps));
+	scan->snapshot = false;
+	if (ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(scan->table) &&
+		table_tuple_fetch_row_version(scan->table, place, snapshot, scan->slot))
+	{
+		slot_getsomeattrs(scan->slot, look->last);
+		columns_of_slot(scan, look->ncolumns, values, nulls);
+		return true;
+	}
+	look_end(scan);
+	return false;
+}
+
+/* look_end ends what look_open(), look_begin() or look_fetch() began. */
 void
 look_end(LookScan *scan)
 {
@@ -485,7 +516,10 @@ look_end(LookScan *scan)
 	if (scan->slot != NULL)
 		ExecDropSingleTupleTableSlot(scan->slot);
 	if (scan->look->nkeys == 0)
-		table_endscan(scan->whole);
+	{
+		if (scan->whole != NULL)
+			table_endscan(scan->whole);
+	}
 	else
 		index_endscan(scan->scan);
 	for (int i = 0; i < LOOK_MAPS; i++)

@@ -93,6 +93,7 @@ extern void look_follow(LookScan *scan, Datum key);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
+extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls);
 extern void look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);

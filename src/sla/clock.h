@@ -5,7 +5,7 @@
 #ifndef OMNICHANNEL_SLA_CLOCK_H
 #define OMNICHANNEL_SLA_CLOCK_H
 
-#include "core/table.h"
+#include "core/look.h"
 #include "sla/policy.h"
 #include "sla/sla.h"
 
@@ -333,6 +333,16 @@ extern bool sla_moment_still(SlaPrompts *prompts, const SlaNewMoment *contact, b
 extern void sla_prompts_end(SlaPrompts *prompts);
 extern bool sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaRequestState *request,
 							  bool *still, bool *overtaken);
+
+/* wait.c: the customer's row, and what the customer waits for */
+#define SLA_KNOWN_COLUMNS 8
+
+extern LookUp sla_known_look;
+extern bool sla_is_message(const SlaMoment *moment);
+extern bool sla_known_to_wait(const SlaMoment *moment, const Datum *row, const bool *nulls);
+extern bool sla_known_change(LookScan *scan, const SlaMoment *moment, const SlaRequestState *request, bool waits,
+							 bool moves, const Datum *row, const bool *row_nulls);
+extern void sla_waits_forget(const int64 *request_ids, int count);
 
 /* Those of contacts that are logged together, of which some may be written. */
 typedef struct SlaContacts

@@ -24,20 +24,6 @@
 #include "core/row.h"
 #include "sla/clock.h"
 
-static LookUp known_look = {
-	.table = "sla_customer",
-	.nkeys = 1,
-	.for_change = true,
-	.ncolumns = 7,
-	.columns = (const TableColumn[]){{"customer_id", INT8OID},
-									 {"last_at", TIMESTAMPTZOID},
-									 {"last_rank", INT2OID},
-									 {"oldest_at", TIMESTAMPTZOID},
-									 {"grouped", BOOLOID},
-									 {"waits_request_id", INT8OID},
-									 {"waits_channel", TEXTOID}},
-};
-
 static LookUp request_look = {
 	.table = "request",
 	.nkeys = 2,
@@ -79,19 +65,6 @@ static LookUp moments_look = {
 									 {"thread", TEXTOID},
 									 {"source", TEXTOID},
 									 {"outcome", TEXTOID}},
-};
-
-static RowTable known_row = {
-	.name = "sla_customer",
-	.change = true,
-	.ncolumns = 7,
-	.columns = (const TableColumn[]){{"last_at", TIMESTAMPTZOID},
-									 {"last_rank", INT2OID},
-									 {"next_at", TIMESTAMPTZOID},
-									 {"next_rank", INT2OID},
-									 {"late", BOOLOID},
-									 {"waits_request_id", INT8OID},
-									 {"waits_channel", TEXTOID}},
 };
 
 static RowTable moment_row = {
@@ -256,28 +229,6 @@ typedef enum Prompt
 	PROMPT_MOVES  /* it may be written, and may change clocks */
 } Prompt;
 
-/* Returns whether a moment is a message of the customer. */
-static bool
-is_message(const SlaMoment *moment)
-{
-	return moment->what == MOMENT_INBOUND && strcmp(moment->outcome, "received") == 0;
-}
-
-/* Returns whether a moment is a message that the customer's row may tell of, if it is in this request and channel. */
-static bool
-is_told_by_row(const SlaMoment *moment)
-{
-	return is_message(moment) && moment->request_id != 0 && moment->thread == NULL;
-}
-
-/* Returns whether the customer's row, as known_look reads it, says that a moment will be PROMPT_WAITS. */
-static bool
-is_known_to_wait(const SlaMoment *moment, const Datum *row, const bool *nulls)
-{
-	return !nulls[5] && !nulls[6] && is_told_by_row(moment) && DatumGetInt64(row[5]) == moment->request_id &&
-		   strcmp(TextDatumGetCString(row[6]), moment->channel) == 0;
-}
-
 /*
  * Returns whether a message says no more than one before it, of the same request and thread, to which a clock waits for
  * an answer: that one is written, and tells that the customer has written, and when.
@@ -285,7 +236,7 @@ is_known_to_wait(const SlaMoment *moment, const Datum *row, const bool *nulls)
 static bool
 waits_already(const SlaMachine *machine, const SlaMoment *moment)
 {
-	if (!is_message(moment))
+	if (!sla_is_message(moment))
 		return false;
 	for (int i = 0; i < machine->running_count; i++)
 	{
@@ -418,7 +369,7 @@ read_known(SlaPrompts *prompts, int64 customer_id, const ItemPointerData *place,
 
 	if (ItemPointerIsValid(place) && look_at(scan, place, row, nulls) && DatumGetInt64(row[0]) == customer_id)
 		return true;
-	if (!find(prompts, scan, &known_look, keys))
+	if (!find(prompts, scan, &sla_known_look, keys))
 		return false;
 	if (next(prompts, scan, row, nulls))
 		return true;
@@ -435,15 +386,13 @@ take_moment(SlaPrompts *prompts, const SlaMoment *moment, const ItemPointerData 
 			SlaMoment *said, Take take, bool *overtaken)
 {
 	int16 rank = (int16) moment->what;
-	Datum known[7] = {TimestampTzGetDatum(moment->at), Int16GetDatum(rank), TimestampTzGetDatum(moment->at),
-					  Int16GetDatum(rank), BoolGetDatum(false)};
-	bool unknown[7] = {0};
+	bool waits;
 	TimestampTz last_at;
 	int16 last_rank;
 	bool tie;
 	bool late;
-	Datum row[7];
-	bool nulls[7];
+	Datum row[SLA_KNOWN_COLUMNS];
+	bool nulls[SLA_KNOWN_COLUMNS];
 	Prompt prompt = PROMPT_LEFT;
 
 	*overtaken = false;
@@ -459,21 +408,11 @@ take_moment(SlaPrompts *prompts, const SlaMoment *moment, const ItemPointerData 
 
 	if (late || DatumGetBool(row[4]))
 		prompt = PROMPT_LEFT;
-	else if (!tie && is_known_to_wait(moment, row, nulls))
+	else if (!tie && sla_known_to_wait(moment, row, nulls))
 		prompt = PROMPT_WAITS;
 	else if (find_said(prompts, moment, request, said))
 		prompt = try_moment(prompts, moment, said);
-	if (prompt == PROMPT_WAITS && is_told_by_row(moment))
-	{
-		known[5] = Int64GetDatum(moment->request_id);
-		known[6] = CStringGetTextDatum(moment->channel);
-	}
-	else
-		for (int i = 5; i < 7; i++)
-		{
-			known[i] = row[i];
-			unknown[i] = nulls[i] || prompt == PROMPT_MOVES;
-		}
+	waits = prompt == PROMPT_WAITS;
 
 	/* Who wrote at the same time has written before only where all moments are known. */
 	if (prompt == PROMPT_MOVES && (tie || take != TAKE_ALL))
@@ -481,7 +420,8 @@ take_moment(SlaPrompts *prompts, const SlaMoment *moment, const ItemPointerData 
 	/* What comes next at that time has to find it. */
 	if (prompt == PROMPT_WAITS && tie)
 		prompt = PROMPT_STILL;
-	*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE && !row_change(&known_row, &prompts->known, known, unknown);
+	*overtaken = prompt != PROMPT_LEFT && take != TAKE_NONE &&
+				 !sla_known_change(&prompts->known, moment, request, waits, prompt == PROMPT_MOVES, row, nulls);
 	if (*overtaken)
 		prompt = PROMPT_LEFT;
 	found(prompts, &prompts->known);
@@ -571,7 +511,7 @@ sla_prompts_begin(const SlaPolicies *policies)
 	prompts->policies = policies;
 	prompts->snapshot = GetActiveSnapshot();
 	prompts->context = CurrentMemoryContext;
-	if (!look_open(&prompts->known, &known_look, 1, prompts->snapshot))
+	if (!look_open(&prompts->known, &sla_known_look, 1, prompts->snapshot))
 		return prompts;
 	if (!look_open(&prompts->request, &request_look, 1, prompts->snapshot))
 	{

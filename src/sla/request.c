@@ -313,8 +313,13 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 	int missing;
 	int taken;
 
-	if (policies->count == 0 || count == 0)
+	if (count == 0)
 		return;
+	if (policies->count == 0)
+	{
+		sla_waits_forget(request_ids, count);
+		return;
+	}
 	taken = sla_request_moments(request_ids, count, NULL, &moments, 0, &missing, &corrected);
 	sla_moments_take(moments, taken, policies, false, NULL, changes);
 	if (corrected.count > 0)

@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
+#include "utils/snapshot.h"
 
 /* What a request says that clocks go by. */
 typedef struct SlaRequestState
@@ -15,7 +16,16 @@ typedef struct SlaRequestState
 	const char *kind;
 	const char *queue; /* or NULL */
 	int32 priority;
+	ItemPointerData place; /* of its row, where it is the customer's newest open one of its channel, or invalid */
 } SlaRequestState;
+
+/* What is known of a customer who waits for an answer. */
+typedef struct SlaWait
+{
+	int64 request_id;
+	ItemPointerData request_place; /* where the version of its row is that the rest is known of */
+	ItemPointerData place;         /* of the customer's row in sla_customer */
+} SlaWait;
 
 /* A contact that was logged live; ids of 0 and NULL pointers stand for what is not given. */
 typedef struct SlaContact
@@ -44,6 +54,10 @@ extern void sla_contact_revised(SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);
 extern TimestampTz sla_request_due(int64 request_id);
 extern void sla_customers_changed(const int64 *roots, int count, bool parted);
+
+/* wait.c */
+extern bool sla_wait_find(int64 customer_id, const char *channel, TimestampTz at, Snapshot snapshot, SlaWait *wait);
+extern bool sla_wait_go_on(SlaWait *wait, TimestampTz at);
 
 extern void sla_init(void);
 

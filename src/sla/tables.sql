@@ -64,7 +64,8 @@ CREATE TABLE omnichannel.sla_customer (
 	oldest_at timestamptz NOT NULL DEFAULT '-infinity',
 	settled_until timestamptz,
 	waits_request_id bigint,
-	waits_channel text
+	waits_channel text,
+	waits_place tid
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.sla_customer IS
 'How far each customer''s moments are known; who writes moments of a customer holds this row until the end of the transaction, so that nobody reckons with half of them.';
@@ -83,6 +84,8 @@ COMMENT ON COLUMN omnichannel.sla_customer.settled_until IS
 COMMENT ON COLUMN omnichannel.sla_customer.waits_request_id IS
 'The request in which the customer waits for an answer, so that another message of it without a thread, received in waits_channel, moves no clock; NULL where that is not known. Whoever moves clocks forgets it.';
 COMMENT ON COLUMN omnichannel.sla_customer.waits_channel IS 'contact.channel of such a message.';
+COMMENT ON COLUMN omnichannel.sla_customer.waits_place IS
+'Where the row of waits_request_id is in its table (ctid), while that is the newest open request of waits_channel: as long as this version of it is the one that is seen, and sla_behind knows nothing new of the customer, a message that names no request is one of it. NULL where that is not known.';
 CREATE INDEX sla_customer_oldest_at ON omnichannel.sla_customer (oldest_at);
 
 CREATE TABLE omnichannel.sla_moment (
