@@ -107,8 +107,9 @@ static KeptPlan overflow_move = {
 
 /* In which lanes something waits. */
 static KeptPlan filled_select = {
-	.sql = "SELECT l.lane_id FROM omnichannel.lane AS l"
-		   " WHERE EXISTS (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id)",
+	.sql = "SELECT l.lane_id FROM omnichannel.lane AS l CROSS JOIN LATERAL"
+		   " (SELECT FROM omnichannel.waiting AS w WHERE w.lane_id = l.lane_id LIMIT 1) AS w",
+	.indexed = true,
 };
 
 /* Those who could take something, and how much, the longest idle first. */

@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "routing/route.h"
@@ -116,13 +117,20 @@ move_heads(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now
 	}
 }
 
-/* queues_tidy clears away what is over. The holder has these locks. Needs an SPI scope. */
+/*
+ * queues_tidy clears away what is over. The holder has these locks. Needs an SPI scope.
+ *
+ * Lanes come by the thousand before anybody has counted them: plans for a few would compare each with all others.
+ */
 void
 queues_tidy(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now)
 {
 	Datum time = TimestampTzGetDatum(now);
+	int level = NewGUCNestLevel();
 
+	(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) kept_plan_run(&clear_refusals, &time, NULL, false, 0);
 	move_heads(config, locks, now);
 	remove_lanes(config, locks, now);
+	AtEOXact_GUC(true, level);
 }
