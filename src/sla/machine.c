@@ -7,7 +7,9 @@
  * top of the stored open clocks it gives the same for less.
  *
  * A contact concerns a clock if both name a request and it is the same; else, if both name a thread and it is the same
- * key of the same source; else, if their channel is the same. So an answer by telephone that names the request stops
+ * key of the same source; else, if their channel is the same. But what the log has put into no request is about none: it
+ * ends no wait, and between a contact in a request and a clock of none, or the other way round, the channel counts only
+ * where that clock, or that contact, an answer, has no thread. So an answer by telephone that names the request stops
  * the clock of its e-mail, and a reply that was logged before the request was opened still finds it. Calls are returned
  * to the customer, not to a conversation: any call does.
  */
@@ -152,6 +154,10 @@ concerns(const SlaMoment *moment, const SlaClock *clock)
 		return moment->request_id == clock->request_id;
 	if (moment->thread != NULL && clock->thread != NULL)
 		return sla_same_thread(moment->thread, moment->source, clock->thread, clock->source);
+	if (moment->request_id == 0 && clock->request_id != 0 && (moment->what == MOMENT_INBOUND || moment->thread != NULL))
+		return false;
+	if (moment->request_id != 0 && clock->request_id == 0 && clock->thread != NULL)
+		return false;
 	return strcmp(moment->channel, clock->channel) == 0;
 }
 
@@ -430,7 +436,8 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 		if (!concerns(moment, clock))
 			continue;
 		/* What the customer was waited for is here. */
-		resume_clock(clock, moment->at);
+		if (clock->request_id == moment->request_id)
+			resume_clock(clock, moment->at);
 		if (sla_is_response(clock) && spoke)
 			sla_clock_stop(clock, moment->at, false);
 		else if (sla_is_response(clock))

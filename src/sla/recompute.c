@@ -144,6 +144,10 @@ static KeptPlan open_requests = {
 	" THEN " contact ".request_id = " clock ".request_id"                                                              \
 	" WHEN " contact ".thread IS NOT NULL AND " clock ".thread IS NOT NULL"                                            \
 	" THEN " contact ".thread = " clock ".thread AND " contact ".source IS NOT DISTINCT FROM " clock ".source"         \
+	" WHEN " contact ".request_id IS NULL AND " clock ".request_id IS NOT NULL"                                        \
+	" AND (" contact ".what = 'inbound' OR " contact ".thread IS NOT NULL) THEN false"                                 \
+	" WHEN " contact ".request_id IS NOT NULL AND " clock ".request_id IS NULL"                                        \
+	" AND " clock ".thread IS NOT NULL THEN false"                                                                     \
 	" ELSE " contact ".channel = " clock ".channel END"
 
 /*

@@ -64,7 +64,7 @@ BEGIN
 	FOR step IN EXECUTE 'SELECT * FROM (VALUES (1, ''shop'', ''inbound'', 1), (2, ''desk'', ''inbound'', 2), (3, ''desk'', ''outbound'', 3),
 		(4, ''shop'', ''inbound'', 4), (5, ''desk'', ''inbound'', 5)) AS v (n, app, direction, at) ORDER BY ' || sorted
 	LOOP
-		PERFORM omnichannel.log_contact('forum', kind => 'account', value => who, thread => '1', source => 'public.' || step.app, direction => step.direction,
+		PERFORM omnichannel.log_contact('forum', kind => 'account', value => who, thread => who, source => 'public.' || step.app, direction => step.direction,
 			occurred_at => pg_temp.hour(step.at));
 	END LOOP;
 END
@@ -75,21 +75,21 @@ SELECT pg_temp.story('c' || n, format('hashint4(n * 31 + %s), n', n * 1000)) FRO
 SELECT is((SELECT array_agg(n) FROM generate_series(1, 12) AS n WHERE pg_temp.clocks('c' || n) <> pg_temp.clocks('c0')), NULL, 'in whatever order they are logged');
 
 UPDATE tracking SET channel = 'forum';
-INSERT INTO public.shop SELECT 100 + n * 2 + k, 'd' || n, '1', 'inbound', pg_temp.hour(1 + k * 3) FROM generate_series(1, 40) AS n, generate_series(0, 1) AS k;
-INSERT INTO public.desk SELECT 200 + n * 3 + k, 'd' || n, '1', (ARRAY['inbound', 'outbound', 'inbound'])[k + 1], pg_temp.hour(2 + CASE k WHEN 2 THEN 3 ELSE k END)
+INSERT INTO public.shop SELECT 100 + n * 2 + k, 'd' || n, 'd' || n, 'inbound', pg_temp.hour(1 + k * 3) FROM generate_series(1, 40) AS n, generate_series(0, 1) AS k;
+INSERT INTO public.desk SELECT 200 + n * 3 + k, 'd' || n, 'd' || n, (ARRAY['inbound', 'outbound', 'inbound'])[k + 1], pg_temp.hour(2 + CASE k WHEN 2 THEN 3 ELSE k END)
 FROM generate_series(1, 40) AS n, generate_series(0, 2) AS k;
 SELECT is((SELECT array_agg(n) FROM generate_series(1, 40) AS n WHERE pg_temp.clocks('d' || n) <> pg_temp.clocks('c0')), NULL, 'many rows in a statement');
-INSERT INTO public.desk VALUES (900, 'e', '1', 'inbound', pg_temp.hour(2)), (901, 'e', '1', 'outbound', pg_temp.hour(3)), (902, 'e', '1', 'inbound', pg_temp.hour(5));
+INSERT INTO public.desk VALUES (900, 'e', 'e', 'inbound', pg_temp.hour(2)), (901, 'e', 'e', 'outbound', pg_temp.hour(3)), (902, 'e', 'e', 'inbound', pg_temp.hour(5));
 COPY public.shop FROM stdin;
-900	e	1	inbound	2026-06-01 01:00Z
-901	e	1	inbound	2026-06-01 04:00Z
-902	f	1	inbound	2026-06-01 01:00Z
-903	f	1	inbound	2026-06-01 04:00Z
+900	e	e	inbound	2026-06-01 01:00Z
+901	e	e	inbound	2026-06-01 04:00Z
+902	f	f	inbound	2026-06-01 01:00Z
+903	f	f	inbound	2026-06-01 04:00Z
 \.
 COPY public.desk FROM stdin;
-910	f	1	inbound	2026-06-01 02:00Z
-911	f	1	outbound	2026-06-01 03:00Z
-912	f	1	inbound	2026-06-01 05:00Z
+910	f	f	inbound	2026-06-01 02:00Z
+911	f	f	outbound	2026-06-01 03:00Z
+912	f	f	inbound	2026-06-01 05:00Z
 \.
 SELECT is(ARRAY[pg_temp.clocks('e'), pg_temp.clocks('f')], ARRAY[pg_temp.clocks('c0'), pg_temp.clocks('c0')], 'and by COPY, late and in order');
 -- Of a customer with many clocks only those near are read.
