@@ -7,11 +7,11 @@
  * top of the stored open clocks it gives the same for less.
  *
  * A contact concerns a clock if both name a request and it is the same; else, if both name a thread and it is the same
- * key of the same source; else, if their channel is the same. But what the log has put into no request is about none: it
- * ends no wait, and between a contact in a request and a clock of none, or the other way round, the channel counts only
- * where that clock, or that contact, an answer, has no thread. So an answer by telephone that names the request stops
- * the clock of its e-mail, and a reply that was logged before the request was opened still finds it. Calls are returned
- * to the customer, not to a conversation: any call does.
+ * key of the same source; else, if their channel is the same. But what the log has put into no request is about none:
+ * it ends no wait, and between a contact in a request and a clock of none, or the other way round, the channel counts
+ * only where that clock, or that contact, an answer, has no thread. So an answer by telephone that names the request
+ * stops the clock of its e-mail, and a reply that was logged before the request was opened still finds it. Calls are
+ * returned to the customer, not to a conversation: any call does.
  */
 #include "postgres.h"
 
