@@ -4,16 +4,19 @@
 # and claim()'s while another session holds an old snapshot.
 #
 # Ten queues of a hundred agents each, requests of four kinds. The PL/pgSQL functions have tables made for them, presence,
-# load, fluency and skills in one narrow row an agent, who serves one queue only, and do what ours do: one lock a queue,
-# merged customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity,
-# the score, the order of those who wait, and the assignment, written down with the state and the version of the
-# request. That both choose the same agents and requests is checked first. Transactions a second, of three
+# load, fluency and skills in one narrow row an agent, skills and channels being numbers and each request needing one
+# skill at most, and do what ours do: one lock a queue, agents who serve any number of queues and channels, merged
+# customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity, the
+# score, the order of those who wait, over queues that age differently, and the assignment, written down with the state
+# and the version of the request, if that waits still. That both choose the same agents and requests is checked first. Transactions a second, of three
 # interleaved runs, without fsync and with the server's own durability; the last rows in ms. SECONDS_EACH is the length
-# of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. CLIENTS, FSYNC and PERCENTILES choose among the rows.
+# of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. FUNCTIONS, CLIENTS, FSYNC and PERCENTILES choose
+# among the rows.
 set -eu
 . test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
 snapshot_seconds=${SNAPSHOT_SECONDS:-60}
+functions=${FUNCTIONS-route claim}
 clients_each=${CLIENTS-1 4 16 64}
 fsync_each=${FSYNC-off on}
 percentiles=${PERCENTILES-yes}
@@ -38,15 +41,19 @@ SELECT FROM setval('lane_lane_id_seq', 100);
 SET search_path = public;
 CREATE TABLE peer_queue (queue text PRIMARY KEY, hold_for_owner interval, prefer_for interval, age_after interval, offer_for interval);
 INSERT INTO peer_queue SELECT queue, hold_for_owner, prefer_for, age_after, offer_for FROM omnichannel.queue;
-CREATE TABLE peer_agent (agent_id bigint PRIMARY KEY, queue text, join_after interval, active boolean, available boolean, present boolean, used int,
-	capacity int, idle_since timestamptz, busy_until timestamptz, chat int, levels smallint[]) WITH (fillfactor = 50);
-INSERT INTO peer_agent SELECT n, 'q' || n % 10, '0', true, true, true, used, 100000, idle_since, busy_until, 1 + n % 10,
+CREATE TABLE peer_channel (channel int PRIMARY KEY, cost int);
+INSERT INTO peer_channel SELECT row_number() OVER (ORDER BY channel <> 'chat', channel), cost FROM omnichannel.channel;
+CREATE TABLE peer_agent (agent_id bigint PRIMARY KEY, active boolean, available boolean, present boolean, used int,
+	capacity int, idle_since timestamptz, busy_until timestamptz, fluency smallint[], levels smallint[]) WITH (fillfactor = 50);
+INSERT INTO peer_agent SELECT n, true, true, true, used, 100000, idle_since, busy_until, ARRAY[1 + n % 10],
 	ARRAY[1 + n % 7, 1 + n % 5, 1 + n % 3] FROM generate_series(1, 1000) AS n JOIN omnichannel.agent_state ON agent_id = n;
-CREATE INDEX ON peer_agent (queue);
-CREATE TABLE peer_request (id bigint PRIMARY KEY, customer_id bigint, queue text, state text, priority int, skill int, level int,
+CREATE TABLE peer_member (queue text, agent_id bigint, join_after interval, PRIMARY KEY (agent_id, queue));
+INSERT INTO peer_member SELECT 'q' || n % 10, n, '0' FROM generate_series(1, 1000) AS n;
+CREATE INDEX ON peer_member (queue, agent_id);
+CREATE TABLE peer_request (id bigint PRIMARY KEY, customer_id bigint, queue text, channel int, state text, priority int, skill int, level int,
 	prefers int, agent_id bigint, version bigint, opened_at timestamptz, state_since timestamptz, closed_at timestamptz) WITH (fillfactor = 70);
 CREATE INDEX ON peer_request (customer_id, opened_at, id) WHERE closed_at IS NULL;
-CREATE TABLE peer_waiting (id bigint PRIMARY KEY, customer_id bigint, queue text, skill int, level int, prefers int, rank bigint,
+CREATE TABLE peer_waiting (id bigint PRIMARY KEY, customer_id bigint, queue text, channel int, skill int, level int, prefers int, rank bigint,
 	due_at timestamptz, entered_at timestamptz, owner_id bigint, priority int);
 CREATE INDEX ON peer_waiting (queue, rank, due_at, entered_at, id);
 CREATE TABLE peer_assignment (id bigint PRIMARY KEY, customer_id bigint, agent_id bigint, queue text, cost int, priority int,
@@ -70,9 +77,9 @@ BEGIN
 		CASE n / 10 % 4 WHEN 0 THEN NULL ELSE format('s%s:2', n / 10 % 4 - 1)::omnichannel.skill_set END FROM generate_series(1, routable + waits) AS n;
 	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at, queued_at)
 	SELECT n, 1 + n % 200000, 1 + n % 10 * 4 + n / 10 % 4, 0, at, at FROM generate_series(routable + 1, routable + waits) AS n, LATERAL (SELECT '2026-01-01'::timestamptz + n * interval '1 ms' AS at) AS t;
-	INSERT INTO peer_request SELECT n, 1 + n % 200000, 'q' || n % 10, 'waiting_agent', 0, nullif(n / 10 % 4, 0), 2, NULL, NULL, 1, now(), now(), NULL
+	INSERT INTO peer_request SELECT n, 1 + n % 200000, 'q' || n % 10, 1, 'waiting_agent', 0, nullif(n / 10 % 4, 0), 2, NULL, NULL, 1, now(), now(), NULL
 	FROM generate_series(1, routable + waits) AS n;
-	INSERT INTO peer_waiting SELECT n, 1 + n % 200000, 'q' || n % 10, nullif(n / 10 % 4, 0), 2, NULL, 0, 'infinity', '2026-01-01'::timestamptz + n * interval '1 ms', 0, 0
+	INSERT INTO peer_waiting SELECT n, 1 + n % 200000, 'q' || n % 10, 1, nullif(n / 10 % 4, 0), 2, NULL, 0, 'infinity', '2026-01-01'::timestamptz + n * interval '1 ms', 0, 0
 	FROM generate_series(routable + 1, routable + waits) AS n;
 	INSERT INTO bare_queue SELECT n, n % 10, 0, '2026-01-01'::timestamptz + n * interval '1 ms' FROM generate_series(1, routable + waits) AS n;
 	UPDATE omnichannel.agent_state SET used = 0;
@@ -90,7 +97,8 @@ DECLARE
 	owner record;
 	waited interval;
 BEGIN
-	SELECT r.*, coalesce(w.entered_at, r.state_since) AS since INTO asked FROM peer_request AS r LEFT JOIN peer_waiting AS w USING (id) WHERE r.id = request;
+	SELECT r.*, coalesce(w.entered_at, r.state_since) AS since, c.cost INTO asked
+	FROM peer_request AS r JOIN peer_channel AS c USING (channel) LEFT JOIN peer_waiting AS w USING (id) WHERE r.id = request;
 	SELECT * INTO queued FROM peer_queue AS q WHERE q.queue = asked.queue;
 	waited := greatest(now() - asked.since, '0');
 	SELECT array_agg(m.customer_id) INTO family FROM (
@@ -101,28 +109,29 @@ BEGIN
 		(SELECT o.agent_id FROM peer_request AS o WHERE o.customer_id = ANY (family) AND o.closed_at IS NULL
 			AND o.state IN ('offered', 'assigned', 'waiting_customer') AND o.agent_id IS NOT NULL AND o.id <> request ORDER BY o.opened_at DESC, o.id DESC LIMIT 1),
 		(SELECT r.agent_id FROM omnichannel.relationship AS r WHERE r.customer_id = ANY (family)
-			AND EXISTS (SELECT FROM peer_agent AS a WHERE a.queue = asked.queue AND a.agent_id = r.agent_id AND a.active AND (asked.skill IS NULL OR a.levels[asked.skill] >= asked.level))
+			AND EXISTS (SELECT FROM peer_member AS m JOIN peer_agent AS a USING (agent_id) WHERE m.queue = asked.queue AND m.agent_id = r.agent_id
+				AND a.active AND a.fluency[asked.channel] > 0 AND (asked.skill IS NULL OR a.levels[asked.skill] >= asked.level))
 			GROUP BY r.agent_id ORDER BY sum(r.strength * power(0.5, date_part('epoch', now() - r.aged_at) / (180 * 86400))) DESC, r.agent_id LIMIT 1));
-	SELECT a.* INTO owner FROM peer_agent AS a
-	WHERE a.agent_id = owner_id AND a.queue = asked.queue AND a.active AND a.chat > 0 AND (asked.skill IS NULL OR a.levels[asked.skill] >= asked.level);
+	SELECT a.* INTO owner FROM peer_agent AS a JOIN peer_member AS m USING (agent_id)
+	WHERE a.agent_id = owner_id AND m.queue = asked.queue AND a.active AND a.fluency[asked.channel] > 0 AND (asked.skill IS NULL OR a.levels[asked.skill] >= asked.level);
 	IF owner.agent_id IS NULL OR queued.hold_for_owner = '0' THEN
 		owner_id := NULL;
 	ELSIF owner.present AND waited < queued.hold_for_owner
-		AND NOT (owner.available AND owner.busy_until <= now() AND owner.used + 2 <= owner.capacity)
+		AND NOT (owner.available AND owner.busy_until <= now() AND owner.used + asked.cost <= owner.capacity)
 		AND NOT EXISTS (SELECT FROM peer_refusal AS f WHERE f.id = request AND f.agent_id = owner.agent_id AND f.until > now())
 	THEN
 		RETURN;
 	END IF;
 	SELECT p.agent_id INTO agent_id
-	FROM peer_agent AS p LEFT JOIN (SELECT r.agent_id, sum(r.strength * power(0.5, date_part('epoch', now() - r.aged_at) / (180 * 86400))) AS strength
+	FROM peer_member AS m JOIN peer_agent AS p USING (agent_id) LEFT JOIN (SELECT r.agent_id, sum(r.strength * power(0.5, date_part('epoch', now() - r.aged_at) / (180 * 86400))) AS strength
 		FROM omnichannel.relationship AS r WHERE r.customer_id = ANY (family) GROUP BY r.agent_id) AS known USING (agent_id)
 	CROSS JOIN LATERAL (SELECT greatest(round(1000000 * date_part('epoch', now() - p.idle_since)), 0) AS usecs) AS idle
-	WHERE p.queue = asked.queue AND p.join_after <= waited AND p.active AND p.available AND p.busy_until <= now() AND p.chat > 0
-		AND p.used + 2 <= p.capacity AND (asked.skill IS NULL OR p.levels[asked.skill] >= asked.level)
+	WHERE m.queue = asked.queue AND m.join_after <= waited AND p.active AND p.available AND p.busy_until <= now() AND p.fluency[asked.channel] > 0
+		AND p.used + asked.cost <= p.capacity AND (asked.skill IS NULL OR p.levels[asked.skill] >= asked.level)
 		AND (asked.prefers IS NULL OR waited >= queued.prefer_for OR p.levels[asked.prefers] >= 1 OR p.agent_id = owner_id)
 		AND NOT EXISTS (SELECT FROM peer_refusal AS f WHERE f.id = request AND f.agent_id = p.agent_id AND f.until > now())
 	ORDER BY coalesce(p.agent_id = owner_id, false) DESC, 50 * coalesce(known.strength / (known.strength + 1), 0)
-		+ 20 * (p.chat::float8 / 10) + 15 * (coalesce(p.levels[asked.skill], 0)::float8 / 10)
+		+ 20 * (p.fluency[asked.channel]::float8 / 10) + 15 * (coalesce(p.levels[asked.skill], 0)::float8 / 10)
 		+ 10 * (idle.usecs / (idle.usecs + 900000000)) + 5 * (1 - p.used::float8 / p.capacity) DESC, p.idle_since, p.agent_id LIMIT 1 FOR UPDATE OF p;
 END
 $$;
@@ -133,20 +142,21 @@ DECLARE
 BEGIN
 	SELECT r.queue INTO asked FROM peer_request AS r WHERE r.id = request;
 	PERFORM pg_advisory_xact_lock(1, hashtext(asked.queue));
-	SELECT r.*, q.offer_for, q.age_after INTO asked FROM peer_request AS r JOIN peer_queue AS q USING (queue) WHERE r.id = request FOR UPDATE OF r;
+	SELECT r.*, q.offer_for, q.age_after, c.cost INTO asked
+	FROM peer_request AS r JOIN peer_queue AS q USING (queue) JOIN peer_channel AS c USING (channel) WHERE r.id = request FOR UPDATE OF r;
 	IF asked.closed_at IS NOT NULL OR asked.state NOT IN ('new', 'waiting_agent') THEN
 		RETURN asked.agent_id;
 	END IF;
 	SELECT * INTO chosen FROM peer_match(request);
 	IF chosen.agent_id IS NULL THEN
-		INSERT INTO peer_waiting VALUES (request, asked.customer_id, asked.queue, asked.skill, asked.level, asked.prefers,
+		INSERT INTO peer_waiting VALUES (request, asked.customer_id, asked.queue, asked.channel, asked.skill, asked.level, asked.prefers,
 			floor(date_part('epoch', asked.state_since) / date_part('epoch', asked.age_after)) - asked.priority, 'infinity', asked.state_since, coalesce(chosen.owner_id, 0), asked.priority)
 		ON CONFLICT (id) DO NOTHING;
 		RETURN NULL;
 	END IF;
-	UPDATE peer_agent SET used = used + 2, idle_since = clock_timestamp() WHERE agent_id = chosen.agent_id;
+	UPDATE peer_agent SET used = used + asked.cost, idle_since = clock_timestamp() WHERE agent_id = chosen.agent_id;
 	DELETE FROM peer_waiting WHERE id = request;
-	INSERT INTO peer_assignment VALUES (request, asked.customer_id, chosen.agent_id, asked.queue, 2, asked.priority, 'infinity', asked.state_since, clock_timestamp(), clock_timestamp() + asked.offer_for, NULL);
+	INSERT INTO peer_assignment VALUES (request, asked.customer_id, chosen.agent_id, asked.queue, asked.cost, asked.priority, 'infinity', asked.state_since, clock_timestamp(), clock_timestamp() + asked.offer_for, NULL);
 	UPDATE peer_request SET state = 'offered', agent_id = chosen.agent_id, version = version + 1, state_since = now() WHERE id = request;
 	RETURN chosen.agent_id;
 END
@@ -156,27 +166,36 @@ DECLARE
 	mine record;
 	taken record;
 BEGIN
-	PERFORM pg_advisory_xact_lock(1, hashtext(queue)) FROM peer_agent WHERE agent_id = agent;
-	SELECT a.*, q.hold_for_owner, q.prefer_for INTO mine FROM peer_agent AS a JOIN peer_queue AS q USING (queue) WHERE a.agent_id = agent FOR UPDATE OF a;
-	IF NOT mine.present OR NOT mine.active OR mine.busy_until > now() OR mine.used + 2 > mine.capacity OR mine.chat = 0 THEN
+	PERFORM pg_advisory_xact_lock(1, hashtext(queue)) FROM (SELECT queue FROM peer_member WHERE agent_id = agent ORDER BY queue) AS own;
+	SELECT a.*, (SELECT array_agg(cost ORDER BY channel) FROM peer_channel) AS costs INTO mine FROM peer_agent AS a WHERE a.agent_id = agent FOR UPDATE OF a;
+	IF NOT mine.present OR NOT mine.active OR mine.busy_until > now() THEN
 		RETURN NULL;
 	END IF;
-	DELETE FROM peer_waiting WHERE id = (
-		SELECT w.id FROM peer_waiting AS w WHERE w.queue = mine.queue
-			AND (w.skill IS NULL OR mine.levels[w.skill] >= w.level)
-			AND w.entered_at <= now() - mine.join_after
-			AND (w.prefers IS NULL OR mine.levels[w.prefers] >= 1 OR w.entered_at <= now() - mine.prefer_for)
-			AND (w.owner_id = 0 OR w.owner_id = agent OR w.entered_at <= now() - mine.hold_for_owner
-				OR NOT EXISTS (SELECT FROM peer_agent AS o WHERE o.agent_id = w.owner_id AND o.present))
-			AND NOT EXISTS (SELECT FROM peer_refusal AS f WHERE f.id = w.id AND f.agent_id = agent AND f.until > now())
-		ORDER BY w.rank, w.due_at, w.entered_at, w.id LIMIT 1 FOR UPDATE SKIP LOCKED)
-	RETURNING * INTO taken;
-	IF taken.id IS NULL THEN
-		RETURN NULL;
-	END IF;
-	UPDATE peer_agent SET used = used + 2, idle_since = clock_timestamp() WHERE agent_id = agent;
-	INSERT INTO peer_assignment VALUES (taken.id, taken.customer_id, agent, taken.queue, 2, taken.priority, taken.due_at, taken.entered_at, clock_timestamp(), 'infinity', clock_timestamp());
-	UPDATE peer_request SET state = 'assigned', agent_id = agent, version = version + 1, state_since = now() WHERE id = taken.id AND closed_at IS NULL;
+	LOOP
+		-- The first of each queue, and of these the first.
+		DELETE FROM peer_waiting WHERE id = (
+			SELECT f.id FROM peer_member AS m JOIN peer_queue AS q USING (queue) CROSS JOIN LATERAL (
+				SELECT w.id, w.rank, w.due_at, w.entered_at FROM peer_waiting AS w WHERE w.queue = m.queue
+					AND mine.fluency[w.channel] > 0 AND mine.used + mine.costs[w.channel] <= mine.capacity
+					AND (w.skill IS NULL OR mine.levels[w.skill] >= w.level)
+					AND w.entered_at <= now() - m.join_after
+					AND (w.prefers IS NULL OR mine.levels[w.prefers] >= 1 OR w.entered_at <= now() - q.prefer_for)
+					AND (w.owner_id = 0 OR w.owner_id = agent OR w.entered_at <= now() - q.hold_for_owner
+						OR NOT EXISTS (SELECT FROM peer_agent AS o WHERE o.agent_id = w.owner_id AND o.present))
+					AND NOT EXISTS (SELECT FROM peer_refusal AS f WHERE f.id = w.id AND f.agent_id = agent AND f.until > now())
+				ORDER BY w.rank, w.due_at, w.entered_at, w.id LIMIT 1) AS f
+			WHERE m.agent_id = agent
+			ORDER BY f.rank - floor(date_part('epoch', now()) / date_part('epoch', q.age_after)), f.due_at, f.entered_at, f.id LIMIT 1)
+		RETURNING * INTO taken;
+		IF taken.id IS NULL THEN
+			RETURN NULL;
+		END IF;
+		UPDATE peer_request SET state = 'assigned', agent_id = agent, version = version + 1, state_since = now()
+		WHERE id = taken.id AND closed_at IS NULL AND state = 'waiting_agent';
+		EXIT WHEN FOUND;
+	END LOOP;
+	UPDATE peer_agent SET used = used + mine.costs[taken.channel], idle_since = clock_timestamp() WHERE agent_id = agent;
+	INSERT INTO peer_assignment VALUES (taken.id, taken.customer_id, agent, taken.queue, mine.costs[taken.channel], taken.priority, taken.due_at, taken.entered_at, clock_timestamp(), 'infinity', clock_timestamp());
 	RETURN taken.id;
 END
 $$;
@@ -224,10 +243,10 @@ durability() {
 for durable in $fsync_each; do
 	durability "$durable"
 	for clients in $clients_each; do
-		for what in route claim; do
-			if [ $what = route ]; then fill 250000 0; else fill 0 250000; fi
+		for what in $functions; do
+			if [ "$what" = route ]; then fill 250000 0; else fill 0 250000; fi
 			for _ in 1 2 3; do
-				echo "$(throughput $what "$clients") $(throughput peer_$what "$clients") $(throughput bare "$clients")"
+				echo "$(throughput "$what" "$clients") $(throughput "peer_$what" "$clients") $(throughput bare "$clients")"
 			done >rounds
 			cut -d ' ' -f 1,2 rounds | report "$what(), $clients clients, fsync $durable, and PL/pgSQL" '%.0f tps'
 			cut -d ' ' -f 1,3 rounds | report "$what(), $clients clients, fsync $durable, and a bare queue" '%.0f tps'
@@ -247,12 +266,12 @@ percentile() {
 	cat "latency_$name".* | awk '{print $3 - $7}' | sort -n | awk '{v[NR] = $1} END {printf "%.3f\n", v[int(NR * 0.95)] / 1000}'
 }
 # What arrives while all are busy waits behind the others.
-for what in route claim; do
+for what in $functions; do
 	for waits in 1000 1000000; do
 		for run in 1 2 3 4 5; do
 			# 800 more or less of a million are no matter.
-			if [ $waits != 1000000 ] || [ $run = 1 ]; then fill "$([ $what = route ] && echo 4000 || echo 0)" $waits busy; fi
-			percentile $what "$waits" -t 200 -R 1000
+			if [ $waits != 1000000 ] || [ $run = 1 ]; then fill "$([ "$what" = route ] && echo 4000 || echo 0)" $waits busy; fi
+			percentile "$what" "$waits" -t 200 -R 1000
 		done | sort -n | sed -n 3p >"percentile.$waits"
 	done
 	echo "$(cat percentile.1000000) $(cat percentile.1000)" | report "$what(), p95, 1,000,000 and 1,000 waiting" '%.3f ms'
