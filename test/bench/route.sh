@@ -3,15 +3,15 @@
 # FOR UPDATE SKIP LOCKED queue that only hands out ids; the 95th percentile of both with few and many requests waiting;
 # and claim()'s while another session holds an old snapshot.
 #
-# Ten queues of a hundred agents each, requests of four kinds. The PL/pgSQL functions have tables made for them, presence,
-# load, fluency and skills in one narrow row an agent, skills and channels being numbers and each request needing one
-# skill at most, and do what ours do: one lock a queue, agents who serve any number of queues and channels, merged
-# customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity, the
-# score, the order of those who wait, over queues that age differently, and the assignment, written down with the state
-# and the version of the request, if that waits still. That both choose the same agents and requests is checked first. Transactions a second, of three
-# interleaved runs, without fsync and with the server's own durability; the last rows in ms. SECONDS_EACH is the length
-# of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. FUNCTIONS, CLIENTS, FSYNC and PERCENTILES choose
-# among the rows.
+# Ten queues of a hundred agents each, requests of four kinds. The PL/pgSQL functions have tables made for them,
+# presence, load, fluency and skills in one narrow row an agent, skills and channels being numbers and each request
+# needing one skill at most, and do what ours do: one lock a queue, agents who serve any number of queues and channels,
+# merged customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity,
+# the score, the order of those who wait, over queues that age differently, and the assignment, written down with the
+# state and the version of the request, if that waits still. That both choose the same agents and requests is checked
+# first. Transactions a second, of three interleaved runs, without fsync and with the server's own durability; the last
+# rows in ms. SECONDS_EACH is the length of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. FUNCTIONS,
+# CLIENTS, FSYNC and PERCENTILES choose among the rows.
 set -eu
 . test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
