@@ -262,7 +262,9 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 			move_head(config, choice->lane, &from);
 		is_first = false;
 		ended = choice->row.rank > choice->last_rank;
-		choice->found = !ended && suits(taking, choice);
+		/* What somebody is taking at this moment is not to be had; the rest of it need not be read to know that. */
+		choice->found =
+			!ended && !(taking->locks != NULL && rows_is_taken(rows, ROWS_WAITING)) && suits(taking, choice);
 		young = choice->row.entered_at > choice->joined_before ? young + 1 : 0;
 		if (young > YOUNG_MAX)
 		{

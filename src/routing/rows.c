@@ -234,6 +234,19 @@ rows_kept_free(const Rows *rows)
 		   (TransactionIdIsCurrentTransactionId(owner) || !TransactionIdIsInProgress(owner));
 }
 
+/* Returns whether another transaction is about to delete the row in the table's slot, or has it locked. */
+bool
+rows_is_taken(const Rows *rows, RowsTable table)
+{
+	HeapTuple tuple = ExecFetchSlotHeapTuple(rows->slots[table], false, NULL);
+	TransactionId owner;
+
+	if (tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI))
+		return false;
+	owner = HeapTupleHeaderGetRawXmax(tuple->t_data);
+	return !TransactionIdIsCurrentTransactionId(owner) && TransactionIdIsInProgress(owner);
+}
+
 /* Returns the columns of the row in the table's slot, as they lie in the heap. */
 const void *
 rows_data(Rows *rows, RowsTable table)

@@ -184,6 +184,7 @@ extern bool rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, Sca
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
+extern bool rows_is_taken(const Rows *rows, RowsTable table);
 extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after,
 									const LaneHeadRow *until, LaneKeys *keys);
 extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
