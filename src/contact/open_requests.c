@@ -426,7 +426,7 @@ read_own(OpenCustomer *customers, int count)
 		customers[i].root = customers[i].customer_id;
 		customers[i].same = &customers[i];
 		customers[i].requests = NULL;
-		look_find(&scan, keys);
+		look_follow(&scan, keys);
 		take_own(&customers[i], &scan);
 	}
 	look_end(&scan);

@@ -179,21 +179,21 @@ look_find(LookScan *scan, const Datum *keys)
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
 }
 
-/* Returns the first key of the row that the index is on. */
+/* Returns the last of the keys of the row that the index is on; it has those before it. */
 static Datum
 key_of_row(LookScan *scan)
 {
 	bool isnull;
 
-	return index_getattr(scan->scan->xs_itup, 1, scan->scan->xs_itupdesc, &isnull);
+	return index_getattr(scan->scan->xs_itup, scan->nkeys, scan->scan->xs_itupdesc, &isnull);
 }
 
-/* Returns how two keys follow each other in the index. */
+/* Returns how two of the last keys follow each other in the index. */
 static int
 compare_keys(LookScan *scan, Datum a, Datum b)
 {
-	return DatumGetInt32(
-		FunctionCall2Coll(index_getprocinfo(scan->index, 1, BTORDER_PROC), scan->look->from_key.sk_collation, a, b));
+	return DatumGetInt32(FunctionCall2Coll(index_getprocinfo(scan->index, (AttrNumber) scan->nkeys, BTORDER_PROC),
+										   scan->keys[scan->nkeys - 1].sk_collation, a, b));
 }
 
 /* Goes on to a row that was not asked for yet, unless the index is on one; returns false after the last. */
@@ -208,66 +208,94 @@ look_ahead(LookScan *scan)
 	return scan->ahead;
 }
 
-/* Returns whether two texts are the same, byte for byte, as is what a deterministic collation calls equal. */
+/* Returns whether two keys are the same: byte for byte, as is what a deterministic collation calls equal. */
 static bool
-texts_equal(Datum a, Datum b)
+keys_equal(const LookScan *scan, int key, Datum a, Datum b)
 {
-	text *left = DatumGetTextPP(a);
-	text *right = DatumGetTextPP(b);
-	Size length = VARSIZE_ANY_EXHDR(left);
+	text *left;
+	text *right;
+	Size length;
 
+	if (TupleDescAttr(RelationGetDescr(scan->index), key)->attbyval)
+		return a == b;
+	left = DatumGetTextPP(a);
+	right = DatumGetTextPP(b);
+	length = VARSIZE_ANY_EXHDR(left);
 	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
 }
 
-/* Returns whether no row of the key was passed: it is the one that the index is on, or comes after the one before. */
+/* Returns whether the row that the index is on has the last of the keys. */
 static bool
-may_follow(LookScan *scan, Datum key)
+row_has_key(LookScan *scan, Datum key)
 {
-	if (texts_equal(scan->key, key))
-		return false;
-	return (look_ahead(scan) && texts_equal(key_of_row(scan), key)) || compare_keys(scan, scan->key, key) < 0;
+	return keys_equal(scan, scan->nkeys - 1, key_of_row(scan), key);
 }
 
-/* Rows that are passed on the way to the next key before it is sought from the root, and how often that is worth it. */
-#define FOLLOW_ROWS 64
-#define FOLLOW_LEAPS 2
+/* Returns whether no row of the keys was passed: it is the one that the index is on, or comes after the one before. */
+static bool
+may_follow(LookScan *scan, const Datum *keys)
+{
+	int last = scan->nkeys - 1;
+
+	for (int i = 0; i < last; i++)
+		if (!keys_equal(scan, i, scan->followed[i], keys[i]))
+			return false;
+	if (keys_equal(scan, last, scan->followed[last], keys[last]))
+		return false;
+	return (look_ahead(scan) && row_has_key(scan, keys[last])) ||
+		   compare_keys(scan, scan->followed[last], keys[last]) < 0;
+}
 
 /*
- * look_follow does as look_find() for a key that mostly comes after the one before, and not far: it goes there through
- * the leaves, which takes a fraction of a descent from the root. Keys that turn out to lie apart are sought one by one.
+ * Rows that are passed on the way to the next key before it is sought from the root, how often that is worth it, and of
+ * how many rows it is.
+ */
+#define FOLLOW_ROWS 64
+#define FOLLOW_LEAPS 2
+#define FOLLOW_NEAR 16
+
+/*
+ * look_follow does as look_find() for keys of which the last mostly comes after the one before, and not far: it goes
+ * there through the leaves, which takes a fraction of a descent from the root. Keys that turn out to lie apart are
+ * sought one by one. Keys must stay where they are until the next call; the last one is a text or a bigint.
  */
 void
-look_follow(LookScan *scan, Datum key)
+look_follow(LookScan *scan, const Datum *keys)
 {
-	ScanKeyData from;
+	int last = scan->nkeys - 1;
+	ScanKeyData from[LOOK_KEYS];
 
 	if (scan->empty)
 		return;
-	if (scan->follows && may_follow(scan, key))
+	if (scan->follows && may_follow(scan, keys))
 		for (int i = 0; i < FOLLOW_ROWS; i++)
 		{
-			if (!look_ahead(scan) || texts_equal(key_of_row(scan), key) ||
-				compare_keys(scan, key_of_row(scan), key) > 0)
+			if (!look_ahead(scan) || row_has_key(scan, keys[last]) ||
+				compare_keys(scan, key_of_row(scan), keys[last]) > 0)
 			{
-				scan->leaps = 0;
-				scan->key = key;
+				if (i < FOLLOW_NEAR)
+					scan->leaps = 0;
+				scan->followed[last] = keys[last];
 				return;
 			}
 			scan->ahead = false;
 		}
-	if (scan->leaps >= FOLLOW_LEAPS || scan->look->nkeys != 1 || scan->look->from_key.sk_attno == 0 ||
+	if (scan->leaps >= FOLLOW_LEAPS || scan->look->from_keys[last].sk_attno == 0 ||
 		!IsMVCCSnapshot(scan->scan->xs_snapshot))
 	{
-		look_find(scan, &key);
+		look_find(scan, keys);
 		return;
 	}
 	scan->leaps++;
-	from = scan->look->from_key;
-	from.sk_argument = scan->key = key;
+	for (int i = 0; i <= last; i++)
+	{
+		from[i] = i == last ? scan->look->from_keys[i] : scan->keys[i];
+		from[i].sk_argument = scan->followed[i] = keys[i];
+	}
 	scan->scan->xs_want_itup = true;
 	scan->follows = true;
 	scan->ahead = scan->ended = false;
-	index_rescan(scan->scan, &from, 1, NULL, 0);
+	index_rescan(scan->scan, from, scan->nkeys, NULL, 0);
 }
 
 /* look_begin does both. */
@@ -286,7 +314,7 @@ next_place(LookScan *scan, ScanDirection direction)
 {
 	if (!scan->follows)
 		return index_getnext_tid(scan->scan, direction);
-	if (!look_ahead(scan) || !texts_equal(key_of_row(scan), scan->key))
+	if (!look_ahead(scan) || !row_has_key(scan, scan->followed[scan->nkeys - 1]))
 		return NULL;
 	scan->ahead = false;
 	return &scan->scan->xs_heaptid;

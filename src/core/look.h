@@ -45,7 +45,7 @@ typedef struct LookUp
 	AttrNumber places[TABLE_COLUMNS]; /* in the index */
 	FmgrInfo *outputs;                /* by column, where one has no type */
 	ScanKeyData scan_keys[LOOK_KEYS];
-	ScanKeyData from_key; /* of one text: it and all after it */
+	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
 
 /* Returns whether a row is wanted, by its first columns. */
@@ -82,14 +82,14 @@ typedef struct LookScan
 	bool follows;
 	bool ahead; /* the index is on a row that was not asked for yet */
 	bool ended;
-	int leaps; /* one after the other */
-	Datum key;
+	int leaps; /* since keys lay near one another */
+	Datum followed[LOOK_KEYS];
 } LookScan;
 
 extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);
 extern void look_find(LookScan *scan, const Datum *keys);
 extern bool look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls);
-extern void look_follow(LookScan *scan, Datum key);
+extern void look_follow(LookScan *scan, const Datum *keys);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);

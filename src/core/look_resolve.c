@@ -80,16 +80,16 @@ is_after(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/* Readies the key of look_follow(): one text and all after it. */
+/* Readies a key of look_follow(): it and all after it. */
 static void
-ready_following(LookUp *look, Oid operator, Oid collation)
+ready_following(LookUp *look, int key, Oid operator, Oid collation)
 {
 	FmgrInfo function;
 
 	fmgr_info_cxt(get_opcode(operator), &function, CacheMemoryContext);
 	function.fn_addr = is_after;
-	ScanKeyEntryInitializeWithInfo(&look->from_key, 0, 1, BTGreaterEqualStrategyNumber, InvalidOid, collation,
-								   &function, (Datum) 0);
+	ScanKeyEntryInitializeWithInfo(&look->from_keys[key], 0, (AttrNumber) (key + 1), BTGreaterEqualStrategyNumber,
+								   InvalidOid, collation, &function, (Datum) 0);
 }
 
 /* Returns whether an index leads with the keys, and readies them. */
@@ -121,8 +121,9 @@ has_keys(LookUp *look, Relation table, Relation index)
 		old = MemoryContextSwitchTo(CacheMemoryContext);
 		ScanKeyEntryInitialize(&look->scan_keys[i], 0, (AttrNumber) (i + 1), BTEqualStrategyNumber, InvalidOid,
 							   attribute->attcollation, get_opcode(equal), (Datum) 0);
-		if (look->nkeys == 1 && type == TEXTOID)
-			ready_following(look, get_opfamily_member(index->rd_opfamily[i], type, type, BTGreaterEqualStrategyNumber),
+		if (type == TEXTOID || type == INT8OID)
+			ready_following(look, i,
+							get_opfamily_member(index->rd_opfamily[i], type, type, BTGreaterEqualStrategyNumber),
 							attribute->attcollation);
 		MemoryContextSwitchTo(old);
 	}

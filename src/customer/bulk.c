@@ -133,7 +133,7 @@ find_identities(CustomerLookup **lookups, int count)
 			kind = CStringGetTextDatum(lookups[i]->kind);
 		keys[0] = kind;
 		keys[1] = CStringGetTextDatum(lookups[i]->value);
-		look_find(&scan, keys);
+		look_follow(&scan, keys);
 		if (!look_next(&scan, false, values, nulls))
 			continue;
 		lookups[i]->customer_id = DatumGetInt64(values[2]);
@@ -158,7 +158,7 @@ find_ids(CustomerLookup **lookups, int count)
 		Datum values[2];
 		bool nulls[2];
 
-		look_find(&scan, keys);
+		look_follow(&scan, keys);
 		lookups[i]->known = look_next(&scan, false, values, nulls);
 		lookups[i]->erased = lookups[i]->known && !nulls[1];
 	}

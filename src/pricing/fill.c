@@ -182,7 +182,7 @@ seek(LookScan *scan, text *code, int ncodes)
 	if (ncodes < CODES_TO_FOLLOW)
 		look_find(scan, &argument);
 	else
-		look_follow(scan, argument);
+		look_follow(scan, &argument);
 }
 
 /* Does what select_products() does through open scans of both tables; puts the codes in order. */
