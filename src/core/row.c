@@ -52,6 +52,7 @@ typedef struct RowWrite
 {
 	Relation table;
 	Relation target; /* the same, or a partition of it */
+	Relation found;  /* the table, where a look keeps it open, or NULL */
 	ExprContext *context;
 } RowWrite;
 
@@ -121,7 +122,7 @@ row_close(RowWrite *write)
 {
 	if (write->target != NULL && write->target != write->table)
 		relation_close(write->target, NoLock);
-	if (write->table != NULL)
+	if (write->table != NULL && write->table != write->found)
 		relation_close(write->table, NoLock);
 	if (write->context != NULL)
 		FreeExprContext(write->context, true);
@@ -132,8 +133,9 @@ static bool
 open_tables(RowTable *row, RowWrite *write, const Datum *values)
 {
 	Oid partition;
+	bool found = write->found != NULL && RelationGetRelid(write->found) == row->table_oid;
 
-	write->table = write->target = try_relation_open(row->table_oid, RowExclusiveLock);
+	write->table = write->target = found ? write->found : try_relation_open(row->table_oid, RowExclusiveLock);
 	if (write->table == NULL)
 		return false;
 	if (write->table->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
@@ -145,12 +147,12 @@ open_tables(RowTable *row, RowWrite *write, const Datum *values)
 
 /*
  * Opens what is to be written to, finding out about it where it is new or has changed; returns false, with nothing
- * open, where the statement is to be run.
+ * open, where the statement is to be run. found is the table where a look has it open that is for a change, or NULL.
  */
 static bool
-row_open(RowTable *row, RowWrite *write, const Datum *values)
+row_open(RowTable *row, RowWrite *write, const Datum *values, Relation found)
 {
-	memset(write, 0, sizeof(*write));
+	*write = (RowWrite){.found = found};
 	if (XactReadOnly || IsolationIsSerializable() || ExecutorCheckPerms_hook != NULL || IsInParallelMode() ||
 		RecoveryInProgress())
 		return false;
@@ -186,7 +188,7 @@ row_open(RowTable *row, RowWrite *write, const Datum *values)
 				return true;
 		}
 		row_close(write);
-		memset(write, 0, sizeof(*write));
+		*write = (RowWrite){.found = found};
 	}
 	row_close(write);
 	return false;
@@ -282,7 +284,7 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict co
 	TupleTableSlot *slot;
 	bool done = false;
 
-	if (!row_open(row, &write, values))
+	if (!row_open(row, &write, values, NULL))
 		return false;
 	target = row->target;
 	slot = table_slot_create(write.target, NULL);
@@ -383,7 +385,7 @@ row_change(RowTable *row, LookScan *scan, const Datum *values, const bool *nulls
 	RowWrite write;
 	bool done;
 
-	if (!row_open(row, &write, values))
+	if (!row_open(row, &write, values, scan->look->for_change ? scan->table : NULL))
 		return false;
 	done = change_row(row, &write, scan->slot, scan->scan->xs_snapshot, values, nulls);
 	row_close(&write);
@@ -401,7 +403,7 @@ row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool 
 	TupleTableSlot *before;
 	bool done;
 
-	if (!row_open(row, &write, values))
+	if (!row_open(row, &write, values, NULL))
 		return false;
 	before = table_slot_create(write.target, NULL);
 	done = table_tuple_fetch_row_version(write.target, place, snapshot, before) &&
