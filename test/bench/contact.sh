@@ -26,7 +26,8 @@ SELECT omnichannel.track('tracked', channel => 'email', customer => '{sender}', 
 -- the request, count the relationship, start and stop the clock, and keep what clocks are reckoned anew from: a message
 -- of somebody who waits already says so itself, of others a moment is written, and how far the customer is known. What it
 -- leaves out is in its favour: merged customers, other service levels than the seeded two, and clocks that follow contacts
--- which are logged late. The row of sla_customer is changed first, so that two messages at once start one clock.
+-- which are logged late. The row of sla_customer is changed first, so that two messages at once start one clock. What that
+-- row knows of the next message is left to ours, but for an answer, after which it holds no more.
 CREATE FUNCTION log_in_plpgsql() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	address text := lower(btrim(NEW.sender));
@@ -62,7 +63,8 @@ BEGIN
 	END IF;
 
 	IF NEW.kind <> 'internal' THEN
-		UPDATE omnichannel.sla_customer SET last_at = NEW.sent, last_rank = place, next_at = NEW.sent, next_rank = place, late = false
+		UPDATE omnichannel.sla_customer SET last_at = NEW.sent, last_rank = place, next_at = NEW.sent, next_rank = place, late = false,
+			waits_request_id = CASE WHEN place = 1 THEN waits_request_id END
 		WHERE customer_id = who;
 		IF NOT FOUND THEN
 			INSERT INTO omnichannel.sla_customer (customer_id, last_at, last_rank, next_at, next_rank, late, oldest_at)
