@@ -119,11 +119,16 @@ typedef struct KeptPlan
 	int nargs;
 	Oid argtypes[KEPT_PLAN_ARGS]; /* built-in types only: others change their OID with the extension */
 	bool indexed;                 /* planned once, to look rows up by their indexes; see plan.c */
+	bool long_lasting;            /* planned for the values of each execution */
 	SPIPlanPtr plan;
 	uint64 runs;    /* of an indexed one; its caller adds the rows that it passes beyond one */
 	uint64 planned; /* runs when it was planned */
 } KeptPlan;
 
+/* Is handed a row of a statement; returns whether it wants more. */
+typedef bool (*RowTaker)(void *arg, const Datum *values, const bool *nulls);
+
+extern void kept_plan_send(KeptPlan *kept, Datum *values, RowTaker take, void *arg);
 extern uint64 kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows);
 pg_noreturn extern void rows_not_taken(const char *table);
 extern char *spi_text(uint64 row, int column, MemoryContext context);

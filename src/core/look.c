@@ -153,7 +153,6 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	scan->nkeys = nkeys;
 	scan->buffer = InvalidBuffer;
 	memset(scan->maps, 0, sizeof(scan->maps));
-	scan->filter = NULL;
 	scan->follows = false;
 	scan->leaps = 0;
 	if (look->nkeys == 0)
@@ -404,25 +403,14 @@ next_covered(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
-/* look_filter makes look_next() pass over rows of a whole table that are not wanted by their first ncolumns. */
-void
-look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg)
-{
-	scan->filter = filter;
-	scan->filter_arg = arg;
-	scan->nfirst = ncolumns;
-	scan->first_last = 0;
-	for (int i = 0; i < ncolumns; i++)
-		scan->first_last = Max(scan->first_last, scan->look->attributes[i]);
-}
-
-/* Sets the first columns from the slot. */
-static inline void
-columns_of_slot(LookScan *scan, int ncolumns, Datum *values, bool *nulls)
+/* Sets the columns from the slot. */
+static void
+columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
 
-	for (int i = 0; i < ncolumns; i++)
+	slot_getsomeattrs(scan->slot, look->last);
+	for (int i = 0; i < look->ncolumns; i++)
 	{
 		values[i] = scan->slot->tts_values[look->attributes[i] - 1];
 		nulls[i] = scan->slot->tts_isnull[look->attributes[i] - 1];
@@ -456,26 +444,8 @@ look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls
 	if (scan->empty || !table_tuple_fetch_row_version(scan->table, unconstify(ItemPointerData *, place),
 													  scan->scan->xs_snapshot, scan->slot))
 		return false;
-	slot_getsomeattrs(scan->slot, scan->look->last);
-	columns_of_slot(scan, scan->look->ncolumns, values, nulls);
+	columns_of_slot(scan, values, nulls);
 	return true;
-}
-
-/* Goes to the next row of a whole table that is wanted, and sets the columns by which it is. */
-static bool
-next_of_table(LookScan *scan, ScanDirection direction, Datum *values, bool *nulls)
-{
-	while (table_scan_getnextslot(scan->whole, direction, scan->slot))
-	{
-		if (scan->filter == NULL)
-			return true;
-		slot_getsomeattrs(scan->slot, scan->first_last);
-		columns_of_slot(scan, scan->nfirst, values, nulls);
-		if (scan->filter(scan->filter_arg, values, nulls))
-			return true;
-		CHECK_FOR_INTERRUPTS();
-	}
-	return false;
 }
 
 /*
@@ -492,17 +462,14 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 	CHECK_FOR_INTERRUPTS();
 	if (scan->empty)
 		return false;
-	if (look->nkeys == 0 ? !next_of_table(scan, direction, values, nulls)
+	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, scan->slot)
 		: look->covered  ? !next_covered(scan, direction)
 						 : !next_row(scan, direction))
 		return false;
 	if (look->nkeys > 0 && look->covered)
 		columns_of_index(scan, values, nulls);
 	else
-	{
-		slot_getsomeattrs(scan->slot, look->last);
-		columns_of_slot(scan, look->ncolumns, values, nulls);
-	}
+		columns_of_slot(scan, values, nulls);
 	for (int i = 0; i < look->ncolumns; i++)
 		if (!OidIsValid(look->columns[i].type) && !nulls[i])
 			values[i] = CStringGetTextDatum(OutputFunctionCall(&look->outputs[i], values[i]));
@@ -527,8 +494,7 @@ look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, D
 	if (ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(scan->table) &&
 		table_tuple_fetch_row_version(scan->table, place, snapshot, scan->slot))
 	{
-		slot_getsomeattrs(scan->slot, look->last);
-		columns_of_slot(scan, look->ncolumns, values, nulls);
+		columns_of_slot(scan, values, nulls);
 		return true;
 	}
 	look_end(scan);

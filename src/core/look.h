@@ -48,9 +48,6 @@ typedef struct LookUp
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
 
-/* Returns whether a row is wanted, by its first columns. */
-typedef bool (*LookFilter)(void *arg, const Datum *values, const bool *nulls);
-
 /* How a column is compared with its key. */
 typedef enum LookKey
 {
@@ -73,11 +70,6 @@ typedef struct LookScan
 	Buffer maps[LOOK_MAPS]; /* the same of the visibility map */
 	bool snapshot;          /* one was taken for it */
 	bool empty;             /* the table is: nothing else is open */
-	/* of look_filter() */
-	LookFilter filter;
-	void *filter_arg;
-	int nfirst;            /* columns that it looks at */
-	AttrNumber first_last; /* of their attributes */
 	/* of look_follow() */
 	bool follows;
 	bool ahead; /* the index is on a row that was not asked for yet */
@@ -94,7 +86,6 @@ extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkey
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls);
-extern void look_filter(LookScan *scan, int ncolumns, LookFilter filter, void *arg);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
 

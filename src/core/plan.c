@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "executor/spi_priv.h"
+#include "tcop/dest.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
@@ -23,8 +24,8 @@ kept_plan_get(KeptPlan *kept)
 {
 	if (kept->plan == NULL)
 	{
-		SPIPlanPtr plan =
-			SPI_prepare_cursor(kept->sql, kept->nargs, kept->argtypes, kept->indexed ? CURSOR_OPT_GENERIC_PLAN : 0);
+		int options = kept->indexed ? CURSOR_OPT_GENERIC_PLAN : kept->long_lasting ? CURSOR_OPT_CUSTOM_PLAN : 0;
+		SPIPlanPtr plan = SPI_prepare_cursor(kept->sql, kept->nargs, kept->argtypes, options);
 
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare returned %s for %s", SPI_result_code_string(SPI_result), kept->sql);
@@ -120,21 +121,64 @@ shorten_context(ErrorData *error, const char *sql)
 		error->context = NULL;
 }
 
+/* What rows are sent to. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver; /* first */
+	RowTaker take;
+	void *arg;
+} RowReceiver;
+
+static bool
+row_receive(TupleTableSlot *slot, DestReceiver *receiver)
+{
+	const RowReceiver *rows = (const RowReceiver *) receiver;
+
+	slot_getallattrs(slot);
+	return rows->take(rows->arg, slot->tts_values, slot->tts_isnull);
+}
+
+static void
+rows_begin(DestReceiver *receiver, int operation, TupleDesc desc)
+{
+}
+
+static void
+rows_end(DestReceiver *receiver)
+{
+}
+
+/* Executes a plan and sends its rows, if they are to be sent. */
+static int
+run_plan(const KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows, DestReceiver *receiver)
+{
+	SPIExecuteOptions options = {.read_only = read_only, .dest = receiver};
+
+	if (receiver == NULL)
+		return SPI_execute_plan(kept->plan, values, nulls, read_only, max_rows);
+	options.params = makeParamList(kept->nargs);
+	for (int i = 0; i < kept->nargs; i++)
+		options.params->params[i] =
+			(ParamExternData){.value = values[i], .pflags = PARAM_FLAG_CONST, .ptype = kept->argtypes[i]};
+	return SPI_execute_plan_extended(kept->plan, &options);
+}
+
 /*
  * Executes a plan. Above READ COMMITTED whoever calls must expect 40001, and has nothing to learn from which statement
  * of the extension it was.
  */
 static int
-execute_plan(const KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows)
+execute_plan(const KeptPlan *kept, Datum *values, const char *nulls, bool read_only, long max_rows,
+			 DestReceiver *receiver)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile int result = 0;
 
 	if (!IsolationUsesXactSnapshot())
-		return SPI_execute_plan(kept->plan, values, nulls, read_only, max_rows);
+		return run_plan(kept, values, nulls, read_only, max_rows, receiver);
 	PG_TRY();
 	{
-		result = SPI_execute_plan(kept->plan, values, nulls, read_only, max_rows);
+		result = run_plan(kept, values, nulls, read_only, max_rows, receiver);
 	}
 	PG_CATCH();
 	{
@@ -174,11 +218,31 @@ kept_plan_run(KeptPlan *kept, Datum *values, const char *nulls, bool read_only, 
 		plan_outgrown(plan);
 	if (kept->indexed && needs_planning(plan))
 		plan_indexed(plan);
-	result = execute_plan(kept, values, nulls, read_only, max_rows);
+	result = execute_plan(kept, values, nulls, read_only, max_rows, NULL);
 	MemoryContextSwitchTo(context);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);
 	return SPI_processed;
+}
+
+/*
+ * kept_plan_send does so for a statement that reads, under the active snapshot, and hands each row to take() as it
+ * comes, until that returns false: rows without number take no memory. No value is NULL. What take() is given is good
+ * until it returns; it must use no SPI.
+ */
+void
+kept_plan_send(KeptPlan *kept, Datum *values, RowTaker take, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	RowReceiver rows = {{row_receive, rows_begin, rows_end, rows_end, DestNone}, take, arg};
+	int result;
+
+	spi_scope_pin();
+	(void) kept_plan_get(kept);
+	result = execute_plan(kept, values, NULL, true, 0, &rows.receiver);
+	MemoryContextSwitchTo(context);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan returned %s for %s", SPI_result_code_string(result), kept->sql);
 }
 
 /* Raises 09000: a statement ended well, but the table has not what it wrote. */

@@ -22,10 +22,10 @@ typedef struct BookRow
 	uint32 terms; /* the place of what else it holds */
 } BookRow;
 
-/* A product; its code follows. */
+/* A product, and its price read first; its code follows. */
 typedef struct BookEntry
 {
-	BookRow *rows;
+	BookRow first;
 } BookEntry;
 
 /* Places among which terms are looked for by their hash; rows whose terms find none free have their own. */
@@ -52,13 +52,17 @@ make_slots(PriceBook *book, uint32 size)
 		MemoryContextAllocExtended(book->context, mul_size(size, sizeof(BookSlot)), MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
 }
 
-/* price_book_open makes an empty book in the context, which is to be its own. */
+/* price_book_open makes an empty book for so many products, and more, in the context, which is to be its own. */
 void
-price_book_open(PriceBook *book, MemoryContext context)
+price_book_open(PriceBook *book, MemoryContext context, double expected)
 {
+	uint32 size = 1024;
+
 	memset(book, 0, offsetof(PriceBook, lines));
 	book->context = book->hoard.context = context;
-	make_slots(book, 1024);
+	while (size < PG_UINT32_MAX / 2 && size / 4 * 3 < expected)
+		size *= 2;
+	make_slots(book, size);
 	book->terms_space = TERMS_PLACES;
 	book->nterms = TERMS_PLACES;
 	book->terms = MemoryContextAllocZero(context, TERMS_PLACES * sizeof(PriceRow *));
@@ -150,13 +154,14 @@ static void
 enter_row(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row)
 {
 	BookSlot *slot = find_slot(book, hash, code, length);
+	BookRow *next = NULL;
 	BookRow *kept;
 
 	if (slot->entry == NULL)
 	{
 		BookEntry *entry = hoard_alloc(&book->hoard, sizeof(BookEntry) + length);
 
-		entry->rows = NULL;
+		kept = &entry->first;
 		memcpy(entry + 1, code, length);
 		if (book->count >= book->size / 4 * 3)
 		{
@@ -166,9 +171,13 @@ enter_row(PriceBook *book, const char *code, uint32 length, uint32 hash, const P
 		*slot = (BookSlot){hash, length, entry};
 		book->count++;
 	}
-	kept = hoard_alloc(&book->hoard, sizeof(BookRow));
-	*kept = (BookRow){slot->entry->rows, row->id, row->amount.ticks, row->list, find_terms(book, row)};
-	slot->entry->rows = kept;
+	else
+	{
+		kept = hoard_alloc(&book->hoard, sizeof(BookRow));
+		next = slot->entry->first.next;
+		slot->entry->first.next = kept;
+	}
+	*kept = (BookRow){next, row->id, row->amount.ticks, row->list, find_terms(book, row)};
 }
 
 /* price_book_flush enters what price_book_add() left waiting. */
@@ -221,12 +230,12 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoa
 
 	if (entry == NULL)
 		return;
-	for (const BookRow *row = entry->rows; row != NULL; row = row->next)
+	for (const BookRow *row = &entry->first; row != NULL; row = row->next)
 		n++;
 	place = hoard_alloc(product->hoard != NULL ? product->hoard : hoard, mul_size(n, sizeof(PriceRow)));
 	product->target.rows = place;
 	product->target.nrows = n;
-	for (const BookRow *row = entry->rows; row != NULL; row = row->next, place++)
+	for (const BookRow *row = &entry->first; row != NULL; row = row->next, place++)
 	{
 		*place = *book->terms[row->terms];
 		place->id = row->id;
@@ -253,7 +262,7 @@ price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **produ
 		if (entry >= 0 && entry < nproducts)
 			prefetch(first_slot(book, hashes[entry])->entry);
 		if (rows >= 0 && rows < nproducts && first_slot(book, hashes[rows])->entry != NULL)
-			prefetch(first_slot(book, hashes[rows])->entry->rows);
+			prefetch(first_slot(book, hashes[rows])->entry->first.next);
 		if (taken >= 0)
 			price_book_take(book, hashes[taken], products[taken], hoard);
 	}

@@ -40,14 +40,7 @@ typedef struct PriceBook
 	BookLine lines[BOOK_LINES];
 } PriceBook;
 
-/* Returns the hash of a code, as the book wants it. */
-static inline uint32
-price_book_hash(const char *code, uint32 length)
-{
-	return hash_bytes((const unsigned char *) code, (int) length);
-}
-
-extern void price_book_open(PriceBook *book, MemoryContext context);
+extern void price_book_open(PriceBook *book, MemoryContext context, double expected);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
 extern void price_book_flush(PriceBook *book);
 extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -58,6 +60,7 @@ typedef struct Catalogue
 	Size limit;            /* of the memory of the book */
 	const PriceList *list; /* of the row of price at hand */
 	PriceBook book;        /* of the part at hand */
+	bool fits;             /* it has not outgrown the limit */
 	MemoryContext parents_context;
 	Hoard parents_hoard;
 	CodeMap parents;     /* to Parent */
@@ -75,6 +78,19 @@ typedef struct Catalogue
 	uint32 hashes[PRODUCTS_AT_A_TIME];
 	int nproducts;
 } Catalogue;
+
+/* Of lists that can be for the customer; the planner knows whether an index on lists pays. */
+static KeptPlan prices_select = {
+	.sql = "SELECT " PRICE_COLUMNS ", r.product FROM omnichannel.price r"
+		   " WHERE r.price_list = ANY ($1) AND r.product IS NOT NULL",
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+	.long_lasting = true,
+};
+
+static KeptPlan parents_select = {
+	.sql = "SELECT DISTINCT p.parent FROM omnichannel.product p WHERE p.parent IS NOT NULL",
+};
 
 static KeptPlan codes_select = {
 	.sql = "SELECT array_agg(p.product ORDER BY p.product) FROM omnichannel.product p",
@@ -112,99 +128,89 @@ open_again(LookScan *scan, LookUp *look)
 		elog(ERROR, "table \"%s\" cannot be scanned any more", look->table);
 }
 
-/* Returns whether a row of price is of a list that can be for the customer. */
+/* Takes a row of price of a list that can be for the customer, if its product is of the part at hand. */
 static bool
-list_fits(void *arg, const Datum *values, const bool *nulls)
+take_price(void *arg, const Datum *values, const bool *nulls)
 {
 	Catalogue *catalogue = arg;
-	const PriceQuestion *question = catalogue->question;
+	PriceBook *book = &catalogue->book;
+	text *product = DatumGetTextPP(values[ROW_PRODUCT]);
 	text *code = DatumGetTextPP(values[ROW_LIST]);
+	uint32 length = VARSIZE_ANY_EXHDR(product);
+	uint32 hash = code_hash(VARDATA_ANY(product), length);
 	const PriceList *list = catalogue->list;
+	PriceRow row;
 
-	/* Rows of a list are often loaded one after the other. */
+	if (!part_contains(&catalogue->part, hash))
+		return true;
+	/* Rows of a list mostly come one after the other. */
 	if (list == NULL || VARSIZE_ANY_EXHDR(code) != VARSIZE_ANY_EXHDR(list->code_text) ||
 		memcmp(VARDATA_ANY(code), list->code, VARSIZE_ANY_EXHDR(code)) != 0)
-	{
-		int number = price_list_find(catalogue->rules, code);
-
-		list = number < 0 ? NULL : &catalogue->rules->lists[number];
-		catalogue->list = list;
-	}
-	return list != NULL && list->currency == question->currency && BIT_TEST(question->audience->lists, list->number);
+		list = catalogue->list = &catalogue->rules->lists[price_list_find(catalogue->rules, code)];
+	price_row_read(&row, list->number, values, nulls, book->context);
+	price_book_add(book, VARDATA_ANY(product), length, hash, &row);
+	catalogue->fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
+	return catalogue->fits;
 }
 
 /* Reads the prices of the part at hand that can be for the customer; false where they do not fit into the memory. */
 static bool
 read_prices(Catalogue *catalogue)
 {
-	PriceBook *book = &catalogue->book;
-	Datum values[ROW_COLUMNS + 1];
-	bool nulls[ROW_COLUMNS + 1];
-	LookScan scan;
-	bool fits = true;
+	const PriceRules *rules = catalogue->rules;
+	const PriceQuestion *question = catalogue->question;
+	Datum *codes = palloc(Max(rules->nlists, 1) * sizeof(Datum));
+	int ncodes = 0;
+	Datum argument;
+	SpiScope scope;
 
-	open_again(&scan, &all_prices_look);
-	look_filter(&scan, ROW_LIST + 1, list_fits, catalogue);
-	while (fits && look_next(&scan, false, values, nulls))
-	{
-		text *product;
-		uint32 length;
-		uint32 hash;
-		PriceRow row;
-
-		if (nulls[ROW_PRODUCT])
-			continue;
-		product = DatumGetTextPP(values[ROW_PRODUCT]);
-		length = VARSIZE_ANY_EXHDR(product);
-		hash = price_book_hash(VARDATA_ANY(product), length);
-		if (!part_contains(&catalogue->part, hash))
-			continue;
-		price_row_read(&row, catalogue->list->number, values, nulls, book->context);
-		price_book_add(book, VARDATA_ANY(product), length, hash, &row);
-		fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
-	}
-	price_book_flush(book);
-	look_end(&scan);
-	return fits;
+	for (int i = 0; i < rules->nlists; i++)
+		if (rules->lists[i].currency == question->currency && BIT_TEST(question->audience->lists, i))
+			codes[ncodes++] = PointerGetDatum(rules->lists[i].code_text);
+	argument = array_of(codes, NULL, ncodes, TEXTOID);
+	catalogue->fits = true;
+	spi_scope_begin(&scope, true);
+	kept_plan_send(&prices_select, &argument, take_price, catalogue);
+	spi_scope_end(&scope);
+	price_book_flush(&catalogue->book);
+	return catalogue->fits;
 }
 
-/* Notes that a product has variants, if a row of product is one; wants no row. */
+/* Notes that a product has variants. */
 static bool
-note_parent(void *arg, const Datum *values, const bool *nulls)
+take_parent(void *arg, const Datum *values, const bool *nulls)
 {
 	Catalogue *catalogue = arg;
 	MemoryContext context = catalogue->parents_context;
-	text *code;
-	uint32 length;
-	char *kept;
+	text *code = DatumGetTextPP(values[0]);
+	uint32 length = VARSIZE_ANY_EXHDR(code);
+	char *kept = memcpy(MemoryContextAlloc(context, length), VARDATA_ANY(code), length);
 
-	if (nulls[PRODUCT_PARENT])
-		return false;
-	code = DatumGetTextPP(values[PRODUCT_PARENT]);
-	length = VARSIZE_ANY_EXHDR(code);
-	if (code_map_get(&catalogue->parents, VARDATA_ANY(code), length) != NULL)
-		return false;
-	kept = memcpy(MemoryContextAlloc(context, length), VARDATA_ANY(code), length);
 	code_map_put(&catalogue->parents, kept, length, MemoryContextAllocZero(context, sizeof(Parent)));
-	return false;
+	return true;
 }
 
 /* Returns what is known of a product as the parent of others, or NULL where there are none. */
+static Parent *
+find_own(Catalogue *catalogue, const char *code, uint32 length, uint32 hash)
+{
+	Parent *own = code_map_get_hashed(&catalogue->parents, code, length, hash);
+
+	if (own != NULL)
+		catalogue->last_parent = own;
+	return own;
+}
+
+/* Does the same for the parent of a variant: variants often come together, and behind it. */
 static Parent *
 find_parent(Catalogue *catalogue, const char *code, uint32 length)
 {
 	Parent *last = catalogue->last_parent;
 
-	if (catalogue->parents.count == 0)
-		return NULL;
-	/* Variants often come together. */
 	if (last != NULL && last->product != NULL && last->product->target.length == length &&
 		memcmp(last->product->target.code, code, length) == 0)
 		return last;
-	last = code_map_get(&catalogue->parents, code, length);
-	if (last != NULL)
-		catalogue->last_parent = last;
-	return last;
+	return find_own(catalogue, code, length, code_hash(code, length));
 }
 
 /* Readies the place for parents. */
@@ -222,15 +228,11 @@ open_parents(Catalogue *catalogue)
 static void
 note_parents(Catalogue *catalogue)
 {
-	Datum values[PRODUCT_COLUMNS];
-	bool nulls[PRODUCT_COLUMNS];
-	LookScan scan;
+	SpiScope scope;
 
-	open_again(&scan, &all_products_look);
-	look_filter(&scan, PRODUCT_PARENT + 1, note_parent, catalogue);
-	while (look_next(&scan, false, values, nulls))
-		;
-	look_end(&scan);
+	spi_scope_begin(&scope, true);
+	kept_plan_send(&parents_select, NULL, take_parent, catalogue);
+	spi_scope_end(&scope);
 }
 
 /* Answers for the products that wait. */
@@ -297,7 +299,7 @@ take_product(Catalogue *catalogue, const Datum *values, const bool *nulls, uint3
 
 	if (above != NULL)
 		parent = find_parent(catalogue, VARDATA_ANY(above), VARSIZE_ANY_EXHDR(above));
-	own = find_parent(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+	own = find_own(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code), hash);
 	waits = parent != NULL && parent->product == NULL && !catalogue->full;
 	kept = waits || (own != NULL && !catalogue->full);
 	product = product_read(catalogue->rules, values, nulls, kept ? &catalogue->parents_hoard : &catalogue->hoard);
@@ -335,6 +337,7 @@ take_waiting(Catalogue *catalogue)
 			Product *product = (*place)->product;
 			const char *code = product->target.code;
 			uint32 length = product->target.length;
+			uint32 hash = code_hash(code, length);
 			const Parent *parent = find_parent(catalogue, product->parent_code, strlen(product->parent_code));
 
 			if (parent->product == NULL && !catalogue->full)
@@ -345,7 +348,7 @@ take_waiting(Catalogue *catalogue)
 			found = true;
 			*place = (*place)->next;
 			product->parent = parent->product;
-			put_product(catalogue, product, price_book_hash(code, length), find_parent(catalogue, code, length));
+			put_product(catalogue, product, hash, find_own(catalogue, code, length, hash));
 		}
 	}
 }
@@ -364,7 +367,7 @@ read_products(Catalogue *catalogue)
 	while (look_next(&scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-		uint32 hash = price_book_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+		uint32 hash = code_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
 
 		if (part_contains(&catalogue->part, hash))
 			take_product(catalogue, values, nulls, hash);
@@ -376,22 +379,44 @@ read_products(Catalogue *catalogue)
 	look_end(&scan);
 }
 
+/* Bytes of an answer, at least. */
+#define ANSWER_BYTES 80
+
+/*
+ * Has answers that will not fit into work_mem written to a file from the first one on. What is kept in memory until it
+ * is full is written in the end too, and cools the processor's cache on its way.
+ */
+static void
+expect_answers(ReturnSetInfo *result, double expected)
+{
+	MemoryContext old;
+
+	if (expected * ANSWER_BYTES < (double) work_mem * 1024)
+		return;
+	old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	tuplestore_end(result->setResult);
+	result->setResult = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false, 64);
+	MemoryContextSwitchTo(old);
+}
+
 /* Answers for all products by scans of the tables; false where they cannot be scanned. Needs an active snapshot. */
 static bool
 scan_catalogue(Catalogue *catalogue)
 {
+	double expected; /* products */
 	LookScan scan;
 
-	if (catalogue->cache == NULL || !look_open(&scan, &all_prices_look, 0, GetActiveSnapshot()))
+	if (catalogue->cache == NULL || !look_open(&scan, &all_products_look, 0, GetActiveSnapshot()))
 		return false;
-	look_end(&scan);
-	if (!look_open(&scan, &all_products_look, 0, GetActiveSnapshot()))
-		return false;
+	expected = scan.table->rd_rel->reltuples;
 	look_end(&scan);
 	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
 	catalogue->hoard = (Hoard){catalogue->passing};
 	catalogue->limit = Max((Size) price_cache_size, (Size) (work_mem * hash_mem_multiplier)) * 1024;
 	open_parents(catalogue);
+	expect_answers((ReturnSetInfo *) catalogue->fcinfo->resultinfo, expected);
+	/* What is expected must leave room for what there is. */
+	expected = Min(expected, catalogue->limit / sizeof(BookSlot) / 8);
 	catalogue->later[catalogue->nlater++] = (Part){0, 0};
 	while (catalogue->nlater > 0)
 	{
@@ -402,7 +427,7 @@ scan_catalogue(Catalogue *catalogue)
 		while (!fits)
 		{
 			context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel catalogue", ALLOCSET_DEFAULT_SIZES);
-			price_book_open(&catalogue->book, context);
+			price_book_open(&catalogue->book, context, ldexp(expected, -catalogue->part.nbits));
 			fits = read_prices(catalogue);
 			if (!fits)
 			{

@@ -48,7 +48,7 @@ code_map_place(CodeMap *map, const CodeEntry *entry)
 void
 code_map_put(CodeMap *map, const char *code, uint32 length, void *value)
 {
-	CodeEntry entry = {hash_bytes((const unsigned char *) code, (int) length), length, code, value};
+	CodeEntry entry = {code_hash(code, length), length, code, value};
 
 	if (map->count >= map->size / 3 * 2)
 	{

@@ -34,11 +34,17 @@ code_tag(uint32 hash)
 extern void code_map_init(CodeMap *map, MemoryContext context, uint32 expected);
 extern void code_map_put(CodeMap *map, const char *code, uint32 length, void *value);
 
-/* Returns what was put there under this code, or NULL. */
-static inline void *
-code_map_get(const CodeMap *map, const char *code, uint32 length)
+/* Returns the hash of a code. */
+static inline uint32
+code_hash(const char *code, uint32 length)
 {
-	uint32 hash = hash_bytes((const unsigned char *) code, (int) length);
+	return hash_bytes((const unsigned char *) code, (int) length);
+}
+
+/* Returns what was put there under a code that has this hash, or NULL. */
+static inline void *
+code_map_get_hashed(const CodeMap *map, const char *code, uint32 length, uint32 hash)
+{
 	uint8 tag = code_tag(hash);
 
 	for (uint32 i = hash & (map->size - 1); map->tags[i] != 0; i = (i + 1) & (map->size - 1))
@@ -50,6 +56,13 @@ code_map_get(const CodeMap *map, const char *code, uint32 length)
 			return entry->value;
 	}
 	return NULL;
+}
+
+/* Returns what was put there under this code, or NULL. */
+static inline void *
+code_map_get(const CodeMap *map, const char *code, uint32 length)
+{
+	return code_map_get_hashed(map, code, length, code_hash(code, length));
 }
 
 #endif /* OMNICHANNEL_CODES_H */

@@ -25,7 +25,6 @@ typedef struct Gathering
 	int space;
 } Gathering;
 
-#define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 #define PRODUCT_COLUMN_LIST                                                                                            \
 	"p.product, p.parent, p.category::text, p.brand, p.currency, p.cost, p.min_price, p.tax_rate, p.min_margin,"       \
 	" p.perishable, p.service"

@@ -50,13 +50,6 @@ LookUp product_look = {
 	.columns = product_columns,
 };
 
-LookUp all_prices_look = {
-	.table = "price",
-	.for_cache = true,
-	.ncolumns = ROW_COLUMNS + 1,
-	.columns = price_columns,
-};
-
 LookUp all_products_look = {
 	.table = "product",
 	.for_cache = true,

@@ -20,8 +20,10 @@ enum
 	ROW_ROUND_TO,
 	ROW_VALID,
 	ROW_COLUMNS,
-	ROW_PRODUCT = ROW_COLUMNS /* of all_prices_look only */
+	ROW_PRODUCT = ROW_COLUMNS /* of the statement for all products only */
 };
+
+#define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
 
 enum
 {
@@ -42,7 +44,6 @@ enum
 extern LookUp product_price_look;
 extern LookUp category_price_look;
 extern LookUp product_look;
-extern LookUp all_prices_look;
 extern LookUp all_products_look;
 
 extern int price_list_find(const PriceRules *rules, text *code);
