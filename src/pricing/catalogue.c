@@ -37,7 +37,7 @@ typedef struct Part
 	uint32 bits;
 } Part;
 
-/* A product that others are variants of. */
+/* A product that others are variants of; its code follows. */
 typedef struct Parent
 {
 	Product *product; /* NULL until it is read, and its own parent */
@@ -181,12 +181,12 @@ static bool
 take_parent(void *arg, const Datum *values, const bool *nulls)
 {
 	Catalogue *catalogue = arg;
-	MemoryContext context = catalogue->parents_context;
 	text *code = DatumGetTextPP(values[0]);
 	uint32 length = VARSIZE_ANY_EXHDR(code);
-	char *kept = memcpy(MemoryContextAlloc(context, length), VARDATA_ANY(code), length);
+	Parent *parent = hoard_alloc(&catalogue->parents_hoard, sizeof(Parent) + length);
 
-	code_map_put(&catalogue->parents, kept, length, MemoryContextAllocZero(context, sizeof(Parent)));
+	parent->product = NULL;
+	code_map_put(&catalogue->parents, memcpy(parent + 1, VARDATA_ANY(code), length), length, parent);
 	return true;
 }
 

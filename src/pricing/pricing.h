@@ -107,7 +107,8 @@ typedef struct Promotion
 {
 	const char *code;
 	text *code_text;
-	int number; /* in byte order of the codes: the last tie-breaker */
+	Datum alone; /* a text[] of its code only */
+	int number;  /* in byte order of the codes: the last tie-breaker */
 	PromotionKind kind;
 	ListStatus status;
 	Money value; /* money, or a factor: 0.15 for 15 % */

@@ -249,7 +249,9 @@ promotions_read(PriceRules *rules)
 	for (int i = 0; i < rules->npromotions; i++)
 	{
 		Promotion *promotion = &rules->promotions[i];
+		Datum code = PointerGetDatum(promotion->code_text);
 
+		promotion->alone = array_of(&code, NULL, 1, TEXTOID);
 		if (promotion->kind == PROMOTION_PERCENT || promotion->kind == PROMOTION_BUY_GET ||
 			promotion->kind == PROMOTION_ORDER_PERCENT)
 			promotion->value = money_multiply(promotion->value, hundredth);

@@ -256,6 +256,8 @@ promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
 
 	if (answer->npromotions == 0)
 		return PointerGetDatum(question->rules->no_promotions);
+	if (answer->npromotions == 1)
+		return answer->promotions[0]->alone;
 	codes = palloc(answer->npromotions * sizeof(Datum));
 	for (int i = 0; i < answer->npromotions; i++)
 		codes[i] = PointerGetDatum(answer->promotions[i]->code_text);
