@@ -11,7 +11,7 @@ VACUUM ANALYZE lane, lane_head, waiting;
 SELECT tick_queues() FROM generate_series(1, 8);
 
 BEGIN;
-SELECT plan(4);
+SELECT plan(6);
 INSERT INTO lane (queue, channel, requires) SELECT 'q', 'chat', ('s' || n || ':1')::skill_set FROM generate_series(1, 1000) AS n;
 INSERT INTO waiting (request_id, customer_id, lane_id, rank, entered_at) SELECT lane_id, 1, lane_id, 0, now() FROM lane;
 CREATE FUNCTION pg_temp.rows_read() RETURNS numeric LANGUAGE sql AS $$
@@ -30,5 +30,11 @@ SELECT pg_temp.rows_read() AS before \gset
 SELECT tick_queues();
 SELECT cmp_ok(pg_temp.rows_read() - :before, '<', 50000::numeric, 'and moved');
 SELECT is(pg_temp.heads_stand(), 1001::bigint, 'all of them');
+DELETE FROM waiting;
+UPDATE lane_head SET used_at = now() - interval '2 days';
+SELECT pg_temp.rows_read() AS before \gset
+SELECT tick_queues();
+SELECT cmp_ok(pg_temp.rows_read() - :before, '<', 50000::numeric, 'and removed when nobody has used them for a day');
+SELECT is((SELECT count(*) FROM lane), 0::bigint, 'all of them');
 SELECT * FROM finish();
 ROLLBACK;
