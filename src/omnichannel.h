@@ -162,6 +162,7 @@ struct ConfigCache
 	Oid proxy;
 	Oid table_oids[CONFIG_CACHE_TABLES];
 	int state;
+	bool resolved; /* the proxy and the tables are those that there are now */
 	bool registered;
 	bool building;
 	Oid reader;              /* the role whose right was checked last, or InvalidOid */

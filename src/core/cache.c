@@ -98,7 +98,7 @@ cache_relation_changed(Datum arg, Oid relation)
 			cache->state = CACHE_NEEDS_REBUILD;
 			moves++;
 			cache->told++;
-			cache->proxy = InvalidOid;
+			cache->resolved = false;
 			cache->reader = InvalidOid;
 		}
 	}
@@ -308,17 +308,32 @@ cache_register(ConfigCache *cache)
 	cache->registered = true;
 }
 
-/* Finds the proxy and the tables by name; raises 55000 where setup() has not run. */
+/*
+ * Finds the proxy and the tables by name; raises 55000 where setup() has not run.
+ *
+ * Until then the former proxy goes on counting messages: what it missed would be taken for seen. Those of another one
+ * were missed.
+ */
 static void
 cache_resolve(ConfigCache *cache)
 {
-	char proxy[NAMEDATALEN];
+	char name[NAMEDATALEN];
+	uint64 before;
 
-	/* The proxy last: it is what tells that all are known. */
-	for (int i = 0; i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
-		cache->table_oids[i] = omni_table(cache->tables[i]);
-	snprintf(proxy, sizeof(proxy), "cache_%s", cache->name);
-	cache->proxy = omni_table(proxy);
+	snprintf(name, sizeof(name), "cache_%s", cache->name);
+	do
+	{
+		Oid proxy;
+
+		before = generation;
+		for (int i = 0; i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
+			cache->table_oids[i] = omni_table(cache->tables[i]);
+		proxy = omni_table(name);
+		if (proxy != cache->proxy)
+			cache->told++;
+		cache->proxy = proxy;
+	} while (generation != before);
+	cache->resolved = true;
 }
 
 /* Returns whether row-level security hides rows from the current role; raises 42501 where it may not read at all. */
@@ -427,7 +442,7 @@ cache_is_settled(const ConfigCache *cache)
 	VirtualTransactionId *writers;
 	int nwriters;
 
-	if (!OidIsValid(cache->proxy) || IsolationIsSerializable() || RecoveryInProgress())
+	if (!cache->resolved || IsolationIsSerializable() || RecoveryInProgress())
 		return false;
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, cache->proxy);
 	writers = GetLockConflicts(&tag, ShareLock, &nwriters);
@@ -503,7 +518,7 @@ config_cache_get(ConfigCache *cache)
 			   (cache->lxid == lxid || (cache->lxid == InvalidLocalTransactionId && cache->fits == lxid))))
 		return cache->data;
 
-	if (!OidIsValid(cache->proxy))
+	if (!cache->resolved)
 		cache_resolve(cache);
 
 	if (cache_check_rights(cache))
@@ -521,13 +536,13 @@ config_cache_get(ConfigCache *cache)
 
 	if (!cache_fits(cache, lxid))
 	{
-		if (!OidIsValid(cache->proxy))
+		if (!cache->resolved)
 			cache_resolve(cache);
 		cache_rebuild(cache, lxid);
 	}
 	cache->fill_context = cache->context;
 	cache->fill_as_owner = true;
-	cache->reader = OidIsValid(cache->proxy) ? GetUserId() : InvalidOid;
+	cache->reader = cache->resolved ? GetUserId() : InvalidOid;
 	return cache->data;
 }
 
