@@ -60,7 +60,7 @@ like(clocks('anna'), qr/^resolution backstop 00:30:\S+ met$/, 'released as done 
 
 # Routing holds locks, so it waits for nobody: what it cannot do now, the next sweep does.
 $request = $node->safe_psql('postgres',
-	"SELECT omnichannel.open_request(omnichannel.identify('account', 'ben'), 'complaint', 'phone', queue => 'calls')");
+	"SELECT omnichannel.open_request(omnichannel.identify('account', 'ben'), 'complaint', 'email', queue => 'calls')");
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
 $holder->query_safe("SELECT omnichannel.log_contact('email', kind => 'account', value => 'ben', request_id => $request)");
