@@ -195,7 +195,7 @@ SQL
 				[ "${now:-0}" -le "$first" ] || first=$now
 			fi
 		fi
-		sleep 0.1
+		sleep 0.02
 	done
 	wait $writer
 	echo "$second $first" | awk -v name="$1" '{printf "%s|%.1f MB|%.1f MB|%.2f|\n", name, $1 / 1024, $2 / 1024, $2 ? $1 / $2 : 0}'
