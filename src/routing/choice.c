@@ -133,9 +133,9 @@ has_refused(const Taking *taking, int64 request_id)
 	return refused;
 }
 
-/* Returns whether the agent may be given the request that a choice stands at. */
-static bool
-suits(const Taking *taking, const Choice *choice)
+/* choice_suits returns whether the agent may be given the request that a choice stands at. */
+bool
+choice_suits(const Taking *taking, const Choice *choice)
 {
 	const WaitingRow *row = &choice->row;
 	int64 owner_id;
@@ -264,7 +264,7 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 		ended = choice->row.rank > choice->last_rank;
 		/* What somebody is taking at this moment is not to be had; the rest of it need not be read to know that. */
 		choice->found =
-			!ended && !(taking->locks != NULL && rows_is_taken(rows, ROWS_WAITING)) && suits(taking, choice);
+			!ended && !(taking->locks != NULL && rows_is_taken(rows, ROWS_WAITING)) && choice_suits(taking, choice);
 		young = choice->row.entered_at > choice->joined_before ? young + 1 : 0;
 		if (young > YOUNG_MAX)
 		{
@@ -335,7 +335,7 @@ look_by_plan(const Taking *taking, Choice *choice)
 		{
 			CHECK_FOR_INTERRUPTS();
 			choice->row = batch[i];
-			choice->found = suits(taking, choice);
+			choice->found = choice_suits(taking, choice);
 		}
 		if (count < BATCH)
 			return;

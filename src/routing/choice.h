@@ -46,6 +46,7 @@ typedef struct Taking
 } Taking;
 
 extern void choices_find(Taking *taking);
+extern bool choice_suits(const Taking *taking, const Choice *choice);
 extern Choice *choices_first(Taking *taking);
 extern bool take_could(Taking *taking);
 extern int64 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request,

@@ -1,6 +1,6 @@
 /*
  * lock.c
- *	  The locks of matching, always taken in this order: queues, requests, agents, rows.
+ *	  The locks of matching, always taken in this order: customers, queues, requests, agents, rows.
  *
  * A queue's lock is one advisory transaction lock whose mode says what its holder does: an arrival reads the agents and
  * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at
@@ -16,6 +16,11 @@
  * has while somebody else wants what it has: further queues are tried for a moment, and what is not to be had then is
  * left to the sweep. So nobody locks up over queues. A request is kept apart by the lock of its row, of which a
  * transaction can have any number.
+ *
+ * To whom a request goes depends on who has the customer's others: who decides it in a queue that holds requests for
+ * their owners has the lock of the customer. An arrival takes it first and waits for it. Who finds out under the locks
+ * of queues whose request he comes upon, a freed agent, the sweep, who gives one back, only tries: what another decides
+ * about at this moment waits, for the sweep at the latest.
  *
  * A request that has just come is not locked by route(): it is changed after its agent, if it is still as it was read
  * and nobody else has it, and the agent is let go otherwise. Those who route the newest requests at once meet on a page
@@ -365,6 +370,30 @@ add_joined(const RoutingConfig *config, QueueLocks *locks)
 /* So many customers one transaction locks: a statement that routes a whole backlog must not fill the table of locks. */
 #define CUSTOMERS_MAX 256
 
+/* How many this one has locked. */
+static struct
+{
+	LocalTransactionId lxid;
+	int count;
+} customers;
+
+/* Takes the lock of a customer; returns whether the caller may go on. */
+static bool
+take_customer(int64 customer_id, bool wait)
+{
+	LOCKTAG tag = tag_of("customer", (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id)));
+	LockAcquireResult result;
+
+	if (customers.lxid != MY_LXID)
+		customers.count = 0;
+	customers.lxid = MY_LXID;
+	if (customers.count >= CUSTOMERS_MAX)
+		return true;
+	result = LockAcquire(&tag, ExclusiveLock, false, !wait);
+	customers.count += result == LOCKACQUIRE_OK;
+	return result != LOCKACQUIRE_NOT_AVAIL;
+}
+
 /*
  * customer_lock keeps the requests of a customer that arrive at the same moment apart, so that the later one sees whose
  * the earlier one is; returns whether the caller may go on. It is taken before all other locks.
@@ -374,14 +403,9 @@ add_joined(const RoutingConfig *config, QueueLocks *locks)
 bool
 customer_lock(int64 customer_id)
 {
-	static int count;
-	uint32 key = (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id));
 	bool later = session.lxid == MY_LXID;
 
-	count = later ? count + 1 : 1;
-	if (count > CUSTOMERS_MAX)
-		return true;
-	for (int left = LATER_MSECS; !take("customer", key, ExclusiveLock, !later); left--)
+	for (int left = LATER_MSECS; !take_customer(customer_id, !later); left--)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (left == 0)
@@ -391,13 +415,15 @@ customer_lock(int64 customer_id)
 	return true;
 }
 
-/* customer_lock_try does the same without waiting. */
+/*
+ * customer_lock_try does the same without waiting: for whoever comes upon a customer's request with other locks in his
+ * hands. Whose the customer's requests are is to be read after it. Who only says what becomes of one, as by accepting
+ * it or by naming a colleague, decides by nothing that others could be changing, and needs it not.
+ */
 bool
 customer_lock_try(int64 customer_id)
 {
-	uint32 key = (uint32) hash_bytes((const unsigned char *) &customer_id, sizeof(customer_id));
-
-	return take("customer", key, ExclusiveLock, false);
+	return take_customer(customer_id, false);
 }
 
 /*

@@ -84,6 +84,7 @@ extern int64 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz 
 extern int match_compare(const void *left, const void *right);
 
 /* owner.c */
+extern int64 owner_root(const RoutingConfig *config, int64 customer_id);
 extern int64 owner_find(const RoutingConfig *config, const MatchRequest *request, const Pool *pool, TimestampTz now,
 						bool read_only, Acquaintance *known, const PoolMember **owner_member);
 extern TimestampTz owner_held_until(const RoutingConfig *config, const MatchRequest *request, const PoolMember *member,

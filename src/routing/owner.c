@@ -36,6 +36,12 @@ static KeptPlan facts_select = {
 	.argtypes = {INT8ARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
+static KeptPlan root_select = {
+	.sql = "SELECT merged_into FROM omnichannel.customer WHERE customer_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
 /* What is known of each of a pool's agents, as it is being gathered. */
 typedef struct Facts
 {
@@ -48,6 +54,23 @@ typedef struct Facts
 	const PoolMember *best;  /* who knows the customer best */
 	double best_strength;
 } Facts;
+
+/* owner_root returns who a customer is by now. Reads by config->rows if they are open, else needs an SPI scope. */
+int64
+owner_root(const RoutingConfig *config, int64 customer_id)
+{
+	Datum root = Int64GetDatum(customer_id);
+	bool isnull = true;
+
+	if (config->rows == NULL)
+	{
+		if (kept_plan_run(&root_select, &root, NULL, false, 0) > 0)
+			root = spi_datum(0, 1, &isnull);
+	}
+	else if (rows_find(config->rows, ROWS_CUSTOMER, customer_id))
+		root = slot_getattr(config->rows->slots[ROWS_CUSTOMER], CUSTOMER_MERGED_INTO, &isnull);
+	return isnull ? customer_id : DatumGetInt64(root);
+}
 
 /* Returns the member of the pool who an agent is if he can ever have the request, or NULL. */
 static const PoolMember *

@@ -64,12 +64,6 @@ static KeptPlan queue_select = {
 	.argtypes = {INT8OID},
 };
 
-static KeptPlan root_select = {
-	.sql = "SELECT merged_into FROM omnichannel.customer WHERE customer_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
-
 static KeptPlan enqueue = {
 	.sql = "WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
 		   " priority, queued_at)"
@@ -336,6 +330,21 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 
 	return agent_id;
 }
 
+/*
+ * route_again does the same for a request that has been with an agent or in another queue, where rows are not open: it
+ * waits where another session decides about a request of the same customer.
+ */
+int64
+route_again(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
+{
+	if (config->queues[request->queue].hold_for_owner > 0 && !customer_lock_try(match_root(request)))
+	{
+		route_enqueue(config, request);
+		return 0;
+	}
+	return route_request(config, request, patient, given);
+}
+
 /* Lets a request wait without a place in its queue, which the sweep gives it. */
 static void
 leave_to_sweep(const MatchRequest *request)
@@ -401,23 +410,6 @@ queue_of(RoutingConfig *config, int64 request_id, int64 *customer_id)
 	return found;
 }
 
-/* Returns who a customer turned out to be, by config->rows or in an SPI scope. */
-static int64
-root_of(const RoutingConfig *config, int64 customer_id)
-{
-	Datum root = Int64GetDatum(customer_id);
-	bool isnull = true;
-
-	if (config->rows == NULL)
-	{
-		if (kept_plan_run(&root_select, &root, NULL, false, 0) > 0)
-			root = spi_datum(0, 1, &isnull);
-	}
-	else if (rows_find(config->rows, ROWS_CUSTOMER, customer_id))
-		root = slot_getattr(config->rows->slots[ROWS_CUSTOMER], CUSTOMER_MERGED_INTO, &isnull);
-	return isnull ? customer_id : DatumGetInt64(root);
-}
-
 /* Locks the row of a request that is about to be read, by config->rows or in an SPI scope. */
 static void
 hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
@@ -454,7 +446,7 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	QueueLocks *locks = queue_locks(config);
 	int64 customer_id;
 	int queue = queue_of(config, request_id, &customer_id);
-	bool alone = config->queues[queue].hold_for_owner == 0 || customer_lock(root_of(config, customer_id));
+	bool alone = config->queues[queue].hold_for_owner == 0 || customer_lock(owner_root(config, customer_id));
 	MatchRequest request;
 
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);

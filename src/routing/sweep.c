@@ -377,7 +377,7 @@ end_overdue(Sweep *sweep, int64 request_id)
 		return 0;
 	work_end(config, &request, over ? "finished" : "expired", !over && expired);
 	if (!over)
-		(void) route_request(config, &request, false, &moved);
+		(void) route_again(config, &request, false, &moved);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
 	return moved;
 }
@@ -409,7 +409,7 @@ move_overflow(Sweep *sweep, int64 request_id)
 		requests_changed(&request.request_id, 1);
 		request.queue = queue->overflow;
 		request.queued_at = sweep->now;
-		(void) route_request(config, &request, false, &moved);
+		(void) route_again(config, &request, false, &moved);
 	}
 	return moved;
 }

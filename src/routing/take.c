@@ -33,7 +33,7 @@ static KeptPlan waiting_take = {
 typedef enum Standing
 {
 	STANDS,
-	STANDS_ELSEWHERE, /* the sweep will put it into its place */
+	STANDS_ELSEWHERE, /* the sweep will see to it */
 	CLOSED
 } Standing;
 
@@ -57,6 +57,38 @@ standing_of(const Taking *taking, const Choice *choice)
 }
 
 /*
+ * Keeps others from deciding about the requests of the customer of a choice, where the agent may have it because of
+ * what these say; returns whether he may still.
+ */
+static bool
+hold_customer(const Taking *taking, const Choice *choice)
+{
+	RoutingConfig *config = taking->config;
+	Rows *rows = config->rows;
+	int64 root;
+	SpiScope scope;
+
+	if (choice->row.queued_at <= choice->held_since)
+		return true;
+	if (rows == NULL || !rows_open_more(rows, ROWS_BIT(ROWS_CUSTOMER)))
+	{
+		config->rows = NULL;
+		routing_scope_begin(&scope);
+	}
+	root = owner_root(config, choice->row.customer_id);
+	if (config->rows == NULL)
+	{
+		spi_scope_end(&scope);
+		config->rows = rows;
+	}
+	if (!customer_lock_try(root))
+		return false;
+	if (rows != NULL)
+		rows_refresh(rows);
+	return choice_suits(taking, choice);
+}
+
+/*
  * Takes the request that comes first for the agent out of its queue; returns whether, and the request.
  *
  * By rows, the agent's room is taken before the request: whoever cannot have both leaves the queue as it was.
@@ -73,7 +105,7 @@ take_first(Taking *taking, MatchRequest *request)
 	while ((choice = choices_first(taking)) != NULL && choice->fits)
 	{
 		int32 cost = config->channels[choice->lane->channel].cost;
-		Standing standing = standing_of(taking, choice);
+		Standing standing = hold_customer(taking, choice) ? standing_of(taking, choice) : STANDS_ELSEWHERE;
 		Datum id = Int64GetDatum(choice->row.request_id);
 		bool gone = false;
 

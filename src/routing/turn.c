@@ -51,6 +51,19 @@ hold_waiting(RoutingConfig *config, int64 request_id, MatchRequest *request)
 		   request->waiting;
 }
 
+/* Keeps others from deciding about the customer's other requests, if nobody is about to; returns whether. */
+static bool
+hold_customer(RoutingConfig *config, const MatchRequest *request)
+{
+	if (request->queue < 0 || config->queues[request->queue].hold_for_owner == 0)
+		return true;
+	if (!customer_lock_try(match_root(request)))
+		return false;
+	if (config->rows != NULL)
+		rows_refresh(config->rows);
+	return true;
+}
+
 /* Takes a request that was closed without a word to the queue out of it. */
 static void
 leave_queue(RoutingConfig *config, MatchRequest *request)
@@ -80,8 +93,9 @@ serve_waiting(RoutingConfig *config, int64 request_id, bool locked, Turns *turns
 		return false;
 	if (request.closed)
 		leave_queue(config, &request);
-	else if (request.queue >= 0 && request.assigned_to == 0 && strcmp(request.state, "waiting_agent") == 0 &&
-			 route_in_place(config, &request) && (locked || queue_lock_try(config, request.queue, QUEUE_ARRIVE)) &&
+	else if (hold_customer(config, &request) && request.queue >= 0 && request.assigned_to == 0 &&
+			 strcmp(request.state, "waiting_agent") == 0 && route_in_place(config, &request) &&
+			 (locked || queue_lock_try(config, request.queue, QUEUE_ARRIVE)) &&
 			 turn_offer(config, &request, false, turns) > 0)
 	{
 		turns->given++;
