@@ -142,7 +142,8 @@ typedef struct SlaMachine
 	SlaMemberships memberships;
 	int clock_count;
 	int clock_room;
-	SlaClock **clocks; /* in the order in which they started */
+	SlaClock **clocks;    /* in the order in which they started */
+	int unpromised_count; /* of those after them by which nothing was promised; see sla_machine_feed() */
 	int running_count;
 	int running_room;
 	SlaClock **running; /* those that have not stopped */
@@ -156,6 +157,9 @@ typedef struct SlaMachine
 	bool partial;              /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
+	bool (*was_told)(struct SlaMachine *machine, SlaMetric metric, const SlaMoment *moment); /* or NULL */
+	int told_count;
+	SlaClock **told; /* for was_told */
 	int64 root;
 } SlaMachine;
 
@@ -196,6 +200,7 @@ typedef struct SlaFamily
 	const SlaMoment *former;    /* as it was, where the only moment is not new, but was corrected; or NULL */
 	int compared_count;
 	SlaClock **compared; /* clocks of which those that turn out to be the same are not concerned, by start; or NULL */
+	bool parted;         /* compared with what it would have with others: it gets what it would have had alone */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);

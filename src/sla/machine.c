@@ -238,7 +238,7 @@ sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *re
 
 /*
  * Starts a clock where a policy fits; returns it, or NULL. That of a request's resolution starts in any case, because a
- * policy may fit later, from the same start.
+ * policy may fit later, from the same start; so does what was told of by a policy that fits no more.
  */
 static SlaClock *
 start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, const SlaRequest *request,
@@ -248,7 +248,8 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
 	SlaClock *clock;
 
-	if (policy == NULL && metric != SLA_RESOLUTION)
+	if (policy == NULL && metric != SLA_RESOLUTION &&
+		!(machine->was_told != NULL && machine->was_told(machine, metric, moment)))
 		return NULL;
 	clock = palloc0(sizeof(SlaClock));
 	clock->metric = metric;
@@ -516,7 +517,7 @@ sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 
 /*
  * sla_machine_feed gives the machine all moments that it is to take, in their order. Its clocks then are those that
- * something was promised by.
+ * something was promised by; the others come after them.
  */
 void
 sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count)
@@ -526,7 +527,14 @@ sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count)
 	for (int i = 0; i < count; i++)
 		sla_machine_apply(machine, moments[i]);
 	for (int i = 0; i < machine->clock_count; i++)
-		if (!machine->clocks[i]->unpromised)
-			machine->clocks[kept++] = machine->clocks[i];
+	{
+		SlaClock *clock = machine->clocks[i];
+
+		if (clock->unpromised)
+			continue;
+		machine->clocks[i] = machine->clocks[kept];
+		machine->clocks[kept++] = clock;
+	}
+	machine->unpromised_count = machine->clock_count - kept;
 	machine->clock_count = kept;
 }

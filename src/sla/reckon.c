@@ -178,11 +178,58 @@ is_to_be_made(const SlaFamily *family, SlaClock *clock)
 	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
 }
 
-/* The same of a stored clock that nothing starts any more: it is also where something had, by what is compared. */
+/* Returns whether the machine, which was fed, has started a clock, though no policy that there is now promises it. */
 static bool
-is_to_be_dropped(const SlaFamily *family, SlaClock *clock)
+is_unpromised(const SlaMachine *machine, SlaClock *clock)
 {
-	return is_open_to_change(family, clock) || (family->compared != NULL && find_compared(family, clock) != NULL);
+	for (int i = 0; i < machine->unpromised_count; i++)
+	{
+		SlaClock *other = machine->clocks[machine->clock_count + i];
+
+		if (compare_starts(&clock, &other) == 0 || (clock->metric == SLA_RESOLUTION && same_promise(clock, other)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The same of a stored clock that nothing starts any more: it is also where something had, by what is compared. Of who
+ * was taken apart nothing else stays than what there would be alone, by whatever policy.
+ */
+static bool
+is_to_be_dropped(const SlaFamily *family, const SlaMachine *machine, SlaClock *clock)
+{
+	if (is_open_to_change(family, clock))
+		return true;
+	if (family->parted)
+		return !is_unpromised(machine, clock);
+	return family->compared != NULL && find_compared(family, clock) != NULL;
+}
+
+/* Returns whether the moment has started a clock of that metric that the machine's family was told of. */
+static bool
+was_told(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
+{
+	SlaClock key = {.metric = metric, .moment_id = moment->moment_id};
+	SlaClock *clock = &key;
+	SlaClock **found = bsearch(&clock, machine->told, machine->told_count, sizeof(SlaClock *), compare_starts);
+
+	return found != NULL && (*found)->request_id == moment->request_id;
+}
+
+/*
+ * Gives a machine what a family that was taken apart was told of, has ended, and would be promised nothing for now,
+ * not even as one with the others: the policies were others then.
+ */
+static void
+tell(SlaMachine *machine, const SlaFamily *family)
+{
+	machine->was_told = was_told;
+	machine->told = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
+	for (int i = 0; i < family->clock_count; i++)
+		if (!is_open_to_change(family, family->clocks[i]) && find_compared(family, family->clocks[i]) == NULL)
+			machine->told[machine->told_count++] = family->clocks[i];
+	qsort(machine->told, machine->told_count, sizeof(SlaClock *), compare_starts);
 }
 
 /* Gives a clock that was reckoned anew what is stored of it. */
@@ -218,6 +265,8 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	int count;
 
 	sla_machine_settle(machine, family);
+	if (family->parted)
+		tell(machine, family);
 	sla_machine_feed(machine, family->moments, family->moment_count);
 
 	count = machine->clock_count;
@@ -235,13 +284,13 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 		if (found == NULL)
 			continue;
 		matched[found - reckoned] = kept[i] = true;
-		if (is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
+		if (family->parted || is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
 			take_over(*found, family->clocks[i], changes);
 	}
 	/* Those whose start a late moment moved. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		if (kept[i] || family->clocks[i]->settled || !is_to_be_dropped(family, family->clocks[i]))
+		if (kept[i] || family->clocks[i]->settled || !is_to_be_dropped(family, machine, family->clocks[i]))
 			continue;
 		for (int j = 0; j < count && !kept[i]; j++)
 			if (!matched[j] && is_to_be_made(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
@@ -329,6 +378,8 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
 	}
 	compare_with(families, count, &machine, &all);
+	for (int i = 0; i < count; i++)
+		families[i].parted = true;
 }
 
 /* Reckons families anew that are read. Needs an SPI scope. */

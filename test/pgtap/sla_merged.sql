@@ -1,6 +1,6 @@
 -- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
 BEGIN;
-SELECT plan(14);
+SELECT plan(15);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -48,6 +48,10 @@ SELECT pg_temp.says(:a, 'mail', 'outbound', 'sent', '11:00') \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), replace(:'told', '08:00-12:00', '08:00-11:00') || ' told 2', 'an answer that is logged late changes the clock that it ends');
 SELECT unmerge_customers(:merge) \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), replace(:'told', '08:00-12:00', '08:00-11:00') || ' told 2', 'also when they are two again');
+ROLLBACK TO answered;
+DELETE FROM sla_policy WHERE policy = 'mail';
+SELECT unmerge_customers(:merge) \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told' || ' told 2', 'as what each was told of by a policy that is gone');
 ROLLBACK TO answered;
 SELECT pg_temp.says(:b, 'mail', 'inbound', 'received', '17:00'), pg_temp.says(:a, 'mail', 'outbound', 'sent', '18:00') \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), :'told' || ', 2 first_response 17:00-18:00 met told 2', 'what comes afterwards is of both');
