@@ -488,7 +488,7 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 	SpiScope scope;
 
 	*kept = false;
-	if (rows != NULL && rows_was_empty(rows, ROWS_WAITING))
+	if (rows != NULL && rows_none(rows, ROWS_WAITING))
 		return 0;
 	choices_find(&taking);
 	if (taking.count == 0)

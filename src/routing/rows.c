@@ -48,11 +48,11 @@ rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key)
 	return scan;
 }
 
-/* rows_was_empty returns whether there was nothing in a table whose rows were looked for by their key. */
+/* rows_none returns whether there is nothing in a table. */
 bool
-rows_was_empty(const Rows *rows, RowsTable table)
+rows_none(Rows *rows, RowsTable table)
 {
-	return rows->orders[table][ROWS_BY_KEY] == NULL;
+	return !has_page(rows, table, 0);
 }
 
 /* Ends the reading of rows. */

@@ -178,7 +178,7 @@ extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);
 /* rows.c */
 extern IndexScanDesc rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
 extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction);
-extern bool rows_was_empty(const Rows *rows, RowsTable table);
+extern bool rows_none(Rows *rows, RowsTable table);
 extern void rows_end(IndexScanDesc scan);
 extern bool rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key);
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);

@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(24);
+SELECT plan(31);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -55,6 +55,24 @@ SELECT pg_temp.passes('1 hour');
 SELECT is(route(pg_temp.ask(8, 'b')), NULL, 'who arrives when that is over does not pass it');
 SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (7::bigint)', 'it is offered again');
 SELECT release_request(7, 'done'), release_request(8, 'done'), set_presence(1, 'offline');
+
+-- whoever else gives a request away lets it pass nobody either
+SELECT set_presence(1, 'available');
+SELECT accept_request(27, route(pg_temp.ask(27, 'a')));
+SELECT is(route(pg_temp.ask(28, 'a', priority => 5)), NULL, 'one waits');
+SELECT is(route(pg_temp.ask(29, 'a')), NULL, 'and another one');
+SELECT release_request(27, 'done'), pg_temp.passes('2 minutes');
+SELECT is(transfer_request(29, 'a'), NULL, 'a request that is transferred does not pass who comes first');
+SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (28::bigint)', 'who is served');
+SELECT accept_request(28, 1), route(pg_temp.ask(30, 'a', priority => 5));
+SELECT release_request(28, 'done'), pg_temp.passes('2 minutes');
+SELECT is(request_callback(29, 'phone'), NULL, 'nor one that is to be called back');
+SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (30::bigint)', 'either');
+SELECT accept_request(30, 1), pg_temp.ask(40, 'a');
+SELECT release_request(30, 'done'), pg_temp.passes('2 minutes');
+SELECT tick_queues();
+SELECT results_eq('SELECT request_id FROM assignment', 'VALUES (29::bigint)', 'nor one that the sweep finds');
+SELECT release_request(29, 'done'), release_request(40, 'done'), set_presence(1, 'offline');
 
 -- many that wait: some are served before the one that arrives, which waits
 UPDATE agent SET capacity = 100 WHERE agent_id = 1;
