@@ -63,17 +63,18 @@ static LookUp own_look = {
 									 {"current_channel", TEXTOID}},
 };
 
-/* The same of one request, whose row is known. */
+/* All that open_request_goes_on() goes by: what is at a known place may be another version of the row, or another row. */
 static LookUp place_look = {
 	.table = "request",
-	.ncolumns = 7,
+	.ncolumns = 8,
 	.columns = (const TableColumn[]){{"request_id", INT8OID},
 									 {"customer_id", INT8OID},
 									 {"state", TEXTOID},
 									 {"channel", TEXTOID},
 									 {"opened_at", TIMESTAMPTZOID},
 									 {"state_since", TIMESTAMPTZOID},
-									 {"closed_at", TIMESTAMPTZOID}},
+									 {"closed_at", TIMESTAMPTZOID},
+									 {"current_channel", TEXTOID}},
 };
 
 /* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
@@ -387,13 +388,16 @@ open_request_note_place(const OpenCustomer *customer, OpenRequest *request)
 /*
  * Returns whether the request that a customer is known to wait in is as it was, and the entry, which names no request
  * and is in order, one that open_request_continued() says to go on with it without a further look.
+ *
+ * Where the row is outlives VACUUM FULL and dumps, after which the place may be that of a later version: nothing that
+ * the entry would change in the request may be taken from what was known before.
  */
 bool
 open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot)
 {
 	LookScan scan;
-	Datum row[7];
-	bool nulls[7];
+	Datum row[8];
+	bool nulls[8];
 	bool goes_on;
 
 	if (!look_fetch(&scan, &place_look, &wait->request_place, snapshot, row, nulls))
@@ -404,7 +408,9 @@ open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait 
 		TimestampTz opened_at = DatumGetTimestampTz(row[4]);
 
 		goes_on = strcmp(TextDatumGetCString(row[2]), "waiting_customer") != 0 &&
-				  strcmp(TextDatumGetCString(row[3]), entry->channel) == 0 && opened_at <= entry->occurred_at &&
+				  strcmp(TextDatumGetCString(row[3]), entry->channel) == 0 &&
+				  (nulls[7] || strcmp(TextDatumGetCString(row[7]), entry->channel) == 0) &&
+				  opened_at <= entry->occurred_at &&
 				  Max(opened_at, DatumGetTimestampTz(row[5])) >= entry->occurred_at - channel->conversation_gap;
 	}
 	look_end(&scan);
