@@ -34,15 +34,6 @@ typedef struct BookEntry
 /* Products whose memory is asked for before they are looked up. */
 #define TAKEN_AHEAD 8
 
-/* Asks for the memory at an address. */
-static inline void
-prefetch(const void *address)
-{
-#ifdef __GNUC__
-	__builtin_prefetch(address);
-#endif
-}
-
 /* Makes places for products. */
 static void
 make_slots(PriceBook *book, uint32 size)
@@ -222,9 +213,10 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 
 /* Gives a product its rows, in the hoard or in that where it is kept. */
 static void
-price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoard)
+price_book_take(const PriceBook *book, Product *product, Hoard *hoard)
 {
-	const BookEntry *entry = find_slot(book, hash, product->target.code, product->target.length)->entry;
+	const PriceTarget *target = &product->target;
+	const BookEntry *entry = find_slot(book, target->hash, target->code, target->length)->entry;
 	PriceRow *place;
 	int n = 0;
 
@@ -246,9 +238,9 @@ price_book_take(const PriceBook *book, uint32 hash, Product *product, Hoard *hoa
 		qsort(product->target.rows, n, sizeof(PriceRow), price_rows_compare);
 }
 
-/* price_book_take_all does so for products with these hashes. */
+/* price_book_take_all does so for many. */
 void
-price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts, Hoard *hoard)
+price_book_take_all(const PriceBook *book, Product **products, int nproducts, Hoard *hoard)
 {
 	for (int i = 0; i < nproducts + 3 * TAKEN_AHEAD; i++)
 	{
@@ -258,12 +250,12 @@ price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **produ
 		int taken = rows - TAKEN_AHEAD;
 
 		if (slot < nproducts)
-			prefetch(first_slot(book, hashes[slot]));
+			prefetch(first_slot(book, products[slot]->target.hash));
 		if (entry >= 0 && entry < nproducts)
-			prefetch(first_slot(book, hashes[entry])->entry);
-		if (rows >= 0 && rows < nproducts && first_slot(book, hashes[rows])->entry != NULL)
-			prefetch(first_slot(book, hashes[rows])->entry->first.next);
+			prefetch(first_slot(book, products[entry]->target.hash)->entry);
+		if (rows >= 0 && rows < nproducts && first_slot(book, products[rows]->target.hash)->entry != NULL)
+			prefetch(first_slot(book, products[rows]->target.hash)->entry->first.next);
 		if (taken >= 0)
-			price_book_take(book, hashes[taken], products[taken], hoard);
+			price_book_take(book, products[taken], hoard);
 	}
 }

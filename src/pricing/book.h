@@ -43,7 +43,6 @@ typedef struct PriceBook
 extern void price_book_open(PriceBook *book, MemoryContext context, double expected);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
 extern void price_book_flush(PriceBook *book);
-extern void price_book_take_all(const PriceBook *book, const uint32 *hashes, Product **products, int nproducts,
-								Hoard *hoard);
+extern void price_book_take_all(const PriceBook *book, Product **products, int nproducts, Hoard *hoard);
 
 #endif /* OMNICHANNEL_BOOK_H */

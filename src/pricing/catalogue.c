@@ -50,6 +50,9 @@ typedef struct Waiting
 	Product *product;
 } Waiting;
 
+/* Products that are looked for among the parents at a time. */
+#define SETTLED_AHEAD 16
+
 typedef struct Catalogue
 {
 	FunctionCallInfo fcinfo;
@@ -71,11 +74,10 @@ typedef struct Catalogue
 	Part part;
 	Part later[32];
 	int nlater;
-	/* products that wait for their answers */
+	/* products that were read, then those of them that wait for their answers, in the same places */
 	MemoryContext passing;
 	Hoard hoard; /* in it */
 	Product *products[PRODUCTS_AT_A_TIME];
-	uint32 hashes[PRODUCTS_AT_A_TIME];
 	int nproducts;
 } Catalogue;
 
@@ -247,8 +249,7 @@ answer_products(Catalogue *catalogue)
 	PriceAnswer answer;
 
 	CHECK_FOR_INTERRUPTS();
-	price_book_take_all(&catalogue->book, catalogue->hashes, catalogue->products, catalogue->nproducts,
-						&catalogue->hoard);
+	price_book_take_all(&catalogue->book, catalogue->products, catalogue->nproducts, &catalogue->hoard);
 	products_link(catalogue->cache, catalogue->rules, catalogue->products, catalogue->nproducts, &catalogue->hoard);
 	for (int i = 0; i < catalogue->nproducts; i++)
 	{
@@ -275,36 +276,31 @@ answer_products(Catalogue *catalogue)
 
 /* Lets a product wait for its answer; its parent is known by now. own tells its variants of it, where it has some. */
 static void
-put_product(Catalogue *catalogue, Product *product, uint32 hash, Parent *own)
+put_product(Catalogue *catalogue, Product *product, Parent *own)
 {
 	if (own != NULL && product->hoard != NULL)
 		own->product = product;
-	catalogue->hashes[catalogue->nproducts] = hash;
 	catalogue->products[catalogue->nproducts++] = product;
 	if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
 		answer_products(catalogue);
 }
 
-/* Takes a row of product: its product waits for its answer, or for its parent. What others need is kept. */
+/* Lets a product that was read wait for its answer, or for its parent. What others need is kept. */
 static void
-take_product(Catalogue *catalogue, const Datum *values, const bool *nulls, uint32 hash)
+settle_product(Catalogue *catalogue, Product *product)
 {
-	text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-	text *above = nulls[PRODUCT_PARENT] ? NULL : DatumGetTextPP(values[PRODUCT_PARENT]);
+	const char *above = product->parent_code;
 	Parent *parent = NULL;
 	Parent *own;
 	bool waits;
-	bool kept;
-	Product *product;
 
 	if (above != NULL)
-		parent = find_parent(catalogue, VARDATA_ANY(above), VARSIZE_ANY_EXHDR(above));
-	own = find_own(catalogue, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code), hash);
+		parent = find_parent(catalogue, above, strlen(above));
+	own = find_own(catalogue, product->target.code, product->target.length, product->target.hash);
 	waits = parent != NULL && parent->product == NULL && !catalogue->full;
-	kept = waits || (own != NULL && !catalogue->full);
-	product = product_read(catalogue->rules, values, nulls, kept ? &catalogue->parents_hoard : &catalogue->hoard);
-	if (kept)
+	if (waits || (own != NULL && !catalogue->full))
 	{
+		product = product_copy(product, &catalogue->parents_hoard);
 		product->hoard = &catalogue->parents_hoard;
 		catalogue->full = MemoryContextMemAllocated(catalogue->parents_context, false) > (Size) price_cache_size * 1024;
 	}
@@ -316,7 +312,26 @@ take_product(Catalogue *catalogue, const Datum *values, const bool *nulls, uint3
 		return;
 	}
 	product->parent = parent == NULL ? NULL : parent->product;
-	put_product(catalogue, product, hash, own);
+	put_product(catalogue, product, own);
+}
+
+/*
+ * Settles the products that were read, so many, and answers for those that do not wait for their parents.
+ *
+ * Where they are looked for among the parents is memory to be waited for: they are read first and settled together.
+ */
+static void
+settle_products(Catalogue *catalogue, int nread)
+{
+	for (int i = 0; i < Min(nread, SETTLED_AHEAD); i++)
+		code_map_prefetch(&catalogue->parents, catalogue->products[i]->target.hash);
+	for (int i = 0; i < nread; i++)
+	{
+		if (i + SETTLED_AHEAD < nread)
+			code_map_prefetch(&catalogue->parents, catalogue->products[i + SETTLED_AHEAD]->target.hash);
+		settle_product(catalogue, catalogue->products[i]);
+	}
+	answer_products(catalogue);
 }
 
 /* Answers for the variants that came before their parents, those of variants after them. */
@@ -335,9 +350,7 @@ take_waiting(Catalogue *catalogue)
 		while (*place != NULL)
 		{
 			Product *product = (*place)->product;
-			const char *code = product->target.code;
-			uint32 length = product->target.length;
-			uint32 hash = code_hash(code, length);
+			const PriceTarget *target = &product->target;
 			const Parent *parent = find_parent(catalogue, product->parent_code, strlen(product->parent_code));
 
 			if (parent->product == NULL && !catalogue->full)
@@ -348,7 +361,7 @@ take_waiting(Catalogue *catalogue)
 			found = true;
 			*place = (*place)->next;
 			product->parent = parent->product;
-			put_product(catalogue, product, hash, find_own(catalogue, code, length, hash));
+			put_product(catalogue, product, find_own(catalogue, target->code, target->length, target->hash));
 		}
 	}
 }
@@ -359,6 +372,7 @@ read_products(Catalogue *catalogue)
 {
 	Datum values[PRODUCT_COLUMNS];
 	bool nulls[PRODUCT_COLUMNS];
+	int nread = 0;
 	LookScan scan;
 	MemoryContext old;
 
@@ -367,14 +381,20 @@ read_products(Catalogue *catalogue)
 	while (look_next(&scan, false, values, nulls))
 	{
 		text *code = DatumGetTextPP(values[PRODUCT_CODE]);
-		uint32 hash = code_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
 
-		if (part_contains(&catalogue->part, hash))
-			take_product(catalogue, values, nulls, hash);
+		if (catalogue->part.nbits > 0 &&
+			!part_contains(&catalogue->part, code_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code))))
+			continue;
+		catalogue->products[nread++] = product_read(catalogue->rules, values, nulls, &catalogue->hoard);
+		if (nread == PRODUCTS_AT_A_TIME)
+		{
+			settle_products(catalogue, nread);
+			nread = 0;
+		}
 	}
+	settle_products(catalogue, nread);
 	take_waiting(catalogue);
-	if (catalogue->nproducts > 0)
-		answer_products(catalogue);
+	answer_products(catalogue);
 	MemoryContextSwitchTo(old);
 	look_end(&scan);
 }

@@ -24,6 +24,15 @@ typedef struct CodeMap
 	uint8 *tags; /* of each entry; 0: there is none. Small enough to stay in the processor's cache */
 } CodeMap;
 
+/* Asks for the memory at an address. */
+static inline void
+prefetch(const void *address)
+{
+#ifdef __GNUC__
+	__builtin_prefetch(address);
+#endif
+}
+
 /* Returns some bits of the hash that do not choose the place. */
 static inline uint8
 code_tag(uint32 hash)
@@ -39,6 +48,13 @@ static inline uint32
 code_hash(const char *code, uint32 length)
 {
 	return hash_bytes((const unsigned char *) code, (int) length);
+}
+
+/* Asks for the memory where a code of this hash is looked for first. */
+static inline void
+code_map_prefetch(const CodeMap *map, uint32 hash)
+{
+	prefetch(&map->tags[hash & (map->size - 1)]);
 }
 
 /* Returns what was put there under a code that has this hash, or NULL. */

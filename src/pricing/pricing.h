@@ -250,6 +250,7 @@ typedef struct PriceTarget
 {
 	const char *code;
 	uint32 length;
+	uint32 hash; /* of a product's code */
 	int nrows;
 	PriceRow *rows;
 	struct PriceTarget *wider;

@@ -336,9 +336,9 @@ take_promotions(const List *promotions, Found *found)
 }
 
 static void
-take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, Found *found)
+take_promotions_of_code(const CodeMap *map, const char *code, uint32 length, uint32 hash, Found *found)
 {
-	List **promotions = code_map_get(map, code, length);
+	List **promotions = code_map_get_hashed(map, code, length, hash);
 
 	if (promotions != NULL)
 		take_promotions(*promotions, found);
@@ -366,9 +366,15 @@ promotions_of(const PriceRules *rules, Product *product, Hoard *hoard)
 	found.numbers = found.few;
 	take_promotions(rules->promotions_of_all, &found);
 	for (const Product *above = product; above != NULL; above = above->parent)
-		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length, &found);
+		take_promotions_of_code(&rules->promotions_of_product, above->target.code, above->target.length,
+								above->target.hash, &found);
 	if (product->brand != NULL)
-		take_promotions_of_code(&rules->promotions_of_brand, product->brand, strlen(product->brand), &found);
+	{
+		uint32 length = strlen(product->brand);
+
+		take_promotions_of_code(&rules->promotions_of_brand, product->brand, length, code_hash(product->brand, length),
+								&found);
+	}
 	for (const PriceTarget *target = product->wider; target != NULL; target = target->wider)
 		take_promotions(target->promotions, &found);
 	if (found.n == 0)

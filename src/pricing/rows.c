@@ -154,6 +154,7 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Ho
 	place = VARDATA(product->code_text);
 	product->target.code = keep_string(texts[PRODUCT_CODE], &place);
 	product->target.length = place - 1 - product->target.code;
+	product->target.hash = code_hash(product->target.code, product->target.length);
 	SET_VARSIZE(product->code_text, VARHDRSZ + product->target.length);
 	product->parent_code = keep_string(texts[PRODUCT_PARENT], &place);
 	product->category = keep_string(texts[PRODUCT_CATEGORY], &place);
@@ -169,6 +170,52 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Ho
 	product->perishable = DatumGetBool(values[PRODUCT_PERISHABLE]);
 	product->service = DatumGetBool(values[PRODUCT_SERVICE]);
 	return product;
+}
+
+/* Returns what was kept at a place that has been copied elsewhere; NULL for none. */
+static const char *
+moved_string(const char *kept, const Product *from, Product *to)
+{
+	return kept == NULL ? NULL : (const char *) to + (kept - (const char *) from);
+}
+
+static Size
+string_size(const char *kept)
+{
+	return kept == NULL ? 0 : strlen(kept) + 1;
+}
+
+/* Keeps an amount in context. */
+static void
+copy_money(Money *money, MemoryContext context)
+{
+	MemoryContext old;
+
+	if (money->big == NULL)
+		return;
+	old = MemoryContextSwitchTo(context);
+	money->big = DatumGetNumericCopy(NumericGetDatum(money->big));
+	MemoryContextSwitchTo(old);
+}
+
+/* product_copy returns a copy, in the hoard, of what product_read() returned, linked to nothing. */
+Product *
+product_copy(const Product *product, Hoard *hoard)
+{
+	Size size = sizeof(Product) + VARHDRSZ + product->target.length + 1 + string_size(product->parent_code) +
+				string_size(product->category) + string_size(product->brand);
+	Product *copy = memcpy(hoard_alloc(hoard, size), product, size);
+
+	copy->code_text = (text *) (copy + 1);
+	copy->target.code = moved_string(product->target.code, product, copy);
+	copy->parent_code = moved_string(product->parent_code, product, copy);
+	copy->category = moved_string(product->category, product, copy);
+	copy->brand = moved_string(product->brand, product, copy);
+	copy_money(&copy->cost, hoard->context);
+	copy_money(&copy->min_price, hoard->context);
+	copy_money(&copy->tax_rate, hoard->context);
+	copy_money(&copy->min_margin, hoard->context);
+	return copy;
 }
 
 /*

@@ -50,6 +50,7 @@ extern int price_list_find(const PriceRules *rules, text *code);
 extern void price_row_read(PriceRow *row, int list, const Datum *values, const bool *nulls, MemoryContext context);
 extern int price_rows_compare(const void *a, const void *b);
 extern Product *product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Hoard *hoard);
+extern Product *product_copy(const Product *product, Hoard *hoard);
 extern void product_inherit(Product *product);
 
 #endif /* OMNICHANNEL_ROWS_H */

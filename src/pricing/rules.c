@@ -417,6 +417,12 @@ segment_find(const PriceRules *rules, text *segment)
 const Currency *
 currency_find(const PriceRules *rules, text *currency)
 {
+	const Currency *company = rules->company_currency;
+
+	/* Mostly it is the company's. */
+	if (company != NULL && VARSIZE_ANY_EXHDR(company->code_text) == VARSIZE_ANY_EXHDR(currency) &&
+		memcmp(company->code, VARDATA_ANY(currency), VARSIZE_ANY_EXHDR(currency)) == 0)
+		return company;
 	return code_map_get(&rules->currencies, VARDATA_ANY(currency), VARSIZE_ANY_EXHDR(currency));
 }
 
