@@ -221,16 +221,18 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 	config = routing_config();
 	routing_scope_begin(&scope);
 	match_read(config, PG_GETARG_INT64(0), true, &request);
-	match_find(config, &request, now, true, max, NULL, NULL, &result);
-	for (int i = 0; i < result.count; i++)
+	/* Of those who keep their room none counts. */
+	match_find(config, &request, now, true, config->keeps_room ? PG_INT32_MAX : max, NULL, NULL, &result);
+	for (int i = 0; i < result.count && max > 0; i++)
 	{
 		const Candidate *candidate = &result.candidates[i];
 		Datum values[8];
 		bool nulls[8] = {0};
 
+		CHECK_FOR_INTERRUPTS();
 		if (room_is_for(config, &request, candidate, now) != 0)
 			continue;
-
+		max--;
 		values[0] = Int64GetDatum(config->agents[candidate->agent].agent_id);
 		score_values(candidate, &values[1]);
 		values[7] = CStringGetTextDatum(match_reason(config, &request, candidate, now));

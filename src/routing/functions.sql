@@ -271,7 +271,7 @@ CREATE FUNCTION omnichannel.next_offer(agent_id bigint, wait interval DEFAULT '0
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_next_offer';
 COMMENT ON FUNCTION omnichannel.next_offer(bigint, interval) IS
-'The oldest request that is offered to the agent and not expired, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 minute, because the snapshot of the statement stays open meanwhile; call it again then. Raises 23503 for an unknown agent, 22023 for NULL or a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
+'The oldest request that is offered to the agent and that accept_request() takes, or else what waits and suits him, offered now, as when his wrap-up has just ended; or NULL. Looks again every 100 ms for as long as wait says, at most 1 minute, because the snapshot of the statement stays open meanwhile; call it again then. Raises 23503 for an unknown agent, 22023 for NULL or a wait out of range, 55000 above READ COMMITTED and before setup(), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.accept_request(request_id bigint, agent_id bigint) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
@@ -310,7 +310,7 @@ CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEF
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_request_callback';
 COMMENT ON FUNCTION omnichannel.request_callback(bigint, text) IS
-'The customer wants to be called back instead of waiting: the request keeps its place and its age and waits in that channel (request.current_channel); returns the agent_id to whom it is offered, or NULL where it waits. Raises 22023 for NULL, 23503 for an unknown request or channel, 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'The customer wants to be called back instead of waiting: the request keeps its place and its age and waits in that channel (request.current_channel); returns the agent_id to whom it is offered, or NULL where it waits. Raises 22023 for NULL, 23503 for an unknown request or channel, 55000 where it does not wait for an agent or its queue has no members, above READ COMMITTED and before setup(), 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.tick_queues() RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000

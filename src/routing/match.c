@@ -41,7 +41,7 @@ static KeptPlan request_select = {
 		   " a.entered_at, a.due_at, p.entered_at, a.expires_at, array_append((SELECT array_agg(m.customer_id)"
 		   " FROM omnichannel.customer AS m WHERE m.merged_into = coalesce(c.merged_into, c.customer_id)),"
 		   " coalesce(c.merged_into, c.customer_id)), w.lane_id, w.priority,"
-		   " coalesce(w.queued_at, a.queued_at, p.queued_at), w.rank, a.lane_id"
+		   " coalesce(w.queued_at, a.queued_at, p.queued_at), w.rank, a.lane_id, a.owner_id"
 		   " FROM omnichannel.request AS q"
 		   " JOIN omnichannel.customer AS c ON c.customer_id = q.customer_id"
 		   " LEFT JOIN omnichannel.waiting AS w ON w.request_id = q.request_id"
@@ -190,11 +190,15 @@ load_by_rows(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	if (rows_find(rows, ROWS_ASSIGNMENT, request_id))
 	{
 		const AssignmentRow *assignment = rows_data(rows, ROWS_ASSIGNMENT);
+		Datum owner;
+		bool isnull;
 
 		request->assigned_to = assignment->agent_id;
 		request->assigned_in = assignment->lane_id;
 		(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &request->accepted);
 		request->accepted = !request->accepted;
+		owner = slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_OWNER_ID, &isnull);
+		request->owner_id = isnull ? 0 : DatumGetInt64(owner);
 		request->entered_at = assignment->entered_at;
 		request->queued_at = assignment->queued_at;
 		request->due_at = assignment->due_at;
@@ -252,6 +256,7 @@ match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	request->waiting = !isnull;
 	request->assigned_to = spi_id(0, 12);
 	request->assigned_in = spi_id(0, 23);
+	request->owner_id = spi_id(0, 24);
 	request->accepted = request->assigned_to != 0 && DatumGetBool(spi_datum(0, 13, &isnull));
 	if (request->waiting)
 	{

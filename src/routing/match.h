@@ -24,6 +24,7 @@ typedef struct MatchRequest
 	int64 assigned_to; /* whom it is offered or assigned to, or 0 */
 	int64 assigned_in; /* as a request of that lane */
 	bool accepted;
+	int64 owner_id;         /* whom it named before it was offered to that agent, or 0 */
 	TimestampTz expires_at; /* of the offer */
 	bool closed;
 	bool unheld;    /* nobody is kept from changing it yet */

@@ -195,8 +195,8 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	const RoutingQueue *queue = &config->queues[request->queue];
 	int64 agent_id = config->agents[agent].agent_id;
 	TimestampTz now = GetCurrentTimestamp();
-	Datum values[12];
-	bool nulls[12] = {0};
+	Datum values[13];
+	bool nulls[13] = {0};
 
 	if (!note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id))
 		return false;
@@ -213,6 +213,8 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	values[10] = TimestampTzGetDatum(accepted ? DT_NOEND : offer_ends(queue));
 	values[11] = TimestampTzGetDatum(now);
 	nulls[11] = !accepted;
+	values[12] = Int64GetDatum(request->agent_id);
+	nulls[12] = request->agent_id == 0;
 	rows_insert(config->rows, ROWS_ASSIGNMENT, values, nulls);
 	return true;
 }

@@ -30,8 +30,8 @@ SQL_FUNCTION(omnichannel_waiting_level);
 	" AND q.closed_at IS NULL) RETURNING s.agent_id)," gone                                                            \
 	" made AS (INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority,"        \
 	" due_at, entered_at, queued_at, offered_at, expires_at,"                                                          \
-	" accepted_at) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $14, clock_timestamp(), $7,"                  \
-	" CASE WHEN $13 THEN clock_timestamp() END FROM agent),"                                                           \
+	" accepted_at, owner_id) SELECT $1, $2, agent.agent_id, $10, $4, $11, $12, $8, $14, clock_timestamp(), $7,"        \
+	" CASE WHEN $13 THEN clock_timestamp() END, nullif($15, 0) FROM agent),"                                           \
 	" noted AS (UPDATE omnichannel.request AS q SET agent_id = $3,"                                                    \
 	" state = CASE WHEN $13 THEN 'assigned' ELSE 'offered' END FROM agent"                                             \
 	" WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL RETURNING q.request_id)"                  \
@@ -42,9 +42,9 @@ SQL_FUNCTION(omnichannel_waiting_level);
 #define LEAVES_QUEUE " gone AS (DELETE FROM omnichannel.waiting AS w USING agent WHERE w.request_id = $1),"
 
 #define OFFER_ARGS                                                                                                     \
-	.nargs = 14,                                                                                                       \
-	.argtypes = {INT8OID,        INT8OID,      INT8OID, INT4OID, INT4OID,        TIMESTAMPTZOID, TIMESTAMPTZOID,       \
-				 TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, BOOLOID,        TIMESTAMPTZOID}
+	.nargs = 15, .argtypes = {INT8OID,        INT8OID,        INT8OID,        INT4OID,        INT4OID,                 \
+							  TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID,   INT8OID,                 \
+							  INT4OID,        TIMESTAMPTZOID, BOOLOID,        TIMESTAMPTZOID, INT8OID}
 
 /* Whether to wait for the agent's row, and whether the request stands in the queue. */
 static KeptPlan offer_plans[2][2] = {
@@ -168,7 +168,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 			  TimestampTz now, int64 lane_id)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
-	Datum values[14];
+	Datum values[15];
 	bool isnull;
 
 	values[0] = Int64GetDatum(request->request_id);
@@ -185,6 +185,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 	values[11] = TimestampTzGetDatum(request->due_at);
 	values[12] = BoolGetDatum(accepted);
 	values[13] = TimestampTzGetDatum(request->queued_at);
+	values[14] = Int64GetDatum(request->agent_id);
 	(void) requests_write(&offer_plans[wait][request->waiting], values, NULL);
 	if (DatumGetInt64(spi_datum(0, 1, &isnull)) == 0)
 		return false;

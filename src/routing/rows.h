@@ -90,6 +90,7 @@ typedef struct AssignmentRow
 } AssignmentRow;
 
 #define ASSIGNMENT_ACCEPTED_AT 12
+#define ASSIGNMENT_OWNER_ID 13
 
 typedef struct KeptPlaceRow
 {

@@ -79,9 +79,11 @@ static KeptPlan offers_select = {
 };
 
 static KeptPlan offer_select = {
-	.sql = "SELECT request_id FROM omnichannel.assignment WHERE agent_id = $1 AND accepted_at IS NULL AND expires_at >"
-		   " clock_timestamp()"
-		   " ORDER BY offered_at, request_id LIMIT 1",
+	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a JOIN omnichannel.lane AS l USING (lane_id)"
+		   " JOIN omnichannel.request AS q ON q.request_id = a.request_id AND q.customer_id = a.customer_id"
+		   " WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND a.expires_at > clock_timestamp()"
+		   " AND q.closed_at IS NULL AND l.channel = coalesce(q.current_channel, q.channel)"
+		   " ORDER BY a.offered_at, a.request_id LIMIT 1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };

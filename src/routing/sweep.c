@@ -468,8 +468,8 @@ place_arrival(Sweep *sweep, int64 request_id)
 				 : waits || given != 0 ? "transferred"
 									   : "finished",
 				 waits && !moved);
-		/* Whoever comes back in another channel gets the same agent, if he works in it. */
-		if (moved)
+		/* Whoever comes back in another channel gets the same agent, if he works in it and nobody owns it. */
+		if (moved && request.agent_id == 0)
 			request.agent_id = agent_id;
 		sweep->freed.ids[sweep->freed.count++] = agent_id;
 	}

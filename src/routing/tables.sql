@@ -246,7 +246,8 @@ CREATE TABLE omnichannel.assignment (
 	queued_at timestamptz NOT NULL DEFAULT now(),
 	offered_at timestamptz NOT NULL,
 	expires_at timestamptz NOT NULL,
-	accepted_at timestamptz
+	accepted_at timestamptz,
+	owner_id bigint
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.assignment IS
@@ -256,6 +257,8 @@ COMMENT ON COLUMN omnichannel.assignment.entered_at IS 'As in waiting, for a req
 COMMENT ON COLUMN omnichannel.assignment.queued_at IS 'As in waiting, for a request that goes back.';
 COMMENT ON COLUMN omnichannel.assignment.expires_at IS 'Until when the offer can be accepted; infinity once it is.';
 COMMENT ON COLUMN omnichannel.assignment.accepted_at IS 'When the agent took it, or NULL while it is offered.';
+COMMENT ON COLUMN omnichannel.assignment.owner_id IS
+'The agent whom request.agent_id named when it was offered, or NULL: he owns it again where the offer comes to nothing.';
 CREATE INDEX assignment_agent_id ON omnichannel.assignment (agent_id);
 
 CREATE TABLE omnichannel.assignment_history (

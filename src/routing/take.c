@@ -37,9 +37,9 @@ typedef enum Standing
 	CLOSED
 } Standing;
 
-/* Returns how the request of a choice stands now. */
+/* Returns how the request of a choice stands now, and who owns it then, or 0. */
 static Standing
-standing_of(const Taking *taking, const Choice *choice)
+standing_of(const Taking *taking, const Choice *choice, int64 *owner_id)
 {
 	RoutingConfig *config = taking->config;
 	const Lane *lane = choice->lane;
@@ -53,6 +53,7 @@ standing_of(const Taking *taking, const Choice *choice)
 		strcmp(request.state, "waiting_agent") != 0 || !same_skills(request.requires, lane->requires) ||
 		!same_skills(request.prefers, lane->prefers))
 		return STANDS_ELSEWHERE;
+	*owner_id = request.agent_id;
 	return STANDS;
 }
 
@@ -105,7 +106,8 @@ take_first(Taking *taking, MatchRequest *request)
 	while ((choice = choices_first(taking)) != NULL && choice->fits)
 	{
 		int32 cost = config->channels[choice->lane->channel].cost;
-		Standing standing = hold_customer(taking, choice) ? standing_of(taking, choice) : STANDS_ELSEWHERE;
+		int64 owner_id = 0;
+		Standing standing = hold_customer(taking, choice) ? standing_of(taking, choice, &owner_id) : STANDS_ELSEWHERE;
 		Datum id = Int64GetDatum(choice->row.request_id);
 		bool gone = false;
 
@@ -133,6 +135,7 @@ take_first(Taking *taking, MatchRequest *request)
 			strlcpy(request->state, "waiting_agent", sizeof(request->state));
 			request->request_id = choice->row.request_id;
 			request->customer_id = choice->row.customer_id;
+			request->agent_id = owner_id;
 			request->due_at = choice->row.due_at;
 			request->entered_at = choice->row.entered_at;
 			request->queued_at = choice->row.queued_at;

@@ -85,10 +85,11 @@ static KeptPlan request_change = {
 	.sql = "UPDATE omnichannel.request SET state = coalesce($3, state), queue = coalesce($4, queue),"
 		   " current_channel = CASE WHEN $5 IS NULL THEN current_channel ELSE nullif($5, channel) END,"
 		   " requires = coalesce(CAST($6 AS omnichannel.skill_set), requires),"
-		   " prefers = coalesce(CAST($7 AS omnichannel.skill_set), prefers)"
+		   " prefers = coalesce(CAST($7 AS omnichannel.skill_set), prefers),"
+		   " agent_id = CASE WHEN $3 IS NULL THEN agent_id ELSE nullif($8, 0) END"
 		   " WHERE request_id = $1 AND customer_id = $2",
-	.nargs = 7,
-	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+	.nargs = 8,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID},
 };
 
 /* Whoever was never there is away, with what he was given. */
@@ -132,7 +133,8 @@ work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent
  *
  * It ends by the clock, as offers begin: transactions do not get their turns in the order in which they began.
  *
- * The holder has the locks of the agent's queues and the request's. The request is left without an agent.
+ * The holder has the locks of the agent's queues and the request's. The request is left without an agent, or with the
+ * owner whom it had before it was offered, which has to be written down.
  */
 void
 work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse)
@@ -147,9 +149,12 @@ work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome
 	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
 	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + Max(queue->decline_for, DECLINE_MIN));
 	(void) kept_plan_run(&assignment_end, values, NULL, false, 0);
+	if (request->accepted)
+		request->agent_id = 0;
+	else if (request->agent_id == request->assigned_to)
+		request->agent_id = request->owner_id;
 	request->assigned_to = 0;
 	request->accepted = false;
-	request->agent_id = 0;
 }
 
 /* Takes a request out of the queue; its place is kept until then where that is to come. */
@@ -166,7 +171,7 @@ work_leave_queue(MatchRequest *request, TimestampTz keep_until)
 }
 
 /*
- * Changes the columns that are given.
+ * Changes the columns that are given, and, with the state, the owner.
  *
  * As by any statement: what follows for others follows from the triggers of the table, with the rights of its owner.
  */
@@ -175,8 +180,8 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 			   const char *requires, const char *prefers)
 {
 	const char *columns[5] = {state, queue, channel, requires, prefers};
-	Datum values[7];
-	char nulls[7] = "       ";
+	Datum values[8];
+	char nulls[8] = "        ";
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
@@ -185,6 +190,7 @@ change_request(const MatchRequest *request, const char *state, const char *queue
 		values[2 + i] = columns[i] == NULL ? (Datum) 0 : CStringGetTextDatum(columns[i]);
 		nulls[2 + i] = columns[i] == NULL ? 'n' : ' ';
 	}
+	values[7] = Int64GetDatum(request->agent_id);
 	(void) kept_plan_run(&request_change, values, nulls, false, 0);
 }
 
@@ -467,7 +473,14 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 	config = lock_work(config, &locks, request_id, false, NULL, &request);
 	agent_id = request.assigned_to;
 	if (agent_id != 0)
+	{
+		bool accepted = request.accepted;
+
 		work_end(config, &request, "finished", false);
+		/* Who has dealt with it owns it. */
+		if (accepted)
+			request.agent_id = agent_id;
+	}
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
 	if (state != NULL && !request.closed)
@@ -591,6 +604,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
 						errhint("Whoever waits in a queue can be called back.")));
+	queue_check_members(config, request.queue);
 	change_request(&request, NULL, NULL, channel, NULL, NULL);
 	request.channel = config_channel(config, channel);
 	if (request.waiting)
