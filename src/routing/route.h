@@ -109,9 +109,11 @@ extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 
 extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now);
 
+/* assignment.c */
+extern void assignment_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
+extern void assignment_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id);
+
 /* work.c */
-extern void work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
-extern void work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id);
 extern bool work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 

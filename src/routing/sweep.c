@@ -375,7 +375,7 @@ end_overdue(Sweep *sweep, int64 request_id)
 		return 0;
 	if (!hold_agent(agent_id))
 		return 0;
-	work_end(config, &request, over ? "finished" : "expired", !over && expired);
+	assignment_end(config, &request, over ? "finished" : "expired", !over && expired);
 	if (!over)
 		(void) route_again(config, &request, false, &moved);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
@@ -463,11 +463,11 @@ place_arrival(Sweep *sweep, int64 request_id)
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
 	if (agent_id != 0)
 	{
-		work_end(config, &request,
-				 moved                 ? "expired"
-				 : waits || given != 0 ? "transferred"
-									   : "finished",
-				 waits && !moved);
+		assignment_end(config, &request,
+					   moved                 ? "expired"
+					   : waits || given != 0 ? "transferred"
+											 : "finished",
+					   waits && !moved);
 		/* Whoever comes back in another channel gets the same agent, if he works in it and nobody owns it. */
 		if (moved && request.agent_id == 0)
 			request.agent_id = agent_id;
@@ -485,7 +485,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	else if (request.waiting || request.customer_id == 0)
 		work_leave_queue(&request, DT_NOBEGIN);
 	if (given != 0)
-		work_given(config, &request, given);
+		assignment_given(config, &request, given);
 	return before + (waits || lane != NULL || agent_id != 0 || given != 0);
 }
 

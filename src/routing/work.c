@@ -25,9 +25,6 @@ SQL_FUNCTION(omnichannel_release_request);
 SQL_FUNCTION(omnichannel_abandon_request);
 SQL_FUNCTION(omnichannel_request_callback);
 
-/* Whoever declines is not offered the same at once, whatever the queue says. */
-#define DECLINE_MIN USECS_PER_SEC
-
 static KeptPlan accept_offer = {
 	.sql = "WITH accepted AS (UPDATE omnichannel.assignment AS a SET accepted_at = $3, expires_at = 'infinity'"
 		   " WHERE a.request_id = $1 AND a.agent_id = $2 AND a.accepted_at IS NULL AND a.expires_at > $3"
@@ -56,23 +53,6 @@ static KeptPlan place_select = {
 	.indexed = true,
 };
 
-static KeptPlan assignment_end = {
-	.sql = "WITH ended AS (DELETE FROM omnichannel.assignment WHERE request_id = $1 RETURNING *),"
-		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = greatest(s.used - e.cost, 0), idle_since = $2,"
-		   " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
-		   " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
-		   " refused AS (INSERT INTO omnichannel.refusal AS f (request_id, agent_id, until)"
-		   " SELECT e.request_id, e.agent_id, $5 FROM ended AS e WHERE $5 > $2"
-		   " ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
-		   " INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at,"
-		   " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
-		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at),"
-		   " CASE WHEN $3 = 'finished' AND e.accepted_at IS NULL THEN 'abandoned' ELSE $3 END FROM ended AS e"
-		   " JOIN omnichannel.lane AS l USING (lane_id)",
-	.nargs = 5,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-};
-
 static KeptPlan leave_queue = {
 	.sql = "WITH gone AS (DELETE FROM omnichannel.waiting WHERE request_id = $1)"
 		   " INSERT INTO omnichannel.kept_place (request_id, entered_at, until, queued_at) SELECT $1, $2, $3, $5"
@@ -91,71 +71,6 @@ static KeptPlan request_change = {
 	.nargs = 8,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID},
 };
-
-/* Whoever was never there is away, with what he was given. */
-static KeptPlan work_give = {
-	.sql = "WITH room AS (UPDATE omnichannel.agent_state SET used = used + $5, idle_since = clock_timestamp()"
-		   " WHERE agent_id = $3)"
-		   " INSERT INTO omnichannel.assignment (request_id, customer_id, agent_id, lane_id, cost, priority, due_at,"
-		   " entered_at, queued_at, offered_at, expires_at, accepted_at)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp(), 'infinity', clock_timestamp())",
-	.nargs = 9,
-	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-};
-
-/*
- * work_given notes that an agent has a request that he was given without an offer: it takes his capacity, also where it
- * does not fit.
- *
- * The holder has the request's lock and the agent's. Needs an SPI scope.
- */
-void
-work_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id)
-{
-	Datum values[9];
-
-	values[0] = Int64GetDatum(request->request_id);
-	values[1] = Int64GetDatum(request->customer_id);
-	values[2] = Int64GetDatum(agent_id);
-	values[3] = Int64GetDatum(
-		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority));
-	values[4] = Int32GetDatum(config->channels[request->channel].cost);
-	values[5] = Int32GetDatum(request->priority);
-	values[6] = TimestampTzGetDatum(request->due_at);
-	values[7] = TimestampTzGetDatum(request->entered_at);
-	values[8] = TimestampTzGetDatum(request->queued_at);
-	(void) kept_plan_run(&work_give, values, NULL, false, 0);
-}
-
-/*
- * work_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse,
- * keeps the request from coming back to him at once.
- *
- * It ends by the clock, as offers begin: transactions do not get their turns in the order in which they began.
- *
- * The holder has the locks of the agent's queues and the request's. The request is left without an agent, or with the
- * owner whom it had before it was offered, which has to be written down.
- */
-void
-work_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
-	Datum values[5];
-
-	values[0] = Int64GetDatum(request->request_id);
-	values[1] = TimestampTzGetDatum(now);
-	values[2] = CStringGetTextDatum(outcome);
-	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
-	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + Max(queue->decline_for, DECLINE_MIN));
-	(void) kept_plan_run(&assignment_end, values, NULL, false, 0);
-	if (request->accepted)
-		request->agent_id = 0;
-	else if (request->agent_id == request->assigned_to)
-		request->agent_id = request->owner_id;
-	request->assigned_to = 0;
-	request->accepted = false;
-}
 
 /* Takes a request out of the queue; its place is kept until then where that is to come. */
 void
@@ -273,7 +188,7 @@ work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
 	if (!match_look(config, request_id, false, &request) || !request_hold(request_id, request.customer_id, true) ||
 		!match_look(config, request_id, false, &request) || request.assigned_to != agent_id || request.accepted)
 		return false;
-	work_end(config, &request, "expired", false);
+	assignment_end(config, &request, "expired", false);
 	(void) route_again(config, &request, false, NULL);
 	return true;
 }
@@ -368,7 +283,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 	if (why != NULL || accepted)
 		not_offered(request_id, agent_id,
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
-	work_end(config, &request, "declined", true);
+	assignment_end(config, &request, "declined", true);
 	next = route_again(config, &request, !locks->later, NULL);
 	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
@@ -435,7 +350,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 							   to_agent),
 						errhint("Transfer it to another agent or to a queue.")));
 	if (from_agent != 0)
-		work_end(config, &request, "transferred", true);
+		assignment_end(config, &request, "transferred", true);
 	change_request(&request, NULL, queue, NULL, requires, prefers);
 
 	/* It keeps its age. */
@@ -476,7 +391,7 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 	{
 		bool accepted = request.accepted;
 
-		work_end(config, &request, "finished", false);
+		assignment_end(config, &request, "finished", false);
 		/* Who has dealt with it owns it. */
 		if (accepted)
 			request.agent_id = agent_id;
@@ -569,7 +484,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 						errhint("release_request() ends the work of its agent.")));
 	agent_id = request.assigned_to;
 	if (agent_id != 0)
-		work_end(config, &request, "abandoned", false);
+		assignment_end(config, &request, "abandoned", false);
 
 	/* An offer goes back before the customer is waited for: the states say so. */
 	if (agent_id != 0)
