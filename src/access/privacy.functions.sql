@@ -13,7 +13,7 @@ BEGIN ATOMIC
 		-- whose rows stay, without what is personal: every column but those kept, and of these the
 		-- searched ones where they name the customer
 		('assignment', 't.customer_id = ANY ($1)', 'blank',
-			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,queued_at,offered_at,expires_at,accepted_at}', NULL),
+			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,queued_at,offered_at,expires_at,accepted_at,owner_id}', NULL),
 		('assignment_history', 't.customer_id = ANY ($1)', 'blank',
 			'{assignment_id,request_id,customer_id,agent_id,queue,channel,entered_at,offered_at,accepted_at,ended_at,outcome}', NULL),
 		('consent', 't.customer_id = ANY ($1)', 'blank',
