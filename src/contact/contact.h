@@ -112,6 +112,7 @@ extern bool is_inbound(const ContactEntry *entry);
 extern bool is_said(const ContactEntry *entry);
 extern bool ends_wait(const ContactEntry *entry, TimestampTz waits_since);
 
+extern void requests_match(ContactEntry *entries, int count);
 extern void customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo);
 extern void customers_rematch(ContactEntry *entries, int count);
 extern bool customers_adopt(ContactEntry *entries, int count, bool *merged);

@@ -48,7 +48,7 @@ static KeptPlan requests_resume = {
 	.sql = "UPDATE omnichannel.request AS r SET state = CASE WHEN r.queue IS NOT NULL THEN 'waiting_agent' "
 		   "WHEN r.agent_id IS NOT NULL THEN 'assigned' ELSE 'new' END, state_since = u.said_at "
 		   "FROM (SELECT one.request_id, min(one.said_at) AS said_at FROM unnest($1, $2) AS one (request_id, said_at) "
-		   "GROUP BY one.request_id) AS u "
+		   "GROUP BY one.request_id ORDER BY one.request_id) AS u "
 		   "WHERE r.request_id = u.request_id AND r.state = 'waiting_customer' AND r.state_since <= u.said_at",
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, TIMESTAMPTZARRAYOID},
@@ -362,6 +362,32 @@ resume_named(const ContactEntry *entries, int count)
 	(void) resume(ids, times, found);
 }
 
+/*
+ * Waits for those who are changing what is known of customers about whose requests entries say something that changes
+ * these, while nothing of the requests is locked: whoever logs a contact and then changes its request has the
+ * customer's row first.
+ */
+static void
+await_named(ContactEntry *entries, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * 2 * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		ContactEntry *entry = &entries[i];
+
+		if (entry->duplicate || entry->request_customer == 0 || entry->unknown || !is_said(entry))
+			continue;
+		ids[found++] = entry->request_customer;
+		if (entry->customer_id != entry->request_customer)
+			ids[found++] = entry->customer_id;
+	}
+	for (int round = 0; round < INSERT_ROUNDS && sla_customers_awaited(ids, found, NULL); round++)
+		requests_match(entries, count);
+	pfree(ids);
+}
+
 /* Orders pointers to entries by customer. For qsort. */
 static int
 compare_customers(const void *a, const void *b)
@@ -476,6 +502,7 @@ continue_entries(ContactEntry *entries, int count)
 	bool loose = false;
 	Oid ids;
 
+	await_named(entries, count);
 	resume_named(entries, count);
 	for (int i = 0; i < count; i++)
 	{

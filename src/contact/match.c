@@ -162,10 +162,10 @@ match_one(ContactEntry *entry, bool live)
 
 /*
  * Finds whose the requests are that entries name: a contact without a sender is of that customer. Raises 23503 for one
- * that does not exist.
+ * that does not exist. What they say of themselves is read each time.
  */
-static void
-match_requests(ContactEntry *entries, int count)
+void
+requests_match(ContactEntry *entries, int count)
 {
 	ContactEntry **asking = palloc(sizeof(ContactEntry *) * count);
 	Datum *ids = palloc(sizeof(Datum) * count);
@@ -201,7 +201,7 @@ match_requests(ContactEntry *entries, int count)
 			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 							errmsg("request " INT64_FORMAT " does not exist", asking[i]->request_id),
 							errhint("open_request() returns the id of a new one.")));
-		if (!asking[i]->named)
+		if (!asking[i]->named && asking[i]->customer_id == 0)
 			asking[i]->customer_id = asking[i]->request_customer;
 	}
 }
@@ -325,7 +325,7 @@ customers_match(ContactEntry *entries, int count, bool live, CustomerMemo *memo)
 	ContactEntry **named = palloc(sizeof(ContactEntry *) * count);
 	int found = 0;
 
-	match_requests(entries, count);
+	requests_match(entries, count);
 	for (int i = 0; i < count; i++)
 		if (says_whose(&entries[i]))
 			named[found++] = &entries[i];

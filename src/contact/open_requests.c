@@ -63,7 +63,7 @@ static LookUp own_look = {
 									 {"current_channel", TEXTOID}},
 };
 
-/* All that open_request_goes_on() goes by: what is at a known place may be another version of the row, or another row. */
+/* All that open_request_goes_on() goes by: at a known place may be another version of the row, or another row. */
 static LookUp place_look = {
 	.table = "request",
 	.ncolumns = 8,

@@ -427,7 +427,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		if (entry->wait != NULL)
 			settled = told.still = sla_wait_go_on(entry->wait, entry->occurred_at);
 		else if (live)
-			settled = sla_contact_told(&told, entry->request_id != given, stills);
+			settled = sla_contact_told(&told, entry->request_id != given || is_said(entry), stills);
 		entry->still = told.still;
 		if (settled)
 			insert_one(entry);
@@ -440,6 +440,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		entry->request_id = given;
 		entry->request = NULL;
 		entry->wait = NULL;
+		requests_match(entry, 1);
 		conversations_refresh(entry, 1);
 	}
 	return settled;

@@ -357,11 +357,17 @@ change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapsho
 		TM_FailureData failure;
 		LockTupleMode mode;
 		UpdatedIndexes updated;
+		TM_Result result;
 
 		/* Old values that the new row shares lie in a buffer that the slot would let go of. */
 		ExecMaterializeSlot(slot);
-		done = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true,
-								  &failure, &mode, &updated) == TM_Ok;
+		result = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+									!row->yields, &failure, &mode, &updated);
+		/* This transaction's own lock counts as one to be waited for. */
+		if (result == TM_BeingModified && TransactionIdIsCurrentTransactionId(failure.xmax))
+			result = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+										true, &failure, &mode, &updated);
+		done = result == TM_Ok;
 		if (done && UPDATED_INDEXES(updated))
 		{
 			slot_getallattrs(slot);
@@ -377,7 +383,8 @@ change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapsho
  * for none. Returns false where the caller must run its statement: also where another transaction has changed the row
  * since the look's snapshot.
  *
- * Waits for another transaction that holds the row. Raises 55000 before setup().
+ * Waits for another transaction that holds the row, or, where the row yields, returns false. Raises 55000 before
+ * setup().
  */
 bool
 row_change(RowTable *row, LookScan *scan, const Datum *values, const bool *nulls)

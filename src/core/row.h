@@ -14,6 +14,7 @@ typedef struct RowTable
 {
 	const char *name;
 	bool change;     /* rows are changed in these columns, which are in no key; otherwise inserted with them */
+	bool yields;     /* a row that another transaction has in its hands is left to it, not waited for */
 	const char *now; /* a column that defaults to now() and is not given, or NULL; others that are not given are NULL */
 	int ncolumns;
 	const TableColumn *columns;

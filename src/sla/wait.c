@@ -60,6 +60,7 @@ static const TableColumn changed_columns[CHANGED_COLUMNS] = {
 static RowTable changed_row = {
 	.name = "sla_customer",
 	.change = true,
+	.yields = true,
 	.ncolumns = CHANGED_COLUMNS,
 	.columns = changed_columns,
 };
@@ -68,6 +69,7 @@ static RowTable changed_row = {
 static RowTable passed_row = {
 	.name = "sla_customer",
 	.change = true,
+	.yields = true,
 	.ncolumns = PASSED_COLUMNS,
 	.columns = changed_columns,
 };
@@ -138,7 +140,7 @@ pass(TimestampTz at, MomentKind what, Datum *values)
 
 /*
  * Takes in a moment that comes in order in the row of sla_known_look that the scan is on; returns false where somebody
- * else has changed that since the scan's snapshot. waits: the customer waits, and the next message need not be written
+ * else has changed that since the scan's snapshot, or is about to. waits: the customer waits, and the next message need not be written
  * either; request is what is known of its request, or NULL. moves: clocks may move, and nothing is known of the next.
  */
 bool
@@ -202,7 +204,7 @@ sla_wait_find(int64 customer_id, const char *channel, TimestampTz at, Snapshot s
 /*
  * sla_wait_go_on takes in the message of which sla_wait_find() has told under the active snapshot, and which is to say
  * itself that it is still; returns false, having done nothing, where somebody else has had to do with the customer
- * since. Waits for whoever has the customer's row.
+ * since, or has the customer's row: then what others did whom that kept from telling is to be looked at, too.
  */
 bool
 sla_wait_go_on(SlaWait *wait, TimestampTz at)
