@@ -5,8 +5,8 @@
  * Each product is a question of its own, asked for all its lines together: a basket costs the same however an
  * application splits it into lines. Promotions of the order come after all of those of the products, in the same order
  * of stage, priority and saving; what they give is cut to whole minor units and shared in proportion to the products,
- * the units that are left going to the largest remainders, the earlier product first. Its lines then share what a
- * product costs by their quantities.
+ * the units that are left going to the largest remainders, by code among equals: the sum does not depend on the order of
+ * the lines. Its lines then share what a product costs by their quantities.
  */
 #include "postgres.h"
 
@@ -385,43 +385,46 @@ put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int n
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* Orders lines by product, and those of one as they came. */
+/* Orders lines by the code of their product. */
 static int
 compare_lines(const void *a, const void *b)
 {
-	const BasketLine *left = a;
-	const BasketLine *right = b;
+	const PriceTarget *left = &((const BasketLine *) a)->product->target;
+	const PriceTarget *right = &((const BasketLine *) b)->product->target;
+	int order;
 
-	if (left->product != right->product)
-		return (uintptr_t) left->product < (uintptr_t) right->product ? -1 : 1;
-	return left->line < right->line ? -1 : 1;
+	if (left == right)
+		return 0;
+	order = memcmp(left->code, right->code, Min(left->length, right->length));
+	if (order == 0)
+		order = left->length < right->length ? -1 : 1;
+	return order;
 }
 
 /*
- * Adds up what n lines want of each product: fills items, in the order in which products come first, and of each line
- * the number of its item; returns how many items there are.
+ * Adds up what n lines want of each product: fills items, in the order of the products' codes, and of each line the
+ * number of its item; returns how many items there are.
  */
 static int
 collect_items(const Product *const *products, const Datum *quantities, int n, BasketItem *items, int *item_of)
 {
 	BasketLine *lines = palloc(Max(n, 1) * sizeof(BasketLine));
-	int *first = palloc(Max(n, 1) * sizeof(int));
 	int nitems = 0;
 
 	for (int i = 0; i < n; i++)
 		lines[i] = (BasketLine){products[i], i};
 	qsort(lines, n, sizeof(BasketLine), compare_lines);
 	for (int i = 0; i < n; i++)
-		first[lines[i].line] =
-			i > 0 && lines[i].product == lines[i - 1].product ? first[lines[i - 1].line] : lines[i].line;
-	for (int i = 0; i < n; i++)
 	{
+		int line = lines[i].line;
 		BasketItem *item;
 
-		item_of[i] = first[i] == i ? nitems++ : item_of[first[i]];
-		item = &items[item_of[i]];
-		item->product = products[i];
-		item->quantity = money_add(item->quantity, price_quantity(DatumGetNumeric(quantities[i])));
+		if (i == 0 || lines[i].product != lines[i - 1].product)
+			nitems++;
+		item_of[line] = nitems - 1;
+		item = &items[nitems - 1];
+		item->product = lines[i].product;
+		item->quantity = money_add(item->quantity, price_quantity(DatumGetNumeric(quantities[line])));
 	}
 	return nitems;
 }

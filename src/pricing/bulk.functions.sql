@@ -143,11 +143,18 @@ DECLARE
 	staged_lines bigint;
 	refused boolean := false;
 	found_problem record;
+	unknown_problem text;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF apply_prices.accept IS NULL OR array_position(apply_prices.accept, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION 'accept must not be %', coalesce(apply_prices.accept::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the kinds of problems to accept, as in ''{jump}''; ''{}'' accepts none.';
+	END IF;
+	SELECT given.problem INTO unknown_problem FROM unnest(apply_prices.accept) AS given (problem)
+	WHERE given.problem <> ALL ('{list,derived,product,target,category,value,overlap,tier rises,sale above base,below floor,jump}') LIMIT 1;
+	IF found THEN
+		RAISE EXCEPTION 'accept must not hold %', quote_literal(unknown_problem)
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Problems that can be accepted are tier rises, sale above base, below floor and jump.';
 	END IF;
 	LOCK TABLE omnichannel.price_staging IN SHARE ROW EXCLUSIVE MODE;
 	FOR found_problem IN SELECT * FROM omnichannel.check_staged_prices(apply_prices.max_jump)
@@ -194,7 +201,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL, 40001 where another transaction changed the same prices meanwhile, 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL or what is no kind of problem, 40001 where another transaction changed the same prices meanwhile, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql

@@ -339,7 +339,7 @@ typedef struct Portion
 typedef enum PriceReason
 {
 	PRICE_FOUND,
-	PRICE_NONE,    /* no list has a price for the product */
+	PRICE_NONE,    /* no list has a price for the product that has begun */
 	PRICE_NO_LIST, /* only lists that are not active */
 	PRICE_NO_CURRENCY,
 	PRICE_NO_SEGMENT,

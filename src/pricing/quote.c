@@ -191,7 +191,7 @@ price_reason_text(const PriceQuestion *question, PriceReason reason)
 		case PRICE_FOUND:
 			break;
 		case PRICE_NONE:
-			return cstring_to_text("no price list has a price for it");
+			return cstring_to_text("no price list has a price for it yet");
 		case PRICE_NO_LIST:
 			return cstring_to_text("only price lists that are not active have a price for it");
 		case PRICE_NO_CURRENCY:

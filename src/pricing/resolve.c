@@ -74,36 +74,40 @@ list_verdict(Walk *walk, const PriceList *list)
 	const PriceQuestion *question = walk->question;
 
 	if (list->active.until <= list->active.from)
-	{
-		walk_reason(walk, PRICE_NO_LIST);
 		return VERDICT_STATUS;
-	}
 	if (list->currency != question->currency)
-	{
-		walk_reason(walk, PRICE_NO_CURRENCY);
 		return VERDICT_CURRENCY;
-	}
 	if (!BIT_TEST(question->audience->lists, list->number))
-	{
-		walk_reason(walk, PRICE_NO_SEGMENT);
 		return VERDICT_SEGMENT;
-	}
 	walk_changes_at(walk, list->active.from);
 	walk_changes_at(walk, list->active.until);
 	if (!span_contains(&list->active, question->at) ||
 		(unlikely(list->pauses.n > 0) && spans_contain(&list->pauses, question->at, &walk->until)))
-	{
-		walk_reason(walk, PRICE_NO_LIST);
 		return VERDICT_STATUS;
-	}
 	walk_changes_at(walk, list->valid.from);
 	walk_changes_at(walk, list->valid.until);
 	if (!span_contains(&list->valid, question->at))
-	{
-		walk_reason(walk, PRICE_NO_TIME);
 		return VERDICT_LIST_WINDOW;
-	}
 	return VERDICT_WON;
+}
+
+/*
+ * Returns the reason that a list which takes no part gives. What holds only later gives none, and a list that was not
+ * active then is nothing else: of the past one is told what one was told then.
+ */
+static PriceReason
+list_reason(const Walk *walk, const PriceList *list, PriceVerdict verdict)
+{
+	TimestampTz at = walk->question->at;
+	TimestampTz until = DT_NOEND;
+
+	if (list->valid.from > at)
+		return PRICE_NONE;
+	if (!span_contains(&list->active, at) || spans_contain(&list->pauses, at, &until))
+		return PRICE_NO_LIST;
+	if (verdict == VERDICT_CURRENCY)
+		return PRICE_NO_CURRENCY;
+	return verdict == VERDICT_SEGMENT ? PRICE_NO_SEGMENT : PRICE_NO_TIME;
 }
 
 /* Tells the collector of a row that takes no part. */
@@ -165,19 +169,34 @@ walk_target(Walk *walk, const PriceTarget *target)
 		/* The rows of a list come with the highest quantity first, and of one quantity with the latest start. */
 		for (; row < end && row->list == list->number; row++)
 		{
-			if (history && (verdict != VERDICT_WON || decided))
+			bool begun;
+
+			if (history && (decided || (verdict != VERDICT_WON && !walk->thorough)))
 			{
 				row = skip_rows(row, end, NULL);
 				break;
 			}
+			if (history && row->valid.from > question->at)
+				row = skip_rows(row, end, &question->at) - 1;
+			begun = row->valid.from <= question->at;
 			if (verdict != VERDICT_WON)
 			{
 				walk_tell(walk, target, row, verdict);
+				if (begun && walk->thorough)
+				{
+					walk_reason(walk, list_reason(walk, list, verdict));
+					if (history)
+					{
+						row = skip_rows(row, end, NULL);
+						break;
+					}
+				}
 				continue;
 			}
 			if (money_compare(row->min_quantity, question->quantity) > 0)
 			{
-				walk_reason(walk, PRICE_NO_QUANTITY);
+				if (begun)
+					walk_reason(walk, PRICE_NO_QUANTITY);
 				walk_tell(walk, target, row, VERDICT_QUANTITY);
 				continue;
 			}
@@ -186,13 +205,12 @@ walk_target(Walk *walk, const PriceTarget *target)
 				walk_tell(walk, target, row, VERDICT_NEARER_ROW);
 				continue;
 			}
-			if (history && row->valid.from > question->at)
-				row = skip_rows(row, end, &question->at) - 1;
 			walk_changes_at(walk, row->valid.from);
 			walk_changes_at(walk, row->valid.until);
 			if (!span_contains(&row->valid, question->at))
 			{
-				walk_reason(walk, PRICE_NO_TIME);
+				if (begun)
+					walk_reason(walk, PRICE_NO_TIME);
 				walk_tell(walk, target, row, VERDICT_WINDOW);
 				continue;
 			}

@@ -368,7 +368,7 @@ CREATE FUNCTION omnichannel.expire_uses(promotion text DEFAULT NULL, max_rows in
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.expire_uses(text, integer) IS
-'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back. For tick(). Raises 22023 for a negative max_rows, 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
+'Releases reservations whose time is over, of one promotion or of all, at most max_rows of them, and returns how many uses came back, 0 for a promotion that has none or is not known. For tick(). Raises 22023 for a negative max_rows, 42501 for who may not read promotion_use, 55000 above READ COMMITTED, where there are any, and before setup().';
 
 CREATE FUNCTION omnichannel.create_coupons(promotion text, number integer, prefix text DEFAULT '', use_limit bigint DEFAULT 1,
 	valid tstzrange DEFAULT tstzrange(now(), NULL)) RETURNS text

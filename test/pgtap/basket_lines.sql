@@ -1,7 +1,7 @@
 -- Baskets: the same total however they are split into lines, and everything that a channel shows of a line.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(24);
+SELECT plan(25);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate, min_price) VALUES ('tier', 23, NULL), ('cut', 8, NULL), ('floor', NULL, 18.365), ('dear', NULL, NULL), ('none', NULL, NULL);
 INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale');
@@ -33,11 +33,19 @@ SELECT is((SELECT array_agg(line_total ORDER BY line) FROM quote_basket(NULL, '[
 SELECT is((SELECT (order_discount, promotions) FROM quote_basket(NULL, '[{"product": "floor", "quantity": 7}]')), ROW(0.00, '{}'::text[]), 'nothing is taken off a price that is its floor');
 UPDATE promotion SET status = 'retired';
 
+-- the cent that is left over goes by product, not by place: what follows rounds with it
+INSERT INTO product (product) VALUES ('even'), ('odd');
+INSERT INTO promotion (promotion, kind, value, products, priority) VALUES ('cent', 'order_amount', 0.01, '{even, odd}', 1), ('half', 'order_percent', 50, '{odd}', 0);
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'even', 0.05, '(,)'), ('list', 'odd', 0.05, '(,)');
+SELECT is((SELECT sum(line_total) FROM quote_basket(NULL, '[{"product": "odd"}, {"product": "even"}]')),
+	(SELECT sum(line_total) FROM quote_basket(NULL, '[{"product": "even"}, {"product": "odd"}]')), 'the sum does not depend on the order of the lines');
+UPDATE promotion SET status = 'retired';
+
 -- what a channel shows
 SELECT is((SELECT (reference_price, tax_rate, tax_inclusive, unit_net, unit_gross, valid_until, reason) FROM quote_basket(1, '[{"product": "cut"}]')),
 	(SELECT (reference_price, tax_rate, tax_inclusive, unit_net, unit_gross, valid_until, reason) FROM quote(1, 'cut')), 'a line shows what quote() shows');
 SELECT is((SELECT reference_price FROM quote_basket(1, '[{"product": "cut"}]')), 100.00, 'the prior price among it');
-SELECT is((SELECT (reason, line_total, order_discount) FROM quote_basket(1, '[{"product": "none"}]')), ROW('no price list has a price for it'::text, NULL::numeric, NULL::numeric), 'or why there is no price');
+SELECT is((SELECT (reason, line_total, order_discount) FROM quote_basket(1, '[{"product": "none"}]')), ROW('no price list has a price for it yet'::text, NULL::numeric, NULL::numeric), 'or why there is no price');
 -- a prior price that a basket's worth plays a part in is not kept for others
 INSERT INTO promotion (promotion, kind, value, products, min_subtotal, valid) VALUES ('rich', 'percent', 40, '{cut}', 500, tstzrange(now() - interval '20 days', now() - interval '10 days'));
 SELECT is((SELECT reference_price FROM quote_basket(1, '[{"product": "cut"}, {"product": "tier", "quantity": 9}, {"product": "tier", "quantity": 60}]') WHERE line = 1), 60.00, 'to whom it was offered');

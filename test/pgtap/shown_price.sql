@@ -70,7 +70,7 @@ SELECT is(likely_cause, expected_cause, place) FROM report_price_divergence RIGH
 	('stale', 'stale: the price until ' || now() - interval '1 day'), ('older', 'stale: the price until ' || now() - interval '10 days'),
 	('anonymous', 'stale: the price until ' || now() - interval '1 hour'), ('segment', 'price of segment staff'), ('single', 'price of a single unit'),
 	('net', 'shown without tax'), ('early', 'too early: the price from ' || now() + interval '1 day' || ' on'), ('rounded', 'rounded otherwise'),
-	('coupon', 'coupon left out'), ('unknown', 'not known'), ('no price', 'no price: no price list has a price for it'), ('product', 'product not known'),
+	('coupon', 'coupon left out'), ('unknown', 'not known'), ('no price', 'no price: no price list has a price for it yet'), ('product', 'product not known'),
 	('customer', 'customer not known'), ('currency', 'currency not known'), ('quote', 'not the price of locked quote ' || :quote_id)) AS v (place, expected_cause) USING (place);
 SELECT throws_ok('SELECT * FROM shown_price', '42501', NULL, 'an analyst reads the report only');
 RESET ROLE;
