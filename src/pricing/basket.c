@@ -5,8 +5,8 @@
  * Each product is a question of its own, asked for all its lines together: a basket costs the same however an
  * application splits it into lines. Promotions of the order come after all of those of the products, in the same order
  * of stage, priority and saving; what they give is cut to whole minor units and shared in proportion to the products,
- * the units that are left going to the largest remainders, by code among equals: the sum does not depend on the order of
- * the lines. Its lines then share what a product costs by their quantities.
+ * the units that are left going to the largest remainders, by code among equals: the order of the lines plays no part.
+ * Its lines then share what a product costs by their quantities.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 -- The past answers as it did, or price_correction says why not. Each statement is a transaction of its own.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(70);
+SELECT plan(66);
 -- what was corrected since the last call
 CREATE TEMP TABLE told (correction_id bigint);
 CREATE FUNCTION pg_temp.corrected() RETURNS text[] LANGUAGE sql AS $$
@@ -17,24 +17,6 @@ INSERT INTO price (price_list, product, amount) VALUES ('b', 'p', 100.55), ('b',
 SELECT is((SELECT reason FROM quote(NULL, 'p', at => :'before')), 'no price list has a price for it yet', 'a price answers for no moment before it was');
 SELECT now() AS t \gset
 SELECT lock_quote(1, 'p') AS quote_id \gset
-
--- nor does what is known only later tell why there was none
-INSERT INTO price_list (price_list, currency, status) VALUES ('draft', 'EUR', 'draft');
-INSERT INTO product (product) VALUES ('none'), ('drafted'), ('ended');
-INSERT INTO price (price_list, product, amount) VALUES ('draft', 'drafted', 5);
-INSERT INTO price (price_list, product, amount, valid) VALUES ('b', 'ended', 5, '[2025-01-01,2025-02-01)');
-CREATE TEMP TABLE told_then AS SELECT now() AS at, product, reason FROM unnest('{none,drafted,ended}'::text[]) AS product, LATERAL (SELECT (quote(1, product)).reason) AS answer;
-SELECT set_eq('SELECT reason FROM told_then', ARRAY['no price list has a price for it yet', 'only price lists that are not active have a price for it', 'its prices in PLN hold at other times'],
-	'why there is no price');
-BEGIN;
-INSERT INTO price_list (price_list, segments_any) VALUES ('later', '{club}');
-INSERT INTO price (price_list, product, min_quantity, amount) SELECT list, product, least, 5
-FROM unnest('{b,later}'::text[]) AS list, unnest('{none,drafted,ended}'::text[]) AS product, unnest('{10,20}'::numeric[]) AS least;
-UPDATE price_list SET status = 'active' WHERE price_list = 'draft';
-COMMIT;
-SELECT is_empty('SELECT FROM told_then, quote(1, product, at => at) AS now WHERE now.reason IS DISTINCT FROM told_then.reason', 'stays what was told then');
-SELECT is((SELECT array_agg(DISTINCT now.reason) FROM told_then, quote(1, product) AS now), '{its prices in PLN hold from a larger quantity on}', 'of now another is told');
-SELECT is(pg_temp.corrected(), '{"price inserted"}', 'and what has ended, only, is a correction');
 
 -- what is new begins now
 INSERT INTO price (price_list, product, amount) VALUES ('s', 'p', 70);
