@@ -276,6 +276,15 @@ calendar_build(ConfigCache *cache, MemoryContext context)
 	return set;
 }
 
+/* Returns whether there is a calendar with that code, which need not be terminated. */
+bool
+calendar_exists(const char *code, size_t length)
+{
+	CalendarSet *set = (CalendarSet *) config_cache_get(&calendar_cache);
+
+	return calendar_table_lookup(set->table, (CodeKey){code, length}) != NULL;
+}
+
 /*
  * calendar_get returns the calendar with that code, which need not be terminated.
  *

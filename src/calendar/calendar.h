@@ -31,6 +31,7 @@ typedef struct CalendarCollector
 } CalendarCollector;
 
 /* calendar.c */
+extern bool calendar_exists(const char *code, size_t length);
 extern CalendarRef calendar_get(const char *code, size_t length);
 extern const Zone *calendar_zone(const char *name);
 extern Timeline *calendar_make_timeline(MemoryContext context, const TimelineRules *rules);

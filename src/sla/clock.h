@@ -83,6 +83,7 @@ typedef struct SlaClock
 	TimestampTz stopped_at; /* NO_TIME while it runs */
 	bool cancelled;         /* stopped because its request was cancelled */
 	bool unpromised;        /* no policy has fitted so far: it is there for what it would have stood still */
+	bool former;            /* no policy fits, but one did: a clock is stored that has stopped */
 
 	/* what the policies say */
 	const SlaPolicy *policy; /* NULL where the clock was stored with one that is gone */
@@ -122,6 +123,7 @@ typedef struct SlaCollector
 } SlaCollector;
 
 /* due.c */
+extern bool sla_ruler_exists(const char *calendar);
 extern void sla_reckon(SlaClock *clock, TimestampTz now, const SlaCollector *collector);
 
 /* A request as the machine knows it. */
@@ -153,8 +155,10 @@ typedef struct SlaMachine
 	int thread_count;
 	int thread_room;
 	const SlaMoment **threads; /* in which the customer has written: one moment of each */
-	bool asked;                /* of what prompt.c does not read */
-	bool partial;              /* what the customer wrote earlier is not here: ask */
+	int former_count;
+	SlaClock **former; /* stored ones that have stopped, by start: what was promised then was */
+	bool asked;        /* of what prompt.c does not read */
+	bool partial;      /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
 	bool (*was_told)(struct SlaMachine *machine, SlaMetric metric, const SlaMoment *moment); /* or NULL */
@@ -175,6 +179,7 @@ extern int sla_moment_compare(const void *a, const void *b);
 extern bool sla_same_text(const char *left, const char *right);
 extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern bool sla_is_response(const SlaClock *clock);
+extern int sla_clock_compare_starts(const void *a, const void *b);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_state_ends(const char *state);
 
@@ -196,11 +201,15 @@ typedef struct SlaFamily
 	SlaClock **clocks; /* as they are stored */
 	int said_count;
 	SlaMoment **said; /* what requests said before the moments that name them; see read_named(), sla_requests_read() */
-	SlaMemberships memberships; /* where sla_families_memberships() has read them */
-	const SlaMoment *former;    /* as it was, where the only moment is not new, but was corrected; or NULL */
+	SlaMemberships memberships;     /* where sla_families_memberships() has read them */
+	const SlaMoment *former_moment; /* as it was, where the only moment is not new, but was corrected; or NULL */
 	int compared_count;
 	SlaClock **compared; /* clocks of which those that turn out to be the same are not concerned, by start; or NULL */
 	bool parted;         /* compared with what it would have with others: it gets what it would have had alone */
+	int former_count;
+	SlaClock **former; /* of the stored ones those that have stopped, by start */
+	int never_count;
+	SlaClock **never; /* of the compared ones those that are not stored: the policies are newer than they */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);

@@ -23,6 +23,13 @@ ruler_get(const char *calendar)
 	return calendar == NULL ? NULL : calendar_get(calendar, strlen(calendar)).timeline;
 }
 
+/* Returns whether time can be counted by that: a calendar that was stored with a clock may be gone. */
+bool
+sla_ruler_exists(const char *calendar)
+{
+	return calendar == NULL || calendar_exists(calendar, strlen(calendar));
+}
+
 /* Returns the instant so many microseconds later, or earlier; DT_NOEND or NO_TIME where there is none. */
 static TimestampTz
 ruler_add(Timeline *ruler, TimestampTz at, int64 amount)
@@ -232,6 +239,8 @@ sla_reckon(SlaClock *clock, TimestampTz now, const SlaCollector *collector)
 		if (clock->warn_at != NO_TIME)
 			clock->warn_at = hold(notices, clock->warn_at);
 	}
+	else if (stopped && clock->calendar != NULL && sla_ruler_exists(clock->calendar))
+		clock->worked = reckon_taken(clock, ruler_get(clock->calendar));
 
 	if (stopped && clock->due_at != NO_TIME && clock->stopped_at > clock->due_at)
 		clock->outcome = SLA_BREACHED;

@@ -607,7 +607,7 @@ sla_contact_revised(SlaContact *contact)
 	int held;
 
 	if (kept_plan_run(&moment_select, values, NULL, false, 1) > 0)
-		family.former = former = sla_moment_from_row(0, 1);
+		family.former_moment = former = sla_moment_from_row(0, 1);
 	/* That of a contact that is still is what that says now. */
 	if (kept_plan_run(&moment_revise, values, NULL, false, 0) > 0)
 		family.from = spi_time(0, 1, NO_TIME);

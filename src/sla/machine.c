@@ -236,9 +236,33 @@ sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *re
 	return question;
 }
 
+/* Orders clocks by the moment that started them, and metric. For qsort and bsearch of pointers. */
+int
+sla_clock_compare_starts(const void *a, const void *b)
+{
+	const SlaClock *left = *(SlaClock *const *) a;
+	const SlaClock *right = *(SlaClock *const *) b;
+
+	if (left->moment_id != right->moment_id)
+		return compare_ids(left->moment_id, right->moment_id);
+	return (int) left->metric - (int) right->metric;
+}
+
+/* Returns whether a stopped clock is stored with that start. */
+static bool
+was_promised(const SlaMachine *machine, SlaMetric metric, int64 moment_id)
+{
+	SlaClock start = {.metric = metric, .moment_id = moment_id};
+	SlaClock *key = &start;
+
+	return machine->former_count > 0 &&
+		   bsearch(&key, machine->former, machine->former_count, sizeof(SlaClock *), sla_clock_compare_starts) != NULL;
+}
+
 /*
- * Starts a clock where a policy fits; returns it, or NULL. That of a request's resolution starts in any case, because a
- * policy may fit later, from the same start; so does what was told of by a policy that fits no more.
+ * Starts a clock where a policy fits, or did when one was stored that has stopped; returns it, or NULL. That of a
+ * request's resolution starts in any case, because a policy may fit later, from the same start; so does what was told
+ * of by a policy that fits no more.
  */
 static SlaClock *
 start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, const SlaRequest *request,
@@ -246,9 +270,10 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 {
 	SlaQuestion question = sla_machine_question(machine, metric, request, channel, at);
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
+	bool former = policy == NULL && was_promised(machine, metric, moment->moment_id);
 	SlaClock *clock;
 
-	if (policy == NULL && metric != SLA_RESOLUTION &&
+	if (policy == NULL && !former && metric != SLA_RESOLUTION &&
 		!(machine->was_told != NULL && machine->was_told(machine, metric, moment)))
 		return NULL;
 	clock = palloc0(sizeof(SlaClock));
@@ -263,7 +288,8 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	clock->stopped_at = clock->due_at = clock->warn_at = clock->tell_at = NO_TIME;
 	clock->warned_at = clock->breached_at = NO_TIME;
 	clock->policy = policy;
-	clock->unpromised = policy == NULL;
+	clock->unpromised = policy == NULL && !former;
+	clock->former = former;
 	clock->question = question;
 	sla_machine_add(machine, clock);
 	return clock;
@@ -286,7 +312,7 @@ refit_clocks(SlaMachine *machine, const SlaRequest *request)
 		if (policy != NULL)
 		{
 			clock->policy = policy;
-			clock->unpromised = false;
+			clock->unpromised = clock->former = false;
 			clock->question = question;
 		}
 	}

@@ -4,9 +4,12 @@
  *
  * Where all new moments of a customer come after those that are known, they move the open clocks on. Where one came
  * late, where a request went elsewhere or was opened again, or where customers were merged, the clocks are reckoned
- * anew from all moments, and what differs from the stored ones is written. What had ended before the earliest new
- * moment stays: policies may have changed since. Of customers who were others, so does what the new moments do not
- * change.
+ * anew from all moments, and what differs from the stored ones is written.
+ *
+ * What has ended stays, as policies, calendars and memberships may have changed since, but for what the new moments
+ * change of it: where the clocks that all moments give differ from those that they would give without the new ones, by
+ * the same policies. That is reckoned by what was promised then, and a promise that the policies of now would have made
+ * but that was not made then is not made up for.
  */
 #include "postgres.h"
 
@@ -110,18 +113,6 @@ sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *c
 	}
 }
 
-/* Orders clocks by the moment that started them, and metric. For qsort of pointers. */
-static int
-compare_starts(const void *a, const void *b)
-{
-	const SlaClock *left = *(SlaClock *const *) a;
-	const SlaClock *right = *(SlaClock *const *) b;
-
-	if (left->moment_id != right->moment_id)
-		return left->moment_id < right->moment_id ? -1 : 1;
-	return (int) left->metric - (int) right->metric;
-}
-
 /* Returns whether two clocks may be the same promise to one customer, of which a late contact moved the start. */
 static bool
 same_promise(const SlaClock *left, const SlaClock *right)
@@ -137,12 +128,11 @@ same_promise(const SlaClock *left, const SlaClock *right)
 	return strcmp(left->channel, right->channel) == 0;
 }
 
-/* Returns whether two clocks ran and stood still at the same times. */
+/* Returns whether two clocks started, and stood still, at the same times. */
 static bool
-same_times(const SlaClock *left, const SlaClock *right)
+same_start(const SlaClock *left, const SlaClock *right)
 {
-	if (left->started_at != right->started_at || left->stopped_at != right->stopped_at ||
-		left->pause_count != right->pause_count)
+	if (left->started_at != right->started_at || left->pause_count != right->pause_count)
 		return false;
 	for (int i = 0; i < left->pause_count; i++)
 		if (left->pauses[i].from != right->pauses[i].from || left->pauses[i].to != right->pauses[i].to)
@@ -150,11 +140,19 @@ same_times(const SlaClock *left, const SlaClock *right)
 	return true;
 }
 
+/* Returns whether two clocks ran and stood still at the same times. */
+static bool
+same_times(const SlaClock *left, const SlaClock *right)
+{
+	return left->stopped_at == right->stopped_at && same_start(left, right);
+}
+
 /* Returns the clock with the same start among those that the family's are compared with, or NULL. */
 static SlaClock *
 find_compared(const SlaFamily *family, SlaClock *clock)
 {
-	SlaClock **found = bsearch(&clock, family->compared, family->compared_count, sizeof(SlaClock *), compare_starts);
+	SlaClock **found =
+		bsearch(&clock, family->compared, family->compared_count, sizeof(SlaClock *), sla_clock_compare_starts);
 
 	return found == NULL ? NULL : *found;
 }
@@ -178,6 +176,30 @@ is_to_be_made(const SlaFamily *family, SlaClock *clock)
 	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
 }
 
+/* Returns whether two clocks stand, or would, for the same promise at some time. */
+static bool
+overlap(const SlaClock *left, const SlaClock *right)
+{
+	SlaClock same = *left;
+
+	if (sla_is_response(left) && sla_is_response(right))
+		same.metric = right->metric;
+	return same_promise(&same, right) && (right->stopped_at == NO_TIME || left->started_at <= right->stopped_at) &&
+		   (left->stopped_at == NO_TIME || right->started_at <= left->stopped_at);
+}
+
+/* Returns whether a clock that was reckoned anew has ended, and stands for what was not promised when it was time. */
+static bool
+was_never_promised(const SlaFamily *family, const SlaClock *clock)
+{
+	if (clock->stopped_at == NO_TIME)
+		return false;
+	for (int i = 0; i < family->never_count; i++)
+		if (overlap(clock, family->never[i]))
+			return true;
+	return false;
+}
+
 /* Returns whether the machine, which was fed, has started a clock, though no policy that there is now promises it. */
 static bool
 is_unpromised(const SlaMachine *machine, SlaClock *clock)
@@ -186,15 +208,16 @@ is_unpromised(const SlaMachine *machine, SlaClock *clock)
 	{
 		SlaClock *other = machine->clocks[machine->clock_count + i];
 
-		if (compare_starts(&clock, &other) == 0 || (clock->metric == SLA_RESOLUTION && same_promise(clock, other)))
+		if (sla_clock_compare_starts(&clock, &other) == 0 ||
+			(clock->metric == SLA_RESOLUTION && same_promise(clock, other)))
 			return true;
 	}
 	return false;
 }
 
 /*
- * The same of a stored clock that nothing starts any more: it is also where something had, by what is compared. Of who
- * was taken apart nothing else stays than what there would be alone, by whatever policy.
+ * Returns what is_open_to_change() does, of a stored clock that nothing starts any more: it is also where something had,
+ * by what is compared. Of who was taken apart nothing else stays than what there would be alone, by whatever policy.
  */
 static bool
 is_to_be_dropped(const SlaFamily *family, const SlaMachine *machine, SlaClock *clock)
@@ -212,7 +235,8 @@ was_told(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
 {
 	SlaClock key = {.metric = metric, .moment_id = moment->moment_id};
 	SlaClock *clock = &key;
-	SlaClock **found = bsearch(&clock, machine->told, machine->told_count, sizeof(SlaClock *), compare_starts);
+	SlaClock **found =
+		bsearch(&clock, machine->told, machine->told_count, sizeof(SlaClock *), sla_clock_compare_starts);
 
 	return found != NULL && (*found)->request_id == moment->request_id;
 }
@@ -229,25 +253,72 @@ tell(SlaMachine *machine, const SlaFamily *family)
 	for (int i = 0; i < family->clock_count; i++)
 		if (!is_open_to_change(family, family->clocks[i]) && find_compared(family, family->clocks[i]) == NULL)
 			machine->told[machine->told_count++] = family->clocks[i];
-	qsort(machine->told, machine->told_count, sizeof(SlaClock *), compare_starts);
+	qsort(machine->told, machine->told_count, sizeof(SlaClock *), sla_clock_compare_starts);
+}
+
+/* Returns whether by the policies of now a clock, and the one that is stored before, are promised by the same one. */
+static bool
+same_choice(const SlaFamily *family, const SlaClock *clock, SlaClock *before)
+{
+	const SlaClock *compared = family->compared == NULL ? NULL : find_compared(family, before);
+
+	return compared != NULL && (clock->policy == NULL || compared->policy == clock->policy);
+}
+
+/* Returns what was promised by a stored clock, whatever has become of its policy since. */
+static const SlaPolicy *
+former_policy(const SlaClock *clock)
+{
+	SlaPolicy *policy = palloc0(sizeof(SlaPolicy));
+
+	if (clock->policy != NULL)
+		*policy = *clock->policy;
+	policy->code = clock->policy_code;
+	policy->metric = clock->metric;
+	policy->target = clock->target;
+	policy->calendar = clock->calendar;
+	return policy;
+}
+
+/* Gives a clock what is stored of the time at which it is due. */
+static void
+take_terms(SlaClock *clock, const SlaClock *before)
+{
+	clock->policy = NULL;
+	clock->policy_code = before->policy_code;
+	clock->target = before->target;
+	clock->calendar = before->calendar;
+	clock->due_at = before->due_at;
+	clock->time_left = before->time_left;
+	clock->warn_at = before->warn_at;
+	clock->tell_at = before->tell_at;
 }
 
 /* Gives a clock that was reckoned anew what is stored of it. */
 static void
-take_over(SlaClock *clock, const SlaClock *before, SlaChanges *changes)
+take_over(const SlaFamily *family, SlaClock *clock, SlaClock *before, SlaChanges *changes)
 {
-	/* What has ended keeps the policy that it ended under, but not the request of who is another again. */
-	if (clock->stopped_at != NO_TIME && same_times(clock, before))
-	{
-		SlaClock *ended = sla_clock_copy(before);
+	bool ended = clock->stopped_at != NO_TIME && before->stopped_at != NO_TIME;
 
-		ended->request_id = clock->request_id;
-		(void) sla_changes_put(changes, ended, before);
+	/* What has ended keeps the policy that it ended under, but not the request of who is another again. */
+	if (ended && same_times(clock, before))
+	{
+		SlaClock *same = sla_clock_copy(before);
+
+		same->request_id = clock->request_id;
+		(void) sla_changes_put(changes, same, before);
 		return;
 	}
 	clock->clock_id = before->clock_id;
 	clock->warned_at = before->warned_at;
 	clock->breached_at = before->breached_at;
+	if (ended && same_choice(family, clock, before))
+	{
+		if (same_start(clock, before) || !sla_ruler_exists(before->calendar))
+			take_terms(clock, before);
+		else
+			clock->policy = former_policy(before);
+	}
 	sla_reckon(clock, changes->now, NULL);
 	(void) sla_changes_put(changes, clock, before);
 }
@@ -264,6 +335,8 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
 	int count;
 
+	machine->former_count = family->former_count;
+	machine->former = family->former;
 	sla_machine_settle(machine, family);
 	if (family->parted)
 		tell(machine, family);
@@ -274,18 +347,21 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	matched = palloc0(sizeof(bool) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		reckoned[i] = machine->clocks[i];
-	qsort(reckoned, count, sizeof(SlaClock *), compare_starts);
+	qsort(reckoned, count, sizeof(SlaClock *), sla_clock_compare_starts);
 
 	/* Those that the same moment started. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		SlaClock **found = bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), compare_starts);
+		SlaClock **found = bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), sla_clock_compare_starts);
 
 		if (found == NULL)
 			continue;
 		matched[found - reckoned] = kept[i] = true;
+		/* What would go on has nothing to go on by. */
+		if ((*found)->former && (*found)->stopped_at == NO_TIME)
+			continue;
 		if (family->parted || is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
-			take_over(*found, family->clocks[i], changes);
+			take_over(family, *found, family->clocks[i], changes);
 	}
 	/* Those whose start a late moment moved. */
 	for (int i = 0; i < family->clock_count; i++)
@@ -296,13 +372,13 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 			if (!matched[j] && is_to_be_made(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
 			{
 				matched[j] = kept[i] = true;
-				take_over(reckoned[j], family->clocks[i], changes);
+				take_over(family, reckoned[j], family->clocks[i], changes);
 			}
 		if (!kept[i])
 			sla_changes_drop(changes, family->clocks[i]);
 	}
 	for (int j = 0; j < count; j++)
-		if (!matched[j] && is_to_be_made(family, reckoned[j]))
+		if (!matched[j] && is_to_be_made(family, reckoned[j]) && !was_never_promised(family, reckoned[j]))
 		{
 			sla_reckon(reckoned[j], changes->now, NULL);
 			(void) sla_changes_put(changes, reckoned[j], NULL);
@@ -342,7 +418,7 @@ compare_with(SlaFamily *families, int count, SlaMachine *machine, const SlaFamil
 	sla_machine_feed(machine, other->moments, other->moment_count);
 	if (machine->clock_count == 0)
 		machine->clocks = palloc(sizeof(SlaClock *));
-	qsort(machine->clocks, machine->clock_count, sizeof(SlaClock *), compare_starts);
+	qsort(machine->clocks, machine->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
 	for (int i = 0; i < count; i++)
 	{
 		families[i].compared_count = machine->clock_count;
@@ -406,31 +482,57 @@ compare_ids(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Gives a family, which is read, its stored clocks that have stopped, by start, in `former`. */
+static void
+gather_former(SlaFamily *family)
+{
+	family->former = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
+	for (int i = 0; i < family->clock_count; i++)
+		if (family->clocks[i]->stopped_at != NO_TIME)
+			family->former[family->former_count++] = family->clocks[i];
+	qsort(family->former, family->former_count, sizeof(SlaClock *), sla_clock_compare_starts);
+}
+
+/* Gives a family, which has clocks to compare with, those of them that are not stored, in `never`. */
+static void
+gather_never(SlaFamily *family)
+{
+	SlaClock **stored = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
+
+	for (int i = 0; i < family->clock_count; i++)
+		stored[i] = family->clocks[i];
+	qsort(stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
+	family->never = palloc(sizeof(SlaClock *) * Max(family->compared_count, 1));
+	for (int i = 0; i < family->compared_count; i++)
+		if (bsearch(&family->compared[i], stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts) ==
+			NULL)
+			family->never[family->never_count++] = family->compared[i];
+}
+
 /*
- * Gives a family of several customers, which is read, the clocks that it would have without those moments, which are
- * new, or corrected: only what these change of it was told wrongly. What had ended before the customers became one was
- * told of each alone, and is not what they would have as one.
+ * Gives a family, which is read, the clocks that it would have without those moments, which are new, or corrected: only
+ * what these change of it was told wrongly. What had ended before was told by the policies of then, and, before its
+ * customers became one, of each alone, and is not what they would have as one by the policies of now.
  */
 static void
 reckon_without(SlaFamily *family, const SlaPolicies *policies, const int64 *moment_ids, int count)
 {
 	SlaFamily before = {0};
 	SlaMachine machine;
-	bool others = false;
 
-	for (int i = 0; i < family->moment_count && !others; i++)
-		others = family->moments[i]->customer_id != family->root;
-	if (!others)
-		return;
+	gather_former(family);
 	sla_machine_begin(&machine, policies, family->root);
 	machine.memberships = family->memberships;
+	machine.former_count = family->former_count;
+	machine.former = family->former;
 	sla_machine_settle(&machine, family);
 	for (int i = 0; i < family->moment_count; i++)
 		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), compare_ids) == NULL)
 			sla_family_add(&before, family->moments[i]);
-	if (family->former != NULL)
-		sla_family_add(&before, (SlaMoment *) family->former);
+	if (family->former_moment != NULL)
+		sla_family_add(&before, (SlaMoment *) family->former_moment);
 	compare_with(family, 1, &machine, &before);
+	gather_never(family);
 }
 
 /*
