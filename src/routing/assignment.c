@@ -42,8 +42,8 @@ static KeptPlan assignment_insert = {
 };
 
 /*
- * assignment_given notes that an agent has a request that he was given without an offer: it takes his capacity, also where it
- * does not fit.
+ * assignment_given notes that an agent has a request that he was given without an offer: it takes his capacity, also
+ * where it does not fit.
  *
  * The holder has the request's lock and the agent's. Needs an SPI scope.
  */
@@ -66,8 +66,8 @@ assignment_given(const RoutingConfig *config, const MatchRequest *request, int64
 }
 
 /*
- * assignment_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with refuse,
- * keeps the request from coming back to him at once.
+ * assignment_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with
+ * refuse, keeps the request from coming back to him at once.
  *
  * It ends by the clock, as offers begin: transactions do not get their turns in the order in which they began.
  *

@@ -216,8 +216,9 @@ is_unpromised(const SlaMachine *machine, SlaClock *clock)
 }
 
 /*
- * Returns what is_open_to_change() does, of a stored clock that nothing starts any more: it is also where something had,
- * by what is compared. Of who was taken apart nothing else stays than what there would be alone, by whatever policy.
+ * Returns what is_open_to_change() does, of a stored clock that nothing starts any more: it is also where something
+ * had, by what is compared. Of who was taken apart nothing else stays than what there would be alone, by whatever
+ * policy.
  */
 static bool
 is_to_be_dropped(const SlaFamily *family, const SlaMachine *machine, SlaClock *clock)

@@ -139,9 +139,10 @@ pass(TimestampTz at, MomentKind what, Datum *values)
 }
 
 /*
- * Takes in a moment that comes in order in the row of sla_known_look that the scan is on; returns false where somebody
- * else has changed that since the scan's snapshot, or is about to. waits: the customer waits, and the next message need not be written
- * either; request is what is known of its request, or NULL. moves: clocks may move, and nothing is known of the next.
+ * Takes in a moment that comes in order in the row of sla_known_look that the scan is on; returns false where
+ * somebody else has changed that since the scan's snapshot, or is about to. waits: the customer waits, and the next
+ * message need not be written either; request is what is known of its request, or NULL. moves: clocks may move, and
+ * nothing is known of the next.
  */
 bool
 sla_known_change(LookScan *scan, const SlaMoment *moment, const SlaRequestState *request, bool waits, bool moves,
