@@ -70,6 +70,59 @@ static KeptPlan earlier_read = {
 	.indexed = true,
 };
 
+/* Which of these requests are no more. */
+static KeptPlan gone_select = {
+	.sql = "SELECT DISTINCT u.id FROM unnest($1) AS u (id) WHERE NOT EXISTS"
+		   " (SELECT FROM omnichannel.request AS r WHERE r.request_id = u.id) ORDER BY u.id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/*
+ * sla_requests_gone sets orphaned of the family's clocks that have stopped and whose requests were deleted, with all
+ * that was said of them. The family is read. Needs an SPI scope.
+ */
+void
+sla_requests_gone(SlaFamily *family)
+{
+	int64 *said = palloc_extended(sizeof(int64) * Max(family->moment_count, 1), MCXT_ALLOC_HUGE);
+	SlaColumn ids = {.type = INT8OID};
+	Datum values[1];
+	int64 *gone;
+	int said_count = 0;
+	int count;
+
+	for (int i = 0; i < family->moment_count; i++)
+		if (family->moments[i]->what == MOMENT_REQUEST)
+			said[said_count++] = family->moments[i]->request_id;
+	qsort(said, said_count, sizeof(int64), sla_compare_ids);
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		const SlaClock *clock = family->clocks[i];
+
+		if (clock->request_id != 0 && clock->stopped_at != NO_TIME && !clock->settled &&
+			bsearch(&clock->request_id, said, said_count, sizeof(int64), sla_compare_ids) == NULL)
+			sla_column_add_id(&ids, clock->request_id);
+	}
+	pfree(said);
+	if (ids.count == 0)
+		return;
+	values[0] = sla_column_array(&ids);
+	count = (int) kept_plan_run(&gone_select, values, NULL, false, 0);
+	gone = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		gone[i] = spi_id(i, 1);
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < family->clock_count; i++)
+	{
+		SlaClock *clock = family->clocks[i];
+
+		clock->orphaned = clock->stopped_at != NO_TIME &&
+						  bsearch(&clock->request_id, gone, count, sizeof(int64), sla_compare_ids) != NULL;
+	}
+}
+
 /*
  * sla_requests_read sets said: of each request that a new moment names, what was said of it last before.
  *

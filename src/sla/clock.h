@@ -105,7 +105,8 @@ typedef struct SlaClock
 	int64 clock_id; /* 0 for a new one */
 	TimestampTz warned_at;
 	TimestampTz breached_at;
-	bool settled; /* it had stopped before settled_until, and its moments of then may be deleted */
+	bool settled;  /* it had stopped before settled_until, and its moments of then may be deleted */
+	bool orphaned; /* it had stopped, and its request, whose moments are gone with it, was deleted */
 	TimestampTz settled_until;
 	ItemPointerData place; /* of the version that was read, where that is not locked; otherwise invalid */
 } SlaClock;
@@ -280,6 +281,7 @@ extern int sla_families_take(SlaFamily *families, int count, const SlaPolicies *
 
 /* ask.c */
 extern void sla_requests_read(SlaFamily *families, int count);
+extern void sla_requests_gone(SlaFamily *family);
 extern void sla_earlier_read(SlaFamily *families, int count);
 extern bool sla_wrote_before(SlaMachine *machine, const SlaMoment *moment);
 
@@ -306,6 +308,7 @@ extern void sla_column_add_id(SlaColumn *column, int64 value);
 extern void sla_column_add_time(SlaColumn *column, TimestampTz value);
 extern void sla_column_add_microseconds(SlaColumn *column, int64 value, bool isnull);
 extern Datum sla_column_array(const SlaColumn *column);
+extern int sla_compare_ids(const void *a, const void *b);
 
 /* write.c: clocks that were made, changed or are no more, written together */
 typedef struct SlaChanges

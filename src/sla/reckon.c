@@ -359,7 +359,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 			continue;
 		matched[found - reckoned] = kept[i] = true;
 		/* What would go on has nothing to go on by. */
-		if ((*found)->former && (*found)->stopped_at == NO_TIME)
+		if (family->clocks[i]->orphaned || ((*found)->former && (*found)->stopped_at == NO_TIME))
 			continue;
 		if (family->parted || is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
 			take_over(family, *found, family->clocks[i], changes);
@@ -367,7 +367,8 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	/* Those whose start a late moment moved. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		if (kept[i] || family->clocks[i]->settled || !is_to_be_dropped(family, machine, family->clocks[i]))
+		if (kept[i] || family->clocks[i]->settled || family->clocks[i]->orphaned ||
+			!is_to_be_dropped(family, machine, family->clocks[i]))
 			continue;
 		for (int j = 0; j < count && !kept[i]; j++)
 			if (!matched[j] && is_to_be_made(family, reckoned[j]) && same_promise(reckoned[j], family->clocks[i]))
@@ -469,18 +470,9 @@ sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *poli
 
 		sla_machine_begin(&machine, policies, families[i].root);
 		machine.memberships = families[i].memberships;
+		sla_requests_gone(&families[i]);
 		reckon_family(&families[i], &machine, changes);
 	}
-}
-
-/* Orders ids. For qsort and bsearch. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
 }
 
 /* Gives a family, which is read, its stored clocks that have stopped, by start, in `former`. */
@@ -528,7 +520,7 @@ reckon_without(SlaFamily *family, const SlaPolicies *policies, const int64 *mome
 	machine.former = family->former;
 	sla_machine_settle(&machine, family);
 	for (int i = 0; i < family->moment_count; i++)
-		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), compare_ids) == NULL)
+		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), sla_compare_ids) == NULL)
 			sla_family_add(&before, family->moments[i]);
 	if (family->former_moment != NULL)
 		sla_family_add(&before, (SlaMoment *) family->former_moment);
@@ -554,7 +546,7 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 		moment_ids[i] = palloc(sizeof(int64) * Max(new_count[i], 1));
 		for (int j = 0; j < new_count[i]; j++)
 			moment_ids[i][j] = families[i].moments[j]->moment_id;
-		qsort(moment_ids[i], new_count[i], sizeof(int64), compare_ids);
+		qsort(moment_ids[i], new_count[i], sizeof(int64), sla_compare_ids);
 	}
 	read_families(families, count, policies);
 	for (int i = 0; i < count; i++)
@@ -573,7 +565,7 @@ sla_families_of(const int64 *roots, int count, SlaFamily **families)
 	*families = palloc0(sizeof(SlaFamily) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		sorted[i] = roots[i];
-	qsort(sorted, count, sizeof(int64), compare_ids);
+	qsort(sorted, count, sizeof(int64), sla_compare_ids);
 	for (int i = 0; i < count; i++)
 		if (i == 0 || sorted[i] != sorted[i - 1])
 			(*families)[found++].root = sorted[i];

@@ -21,7 +21,8 @@ static KeptPlan requests_select = {
 		   " EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id),"
 		   " coalesce(h.settled_until, '-infinity'), o.at, s.channel, s.version, w.ended,"
 		   " w.ended AND EXISTS (SELECT FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
-		   " AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at BETWEEN s.at AND r.state_since)"
+		   " AND m.customer_id = r.customer_id AND m.what = 'inbound' AND m.outcome <> 'failed'"
+		   " AND m.at BETWEEN s.at AND r.state_since)"
 		   " FROM omnichannel.request AS r JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = r.customer_id"
 		   " LEFT JOIN LATERAL (SELECT * FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id"
@@ -79,8 +80,10 @@ state_class(const char *state)
 }
 
 /*
- * Returns whether the wait that was said of a request in a row of requests_select was ended by what the customer wrote:
- * by a stored moment, or by one of the contacts. That needs not be said, and what is told later may be of before.
+ * Returns whether the wait that was said of a request in a row of requests_select was ended by what its own customer
+ * wrote: by a stored moment, or by one of the contacts. That needs not be said, and what is told later may be of
+ * before. An end by who is one with that customer is said: once they are taken apart, the request's clocks go by that
+ * alone.
  */
 static bool
 is_answered(uint64 row, const SlaContacts *contacts)
@@ -98,8 +101,9 @@ is_answered(uint64 row, const SlaContacts *contacts)
 	{
 		const SlaMoment *contact = &contacts->moments[i]->moment;
 
-		if (contact->request_id == request_id && contact->what == MOMENT_INBOUND &&
-			strcmp(contact->outcome, "failed") != 0 && contact->at >= waits_since && contact->at <= since)
+		if (contact->request_id == request_id && contact->customer_id == spi_id(row, 2) &&
+			contact->what == MOMENT_INBOUND && strcmp(contact->outcome, "failed") != 0 && contact->at >= waits_since &&
+			contact->at <= since)
 			return true;
 	}
 	return false;

@@ -1,7 +1,7 @@
 -- What is promised to requests, however they come: opened by contacts, one by one or together, and where a policy fits
 -- only later.
 BEGIN;
-SELECT plan(15);
+SELECT plan(17);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -121,5 +121,30 @@ SELECT pg_temp.closed('imported', true) AS r \gset
 SELECT is(pg_temp.policies(:r), 'kind, kind, breaches 1', 'one that was inserted closed');
 SELECT is((SELECT string_agg(concat_ws(' ', metric, step, policy, note), ', ' ORDER BY place) FROM explain_sla(:r) WHERE step IN ('policy', 'none') AND metric IN ('first_response', 'resolution')),
 	'first_response policy kind holds, first_response policy sms channel is email, not sms, first_response policy any policy kind comes before it, resolution none no policy fits', 'which is how it is explained');
+
+-- What was kept stays kept: when a request that is deleted had waited for the customer is not known any more.
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('hour', 1, 'first_response', '1 hour');
+SELECT open_request(identify('account', 'deleted'), 'x', 'email', opened_at => now() - interval '3 hours') AS r \gset
+SELECT log_contact('email', identify('account', 'deleted'), request_id => :r, occurred_at => now() - interval '160 minutes') \g /dev/null
+UPDATE request SET state = 'waiting_customer', state_since = now() - interval '150 minutes' WHERE request_id = :r;
+UPDATE request SET state = 'waiting_agent', state_since = now() - interval '70 minutes' WHERE request_id = :r;
+SELECT log_contact('email', identify('account', 'deleted'), request_id => :r, direction => 'outbound', occurred_at => now() - interval '60 minutes') \g /dev/null
+DELETE FROM request WHERE request_id = :r;
+SELECT log_contact('email', identify('account', 'deleted'), direction => 'outbound', outcome => 'failed', occurred_at => now() - interval '4 hours') \g /dev/null
+SELECT tick_sla() \g /dev/null
+SELECT is((SELECT string_agg(concat_ws(' ', metric, outcome, upper(pauses) - lower(pauses)), ', ') FROM sla_clock WHERE request_id = :r), 'first_response met 01:20:00', 'of a deleted request');
+
+-- A wait that one answered for the other, with whom he is one no more, has ended all the same.
+SELECT identify('account', 'kept') AS kept, identify('account', 'duplicate') AS duplicate \gset
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('solve', 1, 'resolution', '90 minutes');
+SELECT open_request(:kept, 'x', 'email', opened_at => now() - interval '5 hours') AS r \gset
+UPDATE request SET state = 'waiting_customer', state_since = now() - interval '4 hours' WHERE request_id = :r;
+SELECT merge_customers(:kept, :duplicate) AS merge \gset
+SELECT log_contact('email', :duplicate, request_id => :r, occurred_at => now() - interval '3 hours') \g /dev/null
+SELECT unmerge_customers(:merge) \g /dev/null
+UPDATE request SET state = 'waiting_agent', state_since = now() - interval '2 hours' WHERE request_id = :r;
+SELECT is((SELECT string_agg(concat_ws(' ', c.metric, c.outcome, lower(c.pauses) - r.opened_at, upper(c.pauses) - r.opened_at, c.due_at - r.opened_at), ', ') FROM sla_clock AS c JOIN request AS r USING (request_id) WHERE request_id = :r AND metric = 'resolution'),
+	'resolution 01:00:00 02:00:00 02:30:00', 'nothing stands still for good');
 SELECT * FROM finish();
 ROLLBACK;
