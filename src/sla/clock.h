@@ -379,6 +379,11 @@ typedef struct SlaMoved
 extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaMoved *moved,
 							 SlaChanges *changes);
 
+/* moved.c */
+extern void sla_roots_find(SlaNewMoment **moments, int count);
+extern int sla_moved_find(SlaNewMoment **moments, int count, SlaFamily *families, int family_count, SlaMoved *moved);
+extern void sla_moved_follow(const SlaMoved *moved, const SlaPolicies *policies, SlaChanges *changes);
+
 /* request.c */
 extern int sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts,
 							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected);
