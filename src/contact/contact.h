@@ -66,10 +66,11 @@ typedef struct ContactEntry
 	ItemPointerData place;           /* as SlaContact has it */
 	Conversation *conversation;      /* NULL where it has no thread, or is somebody else's than that */
 	int64 request_customer;          /* whose request_id is, where the caller names one */
-	TimestampTz request_waits_since; /* that one waits for its customer, or infinity */
+	TimestampTz request_waits_since; /* that, or one that was found, waits for its customer, or infinity */
 	const char *request_in_channel;  /* in which the customer of request_id is, where that is open and known here */
 	bool named;                      /* it says itself who its customer is */
 	bool unknown;                    /* the customer is made for this contact */
+	bool quiet;     /* nobody was changing the row of request_id, an open one that was found, when it was read */
 	bool settled;   /* logged before, of an erased customer or a stranger; or an erased one's history */
 	bool stranger;  /* it names somebody nobody knows: customer_id is of whom its key is logged */
 	bool opens;     /* it has opened request_id */

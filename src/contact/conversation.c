@@ -222,6 +222,8 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 		if (request == NULL)
 			continue;
 		entry->request_id = request->request_id;
+		entry->request_waits_since = request->waits_since;
+		entry->quiet = request->quiet;
 		request->moved_at = Max(request->moved_at, entry->occurred_at);
 		if (is_inbound(entry))
 			request->begun_at = Min(request->begun_at, entry->occurred_at);
@@ -362,6 +364,28 @@ resume_named(const ContactEntry *entries, int count)
 	(void) resume(ids, times, found);
 }
 
+/* Returns what was read of the request that an entry names or continues. */
+static SlaKnownRequest
+known_request(const ContactEntry *entry)
+{
+	return (SlaKnownRequest){.request_id = entry->request_id,
+							 .open = entry->request_customer == 0 || entry->request_in_channel != NULL,
+							 .waits_since = entry->request_waits_since};
+}
+
+/* Returns what was read of the requests that entries name in which the customer says something. */
+static SlaKnownRequest *
+known_named(const ContactEntry *entries, int count, int *found)
+{
+	SlaKnownRequest *known = palloc(sizeof(SlaKnownRequest) * count);
+
+	*found = 0;
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate && entries[i].request_customer != 0 && is_said(&entries[i]))
+			known[(*found)++] = known_request(&entries[i]);
+	return known;
+}
+
 /*
  * Waits for those who are changing what is known of customers about whose requests entries say something that changes
  * these, while nothing of the requests is locked: whoever logs a contact and then changes its request has the
@@ -371,6 +395,8 @@ static void
 await_named(ContactEntry *entries, int count)
 {
 	int64 *ids = palloc(sizeof(int64) * 2 * count);
+	SlaKnownRequest *known;
+	int nknown;
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
@@ -383,8 +409,14 @@ await_named(ContactEntry *entries, int count)
 		if (entry->customer_id != entry->request_customer)
 			ids[found++] = entry->customer_id;
 	}
-	for (int round = 0; round < INSERT_ROUNDS && sla_customers_awaited(ids, found, NULL); round++)
+	known = known_named(entries, count, &nknown);
+	for (int round = 0;
+		 round < INSERT_ROUNDS && (sla_requests_awaited(known, nknown) || sla_customers_awaited(ids, found, NULL));
+		 round++)
+	{
 		requests_match(entries, count);
+		known = known_named(entries, count, &nknown);
+	}
 	pfree(ids);
 }
 
@@ -426,6 +458,23 @@ follow_channels(const ContactEntry *entries, int count)
 		values[column] = array_of(columns[column], NULL, found, types[column]);
 	channels_follow.runs += found - 1;
 	(void) requests_write(&channels_follow, values, NULL);
+}
+
+/*
+ * Waits for those who are changing the requests that the sorted entries have been found to continue; returns whether
+ * there were none.
+ */
+static bool
+no_request_awaited(ContactEntry **entries, int count)
+{
+	SlaKnownRequest *known = palloc(sizeof(SlaKnownRequest) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (entries[i]->request_customer == 0 && entries[i]->request_id > 0 && !entries[i]->quiet &&
+			(found == 0 || known[found - 1].request_id != entries[i]->request_id))
+			known[found++] = known_request(entries[i]);
+	return !sla_requests_awaited(known, found);
 }
 
 /*
@@ -529,7 +578,8 @@ continue_entries(ContactEntry *entries, int count)
 	/* Who is waited for may close a request that was open. */
 	for (int round = 0; round < INSERT_ROUNDS; round++)
 	{
-		if (nobody_awaited(sorted, concerned) && resume_requests(resumed, nresumed))
+		if (no_request_awaited(sorted, concerned) && nobody_awaited(sorted, concerned) &&
+			resume_requests(resumed, nresumed))
 			break;
 		look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
 		nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
@@ -581,6 +631,15 @@ requests_continue(ContactEntry *entries, int count)
 	follow_channels(entries, count);
 }
 
+/* Returns whether an entry's request is as it was read, and nobody was waited for who was changing it. */
+static bool
+is_unchanged(const ContactEntry *entry)
+{
+	SlaKnownRequest known = known_request(entry);
+
+	return !sla_requests_awaited(&known, 1);
+}
+
 /*
  * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is
  * to be written, or may have to be.
@@ -601,7 +660,8 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 		return false;
 	if (entry->request_id != 0)
 		return !answers_named(entry) && !comes_back(entry, channel) &&
-			   (conversation == NULL || conversation->request_id == entry->request_id);
+			   (conversation == NULL || conversation->request_id == entry->request_id) &&
+			   (!is_said(entry) || is_unchanged(entry));
 	if (strcmp(entry->direction, "internal") == 0)
 		return true;
 	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)
@@ -614,7 +674,8 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 		if (ends_wait(entry, conversation->waits_since) || comes_back(entry, channel))
 			return false;
 		entry->request_id = conversation->request_id;
-		return true;
+		entry->request_waits_since = conversation->waits_since;
+		return is_unchanged(entry);
 	}
 
 	if (stills && entry->thread == NULL && is_inbound(entry) && strcmp(entry->outcome, "received") == 0 &&
@@ -641,6 +702,9 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 	if (ends_wait(entry, request->waits_since) || comes_back(entry, channel))
 		return false;
 	entry->request_id = request->request_id;
+	entry->request_waits_since = request->waits_since;
+	if (!request->quiet && !is_unchanged(entry))
+		return false;
 	if (request->said.state != NULL)
 	{
 		open_request_note_place(&customer, request);

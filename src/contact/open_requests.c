@@ -213,6 +213,7 @@ take_own(OpenCustomer *customer, LookScan *scan)
 		request->said.queue = nulls[7] ? NULL : TextDatumGetCString(row[7]);
 		request->said.priority = DatumGetInt32(row[8]);
 		request->said.place = scan->slot->tts_tid;
+		request->quiet = !look_touched(scan);
 		request->waits_since =
 			strcmp(request->said.state, "waiting_customer") == 0 ? DatumGetTimestampTz(row[5]) : DT_NOEND;
 		request->opened_at = request->begun_at = DatumGetTimestampTz(row[1]);
@@ -402,7 +403,8 @@ open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait 
 
 	if (!look_fetch(&scan, &place_look, &wait->request_place, snapshot, row, nulls))
 		return false;
-	goes_on = DatumGetInt64(row[0]) == wait->request_id && DatumGetInt64(row[1]) == entry->customer_id && nulls[6];
+	goes_on = DatumGetInt64(row[0]) == wait->request_id && DatumGetInt64(row[1]) == entry->customer_id && nulls[6] &&
+			  !look_touched(&scan);
 	if (goes_on)
 	{
 		TimestampTz opened_at = DatumGetTimestampTz(row[4]);

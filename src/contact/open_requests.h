@@ -22,6 +22,7 @@ typedef struct OpenRequest
 	TimestampTz waits_since;   /* for the customer, or infinity */
 	const ContactEntry *opens; /* the contact that opens it, or NULL */
 	const ContactEntry *ends;  /* the contact that ends its waiting, or NULL */
+	bool quiet;                /* nobody was changing its row when that was looked at */
 	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
 	struct OpenRequest *next;  /* of the same customer, newest first */
 } OpenRequest;

@@ -434,12 +434,15 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		*counted = !settled;
 	}
 	PopActiveSnapshot();
-	if (*counted)
+	if (!settled)
 	{
 		/* What was open when it was looked at may be closed by whoever was waited for: the request is found anew. */
 		entry->request_id = given;
 		entry->request = NULL;
 		entry->wait = NULL;
+	}
+	if (*counted)
+	{
 		requests_match(entry, 1);
 		conversations_refresh(entry, 1);
 	}

@@ -501,6 +501,22 @@ look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, D
 	return false;
 }
 
+/*
+ * look_touched returns whether another transaction has changed or deleted the row that was found last since the
+ * snapshot, or may be about to: not that it only holds the row, nor mostly that it has rolled back. Costs a look at the
+ * version's header, not at the transaction.
+ */
+bool
+look_touched(const LookScan *scan)
+{
+	uint16 infomask;
+
+	if (scan->slot == NULL || !TTS_IS_BUFFERTUPLE(scan->slot))
+		return true;
+	infomask = ((const BufferHeapTupleTableSlot *) scan->slot)->base.tuple->t_data->t_infomask;
+	return !(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask);
+}
+
 /* look_end ends what look_open(), look_begin() or look_fetch() began. */
 void
 look_end(LookScan *scan)

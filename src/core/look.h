@@ -86,6 +86,7 @@ extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkey
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls);
+extern bool look_touched(const LookScan *scan);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
 

@@ -17,8 +17,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -46,6 +49,17 @@ static LookUp customer_look = {
 	.nkeys = 1,
 	.ncolumns = 1,
 	.columns = (const TableColumn[]){{"customer_id", INT8OID}},
+};
+
+static LookUp request_look = {
+	.table = "request",
+	.nkeys = 1,
+	.ncolumns = 5,
+	.columns = (const TableColumn[]){{"request_id", INT8OID},
+									 {"customer_id", INT8OID},
+									 {"state", TEXTOID},
+									 {"state_since", TIMESTAMPTZOID},
+									 {"closed_at", TIMESTAMPTZOID}},
 };
 
 static KeptPlan behind_write = {
@@ -167,6 +181,97 @@ sla_customers_awaited(const int64 *ids, int count, ItemPointer places)
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
 		if (!look_open(&scan, &customer_look, 1, &dirty))
 			return true;
+	}
+	look_end(&scan);
+	return awaited;
+}
+
+/* Returns whether this transaction has the customer's row already. */
+static bool
+is_own(int64 customer_id)
+{
+	Datum keys[1] = {Int64GetDatum(customer_id)};
+	SnapshotData dirty;
+	LookScan scan;
+	Datum row[SLA_KNOWN_COLUMNS];
+	bool nulls[SLA_KNOWN_COLUMNS];
+	bool own = false;
+
+	InitDirtySnapshot(dirty);
+	if (!look_begin(&scan, &sla_known_look, keys, 1, &dirty))
+		return false;
+	while (!own && look_next(&scan, false, row, nulls))
+	{
+		HeapTupleHeader header = ExecFetchSlotHeapTuple(scan.slot, false, NULL)->t_data;
+
+		own = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)) ||
+			  (!(header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
+			   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header)));
+	}
+	look_end(&scan);
+	return own;
+}
+
+/* Returns whether the newest version of a request says something else than what is known of it. */
+static bool
+says_else(const SlaKnownRequest *known, const Datum *row, const bool *nulls)
+{
+	TimestampTz waits_since =
+		strcmp(TextDatumGetCString(row[2]), "waiting_customer") == 0 ? DatumGetTimestampTz(row[3]) : DT_NOEND;
+
+	return nulls[4] != known->open || waits_since != known->waits_since;
+}
+
+/*
+ * sla_requests_awaited waits for transactions that are changing requests into which contacts are to go; returns whether
+ * there was one, or a request is not what was read of it any more: then all is to be read again.
+ *
+ * Who changes a request takes the customer's row only if that is free, so that whoever has to do with the customer does
+ * not always wait for it there. It may wait for the row later, for what it logs itself: so this is called before the
+ * row is taken, and nobody is waited for on account of a customer whose row this transaction has already, which comes
+ * before the change then. Takes no lock.
+ */
+bool
+sla_requests_awaited(const SlaKnownRequest *known, int count)
+{
+	bool awaited = false;
+	SnapshotData dirty;
+	LookScan scan;
+
+	InitDirtySnapshot(dirty);
+	if (count == 0 || !look_open(&scan, &request_look, 1, &dirty))
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		Datum keys[1] = {Int64GetDatum(known[i].request_id)};
+		TransactionId other = InvalidTransactionId;
+		bool differs = true;
+		int64 customer_id = 0;
+		Datum row[5];
+		bool nulls[5];
+
+		look_find(&scan, keys);
+		while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
+		{
+			other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			customer_id = DatumGetInt64(row[1]);
+			differs = says_else(&known[i], row, nulls);
+		}
+		if (!TransactionIdIsValid(other))
+		{
+			/* Under a snapshot of the whole transaction reading again shows nothing else. */
+			awaited = awaited || (differs && !IsolationUsesXactSnapshot());
+			continue;
+		}
+		look_end(&scan);
+		if (!is_own(customer_id))
+		{
+			awaited = true;
+			/* Nothing is kept from others meanwhile. */
+			XactLockTableWait(other, NULL, NULL, XLTW_None);
+		}
+		if (!look_open(&scan, &request_look, 1, &dirty))
+			return awaited;
 	}
 	look_end(&scan);
 	return awaited;

@@ -27,6 +27,14 @@ typedef struct SlaWait
 	ItemPointerData place;         /* of the customer's row in sla_customer */
 } SlaWait;
 
+/* What was read of a request into which a contact is to go. */
+typedef struct SlaKnownRequest
+{
+	int64 request_id;
+	bool open;
+	TimestampTz waits_since; /* for its customer, or infinity */
+} SlaKnownRequest;
+
 /* A contact that was logged live; ids of 0 and NULL pointers stand for what is not given. */
 typedef struct SlaContact
 {
@@ -49,6 +57,7 @@ typedef struct SlaContact
 /* effect.c, request.c and reckon.c: all need an SPI scope */
 extern bool sla_contact_told(SlaContact *contact, bool again, bool stills);
 extern bool sla_customers_awaited(const int64 *ids, int count, ItemPointer places);
+extern bool sla_requests_awaited(const SlaKnownRequest *known, int count);
 extern void sla_contacts_logged(SlaContact *contacts, int count, bool stills);
 extern void sla_contact_revised(SlaContact *contact);
 extern void sla_requests_changed(const int64 *request_ids, int count);
