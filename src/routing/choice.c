@@ -466,7 +466,6 @@ int64
 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request, TimestampTz now,
 			   const int64 *passed, int passed_count, bool *kept)
 {
-	Rows *rows = config->rows;
 	const RoutingQueue *queue = &config->queues[request->queue];
 	Taking taking = {.config = config,
 					 .agent = candidate->agent,
@@ -485,32 +484,24 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 				.entered_at = request->entered_at}};
 	const Choice *first;
 	int64 request_id = 0;
-	SpiScope scope;
+	RoutingReads reads;
 
 	*kept = false;
-	if (rows != NULL && rows_none(rows, ROWS_WAITING))
+	if (config->rows != NULL && rows_none(config->rows, ROWS_WAITING))
 		return 0;
 	choices_find(&taking);
 	if (taking.count == 0)
 		return 0;
 	for (int i = 0; i < taking.count; i++)
 		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.row.rank - own.age + taking.choices[i].age);
-	if (rows == NULL || !rows_open_more(rows, ROWS_BIT(ROWS_LANE_HEAD)))
-	{
-		config->rows = NULL;
-		routing_scope_begin(&scope);
-	}
+	routing_reads_begin(config, ROWS_BIT(ROWS_LANE_HEAD), &reads);
 	first = choices_first(&taking);
 	if (first != NULL && comes_before_request(first, &own, request))
 	{
 		request_id = first->row.request_id;
 		*kept = !first->fits;
 	}
-	if (config->rows == NULL)
-	{
-		spi_scope_end(&scope);
-		config->rows = rows;
-	}
+	routing_reads_end(config, &reads);
 	pfree(taking.choices);
 	return request_id;
 }

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "routing/config.h"
+#include "routing/rows.h"
 
 /* So many kinds of requests are kept; then the pools are begun anew. */
 #define POOLS_MAX 512
@@ -264,6 +265,30 @@ routing_scope_begin(SpiScope *scope)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
+}
+
+/*
+ * routing_reads_begin opens more tables, a set of ROWS_BITs, to be read by config->rows if these are open and suit;
+ * otherwise it begins a scope, and config->rows is NULL until routing_reads_end().
+ */
+void
+routing_reads_begin(RoutingConfig *config, int tables, RoutingReads *reads)
+{
+	reads->rows = config->rows;
+	if (config->rows != NULL && rows_open_more(config->rows, tables))
+		return;
+	config->rows = NULL;
+	routing_scope_begin(&reads->scope);
+}
+
+/* routing_reads_end ends it; the rows are as they were before. */
+void
+routing_reads_end(RoutingConfig *config, RoutingReads *reads)
+{
+	if (config->rows != NULL)
+		return;
+	spi_scope_end(&reads->scope);
+	config->rows = reads->rows;
 }
 
 /* Reads the configuration. */

@@ -150,7 +150,16 @@ typedef struct Pool
 	bool unsorted;   /* too many of them have moved since */
 } Pool;
 
+/* What is read by while it is going on: rows, or the statements of a scope of their own. */
+typedef struct RoutingReads
+{
+	SpiScope scope;
+	struct Rows *rows; /* the configuration's, before */
+} RoutingReads;
+
 extern void routing_scope_begin(SpiScope *scope);
+extern void routing_reads_begin(RoutingConfig *config, int tables, RoutingReads *reads);
+extern void routing_reads_end(RoutingConfig *config, RoutingReads *reads);
 extern RoutingConfig *routing_config(void);
 extern int config_agent(const RoutingConfig *config, int64 agent_id);
 extern int config_queue(const RoutingConfig *config, const char *queue);

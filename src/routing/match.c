@@ -419,17 +419,12 @@ keep_best(Candidate *candidates, int count, int max)
 int64
 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held)
 {
-	Rows *rows = config->rows;
+	RoutingReads reads;
 	MatchRequest request;
 	int64 owner_id = 0;
-	SpiScope scope;
 
 	*held = false;
-	if (rows == NULL || !rows_open_more(rows, OWNER_ROWS))
-	{
-		config->rows = NULL;
-		routing_scope_begin(&scope);
-	}
+	routing_reads_begin(config, OWNER_ROWS, &reads);
 	if (match_look(config, request_id, false, &request) && request.queue >= 0)
 	{
 		Pool *pool = config_pool(config, request.queue, request.channel, request.requires, request.prefers);
@@ -446,11 +441,7 @@ match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held
 		}
 		pfree(known);
 	}
-	if (config->rows == NULL)
-	{
-		spi_scope_end(&scope);
-		config->rows = rows;
-	}
+	routing_reads_end(config, &reads);
 	return owner_id;
 }
 
@@ -562,17 +553,12 @@ collect_nearest(void *arg, Verdict verdict, const Candidate *candidate)
 int64
 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now)
 {
-	Rows *rows = config->rows;
+	RoutingReads reads;
 	Nearest nearest = {.config = config, .agent = -1};
 	MatchRequest request;
 	MatchResult result = {0};
-	SpiScope scope;
 
-	if (rows == NULL || !rows_open_more(rows, OWNER_ROWS))
-	{
-		config->rows = NULL;
-		routing_scope_begin(&scope);
-	}
+	routing_reads_begin(config, OWNER_ROWS, &reads);
 	if (match_look(config, request_id, false, &request) && request.queue >= 0)
 	{
 		nearest.cost = config->channels[request.channel].cost;
@@ -580,10 +566,6 @@ match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now)
 		if (result.count > 0 || (result.held_until != 0 && !nearest.owner))
 			nearest.agent = -1;
 	}
-	if (config->rows == NULL)
-	{
-		spi_scope_end(&scope);
-		config->rows = rows;
-	}
+	routing_reads_end(config, &reads);
 	return nearest.agent < 0 ? 0 : config->agents[nearest.agent].agent_id;
 }

@@ -65,27 +65,18 @@ static bool
 hold_customer(const Taking *taking, const Choice *choice)
 {
 	RoutingConfig *config = taking->config;
-	Rows *rows = config->rows;
+	RoutingReads reads;
 	int64 root;
-	SpiScope scope;
 
 	if (choice->row.queued_at <= choice->held_since)
 		return true;
-	if (rows == NULL || !rows_open_more(rows, ROWS_BIT(ROWS_CUSTOMER)))
-	{
-		config->rows = NULL;
-		routing_scope_begin(&scope);
-	}
+	routing_reads_begin(config, ROWS_BIT(ROWS_CUSTOMER), &reads);
 	root = owner_root(config, choice->row.customer_id);
-	if (config->rows == NULL)
-	{
-		spi_scope_end(&scope);
-		config->rows = rows;
-	}
+	routing_reads_end(config, &reads);
 	if (!customer_lock_try(root))
 		return false;
-	if (rows != NULL)
-		rows_refresh(rows);
+	if (config->rows != NULL)
+		rows_refresh(config->rows);
 	return choice_suits(taking, choice);
 }
 
