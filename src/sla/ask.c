@@ -227,10 +227,7 @@ sla_earlier_read(SlaFamily *families, int count)
 	earlier_read.runs += total - 1;
 	rows = kept_plan_run(&earlier_read, values, NULL, false, 0);
 	for (uint64 i = 0; i < rows; i++)
-	{
-
 		asked[spi_id(i, 1) - 1]->wrote_before = SLA_YES;
-	}
 	SPI_freetuptable(SPI_tuptable);
 }
 

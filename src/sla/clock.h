@@ -158,13 +158,12 @@ typedef struct SlaMachine
 	const SlaMoment **threads; /* in which the customer has written: one moment of each */
 	int former_count;
 	SlaClock **former; /* stored ones that have stopped, by start: what was promised then was */
-	bool asked;        /* of what prompt.c does not read */
-	bool partial;      /* what the customer wrote earlier is not here: ask */
+	int told_count;
+	SlaClock **told; /* the same of whom the customer was told, though nothing is promised now */
+	bool asked;      /* of what prompt.c does not read */
+	bool partial;    /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
-	bool (*was_told)(struct SlaMachine *machine, SlaMetric metric, const SlaMoment *moment); /* or NULL */
-	int told_count;
-	SlaClock **told; /* for was_told */
 	int64 root;
 } SlaMachine;
 
@@ -181,6 +180,7 @@ extern bool sla_same_text(const char *left, const char *right);
 extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern bool sla_is_response(const SlaClock *clock);
 extern int sla_clock_compare_starts(const void *a, const void *b);
+extern SlaClock **sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_state_ends(const char *state);
 

@@ -248,15 +248,23 @@ sla_clock_compare_starts(const void *a, const void *b)
 	return (int) left->metric - (int) right->metric;
 }
 
-/* Returns whether a stopped clock is stored with that start. */
-static bool
-was_promised(const SlaMachine *machine, SlaMetric metric, int64 moment_id)
+/* Returns the place of the clock that the moment started, by metric, among clocks sorted by start, or NULL. */
+SlaClock **
+sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id)
 {
 	SlaClock start = {.metric = metric, .moment_id = moment_id};
 	SlaClock *key = &start;
 
-	return machine->former_count > 0 &&
-		   bsearch(&key, machine->former, machine->former_count, sizeof(SlaClock *), sla_clock_compare_starts) != NULL;
+	return count == 0 ? NULL : bsearch(&key, clocks, count, sizeof(SlaClock *), sla_clock_compare_starts);
+}
+
+/* Returns whether the customer was told of a clock that the moment started, by whatever policy. */
+static bool
+was_told(const SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
+{
+	SlaClock **found = sla_clock_find(machine->told, machine->told_count, metric, moment->moment_id);
+
+	return found != NULL && (*found)->request_id == moment->request_id;
 }
 
 /*
@@ -270,11 +278,11 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 {
 	SlaQuestion question = sla_machine_question(machine, metric, request, channel, at);
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
-	bool former = policy == NULL && was_promised(machine, metric, moment->moment_id);
+	bool former =
+		policy == NULL && sla_clock_find(machine->former, machine->former_count, metric, moment->moment_id) != NULL;
 	SlaClock *clock;
 
-	if (policy == NULL && !former && metric != SLA_RESOLUTION &&
-		!(machine->was_told != NULL && machine->was_told(machine, metric, moment)))
+	if (policy == NULL && !former && metric != SLA_RESOLUTION && !was_told(machine, metric, moment))
 		return NULL;
 	clock = palloc0(sizeof(SlaClock));
 	clock->metric = metric;

@@ -151,8 +151,7 @@ same_times(const SlaClock *left, const SlaClock *right)
 static SlaClock *
 find_compared(const SlaFamily *family, SlaClock *clock)
 {
-	SlaClock **found =
-		bsearch(&clock, family->compared, family->compared_count, sizeof(SlaClock *), sla_clock_compare_starts);
+	SlaClock **found = sla_clock_find(family->compared, family->compared_count, clock->metric, clock->moment_id);
 
 	return found == NULL ? NULL : *found;
 }
@@ -230,18 +229,6 @@ is_to_be_dropped(const SlaFamily *family, const SlaMachine *machine, SlaClock *c
 	return family->compared != NULL && find_compared(family, clock) != NULL;
 }
 
-/* Returns whether the moment has started a clock of that metric that the machine's family was told of. */
-static bool
-was_told(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
-{
-	SlaClock key = {.metric = metric, .moment_id = moment->moment_id};
-	SlaClock *clock = &key;
-	SlaClock **found =
-		bsearch(&clock, machine->told, machine->told_count, sizeof(SlaClock *), sla_clock_compare_starts);
-
-	return found != NULL && (*found)->request_id == moment->request_id;
-}
-
 /*
  * Gives a machine what a family that was taken apart was told of, has ended, and would be promised nothing for now,
  * not even as one with the others: the policies were others then.
@@ -249,7 +236,6 @@ was_told(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
 static void
 tell(SlaMachine *machine, const SlaFamily *family)
 {
-	machine->was_told = was_told;
 	machine->told = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
 	for (int i = 0; i < family->clock_count; i++)
 		if (!is_open_to_change(family, family->clocks[i]) && find_compared(family, family->clocks[i]) == NULL)
@@ -324,10 +310,7 @@ take_over(const SlaFamily *family, SlaClock *clock, SlaClock *before, SlaChanges
 	(void) sla_changes_put(changes, clock, before);
 }
 
-/*
- * Feeds a machine, new to the family, with all of its moments, and gathers what differs from the
- * stored clocks.
- */
+/* Feeds a machine, new to the family, with all of its moments, and gathers what differs from the stored clocks. */
 static void
 reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 {
@@ -353,7 +336,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	/* Those that the same moment started. */
 	for (int i = 0; i < family->clock_count; i++)
 	{
-		SlaClock **found = bsearch(&family->clocks[i], reckoned, count, sizeof(SlaClock *), sla_clock_compare_starts);
+		SlaClock **found = sla_clock_find(reckoned, count, family->clocks[i]->metric, family->clocks[i]->moment_id);
 
 		if (found == NULL)
 			continue;
@@ -497,7 +480,7 @@ gather_never(SlaFamily *family)
 	qsort(stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
 	family->never = palloc(sizeof(SlaClock *) * Max(family->compared_count, 1));
 	for (int i = 0; i < family->compared_count; i++)
-		if (bsearch(&family->compared[i], stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts) ==
+		if (sla_clock_find(stored, family->clock_count, family->compared[i]->metric, family->compared[i]->moment_id) ==
 			NULL)
 			family->never[family->never_count++] = family->compared[i];
 }

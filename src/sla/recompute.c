@@ -149,6 +149,8 @@ static KeptPlan open_requests = {
 	" WHEN " contact ".request_id IS NOT NULL AND " clock ".request_id IS NULL"                                        \
 	" AND " clock ".thread IS NOT NULL THEN false"                                                                     \
 	" ELSE " contact ".channel = " clock ".channel END"
+#define CLOCK_CONCERNED CONCERNS("m", "c")
+#define MOMENT_CONCERNED CONCERNS("o", "m")
 
 /*
  * Customers to whom something may be promised for which there is no clock; one too many does no harm. As in machine.c,
@@ -175,20 +177,18 @@ static KeptPlan customers_select = {
 		" AND (p.channel IS NULL OR p.channel = m.channel))"
 		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
 		" AND c.stopped_at IS NULL AND c.metric IN ('first_response', 'next_response') AND c.started_at <= m.at"
-		" AND " CONCERNS(
-			"m", "c") "))"
-					  " OR (m.outcome IN ('missed', 'abandoned', 'voicemail')"
-					  " AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'callback'"
-					  " AND (p.channel IS NULL OR p.channel = m.channel))"
-					  " AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
-					  " AND c.stopped_at IS NULL AND c.metric = 'callback' AND c.started_at <= m.at)))"
-					  " AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
-					  " WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
-					  " AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
-					  " AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
-					  " AND " CONCERNS("o",
-									   "m") ")) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
-											" ORDER BY root",
+		" AND " CLOCK_CONCERNED "))"
+		" OR (m.outcome IN ('missed', 'abandoned', 'voicemail')"
+		" AND EXISTS (SELECT FROM omnichannel.sla_policy AS p WHERE p.metric = 'callback'"
+		" AND (p.channel IS NULL OR p.channel = m.channel))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_clock AS c WHERE c.customer_id = m.customer_id"
+		" AND c.stopped_at IS NULL AND c.metric = 'callback' AND c.started_at <= m.at)))"
+		" AND NOT EXISTS (SELECT FROM omnichannel.sla_moment AS o"
+		" WHERE o.customer_id = m.customer_id AND o.at > m.at AND o.what = 'outbound'"
+		" AND o.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned')"
+		" AND (m.outcome NOT IN ('missed', 'abandoned', 'voicemail') OR o.channel = m.channel)"
+		" AND " MOMENT_CONCERNED ")) AS p JOIN omnichannel.customer AS k ON k.customer_id = p.customer_id"
+		" ORDER BY root",
 };
 
 static KeptPlan request_root = {
