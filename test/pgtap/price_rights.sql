@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(55);
+SELECT plan(60);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -84,7 +84,18 @@ SELECT is(public.raised('INSERT INTO mine VALUES (''x'')'), '39P01', 'no correct
 ALTER TABLE mine DISABLE TRIGGER forged;
 INSERT INTO mine VALUES ('x');
 SELECT is(public.raised('UPDATE mine SET price_list = ''y'''), '39P01', 'nor a change');
+-- Nobody stops those who write prices by a table of their own.
+CREATE TRIGGER lock_row BEFORE DELETE ON mine FOR EACH ROW EXECUTE FUNCTION omnichannel.lock_prices();
+CREATE TRIGGER lock_all BEFORE TRUNCATE ON mine FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.lock_prices();
+SELECT is(public.raised(statement), '39P01', 'nor prices locked by ' || statement)
+FROM unnest('{DELETE FROM mine,TRUNCATE mine,SELECT omnichannel.lock_prices()}'::text[]) AS statement;
 RESET ROLE;
+CREATE TRIGGER lock_late AFTER UPDATE ON price_list FOR EACH STATEMENT EXECUTE FUNCTION lock_prices();
+SELECT is(public.raised('UPDATE price_list SET name = name'), '39P01', 'nor too late');
+DROP TRIGGER lock_late ON price_list;
+CREATE TRIGGER lock_gone BEFORE DELETE ON price_list FOR EACH STATEMENT EXECUTE FUNCTION lock_prices();
+SELECT is(public.raised('DELETE FROM price_list WHERE false'), '39P01', 'nor for what derives nothing');
+DROP TRIGGER lock_gone ON price_list;
 -- Who must not see a price cannot have it locked.
 REVOKE SELECT ON price FROM price_app;
 SET ROLE price_app;
