@@ -364,72 +364,6 @@ resume_named(const ContactEntry *entries, int count)
 	(void) resume(ids, times, found);
 }
 
-/* Returns what was read of the request that an entry names or continues. */
-static SlaKnownRequest
-known_request(const ContactEntry *entry)
-{
-	return (SlaKnownRequest){.request_id = entry->request_id,
-							 .open = entry->request_customer == 0 || entry->request_in_channel != NULL,
-							 .waits_since = entry->request_waits_since};
-}
-
-/* Returns what was read of the requests that entries name in which the customer says something. */
-static SlaKnownRequest *
-known_named(const ContactEntry *entries, int count, int *found)
-{
-	SlaKnownRequest *known = palloc(sizeof(SlaKnownRequest) * count);
-
-	*found = 0;
-	for (int i = 0; i < count; i++)
-		if (!entries[i].duplicate && entries[i].request_customer != 0 && is_said(&entries[i]))
-			known[(*found)++] = known_request(&entries[i]);
-	return known;
-}
-
-/*
- * Waits for those who are changing what is known of customers about whose requests entries say something that changes
- * these, while nothing of the requests is locked: whoever logs a contact and then changes its request has the
- * customer's row first.
- */
-static void
-await_named(ContactEntry *entries, int count)
-{
-	int64 *ids = palloc(sizeof(int64) * 2 * count);
-	SlaKnownRequest *known;
-	int nknown;
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		ContactEntry *entry = &entries[i];
-
-		if (entry->duplicate || entry->request_customer == 0 || entry->unknown || !is_said(entry))
-			continue;
-		ids[found++] = entry->request_customer;
-		if (entry->customer_id != entry->request_customer)
-			ids[found++] = entry->customer_id;
-	}
-	known = known_named(entries, count, &nknown);
-	for (int round = 0;
-		 round < INSERT_ROUNDS && (sla_requests_awaited(known, nknown) || sla_customers_awaited(ids, found, NULL));
-		 round++)
-	{
-		requests_match(entries, count);
-		known = known_named(entries, count, &nknown);
-	}
-	pfree(ids);
-}
-
-/* Orders pointers to entries by customer. For qsort. */
-static int
-compare_customers(const void *a, const void *b)
-{
-	int64 left = (*(ContactEntry *const *) a)->customer_id;
-	int64 right = (*(ContactEntry *const *) b)->customer_id;
-
-	return left < right ? -1 : left > right;
-}
-
 /* Notes in which channel the customers of requests came back. Needs an SPI scope. */
 static void
 follow_channels(const ContactEntry *entries, int count)
@@ -458,55 +392,6 @@ follow_channels(const ContactEntry *entries, int count)
 		values[column] = array_of(columns[column], NULL, found, types[column]);
 	channels_follow.runs += found - 1;
 	(void) requests_write(&channels_follow, values, NULL);
-}
-
-/*
- * Waits for those who are changing the requests that the sorted entries have been found to continue; returns whether
- * there were none.
- */
-static bool
-no_request_awaited(ContactEntry **entries, int count)
-{
-	SlaKnownRequest *known = palloc(sizeof(SlaKnownRequest) * count);
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-		if (entries[i]->request_customer == 0 && entries[i]->request_id > 0 && !entries[i]->quiet &&
-			(found == 0 || known[found - 1].request_id != entries[i]->request_id))
-			known[found++] = known_request(entries[i]);
-	return !sla_requests_awaited(known, found);
-}
-
-/*
- * Waits for those who are changing what is known of the customers whose requests are continued, whom writing would wait
- * for in any case; returns whether there were none, and notes where the customers' rows are.
- */
-static bool
-nobody_awaited(ContactEntry **entries, int count)
-{
-	ContactEntry **continuing = palloc(sizeof(ContactEntry *) * count);
-	ItemPointer places = palloc(sizeof(ItemPointerData) * count);
-	int64 *ids = palloc(sizeof(int64) * count);
-	int found = 0;
-	int customers = 0;
-
-	for (int i = 0; i < count; i++)
-		if (entries[i]->request_customer == 0 && entries[i]->request_id > 0 && !entries[i]->unknown)
-			continuing[found++] = entries[i];
-	qsort(continuing, found, sizeof(ContactEntry *), compare_customers);
-	for (int i = 0; i < found; i++)
-		if (i == 0 || continuing[i]->customer_id != continuing[i - 1]->customer_id)
-			ids[customers++] = continuing[i]->customer_id;
-	if (sla_customers_awaited(ids, customers, places))
-		return false;
-	customers = 0;
-	for (int i = 0; i < found; i++)
-	{
-		if (i > 0 && continuing[i]->customer_id != continuing[i - 1]->customer_id)
-			customers++;
-		continuing[i]->place = places[customers];
-	}
-	return true;
 }
 
 /* Forgets which requests were found, and looks again. */
@@ -551,7 +436,7 @@ continue_entries(ContactEntry *entries, int count)
 	bool loose = false;
 	Oid ids;
 
-	await_named(entries, count);
+	requests_named_await(entries, count);
 	resume_named(entries, count);
 	for (int i = 0; i < count; i++)
 	{
@@ -578,7 +463,7 @@ continue_entries(ContactEntry *entries, int count)
 	/* Who is waited for may close a request that was open. */
 	for (int round = 0; round < INSERT_ROUNDS; round++)
 	{
-		if (no_request_awaited(sorted, concerned) && nobody_awaited(sorted, concerned) &&
+		if (no_request_awaited(sorted, concerned) && no_customer_awaited(sorted, concerned) &&
 			resume_requests(resumed, nresumed))
 			break;
 		look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
@@ -631,15 +516,6 @@ requests_continue(ContactEntry *entries, int count)
 	follow_channels(entries, count);
 }
 
-/* Returns whether an entry's request is as it was read, and nobody was waited for who was changing it. */
-static bool
-is_unchanged(const ContactEntry *entry)
-{
-	SlaKnownRequest known = known_request(entry);
-
-	return !sla_requests_awaited(&known, 1);
-}
-
 /*
  * request_settled sets request_id of one entry where that takes nothing but looking; returns false where something is
  * to be written, or may have to be.
@@ -661,7 +537,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 	if (entry->request_id != 0)
 		return !answers_named(entry) && !comes_back(entry, channel) &&
 			   (conversation == NULL || conversation->request_id == entry->request_id) &&
-			   (!is_said(entry) || is_unchanged(entry));
+			   (!is_said(entry) || request_unchanged(entry));
 	if (strcmp(entry->direction, "internal") == 0)
 		return true;
 	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)
@@ -675,7 +551,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 			return false;
 		entry->request_id = conversation->request_id;
 		entry->request_waits_since = conversation->waits_since;
-		return is_unchanged(entry);
+		return request_unchanged(entry);
 	}
 
 	if (stills && entry->thread == NULL && is_inbound(entry) && strcmp(entry->outcome, "received") == 0 &&
@@ -703,7 +579,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 		return false;
 	entry->request_id = request->request_id;
 	entry->request_waits_since = request->waits_since;
-	if (!request->quiet && !is_unchanged(entry))
+	if (!request->quiet && !request_unchanged(entry))
 		return false;
 	if (request->said.state != NULL)
 	{

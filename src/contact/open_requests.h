@@ -46,4 +46,10 @@ extern void open_request_note_place(const OpenCustomer *customer, OpenRequest *r
 extern bool open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot);
 extern OpenRequest *open_request_named(OpenCustomer *customer, const Conversation *conversation);
 
+/* await.c */
+extern void requests_named_await(ContactEntry *entries, int count);
+extern bool no_request_awaited(ContactEntry **entries, int count);
+extern bool no_customer_awaited(ContactEntry **entries, int count);
+extern bool request_unchanged(const ContactEntry *entry);
+
 #endif /* OMNICHANNEL_OPEN_REQUESTS_H */
