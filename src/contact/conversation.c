@@ -4,11 +4,11 @@
  *
  * A contact of a conversation that the application names is about the request that it was about at the contact's own
  * time, as far as is logged. One without, or with a thread of somebody else's, is about an open request of its customer
- * and whomever that was merged with that was open at its time: one of its own channel first, else the newest, as long
- * as that had not rested for longer than the channel allows; logged late, it is about the one that was opened in its
- * stead since, by not more than that later. An inbound contact of a channel that opens requests opens one where there
- * is none; the customers' rows are locked before, and the search is repeated under the lock, so that two messages at
- * once open one request.
+ * and whomever that was merged with that was open at its time: one whose customer was in its channel first, then one
+ * that was opened in it, else the newest, as long as that had not rested for longer than the channel allows; logged
+ * late, it is about the one that was opened in its stead since, by not more than that later. An inbound contact of a
+ * channel that opens requests opens one where there is none; the customers' rows are locked before, and the search is
+ * repeated under the lock, so that two messages at once open one request.
  */
 #include "postgres.h"
 
@@ -233,7 +233,10 @@ assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int n
 			conversation->opened_late = entry->request_id;
 		entry->request_in_channel = request->in_channel;
 		if (comes_back(entry, channel))
+		{
 			request->in_channel = entry->channel;
+			request->moved = true;
+		}
 		if (ends_wait(entry, request->waits_since) && request->ends == NULL)
 		{
 			request->ends = entry;
@@ -370,6 +373,7 @@ follow_channels(const ContactEntry *entries, int count)
 {
 	static const Oid types[4] = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID};
 	Datum *columns[4] = {NULL};
+	int64 *ids = NULL;
 	Datum values[4];
 	int found = 0;
 
@@ -381,6 +385,9 @@ follow_channels(const ContactEntry *entries, int count)
 			continue;
 		for (int column = 0; column < 4 && found == 0; column++)
 			columns[column] = palloc(sizeof(Datum) * count);
+		if (found == 0)
+			ids = palloc(sizeof(int64) * count);
+		ids[found] = entry->request_id;
 		columns[0][found] = Int64GetDatum(entry->request_id);
 		columns[1][found] = Int64GetDatum(entry->customer_id);
 		columns[2][found] = CStringGetTextDatum(entry->channel);
@@ -392,6 +399,7 @@ follow_channels(const ContactEntry *entries, int count)
 		values[column] = array_of(columns[column], NULL, found, types[column]);
 	channels_follow.runs += found - 1;
 	(void) requests_write(&channels_follow, values, NULL);
+	sla_waits_forget(ids, found);
 }
 
 /* Forgets which requests were found, and looks again. */
@@ -564,10 +572,9 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 		return true;
 	}
 
-	/* One of its own in its own channel goes before all of those whom it was merged with. */
 	open_requests_read_own(&customer, snapshot);
 	request = open_request_continued(&customer, entry, channel);
-	if (request == NULL || strcmp(request->channel, entry->channel) != 0)
+	if (!open_request_is_sure(request, entry))
 	{
 		open_requests_read(&customer, 1, &entry, 1);
 		request = open_request_continued(&customer, entry, channel);

@@ -103,6 +103,34 @@ static KeptPlan begun_select = {
 	.indexed = true,
 };
 
+/* What a customer or those who are one with it said about requests, as channels_follow in conversation.c has it. */
+#define SAID(when)                                                                                                     \
+	"FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "                                                 \
+	"FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "                                      \
+	"CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "                                 \
+	"FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "                                               \
+	"CROSS JOIN LATERAL (SELECT one.channel, one.occurred_at, one.contact_id FROM omnichannel.contact AS one "         \
+	"JOIN omnichannel.channel AS h USING (channel) WHERE one.customer_id = g.customer_id AND one.direction = "         \
+	"'inbound' AND one.outcome <> 'failed' AND h.opens_request AND one.occurred_at " when                              \
+	" ORDER BY one.occurred_at DESC, one.contact_id DESC LIMIT 1) AS c "                                               \
+	"ORDER BY c.occurred_at DESC, c.contact_id DESC LIMIT 1"
+
+/* Whether anything was said later. */
+static KeptPlan later_select = {
+	.sql = "SELECT " SAID("> $2 AND one.request_id IS NOT NULL"),
+	.nargs = 2,
+	.argtypes = {INT8OID, TIMESTAMPTZOID},
+	.indexed = true,
+};
+
+/* In which channel something was said about a request by then. */
+static KeptPlan channel_then_select = {
+	.sql = "SELECT c.channel " SAID("<= $2 AND one.request_id = $3"),
+	.nargs = 3,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID},
+	.indexed = true,
+};
+
 /* Whether a request was opened by a contact that names no conversation. */
 static KeptPlan loose_select = {
 	.sql = "SELECT FROM omnichannel.contact AS c WHERE c.customer_id = $1 AND c.occurred_at = $2 AND c.request_id = $3"
@@ -337,50 +365,104 @@ opened_instead(const OpenCustomer *customer, const ContactEntry *entry, const Ch
 	return first;
 }
 
+/* Returns whether the customer said something since the contact's time that may have moved one of several requests. */
+static bool
+is_late(const OpenCustomer *customer, const ContactEntry *entry)
+{
+	Datum values[2] = {Int64GetDatum(entry->customer_id), TimestampTzGetDatum(entry->occurred_at)};
+
+	return customer->requests != NULL && customer->requests->next != NULL &&
+		   kept_plan_run(&later_select, values, NULL, false, 1) > 0;
+}
+
+/* Returns in which channel the customer of a request was at the contact's time. */
+static const char *
+channel_then(const OpenRequest *request, const ContactEntry *entry, bool late)
+{
+	Datum values[3] = {Int64GetDatum(request->customer_id), TimestampTzGetDatum(entry->occurred_at),
+					   Int64GetDatum(request->request_id)};
+	const char *channel = request->channel;
+
+	if (!late || request->moved)
+		return request->in_channel;
+	if (kept_plan_run(&channel_then_select, values, NULL, false, 1) > 0)
+		channel = spi_text(0, 1, CurrentMemoryContext);
+	SPI_freetuptable(SPI_tuptable);
+	return channel;
+}
+
+/* How near a request is to a contact, of which the nearest and then the newest is the one that it is about. */
+#define OPENED_IN_CHANNEL 1
+#define IN_CHANNEL_THEN 2
+#define ITS_OWN 1 /* of the same customer, beside the nearness of one of those, doubled */
+#define NEAREST (2 * IN_CHANNEL_THEN + ITS_OWN)
+
+static int
+nearness_of(const OpenRequest *request, const ContactEntry *entry, bool late)
+{
+	int nearness = 0;
+
+	if (request->customer_id == 0)
+		return 0;
+	if (strcmp(channel_then(request, entry, late), entry->channel) == 0)
+		nearness = IN_CHANNEL_THEN;
+	else if (strcmp(request->channel, entry->channel) == 0)
+		nearness = OPENED_IN_CHANNEL;
+	return nearness == 0 ? 0 : 2 * nearness + (request->customer_id == entry->customer_id ? ITS_OWN : 0);
+}
+
 /*
  * Returns the request that a contact without a conversation continues, or NULL: of those that had been opened by then
- * the newest of its customer's and its channel, else of its channel, else of all. One that was opened later it goes
- * into where it would have opened that.
+ * the newest of those whose customer was in the contact's channel, else of those that were opened in it, of its own
+ * customer's before others', else of all. One that was opened later it goes into where it would have opened that.
  */
 OpenRequest *
 open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
 {
-	OpenRequest *of_channel = NULL;
-	OpenRequest *newest = NULL;
+	OpenRequest *best = NULL;
+	int nearest = -1;
 	bool later = false;
+	bool late = is_late(customer, entry);
 
-	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
+	for (OpenRequest *request = customer->requests; request != NULL && nearest < NEAREST; request = request->next)
 	{
-		bool same_channel = strcmp(request->channel, entry->channel) == 0;
+		int nearness;
 
 		if (!had_begun(request, entry, channel))
 		{
 			later = true;
 			continue;
 		}
-		if ((same_channel ? of_channel != NULL && request->customer_id != entry->customer_id : newest != NULL) ||
-			!is_near(request, entry, channel))
-			continue;
-		if (same_channel && request->customer_id == entry->customer_id)
-			return request;
-		if (same_channel)
-			of_channel = request;
-		if (newest == NULL)
-			newest = request;
+		nearness = nearness_of(request, entry, late);
+		if (nearness > nearest && is_near(request, entry, channel))
+		{
+			best = request;
+			nearest = nearness;
+		}
 	}
-	if (newest == NULL)
-		return later ? opened_instead(customer, entry, channel) : NULL;
-	return of_channel != NULL ? of_channel : newest;
+	if (best == NULL && later)
+		return opened_instead(customer, entry, channel);
+	return best;
 }
 
-/* Forgets where the row of a request stands that is not the newest of its customer's in its channel. */
+/*
+ * open_request_is_sure returns whether a request that was found for a contact among those of its own customer goes
+ * before all of those whom that was merged with.
+ */
+bool
+open_request_is_sure(const OpenRequest *request, const ContactEntry *entry)
+{
+	return request != NULL && nearness_of(request, entry, false) == NEAREST;
+}
+
+/* Forgets where the row of a request stands that is not the newest of its customer's that is in its channel. */
 void
 open_request_note_place(const OpenCustomer *customer, OpenRequest *request)
 {
 	const OpenRequest *newest = customer->requests;
 
 	while (newest != request &&
-		   (newest->customer_id != request->customer_id || strcmp(newest->channel, request->channel) != 0))
+		   (newest->customer_id != request->customer_id || strcmp(newest->in_channel, request->in_channel) != 0))
 		newest = newest->next;
 	if (newest != request)
 		ItemPointerSetInvalid(&request->said.place);
@@ -455,8 +537,8 @@ has_others(const OpenCustomer *customer)
 /*
  * open_requests_read reads the open requests of the customers that the entries, in order of time, may continue.
  *
- * One of its own in its own channel goes before all of those whom a customer was merged with: only where an entry has
- * none it is asked who these are. If any are, all is read, since they may be among the customers.
+ * One of its own that is in its channel goes before all of those whom a customer was merged with: only where an entry
+ * has none it is asked who these are. If any are, all is read, since they may be among the customers.
  */
 void
 open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, int nentries)
@@ -480,8 +562,8 @@ open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, i
 		if (entries[i]->conversation != NULL || asks[customer - customers])
 			continue;
 		request = open_request_continued(customer, entries[i], channel_get(entries[i]->channel));
-		asks[customer - customers] = request == NULL || strcmp(request->channel, entries[i]->channel) != 0 ||
-									 request->opened_at > entries[i]->occurred_at;
+		asks[customer - customers] =
+			!open_request_is_sure(request, entries[i]) || request->opened_at > entries[i]->occurred_at;
 	}
 
 	asking = palloc(sizeof(OpenCustomer) * count);

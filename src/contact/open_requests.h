@@ -15,6 +15,7 @@ typedef struct OpenRequest
 	int64 customer_id; /* 0 where only its conversation is known */
 	const char *channel;
 	const char *in_channel; /* in which its customer is, as far as the contacts at hand are looked at */
+	bool moved;             /* one of these has moved it there */
 	TimestampTz opened_at;
 	TimestampTz begun_at;      /* the same, or when the first contact at hand occurred that went into it */
 	TimestampTz moved_at;      /* its last contact or change of state that is known here */
@@ -42,6 +43,7 @@ extern void open_requests_read(OpenCustomer *customers, int count, ContactEntry 
 extern void open_requests_read_own(OpenCustomer *customer, Snapshot snapshot);
 extern OpenRequest *open_request_continued(const OpenCustomer *customer, const ContactEntry *entry,
 										   const Channel *channel);
+extern bool open_request_is_sure(const OpenRequest *request, const ContactEntry *entry);
 extern void open_request_note_place(const OpenCustomer *customer, OpenRequest *request);
 extern bool open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot);
 extern OpenRequest *open_request_named(OpenCustomer *customer, const Conversation *conversation);

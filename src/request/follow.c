@@ -156,7 +156,7 @@ requests_write(KeptPlan *plan, Datum *values, const char *nulls)
 }
 
 /* What others go by. */
-static const char *const followed[] = {"state", "kind", "queue", "priority", "opened_at", "channel"};
+static const char *const followed[] = {"state", "kind", "queue", "priority", "opened_at", "channel", "current_channel"};
 
 /* Returns what a state means for others. */
 static RequestState

@@ -359,7 +359,6 @@ extern bool sla_is_message(const SlaMoment *moment);
 extern bool sla_known_to_wait(const SlaMoment *moment, const Datum *row, const bool *nulls);
 extern bool sla_known_change(LookScan *scan, const SlaMoment *moment, const SlaRequestState *request, bool waits,
 							 bool moves, const Datum *row, const bool *row_nulls);
-extern void sla_waits_forget(const int64 *request_ids, int count);
 
 /* Those of contacts that are logged together, of which some may be written. */
 typedef struct SlaContacts

@@ -302,6 +302,18 @@ forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies
 	sla_customers_reckon(roots, roots_count, policies, changes);
 }
 
+/* Returns of how many requests these moments tell, in order of requests. */
+static int
+told_of(SlaNewMoment *const *moments, int count)
+{
+	int told = 0;
+
+	for (int i = 0; i < count; i++)
+		if (i == 0 || moments[i]->moment.request_id != moments[i - 1]->moment.request_id)
+			told++;
+	return told;
+}
+
 /*
  * sla_requests_follow starts, pauses, resumes, stops and restarts clocks as requests say that were opened or changed.
  *
@@ -325,6 +337,9 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 		return;
 	}
 	taken = sla_request_moments(request_ids, count, NULL, &moments, 0, &missing, &corrected);
+	/* What moves no clock may be where the next message goes all the same. */
+	if (told_of(moments, taken) + missing < count)
+		sla_waits_forget(request_ids, count);
 	sla_moments_take(moments, taken, policies, false, NULL, changes);
 	if (corrected.count > 0)
 		correct_openings(&corrected, policies, changes);
