@@ -5,8 +5,8 @@
  * Each cache has a proxy: an empty table that nobody reads. Row triggers (ENABLE ALWAYS, so that they fire in a logical
  * replica's apply worker too) and a TRUNCATE trigger on the configuration tables queue a relcache invalidation of the
  * proxy. PostgreSQL does the rest: it delivers the message to this backend when the command ends and when a
- * (sub)transaction rolls back, to the others at commit and, through WAL, to the sessions of a hot standby. The one
- * relcache callback of this library only sets flags.
+ * (sub)transaction rolls back, to the others at commit and, through WAL, to the sessions of a hot standby. The
+ * relcache callback only sets flags.
  *
  * A change is visible to new snapshots a little before its message is sent. What several caches hold together is of one
  * moment only once all who were just then ending are done: they hold a lock of the whole library, at which whoever has
@@ -62,9 +62,6 @@ enum
 
 static ConfigCache *caches = NULL;
 
-/* Changes with every relation, role and function that does. */
-static uint64 generation = 1;
-
 static void register_callbacks(void);
 
 /* Counts changes that were told. */
@@ -85,7 +82,6 @@ static MemoryContext held = NULL;
 static void
 cache_relation_changed(Datum arg, Oid relation)
 {
-	generation++;
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
 		bool concerned = !OidIsValid(relation) || relation == cache->proxy;
@@ -108,16 +104,8 @@ cache_relation_changed(Datum arg, Oid relation)
 static void
 cache_roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	generation++;
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 		cache->reader = InvalidOid;
-}
-
-/* Notes that a function was replaced, or who may execute it. */
-static void
-function_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	generation++;
 }
 
 /* Frees what was kept for calls that are over. */
@@ -284,16 +272,7 @@ register_callbacks(void)
 	CacheRegisterRelcacheCallback(cache_relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, cache_roles_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, cache_roles_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);
-}
-
-/* Returns a number, never 0, that is another one once a relation, a role or a function has changed. */
-uint64
-relations_generation(void)
-{
-	register_callbacks();
-	return generation;
 }
 
 /* Enters a cache in the list that the callbacks walk. */
@@ -325,14 +304,14 @@ cache_resolve(ConfigCache *cache)
 	{
 		Oid proxy;
 
-		before = generation;
+		before = relations_generation();
 		for (int i = 0; i < CONFIG_CACHE_TABLES && cache->tables[i] != NULL; i++)
 			cache->table_oids[i] = omni_table(cache->tables[i]);
 		proxy = omni_table(name);
 		if (proxy != cache->proxy)
 			cache->told++;
 		cache->proxy = proxy;
-	} while (generation != before);
+	} while (relations_generation() != before);
 	cache->resolved = true;
 }
 

@@ -29,7 +29,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -42,28 +41,6 @@
 
 #include "omnichannel.h"
 #include "core/direct_write.h"
-
-/* Returns whether a table that rows go to asks for nothing that only SQL does. */
-bool
-direct_ordinary(Relation relation, DirectPurpose purpose)
-{
-	const TriggerDesc *triggers = relation->trigdesc;
-
-	if (!relation_is_plain(relation))
-		return false;
-	/* This extension's own triggers fire where they are for what is done. */
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-
-		if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
-			continue;
-		if ((TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_CHANGE) ||
-			(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE))
-			return false;
-	}
-	return true;
-}
 
 /* Returns whether the table as a whole may be written to for the purpose. */
 static bool
@@ -123,24 +100,6 @@ range_table_entry(const DirectTable *table, Relation relation, const AttrNumber 
 			permission->selectedCols = bms_add_member(permission->selectedCols, column);
 	}
 	return entry;
-}
-
-/* Gives the executor what is kept of a table's expressions, so that it does not compile them again. */
-void
-direct_prepare(DirectWrite *write, ResultRelInfo *info)
-{
-	const TupleConstr *constraints = RelationGetDescr(info->ri_RelationDesc)->constr;
-	ExprState **checks;
-	bool changeable;
-
-	if (constraints == NULL || constraints->num_check == 0 || info->ri_CheckConstraintExprs != NULL ||
-		has_virtual_columns(constraints))
-		return;
-	checks = MemoryContextAllocZero(write->estate->es_query_cxt, sizeof(ExprState *) * constraints->num_check);
-	for (int i = 0; i < constraints->num_check; i++)
-		if (check_is_enforced(&constraints->check[i]))
-			checks[i] = expression_get(constraints->check[i].ccbin, write->estate, &changeable);
-	info->ri_CheckConstraintExprs = checks;
 }
 
 /* Readies the defaults of the columns that are not given; returns false where one of them is not to be had so. */
@@ -329,18 +288,6 @@ direct_open(const DirectTable *table)
 	AfterTriggerBeginQuery();
 	MemoryContextSwitchTo(old);
 	return write;
-}
-
-/* Makes what was written since, here and elsewhere, visible to the writer. */
-void
-direct_refresh(DirectWrite *write)
-{
-	direct_find_end(write);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	write->estate->es_snapshot = GetActiveSnapshot();
-	write->command = GetCurrentCommandId(true);
 }
 
 /* Writes what was added, checks foreign keys, and frees the writer. */

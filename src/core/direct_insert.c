@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/catalog.h"
+#include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -19,6 +20,46 @@
 
 #include "omnichannel.h"
 #include "core/direct_write.h"
+
+/* Returns whether a table that rows go to asks for nothing that only SQL does. */
+bool
+direct_ordinary(Relation relation, DirectPurpose purpose)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+
+	if (!relation_is_plain(relation))
+		return false;
+	/* This extension's own triggers fire where they are for what is done. */
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE)
+			continue;
+		if ((TRIGGER_FOR_INSERT(trigger->tgtype) && purpose != DIRECT_CHANGE) ||
+			(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE))
+			return false;
+	}
+	return true;
+}
+
+/* Gives the executor what is kept of a table's expressions, so that it does not compile them again. */
+void
+direct_prepare(DirectWrite *write, ResultRelInfo *info)
+{
+	const TupleConstr *constraints = RelationGetDescr(info->ri_RelationDesc)->constr;
+	ExprState **checks;
+	bool changeable;
+
+	if (constraints == NULL || constraints->num_check == 0 || info->ri_CheckConstraintExprs != NULL ||
+		has_virtual_columns(constraints))
+		return;
+	checks = MemoryContextAllocZero(write->estate->es_query_cxt, sizeof(ExprState *) * constraints->num_check);
+	for (int i = 0; i < constraints->num_check; i++)
+		if (check_is_enforced(&constraints->check[i]))
+			checks[i] = expression_get(constraints->check[i].ccbin, write->estate, &changeable);
+	info->ri_CheckConstraintExprs = checks;
+}
 
 /* Forms the row at hand from the given values and the defaults. It refers to the values. */
 void

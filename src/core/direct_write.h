@@ -56,12 +56,9 @@ struct DirectWrite
 	TupleTableSlot *changed;
 };
 
-/* core/direct.c */
+/* core/direct_insert.c */
 extern bool direct_ordinary(Relation relation, DirectPurpose purpose);
 extern void direct_prepare(DirectWrite *write, ResultRelInfo *info);
-extern void direct_refresh(DirectWrite *write);
-
-/* core/direct_insert.c */
 extern void direct_form(DirectWrite *write, const Datum *values, const bool *nulls);
 extern bool direct_insert_new(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot);
 extern void direct_fill(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot);
