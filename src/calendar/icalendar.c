@@ -23,41 +23,6 @@
 /* How many dates libical reads of one line. */
 #define DATES_MAX 500
 
-/* Notes what is wrong with an event, and returns the status. */
-IcalStatus
-ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
-{
-	snprintf(reader->problem, sizeof(reader->problem), "event \"%.100s\" %.200s", uid, what);
-	return status;
-}
-
-/* Notes that a property of an event is something that it must not be. */
-IcalStatus
-ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what)
-{
-	const char *value = icalproperty_get_value_as_string(property);
-	char wrong[200];
-
-	snprintf(wrong, sizeof(wrong), "has %.20s \"%.100s\", which is %.60s", icalproperty_get_property_name(property),
-			 value == NULL ? "" : value, what);
-	return ical_problem(reader, ICAL_MALFORMED, uid, wrong);
-}
-
-/* Orders by UID, form and time. */
-int
-ical_compare_exclusions(const void *a, const void *b)
-{
-	const IcalExclusion *left = a;
-	const IcalExclusion *right = b;
-	int order = strcmp(left->uid, right->uid);
-
-	if (order == 0)
-		order = (left->form > right->form) - (left->form < right->form);
-	if (order == 0)
-		order = (left->at > right->at) - (left->at < right->at);
-	return order;
-}
-
 /* Orders the later of two versions first (RFC 5546, 2.1.5); the same where neither is. */
 static int
 compare_ages(const IcalEvent *left, const IcalEvent *right)

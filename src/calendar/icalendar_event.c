@@ -7,6 +7,7 @@
  */
 #include "calendar/icalendar_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,41 @@ typedef struct Occurrence
 
 /* What is done with each occurrence of a rule. */
 typedef IcalStatus (*OccurrenceAction)(const IcalEvent *event, const Occurrence *occurrence);
+
+/* Notes what is wrong with an event, and returns the status. */
+IcalStatus
+ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what)
+{
+	snprintf(reader->problem, sizeof(reader->problem), "event \"%.100s\" %.200s", uid, what);
+	return status;
+}
+
+/* Notes that a property of an event is something that it must not be. */
+IcalStatus
+ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what)
+{
+	const char *value = icalproperty_get_value_as_string(property);
+	char wrong[200];
+
+	snprintf(wrong, sizeof(wrong), "has %.20s \"%.100s\", which is %.60s", icalproperty_get_property_name(property),
+			 value == NULL ? "" : value, what);
+	return ical_problem(reader, ICAL_MALFORMED, uid, wrong);
+}
+
+/* Orders by UID, form and time. */
+int
+ical_compare_exclusions(const void *a, const void *b)
+{
+	const IcalExclusion *left = a;
+	const IcalExclusion *right = b;
+	int order = strcmp(left->uid, right->uid);
+
+	if (order == 0)
+		order = (left->form > right->form) - (left->form < right->form);
+	if (order == 0)
+		order = (left->at > right->at) - (left->at < right->at);
+	return order;
+}
 
 /* Adds a span to the result. */
 static IcalStatus

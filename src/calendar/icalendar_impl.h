@@ -99,12 +99,15 @@ typedef struct IcalRule
 	RuleNumbers positions;
 } IcalRule;
 
-/* icalendar.c */
+/* icalendar_date.c */
+extern int64_t ical_day_number(int year, int month, int day);
+extern struct icaltimetype ical_date(int64_t day);
+extern int64_t ical_day(struct icaltimetype time);
+
+/* icalendar_event.c */
 extern IcalStatus ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what);
 extern IcalStatus ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what);
 extern int ical_compare_exclusions(const void *a, const void *b);
-
-/* icalendar_event.c */
 extern IcalStatus ical_read_event(IcalReader *reader, icalcomponent *component, IcalEvent *event);
 extern IcalStatus ical_collect_exclusions(const IcalEvent *event);
 extern IcalStatus ical_add_occurrences(const IcalEvent *event);
@@ -116,9 +119,6 @@ extern int ical_rule_days(const IcalRule *rule, int64_t period, int64_t last, in
 
 /* icalendar_time.c */
 extern bool ical_usable(struct icaltimetype time);
-extern int64_t ical_day_number(int year, int month, int day);
-extern struct icaltimetype ical_date(int64_t day);
-extern int64_t ical_day(struct icaltimetype time);
 extern int64_t ical_wall_time(struct icaltimetype time);
 extern bool ical_find_zone(const IcalReader *reader, icalproperty *property, struct icaltimetype time, IcalZone *zone);
 extern int64_t ical_instant(const IcalReader *reader, const IcalZone *zone, int64_t wall);

@@ -1,4 +1,4 @@
-/* sources: src/calendar/icalendar.c src/calendar/icalendar_event.c src/calendar/icalendar_rule.c src/calendar/icalendar_time.c -lical */
+/* sources: src/calendar/icalendar.c src/calendar/icalendar_date.c src/calendar/icalendar_event.c src/calendar/icalendar_rule.c src/calendar/icalendar_time.c -lical */
 /*
  * icalendar.c
  *	  Reads any bytes as iCalendar text; what comes out must be spans with an end after the start, or without length.
