@@ -20,12 +20,16 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
-#include "utils/typcache.h"
 
 #include "omnichannel.h"
 #include "request/request.h"
 
 SQL_FUNCTION(omnichannel_follow_request);
+SQL_FUNCTION(omnichannel_note_request);
+SQL_FUNCTION(omnichannel_prepare_close);
+
+RequestListener request_listener = NULL;
+RequestListener request_closing_listener = NULL;
 
 /* Requests that are told of at once. */
 #define BATCH_REQUESTS 1000
@@ -130,6 +134,23 @@ requests_told(const int64 *request_ids, int count)
 	qsort(sorted, count, sizeof(int64), compare_ids);
 	tell_noted(sorted, count);
 	pfree(sorted);
+}
+
+/* Tells the later room that cares of requests that were opened or changed. Needs an SPI scope. */
+void
+requests_changed(const int64 *request_ids, int count)
+{
+	if (request_listener != NULL)
+		request_listener(request_ids, count);
+	requests_told(request_ids, count);
+}
+
+/* Tells the later room that cares of who works on requests that they are about to be closed. Needs an SPI scope. */
+static void
+requests_closing(const int64 *request_ids, int count)
+{
+	if (request_closing_listener != NULL)
+		request_closing_listener(request_ids, count);
 }
 
 /*
@@ -293,4 +314,32 @@ omnichannel_follow_request(PG_FUNCTION_ARGS)
 		spi_scope_end(&scope);
 	}
 	return PointerGetDatum(NULL);
+}
+
+/* Tells a later room of the request whose id is the argument; raises 55000 before setup(). */
+static Datum
+tell_of_request(FunctionCallInfo fcinfo, RequestListener tell)
+{
+	int64 request_id = PG_GETARG_INT64(0);
+	SpiScope scope;
+
+	omni_table("request");
+	spi_scope_begin(&scope, false);
+	tell(&request_id, 1);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
+}
+
+/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
+Datum
+omnichannel_note_request(PG_FUNCTION_ARGS)
+{
+	return tell_of_request(fcinfo, requests_changed);
+}
+
+/* prepare_close(request_id): returns nothing; lets the later room end what it does with a request. */
+Datum
+omnichannel_prepare_close(PG_FUNCTION_ARGS)
+{
+	return tell_of_request(fcinfo, requests_closing);
 }

@@ -18,8 +18,6 @@
 #include "request/request.h"
 
 SQL_FUNCTION(omnichannel_guard_request);
-SQL_FUNCTION(omnichannel_note_request);
-SQL_FUNCTION(omnichannel_prepare_close);
 
 static const char *const state_names[REQUEST_STATES] = {
 	"new", "waiting_agent", "offered", "assigned", "waiting_customer", "done", "cancelled",
@@ -42,26 +40,6 @@ static const int successors[REQUEST_STATES] = {
 		BIT(REQUEST_WAITING_AGENT) | BIT(REQUEST_OFFERED) | BIT(REQUEST_ASSIGNED) | BIT(REQUEST_WAITING_CUSTOMER),
 	[REQUEST_CANCELLED] = 0,
 };
-
-RequestListener request_listener = NULL;
-RequestListener request_closing_listener = NULL;
-
-/* Tells the later room that cares of requests that were opened or changed. Needs an SPI scope. */
-void
-requests_changed(const int64 *request_ids, int count)
-{
-	if (request_listener != NULL)
-		request_listener(request_ids, count);
-	requests_told(request_ids, count);
-}
-
-/* Tells the later room that cares of who works on requests that they are about to be closed. Needs an SPI scope. */
-static void
-requests_closing(const int64 *request_ids, int count)
-{
-	if (request_closing_listener != NULL)
-		request_closing_listener(request_ids, count);
-}
 
 /* Returns the state's name. */
 const char *
@@ -254,32 +232,4 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 		}
 	}
 	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_newtuple, desc, changed, columns, values, nulls));
-}
-
-/* Tells a later room of the request whose id is the argument; raises 55000 before setup(). */
-static Datum
-tell_of_request(FunctionCallInfo fcinfo, RequestListener tell)
-{
-	int64 request_id = PG_GETARG_INT64(0);
-	SpiScope scope;
-
-	omni_table("request");
-	spi_scope_begin(&scope, false);
-	tell(&request_id, 1);
-	spi_scope_end(&scope);
-	PG_RETURN_VOID();
-}
-
-/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
-Datum
-omnichannel_note_request(PG_FUNCTION_ARGS)
-{
-	return tell_of_request(fcinfo, requests_changed);
-}
-
-/* prepare_close(request_id): returns nothing; lets the later room end what it does with a request. */
-Datum
-omnichannel_prepare_close(PG_FUNCTION_ARGS)
-{
-	return tell_of_request(fcinfo, requests_closing);
 }
