@@ -375,6 +375,8 @@ typedef struct SlaMoved
 	TimestampTz from;
 } SlaMoved;
 
+/* take.c */
+extern int sla_new_moment_compare(const void *a, const void *b);
 extern void sla_moments_take(SlaNewMoment **moments, int count, const SlaPolicies *policies, bool wait, SlaMoved *moved,
 							 SlaChanges *changes);
 
