@@ -90,6 +90,7 @@ extern const char *mapping_field_name(MappingField field);
 extern int64 mapping_id(const Tracking *tracking, MappingField field, const char *text);
 
 extern bool is_about_row(int sqlstate);
+extern bool reject_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former);
 extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count,
 										const char *former);
 extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,

@@ -26,7 +26,6 @@
 
 #include "omnichannel.h"
 #include "contact/tracked.h"
-#include "core/look.h"
 
 /* A row that comes again is as new as it was: what backfill() reads was written live where it was rejected live. */
 static KeptPlan reject_insert = {
@@ -104,31 +103,6 @@ static KeptPlan former_hold = {
 	.indexed = true,
 };
 
-static KeptPlan any_select = {
-	.sql = "SELECT FROM unnest($2, $3) AS u (source, source_key) "
-		   "CROSS JOIN LATERAL (SELECT FROM omnichannel.contact_reject AS t"
-		   " WHERE t.tracking = $1 AND t.source = u.source AND t.source_key = u.source_key OFFSET 0) AS one LIMIT 1",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID},
-	.indexed = true,
-};
-
-static KeptPlan new_select = {
-	.sql = "SELECT FROM omnichannel.contact_reject WHERE tracking = $1 AND source = $2 AND source_key = $3"
-		   " AND NOT updated",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
-	.indexed = true,
-};
-
-static LookUp any_look = {
-	.table = "contact_reject",
-	.nkeys = 3,
-	.seldom = true,
-	.ncolumns = 3,
-	.columns = (const TableColumn[]){{"tracking", TEXTOID}, {"source", TEXTOID}, {"source_key", TEXTOID}},
-};
-
 /* A row that is to be kept, and what is made of it. */
 typedef struct KeptRow
 {
@@ -198,20 +172,6 @@ make_key(void *argument)
 
 	if (key != NULL && key[0] != '\0' && strlen(key) <= KEY_MAX)
 		row->key = key;
-}
-
-/* row_allows makes something of a row in a subtransaction and the current context; returns whether that can be done. */
-bool
-row_allows(void (*make)(void *row), void *row)
-{
-	ErrorData *error = subtransaction_try(make, row);
-
-	if (error == NULL)
-		return true;
-	if (!is_about_row(error->sqlerrcode))
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
 }
 
 /* Gives the row's contact the key that the row has now. */
@@ -375,52 +335,6 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 }
 
 /*
- * Returns whether a row waits under one of the entries' keys, or under one more of the first's source, or NULL. Asks
- * for no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the log's owner.
- */
-static bool
-any_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
-{
-	Datum *sources = palloc(sizeof(Datum) * (count + 1));
-	Datum *keys = palloc(sizeof(Datum) * (count + 1));
-	Datum values[3] = {CStringGetTextDatum(tracking->code)};
-	LookScan scan;
-	Datum row[3];
-	bool nulls[3];
-	bool found = false;
-	int asked = 0;
-
-	for (int i = 0; i < count; i++)
-		if (entries[i].source_key != NULL)
-		{
-			sources[asked] = CStringGetTextDatum(entries[i].source);
-			keys[asked++] = CStringGetTextDatum(entries[i].source_key);
-		}
-	if (former != NULL)
-	{
-		sources[asked] = CStringGetTextDatum(entries[0].source);
-		keys[asked++] = CStringGetTextDatum(former);
-	}
-	if (asked == 0)
-		return false;
-	if (!look_open(&scan, &any_look, 3, NULL))
-	{
-		values[1] = array_of(sources, NULL, asked, TEXTOID);
-		values[2] = array_of(keys, NULL, asked, TEXTOID);
-		return kept_plan_run(&any_select, values, NULL, false, 1) > 0;
-	}
-	for (int i = 0; i < asked && !found; i++)
-	{
-		values[1] = sources[i];
-		values[2] = keys[i];
-		look_find(&scan, values);
-		found = look_next(&scan, false, row, nulls);
-	}
-	look_end(&scan);
-	return found;
-}
-
-/*
  * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
  * where no row waits under their keys. Waits for who tries again what is kept of the key that the only row had before,
  * or NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
@@ -432,7 +346,7 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, c
 	OwnerSwitch owner;
 
 	owner_switch_begin(&owner);
-	if (any_waits(tracking, entries, count, former))
+	if (reject_waits(tracking, entries, count, former))
 	{
 		copies = palloc(sizeof(ContactEntry) * count);
 		memcpy(copies, entries, sizeof(ContactEntry) * count);
@@ -446,20 +360,6 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, c
 	}
 	owner_switch_end(&owner);
 	return copies;
-}
-
-/*
- * reject_is_new returns whether a row waits under a key of which no contact is known to have been logged. Needs an SPI
- * scope of the log's owner.
- */
-bool
-reject_is_new(const Tracking *tracking, const char *source, const char *source_key)
-{
-	const ContactEntry entry = {.source = source, .source_key = source_key};
-	Datum values[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(source),
-					   CStringGetTextDatum(source_key)};
-
-	return any_waits(tracking, &entry, 1, NULL) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
 }
 
 /*

@@ -232,37 +232,6 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	write->entry = NULL;
 }
 
-/*
- * is_about_row returns whether an error says that a row cannot be logged, and not that the transaction or the server
- * cannot go on, or has to begin anew.
- *
- * What triggers and constraints on the tables raise is about the row, whatever SQLSTATE they choose; so is 55000, as of
- * a customer who was erased.
- */
-bool
-is_about_row(int sqlstate)
-{
-	switch (sqlstate)
-	{
-		case ERRCODE_OBJECT_IN_USE:
-		case ERRCODE_LOCK_NOT_AVAILABLE:
-			return false;
-	}
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case MAKE_SQLSTATE('7', '2', '0', '0', '0'): /* a snapshot that is too old */
-		case ERRCODE_INTERNAL_ERROR:
-			return false;
-		default:
-			return true;
-	}
-}
-
 /* Rows that are to be logged, all or none of them. */
 typedef struct TrackedRows
 {
