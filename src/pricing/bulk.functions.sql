@@ -18,6 +18,69 @@ $$;
 COMMENT ON FUNCTION omnichannel.is_category(text) IS
 'Whether a text can be the path of a category, as in Home.Kitchen; the empty one is none. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.staged_places(OUT product text, OUT level bigint, OUT target text,
+	OUT min_price numeric, OUT min_price_currency text, OUT cost numeric, OUT cost_currency text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+-- Its caller has none; here each has its index, and a few lines among a million products are found by it.
+SET enable_nestloop = on
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	wide_staged boolean;
+	wide_known boolean;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	wide_staged := EXISTS (SELECT FROM omnichannel.price_staging AS s WHERE s.category IS NOT NULL OR s.everything);
+	wide_known := wide_staged OR EXISTS (SELECT FROM omnichannel.price AS p WHERE p.product IS NULL);
+	RETURN QUERY
+	WITH RECURSIVE wide AS (
+		SELECT CASE WHEN s.category IS NOT NULL THEN 'c' || s.category ELSE '*' END AS target, true AS staged
+		FROM omnichannel.price_staging AS s WHERE s.product IS NULL AND (s.category IS NOT NULL OR s.everything)
+		UNION
+		SELECT coalesce('c' || p.category_path, '*'), false FROM omnichannel.price AS p WHERE p.product IS NULL
+	), path AS (
+		-- Each category with those above it and what is above all, the deepest first.
+		SELECT coalesce(given.category, '') AS category, array_agg(given.target ORDER BY given.depth DESC) AS targets, bool_or(wide.staged) AS staged
+		FROM (
+			SELECT own.category, upto.depth,
+				CASE WHEN upto.depth = 0 THEN '*' ELSE 'c' || array_to_string(own.labels[:upto.depth], '.') END AS target
+			FROM (
+				SELECT DISTINCT p.category::text, string_to_array(coalesce(p.category::text, ''), '.')
+				FROM omnichannel.product AS p WHERE wide_known
+			) AS own (category, labels), generate_series(0, cardinality(own.labels)) AS upto (depth)
+		) AS given JOIN (SELECT wide.target, bool_or(wide.staged) AS staged FROM wide GROUP BY 1) AS wide ON wide.target = given.target
+		GROUP BY 1
+	), concerned AS (
+		(
+			SELECT s.product FROM omnichannel.price_staging AS s WHERE s.product IS NOT NULL
+			UNION ALL
+			SELECT p.product FROM omnichannel.product AS p JOIN path ON path.category = coalesce(p.category::text, '')
+			WHERE path.staged AND wide_staged
+		)
+		UNION
+		SELECT p.product FROM concerned AS c JOIN omnichannel.product AS p ON p.parent = c.product
+	), climb AS (
+		-- Each product at itself and at all above it, with the nearest of what it inherits so far.
+		SELECT p.product, p.parent, ARRAY['p' || p.product] AS targets, p.category::text AS category,
+			p.min_price, p.currency AS min_price_currency, p.cost, p.currency AS cost_currency, p.min_margin
+		FROM concerned AS c JOIN omnichannel.product AS p ON p.product = c.product
+		UNION ALL
+		SELECT c.product, p.parent, c.targets || ('p' || p.product), coalesce(c.category, p.category::text),
+			coalesce(c.min_price, p.min_price), CASE WHEN c.min_price IS NULL THEN p.currency ELSE c.min_price_currency END,
+			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin)
+		FROM climb AS c JOIN omnichannel.product AS p
+			ON p.product = CASE WHEN cardinality(c.targets) < 100 THEN c.parent ELSE omnichannel.parent_above(c.parent, cardinality(c.targets)) END
+	)
+	SELECT c.product, place.level, place.target, c.min_price, c.min_price_currency, c.cost * (100 + c.min_margin) * 0.01, c.cost_currency
+	FROM climb AS c LEFT JOIN path ON path.category = coalesce(c.category, ''), unnest(c.targets || path.targets) WITH ORDINALITY AS place (target, level)
+	WHERE c.parent IS NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.staged_places() IS
+'Called by check_staged_prices(): for each product that price_staging concerns where its prices stand, at itself, at those above it, and at its categories and everything as far as there are prices, the nearest first; with its floors, the second being cost with min_margin. Raises 23514 where the parents of products make a circle, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.check_staged_prices(max_jump numeric DEFAULT 50, OUT line bigint, OUT problem text, OUT detail text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -34,45 +97,79 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
 	END IF;
 	RETURN QUERY
-	WITH RECURSIVE staged AS (
-		SELECT s.*, list.kind, list.currency, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
+	WITH staged AS (
+		SELECT s.*, list.kind, list.currency, list.segments_any, list.segments_all, list.valid AS list_valid, list.derived_from, list.price_list IS NOT NULL AS known,
+			coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
 		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
 	), existing AS (
 		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
-	), climb AS (
-		-- Each line at its product and at all above it, with the nearest of each part of the floor so far.
-		SELECT s.line, s.kind, s.currency, s.min_quantity, s.amount, s.adjust, s.surcharge, s.during, 0 AS level, p.product, p.parent,
-			p.min_price, p.currency AS min_price_currency, p.cost, p.currency AS cost_currency, p.min_margin
-		FROM staged AS s JOIN omnichannel.product AS p ON p.product = s.product
-		UNION ALL
-		SELECT c.line, c.kind, c.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.during, c.level + 1, p.product, p.parent,
-			coalesce(c.min_price, p.min_price), CASE WHEN c.min_price IS NULL THEN p.currency ELSE c.min_price_currency END,
-			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin)
-		FROM climb AS c JOIN omnichannel.product AS p ON p.product = CASE WHEN c.level < 100 THEN c.parent ELSE omnichannel.parent_above(c.parent, c.level) END
-	), based AS (
-		-- The base price of each line, at its product or the nearest above. One join has both keys: by currency alone it would
-		-- pair everything with everything.
-		SELECT DISTINCT ON (c.line) c.line, base.amount
-		FROM climb AS c JOIN (
-			SELECT n.product, n.currency, n.min_quantity, n.amount, n.during FROM staged AS n WHERE n.kind = 'base' AND n.product IS NOT NULL
+	), place AS MATERIALIZED (
+		SELECT * FROM omnichannel.staged_places()
+	), asked AS (
+		-- Each line at each product that it can be the price of.
+		SELECT s.line, s.price_list, s.kind, s.currency, s.segments_any, s.min_quantity, s.amount, s.adjust, s.surcharge,
+			CASE WHEN cardinality(s.segments_any) = 1 THEN s.segments_all || s.segments_any ELSE s.segments_all END AS segments_all,
+			s.during * s.list_valid AS during, place.product, place.level,
+			greatest(CASE WHEN place.min_price_currency = s.currency THEN place.min_price END, CASE WHEN place.cost_currency = s.currency THEN place.cost END) AS lowest
+		FROM staged AS s JOIN place ON place.target = s.target WHERE num_nonnulls(s.amount, s.adjust, s.surcharge) > 0
+	), offered AS MATERIALIZED (
+		-- Base prices by product, where a line is compared with them. Joined by itself, as with a line by the currency alone
+		-- it would be everything with everything.
+		SELECT base.product, base.level, base.min_quantity, base.amount, base.during * list.valid AS during, list.price_list, list.currency,
+			list.priority, list.segments_any, list.segments_all
+		FROM (
+			SELECT place.product, place.level, n.price_list, n.min_quantity, n.amount, n.during
+			FROM place JOIN staged AS n ON n.target = place.target WHERE n.kind = 'base'
 			UNION ALL
-			SELECT p.product, list.currency, p.min_quantity, p.amount, p.valid
-			FROM omnichannel.price AS p JOIN omnichannel.price_list AS list ON list.price_list = p.price_list
-			WHERE list.kind = 'base' AND p.product IN (SELECT seat.product FROM climb AS seat)
-				AND NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.product = p.product
-					AND n.min_quantity = p.min_quantity AND n.during && p.valid)
-		) AS base ON base.product = c.product AND base.currency = c.currency AND base.min_quantity <= c.min_quantity AND base.during && c.during
-		WHERE c.kind = 'sale' OR c.amount IS NULL
-		ORDER BY c.line, c.level, base.amount
+			SELECT place.product, place.level, p.price_list, p.min_quantity, p.amount, p.valid
+			FROM place JOIN (
+				SELECT p.price_list, p.min_quantity, p.amount, p.valid,
+					CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
+				FROM omnichannel.price AS p WHERE p.price_list IN (SELECT list.price_list FROM omnichannel.price_list AS list WHERE list.kind = 'base')
+			) AS p ON p.target = place.target
+			WHERE NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.target = place.target
+				AND n.min_quantity = p.min_quantity AND n.during @> p.valid)
+		) AS base JOIN omnichannel.price_list AS list ON list.price_list = base.price_list
+		WHERE list.status <> 'retired' AND EXISTS (SELECT FROM staged AS s WHERE s.kind = 'sale' OR s.amount IS NULL)
+	), based AS (
+		-- The base price that whoever has the line's price pays without it: of each list the nearest, of lists that all of
+		-- them have the first; where there is none of these, the lowest that some have.
+		SELECT DISTINCT ON (near.line, near.product) near.line, near.product, near.amount, near.during
+		FROM (
+			SELECT DISTINCT ON (a.line, a.product, o.price_list) a.line, a.product, o.amount, o.during,
+				CASE WHEN o.segments_all <@ a.segments_all AND (o.segments_any = '{}' OR o.segments_any && a.segments_all
+					OR (a.segments_any <> '{}' AND a.segments_any <@ o.segments_any)) THEN o.priority END AS priority
+			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency AND o.min_quantity <= a.min_quantity AND o.during && a.during
+			WHERE a.kind = 'sale' OR a.amount IS NULL
+			ORDER BY a.line, a.product, o.price_list, o.level, o.min_quantity DESC, o.amount
+		) AS near
+		ORDER BY near.line, near.product, near.priority DESC NULLS LAST, near.amount
 	), made AS (
-		SELECT c.line, c.kind, based.amount AS base,
-			coalesce(c.amount, based.amount * (100 + coalesce(c.adjust, 0)) * 0.01 + coalesce(c.surcharge, 0)) AS amount,
-			greatest(CASE WHEN c.min_price_currency = c.currency THEN c.min_price END,
-				CASE WHEN c.cost_currency = c.currency THEN c.cost * (100 + c.min_margin) * 0.01 END) AS lowest
-		FROM climb AS c LEFT JOIN based ON based.line = c.line WHERE c.parent IS NULL
+		SELECT a.*, based.amount AS base, coalesce(a.during * based.during, a.during) AS at,
+			coalesce(a.amount, greatest(based.amount * (100 + coalesce(a.adjust, 0)) * 0.01 + coalesce(a.surcharge, 0), 0)) AS price
+		FROM asked AS a LEFT JOIN based ON based.line = a.line AND based.product = a.product
+	), wrong AS (
+		SELECT m.*, 'sale above base' AS problem, 'not below' AS relation, m.base AS bound, m.at AS wrong_at FROM made AS m
+		WHERE m.kind = 'sale' AND m.price >= m.base
+		UNION ALL
+		SELECT m.*, 'below floor', 'below', m.lowest, CASE WHEN m.amount IS NULL THEN m.at ELSE m.during END FROM made AS m
+		WHERE m.price < m.lowest
+	), below AS MATERIALIZED (
+		SELECT w.line, w.product, w.problem, w.price_list, w.min_quantity, w.wrong_at, place.target
+		FROM wrong AS w JOIN place ON place.product = w.product AND place.level < w.level
+	), hidden AS (
+		-- Where nearer prices of the same list hold all the time.
+		SELECT b.line, b.product, b.problem
+		FROM below AS b JOIN (
+			SELECT s.price_list, s.target, s.min_quantity, s.during FROM staged AS s
+			UNION ALL
+			SELECT e.price_list, e.target, e.min_quantity, e.valid FROM existing AS e
+		) AS nearer ON nearer.target = b.target AND nearer.price_list = b.price_list AND nearer.min_quantity <= b.min_quantity AND nearer.during && b.wrong_at
+		GROUP BY b.line, b.product, b.problem, b.wrong_at
+		HAVING range_agg(nearer.during) @> b.wrong_at
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -110,10 +207,15 @@ BEGIN
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
 	WHERE b.amount > a.amount
 	UNION ALL
-	SELECT m.line, 'sale above base', format('%s is not below %s', trim_scale(m.amount), m.base) FROM made AS m
-	WHERE m.kind = 'sale' AND m.amount >= m.base
-	UNION ALL
-	SELECT m.line, 'below floor', format('%s is below %s', trim_scale(m.amount), m.lowest) FROM made AS m WHERE m.amount < m.lowest
+	SELECT w.line, w.problem, format('%s is %s %s', trim_scale(w.price), w.relation, trim_scale(w.bound))
+		|| CASE WHEN w.level > 1 OR w.products > 1 THEN format(' for product %L', w.product) ELSE '' END
+		|| CASE WHEN w.products > 1 THEN format(' and %s more', w.products - 1) ELSE '' END
+	FROM (
+		SELECT DISTINCT ON (w.line, w.problem) w.*, count(*) OVER (PARTITION BY w.line, w.problem) AS products
+		FROM wrong AS w
+		WHERE NOT EXISTS (SELECT FROM hidden AS h WHERE h.line = w.line AND h.product = w.product AND h.problem = w.problem)
+		ORDER BY w.line, w.problem, w.level > 1, w.product COLLATE "C"
+	) AS w
 	UNION ALL
 	-- The largest step from a price that it replaces or follows; percentages by what they leave of the base price.
 	SELECT j.line, 'jump', format(CASE WHEN j.percent THEN '%s percent instead of %s' ELSE '%s instead of %s' END, j.new, j.old)
@@ -130,7 +232,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A variant is compared with the base price of its nearest ancestor that has one, and with the floor that it inherits; adjustments with what they make of the base price of their product, before it is rounded. Prices of categories and of everything are not compared with a base or a floor. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, where no nearer price of its list holds all the time; the first such product is named. The base price is the nearest of each list, of lists that everybody has for whom the price is the one that quote() takes, otherwise the lowest that some have; the floor is the one that the product inherits; adjustments are what they make of the base price, before it is rounded. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
