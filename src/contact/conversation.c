@@ -20,16 +20,6 @@
 #include "contact/open_requests.h"
 #include "request/request.h"
 
-static KeptPlan customers_lock = {
-	.sql =
-		"SELECT FROM omnichannel.customer WHERE customer_id = ANY ("
-		"SELECT coalesce(c.merged_into, c.customer_id) FROM omnichannel.customer AS c WHERE c.customer_id = ANY ($1)) "
-		"ORDER BY customer_id FOR NO KEY UPDATE",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
 static KeptPlan requests_insert = {
 	.sql = "INSERT INTO omnichannel.request "
 		   "(request_id, customer_id, channel, kind, queue, state, opened_at, state_since, subject) "
@@ -267,14 +257,11 @@ others_may_open(OpenRequest **opened, int count)
 static void
 lock_customers(OpenRequest **opened, int count)
 {
-	Datum *ids = palloc(sizeof(Datum) * count);
-	Datum values[1];
+	int64 *ids = palloc(sizeof(int64) * count);
 
 	for (int i = 0; i < count; i++)
-		ids[i] = Int64GetDatum(opened[i]->customer_id);
-	values[0] = array_of(ids, NULL, count, INT8OID);
-	customers_lock.runs += count - 1;
-	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
+		ids[i] = opened[i]->customer_id;
+	(void) customers_hold(ids, count, NULL, 0);
 }
 
 /* Inserts the requests that are to be opened. */
@@ -468,11 +455,11 @@ continue_entries(ContactEntry *entries, int count)
 		open_requests_read(customers, ncustomers, sorted, concerned);
 	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
-	/* Who is waited for may close a request that was open. */
+	/* Who is waited for may close a request that was open. Rows of customers are locked before those of requests. */
 	for (int round = 0; round < INSERT_ROUNDS; round++)
 	{
 		if (no_request_awaited(sorted, concerned) && no_customer_awaited(sorted, concerned) &&
-			resume_requests(resumed, nresumed))
+			(nopened > 0 || resume_requests(resumed, nresumed)))
 			break;
 		look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
 		nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
@@ -486,8 +473,8 @@ continue_entries(ContactEntry *entries, int count)
 			/* Nobody else can open one meanwhile. */
 			look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
 			nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
-			(void) resume_requests(resumed, nresumed);
 		}
+		(void) resume_requests(resumed, nresumed);
 
 		ids = omni_table("request_request_id_seq");
 		for (int i = 0; i < nopened; i++)

@@ -383,9 +383,12 @@ customers_rematch(ContactEntry *entries, int count)
 	owner_switch_end(&owner);
 }
 
-/* Locks the customers of all entries, and those who turn out to be them, before any of them is merged. */
-static void
-hold_customers(const ContactEntry *entries, int count)
+/*
+ * Locks the customers of all entries, and those who turn out to be them, before any of them is merged; returns whether
+ * the others of the pairs are still nameless: if not, nothing is locked.
+ */
+static bool
+hold_customers(const ContactEntry *entries, int count, CustomerPair *pairs, int npairs)
 {
 	int64 *ids = palloc(sizeof(int64) * count * 3);
 	int found = 0;
@@ -400,7 +403,16 @@ hold_customers(const ContactEntry *entries, int count)
 		if (entries[i].request_customer != 0)
 			ids[found++] = entries[i].request_customer;
 	}
-	customers_hold(ids, found);
+	return customers_hold(ids, found, pairs, npairs);
+}
+
+/* Makes a conversation be asked again with whom it is: others found out who the nameless one is. */
+static void
+lose_conversation(Conversation *conversation)
+{
+	conversation->customer_id = conversation->nameless = 0;
+	conversation->changed = false;
+	conversation->lost = true;
 }
 
 /*
@@ -409,13 +421,16 @@ hold_customers(const ContactEntry *entries, int count)
  * lost, and whom they are with is to be read again. Sets merged where it merged some: customers_regroup() is still to
  * be called.
  *
- * Needs an SPI scope. Raises 55000 where who is named was erased.
+ * Where others found out before the customers were locked, nothing is locked when it returns: whom the conversations
+ * are with then comes in its order. Needs an SPI scope. Raises 55000 where who is named was erased.
  */
 bool
 customers_adopt(ContactEntry *entries, int count, bool *merged)
 {
+	Conversation **named = palloc(sizeof(Conversation *) * count);
+	CustomerPair *pairs = palloc(sizeof(CustomerPair) * count);
+	int found = 0;
 	bool lost = false;
-	bool held = false;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -423,18 +438,31 @@ customers_adopt(ContactEntry *entries, int count, bool *merged)
 
 		if (entries[i].duplicate || conversation == NULL || conversation->nameless == 0)
 			continue;
-		if (!held)
-			hold_customers(entries, count);
-		held = true;
-		if (customer_turned_out(conversation->nameless, conversation->customer_id, "named later in the conversation"))
-			*merged = true;
-		else
+		pairs[found] = (CustomerPair){.customer_id = conversation->customer_id, .other_id = conversation->nameless};
+		named[found++] = conversation;
+	}
+	if (found == 0)
+		return false;
+	if (!hold_customers(entries, count, pairs, found))
+	{
+		for (int i = 0; i < found; i++)
+			if (!pairs[i].nameless)
+				lose_conversation(named[i]);
+		return true;
+	}
+	for (int i = 0; i < found; i++)
+	{
+		if (named[i]->nameless == 0)
+			continue;
+		if (customer_turned_out(named[i]->nameless, named[i]->customer_id, "named later in the conversation"))
 		{
-			conversation->customer_id = 0;
-			conversation->changed = false;
-			conversation->lost = lost = true;
+			named[i]->nameless = 0;
+			*merged = true;
+			continue;
 		}
-		conversation->nameless = 0;
+		/* The same one was with another conversation of these. */
+		lose_conversation(named[i]);
+		lost = true;
 	}
 	return lost;
 }
@@ -467,7 +495,7 @@ customers_check_requests(ContactEntry *entries, int count, bool *merged)
 
 		if (!pairs[i].same && pairs[i].nameless)
 		{
-			hold_customers(entries, count);
+			(void) hold_customers(entries, count, NULL, 0);
 			pairs[i].same =
 				customer_turned_out(entry->request_customer, entry->customer_id, "named later about the request");
 			*merged = *merged || pairs[i].same;

@@ -173,7 +173,7 @@ contact_revise(const ContactEntry *entry)
 
 			if (entry->stranger)
 				both[0] = customer_match(entry->kind, entry->value, true, NULL);
-			customers_hold(both, 2);
+			(void) customers_hold(both, 2, NULL, 0);
 			changed = customer_turned_out(revised.customer_id, both[0], "named later by the contact");
 		}
 	}

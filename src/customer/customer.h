@@ -74,7 +74,7 @@ typedef struct CustomerPair
 } CustomerPair;
 
 extern void customers_compare(CustomerPair *pairs, int count);
-extern void customers_hold(const int64 *ids, int count);
+extern bool customers_hold(const int64 *ids, int count, CustomerPair *pairs, int npairs);
 extern void customers_regroup(const int64 *ids, int count);
 extern bool customer_turned_out(int64 nameless_id, int64 customer_id, const char *reason);
 

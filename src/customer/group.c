@@ -8,11 +8,15 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "omnichannel.h"
 #include "customer/customer.h"
+
+/* Raised where locks that were taken are to be let go of. */
+#define LET_GO MAKE_SQLSTATE('O', 'M', 'N', 'I', '1')
 
 SQL_FUNCTION(omnichannel_customer_group);
 SQL_FUNCTION(omnichannel_customers_regrouped);
@@ -47,11 +51,12 @@ static KeptPlan pairs_compare = {
 	.indexed = true,
 };
 
-/* The customers and whom they were merged into, in the order in which lock_groups() locks. */
+/* The customers and whom they were merged into, in the order in which lock_groups() locks, as they are by then. */
 static KeptPlan customers_lock = {
-	.sql = "SELECT FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
-		   "SELECT m.merged_into FROM omnichannel.customer AS m"
-		   " WHERE m.customer_id = ANY ($1) AND m.merged_into IS NOT NULL)) ORDER BY k.customer_id FOR NO KEY UPDATE",
+	.sql =
+		"SELECT k.customer_id, k.merged_into FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
+		"SELECT m.merged_into FROM omnichannel.customer AS m"
+		" WHERE m.customer_id = ANY ($1) AND m.merged_into IS NOT NULL)) ORDER BY k.customer_id FOR NO KEY UPDATE",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -142,20 +147,85 @@ customers_compare(CustomerPair *pairs, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Of whom locks are to be taken, and what else is to be so still. */
+typedef struct Hold
+{
+	const int64 *ids;
+	int count;
+	CustomerPair *pairs;
+	int npairs;
+	bool changed; /* an other of a pair is nameless no more */
+} Hold;
+
+/* Returns whether all whom the customers that were locked were merged into are locked as well. */
+static bool
+roots_are_held(uint64 rows)
+{
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool isnull;
+		int64 root = DatumGetInt64(spi_datum(row, 2, &isnull));
+		uint64 first = 0;
+		uint64 end = rows;
+
+		if (isnull)
+			continue;
+		while (first < end)
+		{
+			uint64 middle = first + (end - first) / 2;
+
+			if (spi_id(middle, 1) < root)
+				first = middle + 1;
+			else
+				end = middle;
+		}
+		if (first == rows || spi_id(first, 1) != root)
+			return false;
+	}
+	return true;
+}
+
+/* Takes the locks, for subtransaction_try(); raises LET_GO where something has changed before it had them. */
+static void
+hold(void *argument)
+{
+	Hold *wanted = argument;
+	Datum values[1] = {id_array(wanted->ids, wanted->count)};
+	bool held;
+
+	customers_lock.runs += wanted->count - 1;
+	held = roots_are_held(kept_plan_run(&customers_lock, values, NULL, false, 0));
+	SPI_freetuptable(SPI_tuptable);
+	customers_compare(wanted->pairs, wanted->npairs);
+	for (int i = 0; i < wanted->npairs; i++)
+		wanted->changed = wanted->changed || !wanted->pairs[i].nameless;
+	if (!held || wanted->changed)
+		ereport(ERROR, (errcode(LET_GO), errmsg("customers were merged meanwhile")));
+}
+
 /*
  * customers_hold locks customers and whom they were merged into, as merge_customers() does, so that those who make
- * groups of the same wait for each other and do not lock up. Needs an SPI scope.
+ * groups of the same wait for each other and do not lock up: where one was merged meanwhile, all are let go of, and
+ * locked anew. Needs an SPI scope.
+ *
+ * Sets same and nameless of the pairs, and returns whether all of them are nameless still: if not, nothing is locked.
  */
-void
-customers_hold(const int64 *ids, int count)
+bool
+customers_hold(const int64 *ids, int count, CustomerPair *pairs, int npairs)
 {
-	Datum values[1];
+	Hold wanted = {.ids = ids, .count = count, .pairs = pairs, .npairs = npairs};
+	ErrorData *error = NULL;
 
 	if (count == 0)
-		return;
-	values[0] = id_array(ids, count);
-	customers_lock.runs += count - 1;
-	(void) kept_plan_run(&customers_lock, values, NULL, false, 0);
+		return true;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		error = subtransaction_try(hold, &wanted);
+		if (error != NULL && error->sqlerrcode != LET_GO)
+			ReThrowError(error);
+	} while (error != NULL && !wanted.changed);
+	return error == NULL;
 }
 
 /*
