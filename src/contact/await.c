@@ -98,8 +98,8 @@ compare_customers(const void *a, const void *b)
 }
 
 /*
- * no_customer_awaited waits for those who are changing what is known of the customers whose requests are continued, whom
- * writing would wait for in any case; returns whether there were none, and notes where the customers' rows are.
+ * no_customer_awaited waits for those who are changing what is known of the customers whose requests are continued,
+ * whom writing would wait for in any case; returns whether there were none, and notes where the customers' rows are.
  */
 bool
 no_customer_awaited(ContactEntry **entries, int count)

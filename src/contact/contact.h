@@ -125,7 +125,6 @@ extern bool conversations_claim(ContactEntry *entries, int count);
 extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry, Snapshot snapshot, bool stills);
-extern void request_resume(int64 request_id, TimestampTz said_at);
 extern void requests_continue(ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);

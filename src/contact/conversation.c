@@ -405,16 +405,6 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 		open_requests_read(customers, ncustomers, sorted, concerned);
 }
 
-/* request_resume lets an open request go on that waits for what the customer said at that time. Needs an SPI scope. */
-void
-request_resume(int64 request_id, TimestampTz said_at)
-{
-	Datum ids[1] = {Int64GetDatum(request_id)};
-	Datum times[1] = {TimestampTzGetDatum(said_at)};
-
-	(void) resume(ids, times, 1);
-}
-
 /* Finds the requests of the entries that name none, and lets go on what waited for the customer's answer. */
 static void
 continue_entries(ContactEntry *entries, int count)

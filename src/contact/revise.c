@@ -21,7 +21,8 @@ static KeptPlan contact_hold = {
 	.sql =
 		"SELECT c.customer_id, c.occurred_at, c.contact_id, c.agent_id, c.channel, c.still, c.direction, c.request_id,"
 		" c.thread, c.direction = 'inbound' AND c.outcome <> 'failed',"
-		" (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) IS DISTINCT FROM ($3, $4, $5, $6, $7, $8) "
+		" (c.direction, c.outcome, c.agent_id, c.subject, c.body, c.payload) IS DISTINCT FROM ($3, $4, $5, $6, $7, $8),"
+		" EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = c.request_id) "
 		"FROM omnichannel.contact_key AS k "
 		"JOIN omnichannel.contact AS c ON c.customer_id = k.customer_id AND c.occurred_at = k.occurred_at "
 		"AND c.contact_id = k.contact_id "
@@ -82,13 +83,14 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 		.thread = revised->thread,
 		.source = entry->source,
 		.contact_id = revised->contact_id,
+		.request_id = revised->request_id,
 	};
 	Datum values[4];
 
 	if (revised->request_id != 0)
 	{
-		if (is_said(entry))
-			request_resume(revised->request_id, revised->occurred_at);
+		requests_match(&contact, 1);
+		requests_continue(&contact, 1);
 	}
 	else
 	{
@@ -137,6 +139,7 @@ contact_revise(const ContactEntry *entry)
 	bool inbound;
 	bool said;
 	bool differs;
+	bool exists;
 	SlaContact revised = {.direction = entry->direction, .outcome = entry->outcome, .source = entry->source};
 
 	take_said(entry, &values[2], &nulls[2]);
@@ -161,6 +164,7 @@ contact_revise(const ContactEntry *entry)
 	revised.thread = spi_text(0, 9, CurrentMemoryContext);
 	said = DatumGetBool(spi_datum(0, 10, &isnull));
 	differs = DatumGetBool(spi_datum(0, 11, &isnull));
+	exists = DatumGetBool(spi_datum(0, 12, &isnull));
 
 	if (entry->named && (entry->stranger || entry->customer_id != revised.customer_id))
 	{
@@ -190,7 +194,7 @@ contact_revise(const ContactEntry *entry)
 		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);
-		if (is_inbound(entry) && (!inbound || (!said && revised.request_id != 0)))
+		if (is_inbound(entry) && (revised.request_id == 0 ? !inbound : exists && (!inbound || !said)))
 			turn_inbound(entry, &revised);
 		sla_contact_revised(&revised);
 		/* What was no answer, as it turns out, has let its request go on all the same: that is told then. */

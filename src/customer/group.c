@@ -53,10 +53,10 @@ static KeptPlan pairs_compare = {
 
 /* The customers and whom they were merged into, in the order in which lock_groups() locks, as they are by then. */
 static KeptPlan customers_lock = {
-	.sql =
-		"SELECT k.customer_id, k.merged_into FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
-		"SELECT m.merged_into FROM omnichannel.customer AS m"
-		" WHERE m.customer_id = ANY ($1) AND m.merged_into IS NOT NULL)) ORDER BY k.customer_id FOR NO KEY UPDATE",
+	.sql = "SELECT k.customer_id, k.merged_into FROM omnichannel.customer AS k"
+		   " WHERE k.customer_id = ANY ($1) OR k.customer_id = ANY (ARRAY("
+		   "SELECT m.merged_into FROM omnichannel.customer AS m"
+		   " WHERE m.customer_id = ANY ($1) AND m.merged_into IS NOT NULL)) ORDER BY k.customer_id FOR NO KEY UPDATE",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,

@@ -1,6 +1,6 @@
 -- A contact that turns out to be inbound does to requests and clocks what it would have done at once.
 BEGIN;
-SELECT plan(13);
+SELECT plan(16);
 CREATE TABLE public.note (id int PRIMARY KEY, who text, dir text, th text, at timestamptz DEFAULT '2026-06-01 10:00Z', ch text DEFAULT 'email');
 SELECT omnichannel.track('public.note', channel => '{ch}', kind => 'account', customer => '{who}', direction => '{dir}', occurred_at => '{at}', thread => '{th}',
 	updates => true) \g /dev/null
@@ -56,5 +56,19 @@ INSERT INTO public.note VALUES (30, 'one', 'inbound', 'u'), (31, 'two', 'interna
 UPDATE public.note SET dir = 'inbound' WHERE id = 31;
 SELECT is(pg_temp.state('two'), 'inbound in 1 | new | first_response of 1 10-', 'in another''s conversation one opens its own request');
 SELECT is(pg_temp.state('one'), 'inbound in 1 | new | first_response of 1 10- | 1', 'whose stays as it is');
+-- The customer is in the channel in which he turns out to have said something last; a request that is gone stays gone.
+CREATE FUNCTION pg_temp.channel(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT current_channel FROM omnichannel.request
+	WHERE customer_id = (SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = who)
+$$;
+INSERT INTO public.note VALUES (40, 'back', 'inbound', NULL, DEFAULT, 'email'), (41, 'back', 'outbound', NULL, '2026-06-01 11:00Z', 'chat'),
+	(42, 'back', 'outbound', NULL, '2026-06-01 12:00Z', 'phone');
+UPDATE public.note SET dir = 'inbound' WHERE id = 42;
+SELECT is(pg_temp.channel('back'), 'phone', 'the customer is in the channel of what turns out to be his');
+UPDATE public.note SET dir = 'inbound' WHERE id = 41;
+SELECT is(pg_temp.channel('back'), 'phone', 'unless he said something later');
+DELETE FROM omnichannel.request WHERE customer_id = (SELECT customer_id FROM omnichannel.identity WHERE kind = 'account' AND value = 'open');
+UPDATE public.note SET dir = 'internal' WHERE id = 13;
+SELECT lives_ok('UPDATE public.note SET dir = $$inbound$$ WHERE id = 13', 'of a request that was deleted nothing is asked');
 SELECT * FROM finish();
 ROLLBACK;
