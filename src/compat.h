@@ -18,12 +18,17 @@
 #error "omnichannel needs PostgreSQL 14 or later"
 #endif
 
-/* The local transaction id moved into the virtual one in 17. */
+/* The local transaction id moved into the virtual one in 17, whose process is found by another number since. */
 #if PG_VERSION_NUM >= 170000
-#define MY_LXID (MyProc->vxid.lxid)
+#include "storage/procarray.h"
+#define vxid_process(id) ProcNumberGetProc((id).procNumber)
+#define process_lxid(process) ((process)->vxid.lxid)
 #else
-#define MY_LXID (MyProc->lxid)
+#include "storage/sinvaladt.h"
+#define vxid_process(id) BackendIdGetProc((id).backendId)
+#define process_lxid(process) ((process)->lxid)
 #endif
+#define MY_LXID process_lxid(MyProc)
 
 /* Since 17 it also says whether a stronger lock is enough. */
 #if PG_VERSION_NUM >= 170000

@@ -10,8 +10,7 @@
  *
  * A change is visible to new snapshots a little before its message is sent. What several caches hold together is of one
  * moment only once all who were just then ending are done: they hold a lock of the whole library, at which whoever has
- * read anything looks afterwards. On a standby the record being replayed says the same; of a prepared transaction
- * nothing does.
+ * read anything looks afterwards. On a standby the record being replayed says the same.
  *
  * A reader accepts pending messages first. A rebuild then takes a new snapshot, so that an entry can never be built of
  * rows older than the last message consumed; a message that arrives while it runs leaves the cache marked, and what was
@@ -31,6 +30,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
@@ -39,6 +39,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -157,9 +158,24 @@ writers_count(const LOCKTAG *tag)
 	return LockWaiterCount(tag) - (lock_held_by_me(tag, RowExclusiveLock) ? 1 : 0);
 }
 
+/* Returns whether a transaction that held a lock is under way: its backend is in it, or it is prepared. */
+static bool
+under_way(VirtualTransactionId id)
+{
+	PGPROC *process = vxid_process(id);
+	TransactionId prepared;
+	bool more = false;
+
+	if (process != NULL && process_lxid(process) == id.localTransactionId)
+		return true;
+	prepared = TwoPhaseGetXidByVirtualXID(id, &more);
+	return TransactionIdIsValid(prepared) && TransactionIdIsInProgress(prepared);
+}
+
 /*
  * Returns whether somebody's change can be seen that is not told yet: one who holds the lock, but is in no transaction
- * any more. GetLockConflicts() leaves those out.
+ * any more. GetLockConflicts() leaves those out, except for a prepared transaction's, which keeps its place until its
+ * locks are released.
  */
 static bool
 writers_ending(void)
@@ -180,6 +196,8 @@ writers_ending(void)
 		VirtualTransactionId *after = GetLockConflicts(&tag, ShareLock, &nafter);
 
 		ending = nbefore != nafter || count > nafter || memcmp(before, after, nafter * sizeof(*after)) != 0;
+		for (int i = 0; max_prepared_xacts > 0 && !ending && i < nafter; i++)
+			ending = !under_way(after[i]);
 		pfree(before);
 		pfree(after);
 	}

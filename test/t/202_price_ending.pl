@@ -27,10 +27,19 @@ ended(XactEvent event, void *arg)
 		pg_usleep(500000L);
 }
 
+/* Called as late in COMMIT PREPARED, which removes the files of tables that were dropped and warns of one that it cannot. */
+static void
+warned(ErrorData *error)
+{
+	if (error->elevel == WARNING)
+		pg_usleep(250000L);
+}
+
 void
 _PG_init(void)
 {
 	RegisterXactCallback(ended, NULL);
+	emit_log_hook = warned;
 }
 });
 # The server under test may be a copy without the headers of the one that it was built with.
@@ -43,7 +52,7 @@ my $compiled = system('gcc', '-std=gnu99', '-O1', '-shared', '-fPIC', "-I$includ
 plan skip_all => "the library could not be compiled with $include" if $compiled != 0;
 chmod 0755, $directory, "$directory/late.so";
 
-my $node = omni_node('ending', conf => "fsync = off\n");
+my $node = omni_node('ending', conf => "fsync = off\nmax_prepared_transactions = 2\n");
 omni_setup($node);
 $node->safe_psql('postgres', q{
 	SET search_path = omnichannel;
@@ -60,25 +69,36 @@ my %asked = (
 	'catalogue_prices()' => q{SELECT unit_price FROM omnichannel.catalogue_prices(NULL, at => '2031-01-01') WHERE product = 'p'},
 	'lowest_price()' => q{SELECT price FROM omnichannel.lowest_price('p', at => '2031-01-01')},
 );
-$writer->query_safe("LOAD '$directory/late.so'");
+$writer->query_safe("LOAD '$directory/late.so'; SET client_min_messages = error");
 foreach my $name (sort keys %asked)
 {
-	foreach my $level ('READ COMMITTED', 'REPEATABLE READ')
+	foreach my $case (map { my $level = $_; map { [ $level, $_ ] } 'COMMIT', 'COMMIT PREPARED' } 'READ COMMITTED', 'REPEATABLE READ')
 	{
+		my ($level, $commit) = @$case;
+		my $prepare = '';
 		my $reader = $node->background_psql('postgres');
 
 		is(value($reader, $asked{$name}), '100.00', "$name before");
 		# From here on the lists are kept, and the product is not.
 		value($reader, q{BEGIN; UPDATE omnichannel.product SET name = 'changed' WHERE product = 'other'; ROLLBACK});
-		$writer->query_until(qr/ending/, q{
+		if ($commit eq 'COMMIT PREPARED')
+		{
+			# What is in a file's place is not removed.
+			$writer->query_safe('CREATE TABLE gone ()');
+			mkdir $node->data_dir . '/' . value($writer, q{SELECT pg_relation_filepath('gone')}) . '_fsm';
+			$prepare = "DROP TABLE gone; PREPARE TRANSACTION 'change';";
+			$commit = "COMMIT PREPARED 'change'";
+		}
+		$writer->query_until(qr/ending/, qq{
 BEGIN;
 UPDATE omnichannel.price SET amount = 101 - amount;
 UPDATE omnichannel.price_list SET priority = 1 - priority;
-\echo ending
-COMMIT;
+$prepare
+\\echo ending
+$commit;
 });
 		value($reader, qq{DO 'BEGIN WHILE (SELECT amount FROM omnichannel.price WHERE price_list = ''x'') <> $amount LOOP END LOOP; END'});
-		is(value($reader, "BEGIN ISOLATION LEVEL $level; $asked{$name}; COMMIT"), '100.00', "$name while it is told, $level");
+		is(value($reader, "BEGIN ISOLATION LEVEL $level; $asked{$name}; COMMIT"), '100.00', "$name while it is told, $commit, $level");
 		is(value($reader, $asked{$name}), '100.00', "$name afterwards");
 		$writer->query_safe('SELECT');
 		$amount = 101 - $amount;
