@@ -184,6 +184,10 @@ key_of_row(LookScan *scan)
 {
 	bool isnull;
 
+	/* The first one lies at the beginning, whatever is NULL behind it. */
+	if (scan->nkeys == 1)
+		return fetchatt(TupleDescAttr(scan->scan->xs_itupdesc, 0),
+						(char *) scan->scan->xs_itup + IndexInfoFindDataOffset(scan->scan->xs_itup->t_info));
 	return index_getattr(scan->scan->xs_itup, scan->nkeys, scan->scan->xs_itupdesc, &isnull);
 }
 
@@ -245,6 +249,32 @@ may_follow(LookScan *scan, const Datum *keys)
 		   compare_keys(scan, scan->followed[last], keys[last]) < 0;
 }
 
+/* The last key of a row that was passed, where it is a text and not long. */
+typedef struct PassedKey
+{
+	Size length;
+	char bytes[64];
+} PassedKey;
+
+/* Returns whether the row that the index is on comes after the key. Rows of one key, which come together, are as one. */
+static bool
+is_behind(LookScan *scan, Datum key, PassedKey *passed)
+{
+	Datum own = key_of_row(scan);
+	Size length;
+
+	if (TupleDescAttr(RelationGetDescr(scan->index), scan->nkeys - 1)->attbyval)
+		return compare_keys(scan, own, key) > 0;
+	length = VARSIZE_ANY_EXHDR(DatumGetPointer(own));
+	if (length > 0 && length == passed->length && memcmp(VARDATA_ANY(DatumGetPointer(own)), passed->bytes, length) == 0)
+		return false;
+	if (compare_keys(scan, own, key) > 0)
+		return true;
+	passed->length = length <= sizeof(passed->bytes) ? length : 0;
+	memcpy(passed->bytes, VARDATA_ANY(DatumGetPointer(own)), passed->length);
+	return false;
+}
+
 /*
  * Rows that are passed on the way to the next key before it is sought from the root, how often that is worth it, and of
  * how many rows it is.
@@ -263,14 +293,14 @@ look_follow(LookScan *scan, const Datum *keys)
 {
 	int last = scan->nkeys - 1;
 	ScanKeyData from[LOOK_KEYS];
+	PassedKey passed = {0};
 
 	if (scan->empty)
 		return;
 	if (scan->follows && may_follow(scan, keys))
 		for (int i = 0; i < FOLLOW_ROWS; i++)
 		{
-			if (!look_ahead(scan) || row_has_key(scan, keys[last]) ||
-				compare_keys(scan, key_of_row(scan), keys[last]) > 0)
+			if (!look_ahead(scan) || row_has_key(scan, keys[last]) || is_behind(scan, keys[last], &passed))
 			{
 				if (i < FOLLOW_NEAR)
 					scan->leaps = 0;

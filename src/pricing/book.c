@@ -38,19 +38,25 @@ typedef struct BookEntry
 static void
 make_slots(PriceBook *book, uint32 size)
 {
+	Size bytes = mul_size(size, sizeof(BookSlot));
+
 	book->size = size;
-	book->slots =
-		MemoryContextAllocExtended(book->context, mul_size(size, sizeof(BookSlot)), MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+	book->slots = in_large_pages(MemoryContextAllocHuge(book->context, bytes), bytes);
+	memset(book->slots, 0, bytes);
 }
 
-/* price_book_open makes an empty book for so many products, and more, in the context, which is to be its own. */
+/*
+ * price_book_open makes an empty book for so many products, and more, in the context, which is to be its own and not to
+ * hold more bytes than limit.
+ */
 void
-price_book_open(PriceBook *book, MemoryContext context, double expected)
+price_book_open(PriceBook *book, MemoryContext context, double expected, Size limit)
 {
 	uint32 size = 1024;
 
 	memset(book, 0, offsetof(PriceBook, lines));
 	book->context = book->hoard.context = context;
+	book->hoard.largest = hoard_largest(limit);
 	while (size < PG_UINT32_MAX / 2 && size / 4 * 3 < expected)
 		size *= 2;
 	make_slots(book, size);

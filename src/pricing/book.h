@@ -40,7 +40,7 @@ typedef struct PriceBook
 	BookLine lines[BOOK_LINES];
 } PriceBook;
 
-extern void price_book_open(PriceBook *book, MemoryContext context, double expected);
+extern void price_book_open(PriceBook *book, MemoryContext context, double expected, Size limit);
 extern void price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, const PriceRow *row);
 extern void price_book_flush(PriceBook *book);
 extern void price_book_take_all(const PriceBook *book, Product **products, int nproducts, Hoard *hoard);

@@ -53,6 +53,9 @@ typedef struct Waiting
 /* Products that are looked for among the parents at a time. */
 #define SETTLED_AHEAD 16
 
+/* What products that are answered for together take mostly, kept for the next ones. */
+#define PASSING_BYTES (1024 * 1024)
+
 typedef struct Catalogue
 {
 	FunctionCallInfo fcinfo;
@@ -430,7 +433,8 @@ scan_catalogue(Catalogue *catalogue)
 		return false;
 	expected = scan.table->rd_rel->reltuples;
 	look_end(&scan);
-	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", ALLOCSET_DEFAULT_SIZES);
+	catalogue->passing = AllocSetContextCreate(CurrentMemoryContext, "omnichannel products", PASSING_BYTES,
+											   PASSING_BYTES, PASSING_BYTES);
 	catalogue->hoard = (Hoard){catalogue->passing};
 	catalogue->limit = Max((Size) price_cache_size, (Size) (work_mem * hash_mem_multiplier)) * 1024;
 	open_parents(catalogue);
@@ -447,7 +451,7 @@ scan_catalogue(Catalogue *catalogue)
 		while (!fits)
 		{
 			context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel catalogue", ALLOCSET_DEFAULT_SIZES);
-			price_book_open(&catalogue->book, context, ldexp(expected, -catalogue->part.nbits));
+			price_book_open(&catalogue->book, context, ldexp(expected, -catalogue->part.nbits), catalogue->limit);
 			fits = read_prices(catalogue);
 			if (!fits)
 			{

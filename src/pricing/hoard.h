@@ -3,10 +3,15 @@
  *	  Memory for many small things that go all together.
  *
  * An allocation set rounds each up to a power of two, and heads it: products with their prices would take twice the
- * memory that they need.
+ * memory that they need. A hoard that becomes large may take large blocks, in large pages where the system has them:
+ * what lies anywhere in a hundred megabytes is mostly waited for, and half of that is to find the page.
  */
 #ifndef OMNICHANNEL_HOARD_H
 #define OMNICHANNEL_HOARD_H
+
+#ifndef WIN32
+#include <sys/mman.h>
+#endif
 
 #include "utils/memutils.h"
 
@@ -16,10 +21,35 @@ typedef struct Hoard
 	char *place;           /* the rest of the last block */
 	Size left;
 	Size block;
+	Size largest; /* a block may be; HOARD_BLOCK in any case */
 } Hoard;
 
 #define HOARD_FIRST_BLOCK ((Size) 8 * 1024)
 #define HOARD_BLOCK ((Size) 64 * 1024)
+
+#define LARGE_PAGE ((Size) 2 * 1024 * 1024)
+
+/* Returns how large the blocks of a hoard may be that is not to hold more bytes than limit. */
+static inline Size
+hoard_largest(Size limit)
+{
+	return Min(limit / 16, 4 * LARGE_PAGE);
+}
+
+/* Returns the memory, of which as much as possible is to lie in large pages. It is not used yet. */
+static inline void *
+in_large_pages(void *bytes, Size size)
+{
+#ifdef MADV_HUGEPAGE
+	char *first = (char *) TYPEALIGN(LARGE_PAGE, bytes);
+	char *end = (char *) TYPEALIGN_DOWN(LARGE_PAGE, (char *) bytes + size);
+
+	/* Where it is refused, small ones do. */
+	if (first < end)
+		(void) madvise(first, end - first, MADV_HUGEPAGE);
+#endif
+	return bytes;
+}
 
 /* Returns memory that is aligned, not zeroed. */
 static inline void *
@@ -30,10 +60,10 @@ hoard_alloc(Hoard *hoard, Size size)
 	size = MAXALIGN(size);
 	if (unlikely(size > hoard->left))
 	{
-		hoard->block = Min(Max(hoard->block * 2, HOARD_FIRST_BLOCK), HOARD_BLOCK);
+		hoard->block = Min(Max(hoard->block * 2, HOARD_FIRST_BLOCK), Max(hoard->largest, HOARD_BLOCK));
 		if (size > hoard->block / 8)
 			return MemoryContextAllocHuge(hoard->context, size);
-		hoard->place = MemoryContextAlloc(hoard->context, hoard->block);
+		hoard->place = in_large_pages(MemoryContextAllocHuge(hoard->context, hoard->block), hoard->block);
 		hoard->left = hoard->block;
 	}
 	bytes = hoard->place;

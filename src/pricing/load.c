@@ -50,6 +50,7 @@ price_cache_open(PriceCache *cache, PriceRules *rules)
 	code_map_init(&cache->categories, context, 16);
 	cache->hoard = MemoryContextAllocZero(context, sizeof(Hoard));
 	cache->hoard->context = context;
+	cache->hoard->largest = hoard_largest((Size) price_cache_size * 1024);
 	cache->everything = NULL;
 	cache->loading = false;
 	cache->rules_generation = rules->generation;

@@ -455,7 +455,7 @@ extern void products_get_held(struct PriceCache *cache, PriceRules *rules, text 
 extern void products_link(struct PriceCache *cache, PriceRules *rules, Product **products, int nproducts, Hoard *hoard);
 
 /* Products answered for at a time: enough to share the work, few enough not to outgrow the cache. */
-#define PRODUCTS_AT_A_TIME 500
+#define PRODUCTS_AT_A_TIME 200
 
 /* unseen.c */
 extern Span span_without(const Unseen *unseen, Span span);

@@ -104,8 +104,9 @@ CREATE TABLE omnichannel.price (
 	CONSTRAINT price_everything_no_overlap EXCLUDE USING gist
 		((price_list || '') WITH =, min_quantity WITH =, valid WITH &&) WHERE (everything)
 );
--- All that quote() reads of a product's prices, which lie apart from each other in the table.
-CREATE INDEX price_product ON omnichannel.price (product)
+-- All that quote() reads of a product's prices, which lie apart from each other in the table; in byte order, because to
+-- compare codes by a collation takes several times as long.
+CREATE INDEX price_product ON omnichannel.price (product text_pattern_ops)
 	INCLUDE (price_id, price_list, min_quantity, amount, adjust, surcharge, round_to, valid);
 CREATE INDEX price_category ON omnichannel.price (category_path) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON omnichannel.price (price_list) WHERE everything;

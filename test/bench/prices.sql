@@ -77,7 +77,7 @@ SELECT 'promotion' || n, made.kind, CASE made.kind WHEN 'buy_get' THEN 100 WHEN 
 FROM generate_series(1, 2000) AS n, LATERAL (SELECT (ARRAY['percent', 'amount', 'fixed_price', 'buy_get', 'percent'])[1 + n % 5] AS kind) AS made;
 
 ALTER TABLE price ADD PRIMARY KEY (price_id);
-CREATE INDEX price_product ON price (product) INCLUDE (price_id, price_list, min_quantity, amount, adjust, surcharge, round_to, valid);
+CREATE INDEX price_product ON price (product text_pattern_ops) INCLUDE (price_id, price_list, min_quantity, amount, adjust, surcharge, round_to, valid);
 CREATE INDEX price_category ON price (category_path) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON price (price_list) WHERE everything;
 CREATE INDEX price_source ON price (source_price) WHERE source_price IS NOT NULL;
