@@ -256,7 +256,7 @@ typedef struct PassedKey
 	char bytes[64];
 } PassedKey;
 
-/* Returns whether the row that the index is on comes after the key. Rows of one key, which come together, are as one. */
+/* Returns whether the row that the index is on comes after the key. Rows of one key come together: one is compared. */
 static bool
 is_behind(LookScan *scan, Datum key, PassedKey *passed)
 {
