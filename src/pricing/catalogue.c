@@ -250,6 +250,7 @@ answer_products(Catalogue *catalogue)
 	const Product *found[PRODUCTS_AT_A_TIME];
 	int nunpriced = 0;
 	PriceAnswer answer;
+	RowForm form = {0};
 
 	CHECK_FOR_INTERRUPTS();
 	price_book_take_all(&catalogue->book, catalogue->products, catalogue->nproducts, &catalogue->hoard);
@@ -259,7 +260,7 @@ answer_products(Catalogue *catalogue)
 		question->product = catalogue->products[i];
 		price_resolve(question, &answer, NULL);
 		if (answer.reason == PRICE_FOUND)
-			quote_put(result, question, &answer, catalogue->quantity);
+			quote_put(result, &form, question, &answer, catalogue->quantity);
 		else
 			unpriced[nunpriced++] = question->product->code_text;
 	}
@@ -270,7 +271,7 @@ answer_products(Catalogue *catalogue)
 		{
 			question->product = found[i];
 			price_resolve(question, &answer, NULL);
-			quote_put(result, question, &answer, catalogue->quantity);
+			quote_put(result, &form, question, &answer, catalogue->quantity);
 		}
 	catalogue->nproducts = 0;
 	MemoryContextReset(catalogue->passing);

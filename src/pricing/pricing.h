@@ -12,6 +12,7 @@
 #include "utils/array.h"
 
 #include "omnichannel.h"
+#include "core/form.h"
 #include "pricing/codes.h"
 #include "pricing/hoard.h"
 #include "pricing/money.h"
@@ -499,7 +500,8 @@ extern TimestampTz price_at_argument(FunctionCallInfo fcinfo, int number);
 extern const AudienceSet *price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules);
 extern void quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *codes, const bool *nulls,
 					   int ncodes);
-extern void quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswer *answer, Datum quantity);
+extern void quote_put(ReturnSetInfo *result, RowForm *form, const PriceQuestion *question, const PriceAnswer *answer,
+					  Datum quantity);
 pg_noreturn extern void price_unknown_product(text *code);
 extern text *price_reason_text(const PriceQuestion *question, PriceReason reason);
 extern void price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQuestion *question);

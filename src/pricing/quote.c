@@ -472,15 +472,16 @@ omnichannel_quote_segments(PG_FUNCTION_ARGS)
 	return quote_one(fcinfo, ASKER_SEGMENTS);
 }
 
-/* quote_put adds an answer to a set of price_quote. */
+/* quote_put adds an answer to a set of price_quote, formed in a place that the next one takes. */
 void
-quote_put(ReturnSetInfo *result, const PriceQuestion *question, const PriceAnswer *answer, Datum quantity)
+quote_put(ReturnSetInfo *result, RowForm *form, const PriceQuestion *question, const PriceAnswer *answer,
+		  Datum quantity)
 {
 	Datum values[QUOTE_COLUMNS];
 	bool nulls[QUOTE_COLUMNS];
 
 	price_quote_values(question, answer, quantity, values, nulls);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	row_put(form, result->setResult, result->setDesc, values, nulls);
 }
 
 /* Products that a page answers for as of one moment; what is more is answered part by part, for the memory's sake. */
@@ -499,6 +500,7 @@ quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *code
 	for (int start = 0; start == 0 || start < ncodes; start += PAGE_PRODUCTS)
 	{
 		PriceQuestion question = {.quantity = price_quantity(DatumGetNumeric(quantity))};
+		RowForm form = {0};
 		int n = Min(ncodes - start, PAGE_PRODUCTS);
 		const Product **products = palloc(Max(n, 1) * sizeof(Product *));
 		text **wanted = palloc(Max(n, 1) * sizeof(text *));
@@ -520,7 +522,7 @@ quotes_put(FunctionCallInfo fcinfo, int first, Datum quantity, const Datum *code
 			CHECK_FOR_INTERRUPTS();
 			question.product = products[i];
 			price_resolve(&question, &answer, NULL);
-			quote_put(result, &question, &answer, quantity);
+			quote_put(result, &form, &question, &answer, quantity);
 		}
 		config_caches_release();
 		MemoryContextReset(passing);
