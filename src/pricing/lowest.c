@@ -131,8 +131,9 @@ moments_collect(const PriceQuestion *question)
 
 	for (const Product *product = question->product; product != NULL; product = product->parent)
 		moments_of_target(question, &product->target, &moments);
-	for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
-		moments_of_target(question, target, &moments);
+	if (question->product->wider->unasked != question->audience)
+		for (const PriceTarget *target = question->product->wider; target != NULL; target = target->wider)
+			moments_of_target(question, target, &moments);
 	for (int i = 0; i < question->product->npromotions; i++)
 	{
 		const Promotion *promotion = &rules->promotions[question->product->promotions[i]];

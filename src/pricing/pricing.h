@@ -255,7 +255,8 @@ typedef struct PriceTarget
 	int nrows;
 	PriceRow *rows;
 	struct PriceTarget *wider;
-	const List *promotions; /* that name this category */
+	const List *promotions;            /* that name this category */
+	const struct AudienceSet *unasked; /* one for which neither it nor what is wider has a row, or NULL */
 } PriceTarget;
 
 typedef struct Product

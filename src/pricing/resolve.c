@@ -143,13 +143,14 @@ skip_rows(const PriceRow *row, const PriceRow *end, const TimestampTz *at)
 	return row;
 }
 
-/* Takes the rows of one target: one survivor for each list that has none yet. */
-static void
+/* Takes the rows of one target: one survivor for each list that has none yet. Returns whether any could take part. */
+static bool
 walk_target(Walk *walk, const PriceTarget *target)
 {
 	const PriceQuestion *question = walk->question;
 	const PriceRow *row = target->rows;
 	const PriceRow *end = row + target->nrows;
+	bool asked = false;
 
 	while (row < end)
 	{
@@ -163,6 +164,7 @@ walk_target(Walk *walk, const PriceTarget *target)
 			row = history ? skip_rows(row, end, NULL) : row + 1;
 			continue;
 		}
+		asked = true;
 		decided = BIT_TEST(walk->decided, row->list);
 		verdict = list_verdict(walk, list);
 
@@ -218,6 +220,22 @@ walk_target(Walk *walk, const PriceTarget *target)
 			decided = true;
 		}
 	}
+	return asked;
+}
+
+/* Takes the rows of a category, of those above it and for everything; remembers where none are for the audience. */
+static void
+walk_wider(Walk *walk, const PriceTarget *first)
+{
+	const AudienceSet *audience = walk->question->audience;
+	bool asked = false;
+
+	if (first->unasked == audience && !walk->thorough)
+		return;
+	for (const PriceTarget *target = first; target != NULL; target = target->wider)
+		asked |= walk_target(walk, target);
+	if (!asked && audience->kept && !walk->thorough)
+		unconstify(PriceTarget *, first)->unasked = audience;
 }
 
 /* Returns whether a comes before b, and why. */
@@ -314,9 +332,8 @@ walk_all(Walk *walk, int words)
 	memset(walk->decided, 0, words * sizeof(uint64));
 	walk->nsurvivors = 0;
 	for (const Product *above = product; above != NULL; above = above->parent)
-		walk_target(walk, &above->target);
-	for (const PriceTarget *target = product->wider; target != NULL; target = target->wider)
-		walk_target(walk, target);
+		(void) walk_target(walk, &above->target);
+	walk_wider(walk, product->wider);
 }
 
 /* price_resolve answers the question. Allocates in the current context where amounts or rows are many. */
