@@ -143,6 +143,16 @@ items_total(const BasketItem *items, int n, const Promotion *promotion, int64 *r
 	return total;
 }
 
+/* Returns whether the promotion can take anything off any of the items. */
+static bool
+concerns_any(const BasketItem *items, int n, const Promotion *promotion)
+{
+	for (int i = 0; i < n; i++)
+		if (item_takes_part(&items[i], promotion))
+			return true;
+	return false;
+}
+
 /* Shares saving over the items that the promotion concerns; returns whether any got cheaper. */
 static bool
 spread(BasketItem *items, int n, const Promotion *promotion, int64 saving)
@@ -247,6 +257,9 @@ order_apply(const PriceQuestion *question, BasketItem *items, int n, TimestampTz
 		const Promotion *promotion = &rules->promotions[i];
 
 		if (promotion->kind != PROMOTION_ORDER_PERCENT && promotion->kind != PROMOTION_ORDER_AMOUNT)
+			continue;
+		/* One that concerns others does not bound the time for which this basket's answer holds. */
+		if (!concerns_any(items, n, promotion))
 			continue;
 		if (promotion_verdict(question, promotion,
 							  money_from_numeric(DatumGetNumeric(minor_units_datum(subtotal, decimals))),

@@ -1,7 +1,7 @@
 -- Baskets: the same total however they are split into lines, and everything that a channel shows of a line.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(25);
+SELECT plan(27);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate, min_price) VALUES ('tier', 23, NULL), ('cut', 8, NULL), ('floor', NULL, 18.365), ('dear', NULL, NULL), ('none', NULL, NULL);
 INSERT INTO price_list (price_list, kind) VALUES ('list', 'base'), ('sale', 'sale');
@@ -58,6 +58,9 @@ UPDATE price SET valid = tstzrange(lower(valid), now() + interval '1 hour') WHER
 SELECT results_eq($$SELECT unit_price, valid_until FROM quote_basket(1, '[{"product": "tier"}, {"product": "cut"}]')$$,
 	$$VALUES (9.00, now() + interval '1 hour'), (75.00, now() + interval '1 hour')$$, 'the end of one line''s price is the end of the basket''s');
 SELECT is((SELECT valid_until FROM quote_basket(1, '[{"product": "tier"}]')), NULL, 'not of a basket without it');
+INSERT INTO promotion (promotion, kind, value, products, valid) VALUES ('elsewhere', 'order_amount', 1, '{cut}', tstzrange(now() - interval '1 day', now() + interval '30 minutes'));
+SELECT is((SELECT valid_until FROM quote_basket(1, '[{"product": "tier"}]')), NULL, 'nor that of a promotion of the order for others');
+SELECT is((SELECT max(valid_until) FROM quote_basket(1, '[{"product": "tier"}, {"product": "cut"}]')), now() + interval '30 minutes', 'but of one for it');
 
 -- lines that say something else
 SELECT throws_ok(format('SELECT * FROM quote_basket(NULL, %L)', lines), '22023', NULL, lines)
