@@ -47,15 +47,19 @@ static KeptPlan requests_resume = {
 
 /* What the customer said last counts, also where it was logged before. */
 static KeptPlan channels_follow = {
-	.sql = "UPDATE omnichannel.request AS r SET current_channel = nullif(u.channel, r.channel) "
-		   "FROM (SELECT DISTINCT ON (request_id) * FROM unnest($1, $2, $3, $4) "
-		   "AS given (request_id, customer_id, channel, said_at) ORDER BY request_id, said_at DESC, channel) AS u "
-		   "WHERE r.request_id = u.request_id AND r.closed_at IS NULL "
-		   "AND coalesce(r.current_channel, r.channel) <> u.channel AND NOT EXISTS "
-		   "(SELECT FROM omnichannel.contact AS c JOIN omnichannel.channel AS h USING (channel) "
-		   "WHERE c.customer_id IN (u.customer_id, r.customer_id) "
-		   "AND c.occurred_at > u.said_at AND c.request_id = u.request_id AND c.direction = 'inbound' "
-		   "AND c.outcome <> 'failed' AND h.opens_request)",
+	.sql =
+		"UPDATE omnichannel.request AS r SET current_channel = nullif(u.channel, r.channel) "
+		"FROM (SELECT DISTINCT ON (request_id) * FROM unnest($1, $2, $3, $4) "
+		"AS given (request_id, customer_id, channel, said_at) ORDER BY request_id, said_at DESC, channel) AS u "
+		"WHERE r.request_id = u.request_id AND r.closed_at IS NULL "
+		"AND coalesce(r.current_channel, r.channel) <> u.channel AND NOT EXISTS "
+		"(SELECT FROM omnichannel.contact AS c JOIN omnichannel.channel AS h USING (channel) "
+		"WHERE c.customer_id = ANY (ARRAY(SELECT r.customer_id UNION SELECT coalesce(one.merged_into, one.customer_id) "
+		"FROM omnichannel.customer AS one WHERE one.customer_id = u.customer_id UNION "
+		"SELECT m.customer_id FROM omnichannel.customer AS one JOIN omnichannel.customer AS m "
+		"ON m.merged_into = coalesce(one.merged_into, one.customer_id) WHERE one.customer_id = u.customer_id)) "
+		"AND c.occurred_at > u.said_at AND c.request_id = u.request_id AND c.direction = 'inbound' "
+		"AND c.outcome <> 'failed' AND h.opens_request)",
 	.nargs = 4,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 	.indexed = true,

@@ -1,6 +1,6 @@
 -- A customer who comes back through another channel waits in that one: by rows and by statements.
 BEGIN;
-SELECT plan(33);
+SELECT plan(35);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -122,5 +122,13 @@ SELECT is((SELECT array_agg(DISTINCT policy) FROM sla_clock WHERE request_id = :
 SELECT is(customer_context(1) -> 'open_requests' -> 0 ->> 'current_channel', 'sms', 'whoever talks to the customer sees it');
 SELECT is((SELECT count(*) FROM open_requests(1)), 1::bigint, 'and it is one request all the time');
 
+-- What any of those said who turned out to be one person counts.
+SELECT open_request(4, 'question', 'email') AS of_three \gset
+SELECT merge_customers(4, 5), merge_customers(4, 6) \g /dev/null
+SELECT log_contact('sms', customer_id => 5, request_id => :of_three, occurred_at => now() + interval '20 ms') \g /dev/null
+SELECT log_contact('phone', customer_id => 6, request_id => :of_three, occurred_at => now() + interval '10 ms') \g /dev/null
+SELECT is((SELECT current_channel FROM request WHERE request_id = :of_three), 'sms', 'what another of one person said later counts');
+SELECT log_contact('post', customer_id => 6, request_id => :of_three, occurred_at => now() + interval '30 ms') \g /dev/null
+SELECT is((SELECT current_channel FROM request WHERE request_id = :of_three), 'post', 'and not what was said before');
 SELECT * FROM finish();
 ROLLBACK;
