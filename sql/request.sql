@@ -61,6 +61,9 @@ UPDATE omnichannel.request SET version = 100, priority = 1 WHERE request_id = :q
 UPDATE omnichannel.request SET state = 'done' WHERE request_id = :queued RETURNING version, closed_at BETWEEN now() AND clock_timestamp() AS closed_now, state_since = closed_at AS since_now;
 UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id = :queued RETURNING version, closed_at;
 UPDATE omnichannel.request SET state = 'done', closed_at = '2026-02-02 00:00+00', state_since = '2026-02-02 00:00+00' WHERE request_id = :queued RETURNING closed_at, state_since;
+-- It is closed since it was closed, whatever else the statement says.
+UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id = :queued;
+UPDATE omnichannel.request SET state = 'done', closed_at = '2026-02-02 00:00+00', state_since = '2026-02-03 00:00+00' WHERE request_id = :queued RETURNING closed_at, state_since;
 ROLLBACK;
 
 -- Continued in another channel, completed once, and nobody's change lost

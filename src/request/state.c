@@ -213,14 +213,18 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 							errhint("What may follow: %s.", successor_names(from))));
 
 		closed_at = heap_getattr(trigger->tg_newtuple, closed, desc, &closed_isnull);
-		if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
+		/*
+		 * It is in that state since it was closed, where the statement says when that was, whatever else it says; else
+		 * as of now: after all that was logged before, perhaps in this transaction.
+		 */
+		if (request_state_ends(to) && !closed_isnull)
 		{
-			/*
-			 * It is in that state since it was closed, where the statement says when that was; else as of now: after
-			 * all that was logged before, perhaps in this transaction.
-			 */
-			new_since =
-				request_state_ends(to) && !closed_isnull ? closed_at : TimestampTzGetDatum(GetCurrentTimestamp());
+			columns[changed] = since;
+			values[changed++] = closed_at;
+		}
+		else if (isnull || DatumGetTimestampTz(new_since) == DatumGetTimestampTz(old_since))
+		{
+			new_since = TimestampTzGetDatum(GetCurrentTimestamp());
 			columns[changed] = since;
 			values[changed++] = new_since;
 		}

@@ -58,7 +58,7 @@ COMMENT ON COLUMN omnichannel.request.prefers IS 'Skills that an agent should ha
 COMMENT ON COLUMN omnichannel.request.agent_id IS 'The agent who owns it, or NULL.';
 COMMENT ON COLUMN omnichannel.request.data IS 'The application''s own, a JSON object.';
 COMMENT ON COLUMN omnichannel.request.version IS 'One more with each change, so that lost updates are noticed.';
-COMMENT ON COLUMN omnichannel.request.state_since IS 'When it came into its state: as the statement says, else, where that changes the state, as of its row (clock_timestamp()); of one that its customer has answered, when that was said. Service levels count from it.';
+COMMENT ON COLUMN omnichannel.request.state_since IS 'When it came into its state: as the statement says, or its closed_at where it says that. Where the state changes and state_since does not, as of its row (clock_timestamp()); of one that its customer has answered, when that was said. Service levels count from it.';
 COMMENT ON COLUMN omnichannel.request.disposition IS 'What became of it, as complete_request() was told; NULL while it is open.';
 COMMENT ON COLUMN omnichannel.request.closed_at IS 'When it was done or cancelled, by default state_since; NULL while it is open.';
 ALTER TABLE omnichannel.request ADD FOREIGN KEY (disposition) REFERENCES omnichannel.disposition;
