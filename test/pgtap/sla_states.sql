@@ -1,8 +1,9 @@
 -- Contacts, states of requests, transfers, changes of owners, merges and their undoing: in whatever order they come, the
 -- clocks are those of a reference that takes them in the order of time, one plain statement a rule, and walks targets
--- minute by minute. Two applications use the same keys for their threads. What is too old to be kept makes no difference.
+-- minute by minute. Policies go by memberships that begin and end meanwhile, and better ones are made. Two applications
+-- use the same keys for their threads. What is too old to be kept makes no difference.
 BEGIN;
-SELECT plan(10);
+SELECT plan(15);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM omnichannel.sla_policy;
@@ -17,6 +18,7 @@ INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, kind, queue, 
 	('line', 2, 'first_response', 'line', NULL, NULL, '30 minutes', NULL),
 	('next', 1, 'next_response', NULL, NULL, NULL, '150 minutes', NULL),
 	('back', 1, 'callback', 'line', NULL, NULL, '4 hours', 'office');
+INSERT INTO omnichannel.segment (segment, name) VALUES ('club', 'Club');
 DELETE FROM omnichannel.sla_stale;
 
 -- What happens in set number `seed`, in the order of time. Times are whole minutes, no two alike. who: of three customers.
@@ -85,6 +87,10 @@ CREATE TEMP TABLE ended (request int, at timestamptz);
 CREATE TEMP TABLE counted (n int, at timestamptz);
 -- Where moments are forgotten: whether it was still known that the customer had written before.
 CREATE TEMP TABLE recalled (n int, wrote boolean);
+-- Memberships of the second customer, of whom these policies go by; and when they were entered.
+CREATE TEMP TABLE joined (valid tstzrange);
+-- Before which event another policy is made for next responses: what has stopped by then stays as it was.
+CREATE TEMP TABLE revised (at timestamptz);
 
 CREATE FUNCTION pg_temp.concerns(e story, c clock) RETURNS boolean LANGUAGE sql AS $$
 	SELECT CASE WHEN (e).request IS NOT NULL AND (c).request IS NOT NULL THEN (e).request = (c).request
@@ -92,11 +98,12 @@ CREATE FUNCTION pg_temp.concerns(e story, c clock) RETURNS boolean LANGUAGE sql 
 		WHEN (c).request IS NOT NULL AND (e).request IS NULL THEN (e).direction = 'outbound' AND (e).thread IS NULL AND (e).channel = (c).channel
 		WHEN (e).request IS NOT NULL AND (c).request IS NULL THEN (c).thread IS NULL AND (e).channel = (c).channel
 		ELSE (e).channel = (c).channel END $$;
-CREATE FUNCTION pg_temp.promise(metric text, e story, started timestamptz, thread text, source text) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.promise(metric text, e story, started timestamptz, thread text, source text, family int[]) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO clock (metric, policy, request, channel, thread, source, started)
 	SELECT promise.metric, p.policy, (e).request, (e).channel, promise.thread, promise.source, promise.started
 	FROM omnichannel.sla_policy AS p
 	WHERE p.metric = promise.metric AND coalesce(p.channel, (e).channel) = (e).channel AND p.queue IS NULL
+		AND (p.segment IS NULL OR 2 = ANY (promise.family) AND EXISTS (SELECT FROM joined AS j WHERE promise.started <@ j.valid))
 		AND (p.kind IS NULL OR p.kind = CASE WHEN (e).request IN (1, 2) THEN 'complaint' ELSE 'order' END)
 	ORDER BY p.rank LIMIT 1 $$;
 
@@ -125,7 +132,7 @@ BEGIN
 			IF was IS NULL THEN
 				SELECT o.at, o.thread, o.source INTO first_written FROM story AS o WHERE o.who = ANY (family) AND o.what = 'contact' AND o.direction = 'inbound'
 					AND o.outcome <> 'failed' AND o.request = e.request AND o.at < e.at ORDER BY o.at LIMIT 1;
-				PERFORM pg_temp.promise('resolution', e, coalesce(first_written.at, e.at), first_written.thread, first_written.source);
+				PERFORM pg_temp.promise('resolution', e, coalesce(first_written.at, e.at), first_written.thread, first_written.source, family);
 			ELSIF e.state IN ('done', 'cancelled') THEN
 				UPDATE clock SET stopped = e.at, cancelled = e.state = 'cancelled' OR metric <> 'resolution',
 					pauses = pauses + CASE WHEN paused IS NULL THEN '{}' ELSE tstzmultirange(tstzrange(paused, e.at)) END, paused = NULL
@@ -150,10 +157,10 @@ BEGIN
 			UPDATE clock AS c SET stopped = e.at
 			WHERE c.stopped IS NULL AND spoke AND (c.metric = 'callback' AND speaks OR c.metric ~ 'response' AND pg_temp.concerns(e, c));
 			IF speaks AND NOT spoke AND NOT EXISTS (SELECT FROM clock AS c WHERE c.stopped IS NULL AND c.metric = 'callback') THEN
-				PERFORM pg_temp.promise('callback', e, e.at, e.thread, e.source);
+				PERFORM pg_temp.promise('callback', e, e.at, e.thread, e.source, family);
 			END IF;
 			IF NOT waits AND NOT (spoke AND wrote) THEN
-				PERFORM pg_temp.promise(CASE WHEN wrote THEN 'next_response' ELSE 'first_response' END, e, e.at, e.thread, e.source);
+				PERFORM pg_temp.promise(CASE WHEN wrote THEN 'next_response' ELSE 'first_response' END, e, e.at, e.thread, e.source, family);
 				UPDATE clock AS c SET stopped = e.at WHERE spoke AND c.started = e.at AND c.metric ~ 'response';
 			END IF;
 		ELSIF e.direction = 'outbound' THEN
@@ -163,6 +170,7 @@ BEGIN
 				OR c.metric ~ 'response' AND e.outcome NOT IN ('failed', 'missed', 'busy', 'abandoned') AND pg_temp.concerns(e, c));
 		END IF;
 	END LOOP;
+	UPDATE clock AS c SET policy = 'brisk' FROM revised AS r WHERE c.metric = 'next_response' AND (c.stopped IS NULL OR c.stopped >= r.at);
 	-- Transfers come now, after all that.
 	UPDATE clock AS c SET policy = 'fast' WHERE c.request = ANY (fast) AND c.metric = 'resolution' AND c.stopped IS NULL;
 	RETURN (
@@ -190,7 +198,7 @@ CREATE TEMP TABLE forgotten (moments bigint);
 CREATE FUNCTION pg_temp.happen(seed int, shuffle int, groups text, fast boolean, sweep boolean, forget boolean, out clocks text, out expected text)
 LANGUAGE plpgsql AS $$
 DECLARE
-	customers bigint[] := ARRAY(SELECT omnichannel.identify('account', format('states-%s-%s-%s-%s-%s-%s-%s', seed, shuffle, groups, fast, sweep, forget, i)) FROM generate_series(1, 3) AS i);
+	customers bigint[] := ARRAY(SELECT omnichannel.identify('account', format('states-%s-%s-%s-%s-%s-%s-%s-%s', seed, shuffle, groups, fast, sweep, forget, (SELECT count(*) FROM revised), i)) FROM generate_series(1, 3) AS i);
 	requests bigint[] := '{}';
 	merges bigint[] := '{}';
 	merged int := 0;
@@ -202,6 +210,7 @@ BEGIN
 	DELETE FROM ended;
 	DELETE FROM counted;
 	PERFORM setseed((seed * 50 + shuffle) / 10000.0);
+	INSERT INTO omnichannel.segment_member (customer_id, segment, valid) SELECT customers[2], 'club', joined.valid FROM joined;
 	IF groups = 'first' THEN
 		PERFORM omnichannel.merge_customers(customers[1], customers[2]);
 		PERFORM omnichannel.merge_customers(customers[1], customers[3]);
@@ -219,6 +228,11 @@ BEGIN
 		SELECT k.* FROM keyed AS k LEFT JOIN place AS p ON k.what = 'state' AND p.request = k.request AND p.number = k.number
 		ORDER BY coalesce(k.number, 2) > 1 OR forget, coalesce(p.key, k.key)
 	LOOP
+		UPDATE revised SET at = step.at WHERE revised.at IS NULL AND step.n > 12;
+		IF FOUND THEN
+			INSERT INTO omnichannel.sla_policy (policy, rank, metric, target) VALUES ('brisk', 0, 'next_response', '40 minutes');
+			PERFORM omnichannel.recompute_sla();
+		END IF;
 		IF forget AND random() < 0.5 THEN
 			-- A day is kept.
 			INSERT INTO forgotten SELECT omnichannel.forget_moments(step.at + interval '1 day' - random() * interval '3 hours');
@@ -296,6 +310,9 @@ BEGIN
 	)
 	SELECT string_agg(line.line, E'\n' ORDER BY line.line) INTO expected FROM line WHERE groups IS DISTINCT FROM 'between' OR line.line !~ '(met|breached|cancelled)$';
 	clocks := (SELECT string_agg(l, E'\n' ORDER BY l) FROM regexp_split_to_table(clocks, E'\n') AS l);
+	UPDATE revised SET at = NULL;
+	DELETE FROM omnichannel.sla_policy WHERE policy = 'brisk';
+	DELETE FROM omnichannel.sla_stale;
 END
 $$;
 
@@ -304,6 +321,22 @@ CREATE FUNCTION pg_temp.wrong(seeds int, shuffles int, groups text, fast boolean
 	SELECT string_agg(format(E'%s/%s\nclocks:\n%s\nreference:\n%s', seed, shuffle, h.clocks, h.expected), E'\n')
 	FROM generate_series(1, seeds) AS seed, generate_series(0, shuffles) AS shuffle, pg_temp.happen(seed, shuffle, groups, fast, sweep, forget) AS h
 	WHERE h.clocks IS DISTINCT FROM h.expected $$;
+-- First, while there is little else to reckon.
+INSERT INTO revised VALUES (NULL);
+SELECT is(pg_temp.wrong(20, 0, NULL, true, false), NULL, 'where a better policy is made meanwhile');
+SELECT is(pg_temp.wrong(20, 0, 'first', true, false), NULL, 'and of customers who were merged');
+DELETE FROM revised;
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, segment, target, calendar) VALUES
+	('club', 0, 'next_response', 'club', '45 minutes', NULL), ('club_first', 0, 'first_response', 'club', '1 hour', 'office'),
+	('club_solve', 0, 'resolution', 'club', '9 hours', 'office');
+INSERT INTO joined VALUES ('[2026-06-01 09:00Z, 2026-06-01 20:00Z)'), ('[2026-06-02 06:00Z, infinity)');
+DELETE FROM omnichannel.sla_stale;
+SELECT is(pg_temp.wrong(15, 2, NULL, false, true), NULL, 'of members who join, leave and join again');
+SELECT is(pg_temp.wrong(15, 2, 'first', false, true), NULL, 'where one of several who are one is a member');
+DELETE FROM omnichannel.sla_policy WHERE segment = 'club';
+DELETE FROM omnichannel.sla_stale;
+DELETE FROM joined;
+SELECT cmp_ok((SELECT count(*)::int FROM omnichannel.sla_clock WHERE policy ~ 'club|brisk'), '>', 100, 'by which many clocks go');
 SELECT is(pg_temp.wrong(40, 4, NULL, false, false), NULL, 'contacts and states in any order');
 SELECT is(pg_temp.wrong(20, 3, 'first', false, false), NULL, 'of customers who were merged before');
 SELECT is(pg_temp.wrong(40, 3, 'between', false, false), NULL, 'open clocks of customers who are merged, taken apart and merged again meanwhile');
