@@ -37,8 +37,9 @@ static LookUp any_look = {
 };
 
 /*
- * reject_waits returns whether a row waits under one of the entries' keys, or under one more of the first's source, or NULL. Asks
- * for no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the log's owner.
+ * reject_waits returns whether a row waits under one of the entries' keys, or under one more of the first's source, or
+ * NULL. Asks for no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the
+ * log's owner.
  */
 bool
 reject_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
