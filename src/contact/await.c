@@ -4,7 +4,8 @@
  *
  * Whoever logs a contact looks at requests without locking them. One that somebody else is changing meanwhile may be
  * closed, or wait for its customer, by the time the contact is logged: so that is waited for, and looked at again. All
- * of it comes before anything of the requests is locked.
+ * of it comes before anything of the requests is locked, and, as far as the requests are named, before the contact's
+ * key and conversation are held: who is changing one may be about to log into the same.
  */
 #include "postgres.h"
 
@@ -68,6 +69,19 @@ requests_named_await(ContactEntry *entries, int count)
 		known = known_named(entries, count, &nknown);
 	}
 	pfree(ids);
+}
+
+/* conversations_await does that where entries are about to begin conversations, which keeps others out of these. */
+void
+conversations_await(ContactEntry *entries, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (entries[i].conversation != NULL && !entries[i].conversation->known && entries[i].request_customer != 0 &&
+			!entries[i].duplicate)
+		{
+			requests_named_await(entries, count);
+			return;
+		}
 }
 
 /*

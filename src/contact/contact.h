@@ -121,6 +121,7 @@ extern void customers_check_requests(ContactEntry *entries, int count, bool *mer
 
 extern void conversations_find(ContactEntry *entries, int count);
 extern void conversations_refresh(ContactEntry *entries, int count);
+extern void conversations_await(ContactEntry *entries, int count);
 extern bool conversations_claim(ContactEntry *entries, int count);
 extern bool conversation_about(Conversation *conversation, int64 request_id, TimestampTz at);
 extern void conversations_save(ContactEntry *entries, int count);

@@ -18,7 +18,7 @@
 #include "contact/contact.h"
 
 static KeptPlan threads_select = {
-	.sql = "SELECT u.place, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
+	.sql = "SELECT u.place, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE ","
 		   " t.request_at, " IN_CHANNEL " "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
 		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
@@ -31,7 +31,7 @@ static KeptPlan threads_select = {
 };
 
 static KeptPlan thread_select = {
-	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.closed_at IS NULL, " WAITS_SINCE ","
+	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE ","
 		   " t.request_at, " IN_CHANNEL " "
 		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
 		   "WHERE t.source = $1 AND t.thread = $2",

@@ -506,6 +506,8 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	if (count == 1 && continue_settled(entries, live, batches->sums, &counted))
 		return;
 
+	if (live)
+		conversations_await(entries, count);
 	if (count == 1 && !counted)
 		key_claim(entries);
 	else if (count > 1)

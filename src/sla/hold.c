@@ -211,7 +211,7 @@ is_own(int64 customer_id)
 	return own;
 }
 
-/* Returns whether the newest version of a request says something else than what is known of it. */
+/* Returns whether a version of a request says something else than what is known of it. */
 static bool
 says_else(const SlaKnownRequest *known, const Datum *row, const bool *nulls)
 {
@@ -222,8 +222,40 @@ says_else(const SlaKnownRequest *known, const Datum *row, const bool *nulls)
 }
 
 /*
+ * Returns the transaction that is changing a request in what is known of it, or deleting it; otherwise sets differs to
+ * whether the request is something else already. Sets whose it is.
+ */
+static TransactionId
+request_changer(LookScan *scan, const SnapshotData *dirty, const SlaKnownRequest *known, int64 *customer_id,
+				bool *differs)
+{
+	Datum keys[1] = {Int64GetDatum(known->request_id)};
+	TransactionId other = InvalidTransactionId;
+	bool renewed = false;
+	Datum row[5];
+	bool nulls[5];
+
+	look_find(scan, keys);
+	*differs = true;
+	while (look_next(scan, false, row, nulls))
+	{
+		bool differs_here = says_else(known, row, nulls);
+
+		*customer_id = DatumGetInt64(row[1]);
+		/* A row that is being changed comes twice: as it was, and as it is to be. */
+		*differs = TransactionIdIsValid(other) ? *differs || differs_here : differs_here;
+		if (TransactionIdIsValid(dirty->xmin))
+			renewed = true;
+		if (TransactionIdIsValid(dirty->xmin) || TransactionIdIsValid(dirty->xmax))
+			other = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+	}
+	return TransactionIdIsValid(other) && (*differs || !renewed) ? other : InvalidTransactionId;
+}
+
+/*
  * sla_requests_awaited waits for transactions that are changing requests into which contacts are to go; returns whether
- * there was one, or a request is not what was read of it any more: then all is to be read again.
+ * there was one, or a request is not what was read of it any more: then all is to be read again. Who changes nothing
+ * that is known of a request is not waited for.
  *
  * Who changes a request takes the customer's row only if that is free, so that whoever has to do with the customer does
  * not always wait for it there. It may wait for the row later, for what it logs itself: so this is called before the
@@ -242,20 +274,10 @@ sla_requests_awaited(const SlaKnownRequest *known, int count)
 		return false;
 	for (int i = 0; i < count; i++)
 	{
-		Datum keys[1] = {Int64GetDatum(known[i].request_id)};
-		TransactionId other = InvalidTransactionId;
-		bool differs = true;
 		int64 customer_id = 0;
-		Datum row[5];
-		bool nulls[5];
+		bool differs;
+		TransactionId other = request_changer(&scan, &dirty, &known[i], &customer_id, &differs);
 
-		look_find(&scan, keys);
-		while (!TransactionIdIsValid(other) && look_next(&scan, false, row, nulls))
-		{
-			other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-			customer_id = DatumGetInt64(row[1]);
-			differs = says_else(&known[i], row, nulls);
-		}
 		if (!TransactionIdIsValid(other))
 		{
 			/* Under a snapshot of the whole transaction reading again shows nothing else. */

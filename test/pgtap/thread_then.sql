@@ -1,6 +1,6 @@
 -- A contact that names no request is about what its conversation was about at its own time, whenever it is logged.
 BEGIN;
-SELECT plan(6);
+SELECT plan(9);
 SET LOCAL search_path = omnichannel, public;
 SET LOCAL timezone = 'UTC';
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('note', 'Note', 'mail', false);
@@ -34,6 +34,17 @@ SELECT results_eq($$SELECT m.id, CASE WHEN c.request_id = m.request THEN 'other'
 	FROM mail AS m JOIN contact AS c ON c.source = 'mail' AND c.source_key = m.id::text CROSS JOIN (SELECT max(request) AS other FROM mail) AS o WHERE m.request IS NULL AND c.request_id <> o.other ORDER BY 1$$,
 	$$VALUES (3, 'b1'), (4, 'b1'), (6, 'c1'), (7, 'c1')$$, 'rows of one statement alike');
 SELECT is((SELECT count(*) FROM mail AS m JOIN contact AS c ON c.source = 'mail' AND c.source_key = m.id::text WHERE c.request_id = :other), 4::bigint, 'and the later ones');
+
+-- What comes after a conversation's request was deleted opens another, row by row and in one statement.
+SELECT pg_temp.logged('email', '10:00', 'd') AS gone \gset
+INSERT INTO public.mail (id, at, thread) VALUES (10, '2026-06-01 10:00', 'e');
+DELETE FROM request WHERE request_id = :gone OR request_id = (SELECT request_id FROM contact WHERE source = 'mail' AND source_key = '10');
+SELECT pg_temp.logged('email', '12:00', 'd') AS again \gset
+SELECT ok(:again > :gone AND EXISTS (SELECT FROM request WHERE request_id = :again AND closed_at IS NULL), 'a deleted request is not gone on with');
+SELECT is(pg_temp.logged('email', '13:00', 'd'), :again::bigint, 'what was opened in its stead is');
+INSERT INTO public.mail (id, at, thread) VALUES (11, '2026-06-01 12:00', 'e'), (12, '2026-06-01 13:00', 'e');
+SELECT is((SELECT count(DISTINCT r.request_id) FILTER (WHERE r.closed_at IS NULL) FROM contact AS c JOIN request AS r USING (request_id)
+	WHERE c.source = 'mail' AND c.source_key IN ('11', '12')), 1::bigint, 'rows of one statement open one');
 
 -- Twenty sets: contacts that name requests, in order, then others in any order.
 CREATE FUNCTION pg_temp.wrong(seed int) RETURNS bigint LANGUAGE plpgsql AS $$
