@@ -136,12 +136,25 @@ index_where(Relation index, IndexWhere *where, AttrNumber *tested)
 }
 
 /*
+ * page_prune clears a pinned page of a heap of the versions that nobody sees any more, if it is nearly full; whoever
+ * reads pages without an index scan has to, or updates go to ever more pages.
+ *
+ * An index scan does whatever page has less room than its fillfactor leaves; a table whose rows are changed again and
+ * again leaves much, so that it would prune at every look for the sake of one version of a row, which takes as long as
+ * the look.
+ */
+void
+page_prune(Relation relation, Buffer buffer)
+{
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < BLCKSZ / 10)
+		heap_page_prune_opt(relation, buffer);
+}
+
+/*
  * index_fetch_row fetches into a slot of the table the row at a place that index_getnext_tid() gave, or a newer version
  * of it on its page; returns false where the snapshot sees none. The caller releases the buffer, at first invalid.
  *
- * It is for heaps and MVCC snapshots. index_fetch_heap() prunes whatever page has less room than its fillfactor leaves;
- * a table whose rows are changed again and again leaves much, so that it would prune at every look for the sake of one
- * version of a row, which takes as long as the look. Here that waits until the page is nearly full.
+ * It is for heaps and MVCC snapshots.
  */
 bool
 index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot)
@@ -153,8 +166,7 @@ index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTabl
 
 	pgstat_count_heap_fetch(scan->indexRelation);
 	*buffer = ReleaseAndReadBuffer(*buffer, scan->heapRelation, ItemPointerGetBlockNumber(&tid));
-	if (PageGetHeapFreeSpace(BufferGetPage(*buffer)) < BLCKSZ / 10)
-		heap_page_prune_opt(scan->heapRelation, *buffer);
+	page_prune(scan->heapRelation, *buffer);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	found = heap_hot_search_buffer(&tid, scan->heapRelation, *buffer, scan->xs_snapshot, tuple, &all_dead, true);
 	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);

@@ -43,6 +43,7 @@ extern bool inserts_may_change(Oid table);
 extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *column, int *next);
 extern const char *table_default(TupleDesc desc, AttrNumber attribute);
 extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);
+extern void page_prune(Relation relation, Buffer buffer);
 extern bool index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot);
 
 /* core/expression.c */

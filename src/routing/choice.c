@@ -185,7 +185,7 @@ look_from(Choice *choice, const LaneHeadRow *place)
 static void
 move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
 {
-	ItemPointer kept = &unconstify(Lane *, lane)->head_place;
+	RowPlace *kept = &unconstify(Lane *, lane)->head_place;
 	HeapTuple head = rows_follow(config->rows, ROWS_LANE_HEAD, lane->lane_id, kept);
 	ItemPointerData old;
 
@@ -194,7 +194,7 @@ move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
 	old = head->t_self;
 	put_place((LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff), place);
 	if (rows_update(config->rows, ROWS_LANE_HEAD, &old, head, false) == TM_Ok)
-		*kept = head->t_self;
+		rows_moved(kept, head);
 	heap_freetuple(head);
 }
 

@@ -164,7 +164,7 @@ read_agents(RoutingConfig *config, MemoryContext context)
 		skills = PG_DETOAST_DATUM_PACKED(spi_datum(i, 5, &isnull));
 		agent->skills = MemoryContextAlloc(context, VARSIZE_ANY(skills));
 		memcpy(agent->skills, skills, VARSIZE_ANY(skills));
-		ItemPointerSetInvalid(&agent->place);
+		ItemPointerSetInvalid(&agent->place.last);
 	}
 
 	config->fluency = MemoryContextAllocHuge(context, count * config->channel_count + 1);

@@ -12,6 +12,13 @@
 #include "omnichannel.h"
 #include "routing/skill_set.h"
 
+/* Where a row was last; its newer versions are found from there as long as they are on the same page. */
+typedef struct RowPlace
+{
+	ItemPointerData last; /* the version that was seen last, or invalid; pruning may clear it away */
+	OffsetNumber root;    /* where its chain on that page begins, which stays, or 0 */
+} RowPlace;
+
 typedef struct RoutingAgent
 {
 	int64 agent_id;
@@ -19,7 +26,7 @@ typedef struct RoutingAgent
 	bool active;
 	const char *department; /* or NULL */
 	SkillSet *skills;
-	ItemPointerData place; /* where his row in agent_state was last, or invalid */
+	RowPlace place; /* of his row in agent_state */
 } RoutingAgent;
 
 typedef struct RoutingChannel
@@ -104,8 +111,8 @@ typedef struct Lane
 	SkillSet *prefers;
 	int queue;
 	int channel;
-	int32 min_priority;         /* of what has waited in it, or lower */
-	ItemPointerData head_place; /* where its row in lane_head was last, or invalid */
+	int32 min_priority;  /* of what has waited in it, or lower */
+	RowPlace head_place; /* of its row in lane_head */
 } Lane;
 
 /* What becomes of an agent when one is looked for; what is found first counts. */

@@ -86,7 +86,7 @@ lane_build(ConfigCache *cache, MemoryContext context)
 		lane->requires = spi_skills(i, 4, context);
 		lane->prefers = spi_skills(i, 5, context);
 		lane->min_priority = DatumGetInt32(spi_datum(i, 6, &isnull));
-		ItemPointerSetInvalid(&lane->head_place);
+		ItemPointerSetInvalid(&lane->head_place.last);
 	}
 	return lanes;
 }

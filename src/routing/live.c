@@ -81,7 +81,8 @@ read_by_plan(RoutingConfig *config, Pool *pool, Datum agent_ids, bool read_only,
 		lives[place].idle_since = DatumGetTimestampTz(spi_datum(row, 4, &isnull));
 		lives[place].busy_until = DatumGetTimestampTz(spi_datum(row, 5, &isnull));
 		if (places)
-			config->agents[agent].place = *(ItemPointer) DatumGetPointer(spi_datum(row, 6, &isnull));
+			config->agents[agent].place =
+				(RowPlace){*(ItemPointer) DatumGetPointer(spi_datum(row, 6, &isnull)), InvalidOffsetNumber};
 	}
 }
 
@@ -134,11 +135,11 @@ read_by_place(RoutingConfig *config, Pool *pool, Relation relation, Snapshot sna
 	{
 		int member = pool->by_place[i];
 		RoutingAgent *agent = &config->agents[pool->members[member].agent];
-		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&agent->place);
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&agent->place.last);
 		RowsTrail trail = {agent->place, InvalidTransactionId};
 		HeapTupleData tuple;
 
-		if (!ItemPointerIsValid(&agent->place) || block >= blocks)
+		if (!ItemPointerIsValid(&agent->place.last) || block >= blocks)
 		{
 			missing++;
 			continue;
@@ -159,7 +160,7 @@ read_by_place(RoutingConfig *config, Pool *pool, Relation relation, Snapshot sna
 			missing++;
 			continue;
 		}
-		agent->place = tuple.t_self;
+		agent->place = trail.place;
 		fill_live(config, (const AgentStateRow *) ((char *) tuple.t_data + tuple.t_data->t_hoff), &lives[member]);
 		found[member] = true;
 	}
@@ -183,9 +184,8 @@ read_by_key(RoutingConfig *config, Pool *pool, Live *lives, const bool *found)
 		RoutingAgent *agent = &config->agents[pool->members[member].agent];
 
 		CHECK_FOR_INTERRUPTS();
-		if (found[member] || !rows_find(rows, ROWS_AGENT_STATE, agent->agent_id))
+		if (found[member] || !rows_locate(rows, ROWS_AGENT_STATE, agent->agent_id, &agent->place))
 			continue;
-		agent->place = rows->slots[ROWS_AGENT_STATE]->tts_tid;
 		fill_live(config, rows_data(rows, ROWS_AGENT_STATE), &lives[member]);
 	}
 }
@@ -228,8 +228,8 @@ compare_places(const void *a, const void *b, void *arg)
 	RoutingAgent *agents = order->config->agents;
 	const PoolMember *members = order->pool->members;
 
-	return ItemPointerCompare(&agents[members[*(const int *) a].agent].place,
-							  &agents[members[*(const int *) b].agent].place);
+	return ItemPointerCompare(&agents[members[*(const int *) a].agent].place.last,
+							  &agents[members[*(const int *) b].agent].place.last);
 }
 
 /* Puts the members in the order of their rows, where too many are out of it. */

@@ -86,7 +86,7 @@ offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, boo
 		result = rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, wait);
 		if (result == TM_Ok)
 		{
-			config->agents[agent].place = tuple->t_self;
+			rows_moved(&config->agents[agent].place, tuple);
 			heap_freetuple(tuple);
 			return true;
 		}
@@ -117,7 +117,7 @@ offer_give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_s
 		place = tuple->t_self;
 		if (rows_update(config->rows, ROWS_AGENT_STATE, &place, tuple, true) == TM_Ok)
 		{
-			config->agents[agent].place = tuple->t_self;
+			rows_moved(&config->agents[agent].place, tuple);
 			return;
 		}
 	}

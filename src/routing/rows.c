@@ -17,6 +17,7 @@
 #include "storage/procarray.h"
 #include "utils/fmgroids.h"
 
+#include "core/table.h"
 #include "routing/rows.h"
 
 /* Returns whether a table has a page; its file, which does not shrink meanwhile, is asked where it was shorter. */
@@ -257,18 +258,14 @@ rows_data(Rows *rows, RowsTable table)
 }
 
 /*
- * rows_on_page finds the row of a key, the first column, on a page, along its chain of updates; returns whether the
- * version that the snapshot sees is there, and its tuple. Otherwise the trail leads to another page, or is invalid.
- *
- * The buffer is share-locked.
+ * Finds the version of a row that the snapshot sees, from that one on along its chain on a page; returns whether.
+ * Otherwise the trail leads to another page, or is invalid.
  */
-bool
-rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail, HeapTuple tuple)
+static bool
+walk_chain(Page page, OffsetNumber offset, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
+		   HeapTuple tuple)
 {
-	Page page = BufferGetPage(buffer);
-	OffsetNumber offset = ItemPointerGetOffsetNumber(&trail->place);
-
-	ItemPointerSetInvalid(&trail->place);
+	ItemPointerSetInvalid(&trail->place.last);
 	for (int steps = 0; steps < MaxHeapTuplesPerPage; steps++)
 	{
 		ItemId item;
@@ -285,7 +282,6 @@ rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, Row
 			return false;
 		tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
 		tuple->t_len = ItemIdGetLength(item);
-		tuple->t_tableOid = RelationGetRelid(relation);
 		ItemPointerSet(&tuple->t_self, BufferGetBlockNumber(buffer), offset);
 		if (TransactionIdIsValid(trail->updated_by) &&
 			!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple->t_data), trail->updated_by))
@@ -293,19 +289,75 @@ rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, Row
 		if (*(const int64 *) ((char *) tuple->t_data + tuple->t_data->t_hoff) != key)
 			return false;
 		if (HeapTupleSatisfiesVisibility(tuple, snapshot, buffer))
+		{
+			trail->place.last = tuple->t_self;
 			return true;
+		}
 		if ((tuple->t_data->t_infomask & HEAP_XMAX_INVALID) || HeapTupleHeaderIsOnlyLocked(tuple->t_data) ||
 			ItemPointerEquals(&tuple->t_self, &tuple->t_data->t_ctid))
 			return false;
 		trail->updated_by = HeapTupleHeaderGetUpdateXid(tuple->t_data);
+		offset = ItemPointerGetOffsetNumber(&tuple->t_data->t_ctid);
 		if (!HeapTupleIsHotUpdated(tuple))
 		{
-			trail->place = tuple->t_data->t_ctid;
+			trail->place.last = tuple->t_data->t_ctid;
+			trail->place.root = offset;
 			return false;
 		}
-		offset = ItemPointerGetOffsetNumber(&tuple->t_data->t_ctid);
 	}
 	return false;
+}
+
+/*
+ * rows_on_page finds the row of a key, the first column, on a page, along its chain of updates; returns whether the
+ * version that the snapshot sees is there, its tuple, and in the trail its place. Otherwise the trail leads to another
+ * page, or is invalid.
+ *
+ * The buffer is share-locked.
+ */
+bool
+rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail, HeapTuple tuple)
+{
+	Page page = BufferGetPage(buffer);
+	OffsetNumber last = ItemPointerGetOffsetNumber(&trail->place.last);
+	OffsetNumber root = trail->place.root;
+	TransactionId updated_by = trail->updated_by;
+
+	tuple->t_tableOid = RelationGetRelid(relation);
+	if (walk_chain(page, last, buffer, snapshot, key, trail, tuple))
+		return true;
+	if (ItemPointerIsValid(&trail->place.last) || root == last)
+		return false;
+	trail->updated_by = updated_by;
+	return walk_chain(page, root, buffer, snapshot, key, trail, tuple);
+}
+
+/* rows_locate does what rows_find() does, by the index, and fills in the place. */
+bool
+rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place)
+{
+	IndexScanDesc scan = rows_scan(rows, table, ROWS_BY_KEY, key);
+	ItemPointer root;
+	bool found = false;
+
+	while (!found && scan != NULL && (root = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		place->root = ItemPointerGetOffsetNumber(root);
+		found = index_fetch_heap(scan, rows->slots[table]);
+	}
+	rows_end(scan);
+	if (found)
+		place->last = rows->slots[table]->tts_tid;
+	return found;
+}
+
+/* rows_moved notes the place of a row's new version. */
+void
+rows_moved(RowPlace *place, HeapTuple changed)
+{
+	place->last = changed->t_self;
+	if (!HeapTupleIsHeapOnly(changed))
+		place->root = ItemPointerGetOffsetNumber(&changed->t_self);
 }
 
 /* How many pages a row is followed to. */
@@ -314,35 +366,38 @@ rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, Row
 /*
  * rows_follow returns a copy of the row of a key, the first column, or NULL where there is none; keeps its place.
  *
- * Follows it from the place where it was last, however many versions of it an old snapshot keeps in the index.
+ * Follows it from the place where it was last, however many versions of it an old snapshot keeps in the index. It is
+ * about to be changed: its page is tidied up for that.
  */
 HeapTuple
-rows_follow(Rows *rows, RowsTable table, int64 key, ItemPointer place)
+rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place)
 {
 	Relation relation = rows->tables[table];
 	RowsTrail trail = {*place, InvalidTransactionId};
-	HeapTuple copy = NULL;
 
-	for (int pages = 0; copy == NULL && ItemPointerIsValid(&trail.place) && pages < TRAIL_MAX; pages++)
+	for (int pages = 0; ItemPointerIsValid(&trail.place.last) && pages < TRAIL_MAX; pages++)
 	{
-		BlockNumber block = ItemPointerGetBlockNumber(&trail.place);
+		BlockNumber block = ItemPointerGetBlockNumber(&trail.place.last);
 		HeapTupleData tuple;
+		HeapTuple copy = NULL;
 		Buffer buffer;
 
 		/* A trail that was followed to here leads to a page; one that was kept may not. */
 		if (pages == 0 && !has_page(rows, table, block))
 			break;
 		buffer = ReadBuffer(relation, block);
+		page_prune(relation, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (rows_on_page(relation, buffer, rows->snapshot, key, &trail, &tuple))
 			copy = heap_copytuple(&tuple);
 		UnlockReleaseBuffer(buffer);
+		if (copy != NULL)
+		{
+			*place = trail.place;
+			return copy;
+		}
 	}
-	if (copy == NULL && rows_find(rows, table, key))
-		copy = ExecCopySlotHeapTuple(rows->slots[table]);
-	if (copy != NULL)
-		*place = copy->t_self;
-	return copy;
+	return rows_locate(rows, table, key, place) ? ExecCopySlotHeapTuple(rows->slots[table]) : NULL;
 }
 
 /* Inserts a row of all columns. Raises 23505 for a key that is there. */

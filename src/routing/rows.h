@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 
 #include "omnichannel.h"
+#include "routing/config.h"
 
 typedef enum RowsTable
 {
@@ -164,7 +165,7 @@ typedef struct Rows
 /* Where a row is looked for, and by whom it was put there, if that is known. */
 typedef struct RowsTrail
 {
-	ItemPointerData place;
+	RowPlace place;
 	TransactionId updated_by;
 } RowsTrail;
 
@@ -191,7 +192,9 @@ extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow
 extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
 extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
 						 HeapTuple tuple);
-extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, ItemPointer place);
+extern bool rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place);
+extern void rows_moved(RowPlace *place, HeapTuple changed);
+extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern const void *rows_data(Rows *rows, RowsTable table);
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);
 extern bool rows_hold(Rows *rows, RowsTable table);

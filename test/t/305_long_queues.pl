@@ -45,6 +45,7 @@ SELECT max(pages) FROM (SELECT public.pages('SELECT omnichannel.claim(1)') FROM 
 SQL
 cmp_ok($after, '<=', 1.5 * $before, 'a claim reads as many pages after thousands of others since the sweep');
 is($node->safe_psql('postgres', 'SELECT count(*), min(request_id), max(request_id) FROM omnichannel.assignment'), '4010|1|4010', 'in the order in which they came');
+is($node->safe_psql('postgres', "SELECT pg_relation_size('omnichannel.agent_state') / current_setting('block_size')::int"), '1', 'and the agent stays on his page');
 
 # Requests of one rank: a place is found by reading those before it, not all of them.
 my ($near, $far) = split /\n/, $node->safe_psql('postgres', <<'SQL');
@@ -93,5 +94,25 @@ SELECT public.pages('SELECT omnichannel.tick_queues()');
 SQL
 cmp_ok($pages =~ s/\n//gr, '<', 100 * 400, 'each with a look at few pages');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.assignment WHERE request_id BETWEEN 16001 AND 16100 AND agent_id > 1'), '100', 'all of them');
+
+# Where the rows of agents are is known after others have changed them a thousand times.
+$node->safe_psql('postgres', <<'SQL');
+SELECT FROM setval('omnichannel.lane_lane_id_seq', 100) AS l, setval('omnichannel.request_request_id_seq', 20000) AS r;
+INSERT INTO omnichannel.queue (queue, hold_for_owner) VALUES ('y', '0');
+INSERT INTO omnichannel.agent (agent_id, name) SELECT n, 'Agent ' || n FROM generate_series(61, 70) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(61, 70) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'y', n FROM generate_series(61, 70) AS n;
+SELECT omnichannel.set_presence(n, 'available') FROM generate_series(61, 70) AS n;
+VACUUM FULL omnichannel.agent_state;
+SQL
+my $session = $node->background_psql('postgres', on_error_stop => 1);
+my $open = "SELECT omnichannel.route(omnichannel.open_request(1, 'question', 'chat', queue => 'y')) IS NOT NULL";
+my $scans = "SELECT idx_scan + seq_scan AS scans FROM pg_stat_xact_user_tables WHERE relname = 'agent_state' AND schemaname = 'omnichannel'";
+is(value($session, "BEGIN;\n$open;\n$scans;\nCOMMIT"), "t\n10", 'a session has looked for all agents of a queue');
+$node->safe_psql('postgres', <<'SQL');
+DO $$ BEGIN FOR n IN 1 .. 1000 LOOP UPDATE omnichannel.agent_state SET idle_since = now() WHERE agent_id BETWEEN 61 AND 70; COMMIT; END LOOP; END $$;
+SQL
+is(value($session, "BEGIN;\n$scans \\gset before_\n$open;\nSELECT scans - :before_scans FROM ($scans) AS s;\nCOMMIT"), "t\n0", 'and finds them again without the index');
+$session->quit;
 
 done_testing();
