@@ -9,17 +9,25 @@
 # merged customers, the owner and the hold for him, aged relationships, rings, preferences, refusals, wrap-up, capacity,
 # the score, the order of those who wait, over queues that age differently, and the assignment, written down with the
 # state and the version of the request, if that waits still. That both choose the same agents and requests is checked
-# first. Transactions a second, of three interleaved runs, without fsync and with the server's own durability; the last
-# rows in ms. SECONDS_EACH is the length of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. FUNCTIONS,
-# CLIENTS, FSYNC and PERCENTILES choose among the rows.
+# first. Transactions a second, of three interleaved runs; the last rows in ms. Of each run the first second, in which
+# sessions begin and read what they keep, is left out; before each round what is dead is cleared away, for all.
+#
+# First without flush (fsync = off), which shows what the functions themselves take; then durable, where each commit waits
+# for the disk, the bare queue's too. What no function can go beyond, because it begins and ends a transaction as the bare
+# queue does, is a row of its own: the bare queue beside PL/pgSQL. A single client and its server stand on one core, where
+# taskset is to be had: on two, most of the time is each waking the other up, and a round in which the system puts them
+# together compares nothing with one in which it does not.
+#
+# SECONDS_EACH is the length of a run, SNAPSHOT_SECONDS for how long the old snapshot is held. FUNCTIONS, CLIENTS, MODES and
+# PERCENTILES choose among the rows.
 set -eu
 . test/bench/lib.sh
 seconds=${SECONDS_EACH:-2}
 snapshot_seconds=${SNAPSHOT_SECONDS:-60}
 functions=${FUNCTIONS-route claim}
 clients_each=${CLIENTS-1 4 16 64}
-fsync_each=${FSYNC-off on}
-percentiles=${PERCENTILES-yes}
+modes=${MODES-unflushed durable}
+percentiles=${PERCENTILES-waiting snapshot}
 
 psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
 SET search_path = omnichannel, pg_catalog;
@@ -65,7 +73,8 @@ CREATE INDEX ON bare_queue (queue, priority DESC, entered_at, id);
 CREATE SEQUENCE next_request;
 CREATE SEQUENCE peer_next;
 
--- So many requests to be routed, and after them so many that wait; the same for everybody.
+-- So many requests to be routed, and after them so many that wait; the same for everybody, but that the bare queue, which
+-- is quicker, has twice as many, up to 1,200,000.
 CREATE PROCEDURE fill(routable int, waits int) LANGUAGE plpgsql AS $$
 BEGIN
 	SET LOCAL session_replication_role = replica;
@@ -81,7 +90,7 @@ BEGIN
 	FROM generate_series(1, routable + waits) AS n;
 	INSERT INTO peer_waiting SELECT n, 1 + n % 200000, 'q' || n % 10, 1, nullif(n / 10 % 4, 0), 2, NULL, 0, 'infinity', '2026-01-01'::timestamptz + n * interval '1 ms', 0, 0
 	FROM generate_series(routable + 1, routable + waits) AS n;
-	INSERT INTO bare_queue SELECT n, n % 10, 0, '2026-01-01'::timestamptz + n * interval '1 ms' FROM generate_series(1, routable + waits) AS n;
+	INSERT INTO bare_queue SELECT n, n % 10, 0, '2026-01-01'::timestamptz + n * interval '1 ms' FROM generate_series(1, least(2 * (routable + waits), 1200000)) AS n;
 	UPDATE omnichannel.agent_state SET used = 0;
 	UPDATE peer_agent SET used = 0;
 	PERFORM setval('next_request', 1, false), setval('peer_next', 1, false);
@@ -232,29 +241,56 @@ fill() {
 		-c "UPDATE omnichannel.agent_state SET state = '${3:-$([ "$1" -gt 0 ] && echo available || echo busy)}'" \
 		-c 'SELECT FROM omnichannel.tick_queues()' -c CHECKPOINT >/dev/null
 }
+# throughput SCRIPT CLIENTS: of each second but the first
 throughput() {
-	pgbench -n -M prepared -c "$2" -j 4 -T "$seconds" -f "$1.sql" 2>/dev/null | sed -n 's/^tps = \([0-9]*\).*/\1/p'
+	set -- "$1" "$2" "$([ "$2" = 1 ] && command -v taskset >/dev/null && echo taskset -c 0)"
+	# shellcheck disable=SC2086
+	$3 pgbench -n -M prepared -P 1 -c "$2" -j 4 -T $((seconds + 1)) -f "$1.sql" 2>&1 |
+		awk '/^progress:/ && n++ {tps += $4} /ERROR|aborted/ {print "an error: " $0 >"/dev/stderr"} END {if (n > 1) print int(tps / (n - 1))}'
 }
-# durability on|off
-durability() {
-	psql -X -q -c "ALTER SYSTEM SET fsync = $1" -c "ALTER SYSTEM SET full_page_writes = $1" -c 'SELECT FROM pg_reload_conf()' >/dev/null
+# mode unflushed|durable
+mode() {
+	setting=$([ "$1" = durable ] && echo on || echo off)
+	psql -X -q -c "ALTER SYSTEM SET fsync = $setting" -c "ALTER SYSTEM SET full_page_writes = $setting" -c 'SELECT FROM pg_reload_conf()' >/dev/null
 	sleep 1
 }
-for durable in $fsync_each; do
-	durability "$durable"
+# cores CLIENTS: on which the server's sessions run from now on
+cores() {
+	! command -v taskset >/dev/null || taskset -c -p "$([ "$1" = 1 ] && echo 0 || echo "0-$(($(nproc) - 1))")" \
+		"$(head -n 1 "$(psql -X -A -t -c 'SHOW data_directory')/postmaster.pid")" >/dev/null
+}
+# enough FUNCTION ROWS: raises an error where a run has had nothing left to do
+enough() {
+	if [ "$1" = route ]; then
+		left="(SELECT greatest(r.last_value, p.last_value) < $2 FROM next_request AS r, peer_next AS p)"
+	else
+		left='EXISTS (SELECT FROM omnichannel.waiting) AND EXISTS (SELECT FROM peer_waiting)'
+	fi
+	[ "$(psql -X -A -t -c "SELECT $left AND EXISTS (SELECT FROM bare_queue)")" = t ] || {
+		echo "route: too few requests for $1()" >&2
+		exit 1
+	}
+}
+for mode in $modes; do
+	mode "$mode"
 	for clients in $clients_each; do
+		cores "$clients"
+		rows=$([ "$clients" = 1 ] && echo 300000 || echo 600000)
 		for what in $functions; do
-			if [ "$what" = route ]; then fill 250000 0; else fill 0 250000; fi
+			if [ "$what" = route ]; then fill "$rows" 0; else fill 0 "$rows"; fi
 			for _ in 1 2 3; do
+				psql -X -q -c 'VACUUM bare_queue, peer_agent, peer_waiting, omnichannel.agent_state, omnichannel.waiting'
 				echo "$(throughput "$what" "$clients") $(throughput "peer_$what" "$clients") $(throughput bare "$clients")"
 			done >rounds
-			cut -d ' ' -f 1,2 rounds | report "$what(), $clients clients, fsync $durable, and PL/pgSQL" '%.0f tps'
-			cut -d ' ' -f 1,3 rounds | report "$what(), $clients clients, fsync $durable, and a bare queue" '%.0f tps'
+			enough "$what" "$rows"
+			cut -d ' ' -f 1,2 rounds | report "$what(), $clients clients, $mode, and PL/pgSQL" '%.0f tps'
+			cut -d ' ' -f 1,3 rounds | report "$what(), $clients clients, $mode, and a bare queue" '%.0f tps'
+			awk '{print $3, $2}' rounds | report "bound: a bare queue, $clients clients, $mode, and PL/pgSQL's $what()" '%.0f tps'
 		done
 	done
 done
-durability off
-[ "$percentiles" = yes ] || exit 0
+mode unflushed
+cores all
 
 # percentile SCRIPT NAME OPTION...: of a call at 4 clients, in ms, without the time by which a transaction began too late
 percentile() {
@@ -266,7 +302,7 @@ percentile() {
 	cat "latency_$name".* | awk '{print $3 - $7}' | sort -n | awk '{v[NR] = $1} END {printf "%.3f\n", v[int(NR * 0.95)] / 1000}'
 }
 # What arrives while all are busy waits behind the others.
-for what in $functions; do
+for what in $(case $percentiles in *waiting*) echo "$functions" ;; esac); do
 	for waits in 1000 1000000; do
 		for run in 1 2 3 4 5; do
 			# 800 more or less of a million are no matter.
@@ -276,6 +312,9 @@ for what in $functions; do
 	done
 	echo "$(cat percentile.1000000) $(cat percentile.1000)" | report "$what(), p95, 1,000,000 and 1,000 waiting" '%.3f ms'
 done
+
+case $percentiles in *snapshot*) ;; *) exit 0 ;; esac
+case $percentiles in *waiting*) ;; *) fill 0 1000000 busy ;; esac
 
 # The sweep runs each second, as it should; the snapshot is that of a backup or a report.
 (while sleep 1; do psql -X -q -c 'SELECT FROM omnichannel.tick_queues()'; done >/dev/null 2>&1) &
