@@ -97,8 +97,9 @@ BEGIN
 END
 $$;
 
--- The agents who suit a request now, best first; NULL for agent_id where it is held for owner_id.
-CREATE FUNCTION peer_match(request bigint, OUT agent_id bigint, OUT owner_id bigint) LANGUAGE plpgsql AS $$
+-- The agents who suit a request now, best first; NULL for agent_id where it is held for owner_id. Left to itself the server
+-- plans this anew for each call, which takes as long again.
+CREATE FUNCTION peer_match(request bigint, OUT agent_id bigint, OUT owner_id bigint) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	asked record;
 	queued record;
