@@ -303,10 +303,10 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 		values[0] = Int64GetDatum(agent_id);
 		values[1] = CStringGetTextDatum(name);
 		score_values(candidate, &values[2]);
-		values[8] =
-			CStringGetTextDatum(request.assigned_to == agent_id ? match_reason(config, &request, candidate, now)
-								: other != 0 ? psprintf("keeps room for request " INT64_FORMAT, other)
-											 : verdict_reason(config, &request, &result, verdict, candidate, now));
+		values[8] = CStringGetTextDatum(
+			request.assigned_to == agent_id && judged ? match_reason(config, &request, candidate, now)
+			: other != 0                              ? psprintf("keeps room for request " INT64_FORMAT, other)
+						 : verdict_reason(config, &request, &result, verdict, candidate, now));
 		for (int column = 2; column < 8; column++)
 			nulls[column] = !judged;
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);

@@ -1,6 +1,6 @@
 -- Offers whose agent goes, refusals without a time, queues that nobody serves, and what the sweep looks at.
 BEGIN;
-SELECT plan(70);
+SELECT plan(71);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, offer_for, decline_for) VALUES ('q', '0', '1 hour', '0');
@@ -35,6 +35,7 @@ SELECT is(set_presence(1, 'available'), 1::bigint, 'and whoever comes back gets 
 SELECT set_presence(2, 'available');
 UPDATE agent SET active = false WHERE agent_id = 1;
 SELECT throws_ok('SELECT accept_request(1, 1)', '55000', NULL, 'an inactive agent accepts nothing');
+SELECT is((SELECT verdict || ': ' || reason FROM explain_match(1) WHERE agent_id = 1), 'offered: no longer gets requests', 'and it is said why');
 SELECT is(tick_queues(), 1::bigint, 'the sweep takes his offers back');
 SELECT results_eq('SELECT agent_id FROM assignment WHERE request_id = 1', 'VALUES (2::bigint)', 'for somebody who is there');
 UPDATE agent SET active = true WHERE agent_id = 1;
