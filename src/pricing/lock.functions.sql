@@ -301,9 +301,13 @@ BEGIN
 		FROM unnest(coupons) AS given LEFT JOIN omnichannel.coupon AS found ON found.coupon = upper(btrim(given))
 		WHERE found.coupon IS NULL OR found.uses >= found.use_limit ORDER BY given);
 	changes := changes || ARRAY(
-		SELECT format('promotion %s %s', promotion.promotion, CASE WHEN promotion.promotion = ANY (locked.promotions)
-			THEN 'no longer takes part: limits count what has been used since' ELSE 'takes part now' END)
-		FROM omnichannel.promotion
+		SELECT format('promotion %s %s', promotion.promotion, CASE WHEN promotion.promotion <> ALL (locked.promotions) THEN 'takes part now'
+			ELSE 'no longer takes part: ' || CASE WHEN recomputed.line_total IS NULL THEN 'there is no price' ELSE coalesce(candidate.verdict, 'not for the product') END END)
+		FROM omnichannel.promotion LEFT JOIN (
+			SELECT explained.candidate AS promotion, min(explained.verdict) AS verdict
+			FROM omnichannel.explain_quote(held.customer_id, held.product, held.quantity, held.currency, asked, known) AS explained
+			WHERE explained.kind = 'promotion' GROUP BY 1
+		) AS candidate ON candidate.promotion = promotion.promotion
 		WHERE (promotion.promotion = ANY (locked.promotions)) <> (promotion.promotion = ANY (recomputed.promotions)) ORDER BY 1);
 	reason := CASE WHEN changes = '{}' THEN 'the rules are the same, the answer is not: compare locked and recomputed'
 		ELSE 'rules of that time have changed since: ' || array_to_string(changes, '; ') END;

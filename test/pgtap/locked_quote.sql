@@ -1,6 +1,6 @@
 -- Quotes that hold, and that can be checked.
 BEGIN;
-SELECT plan(37);
+SELECT plan(41);
 SET LOCAL search_path = omnichannel, public;
 CREATE ROLE locker;
 SELECT grant_access('locker', 'app');
@@ -73,6 +73,16 @@ SELECT results_eq(format('SELECT same, changes FROM verify_quote(%s)', :first),
 UPDATE segment_member SET segment = 'club';
 UPDATE coupon SET uses = 1;
 SELECT ok(NOT same AND 'coupon ONCE has been used since' = ANY (changes), 'the coupon: ' || reason) FROM verify_quote(:coupon);
+SELECT is(changes, '{coupon ONCE has been used since,promotion tenth no longer takes part: coupon missing}', 'and what that did') FROM verify_quote(:coupon);
+UPDATE coupon SET uses = 0, customer_id = 2;
+SELECT is(changes, '{promotion tenth no longer takes part: coupon missing}', 'a coupon that is somebody else''s now') FROM verify_quote(:coupon);
+UPDATE coupon SET customer_id = NULL;
+DELETE FROM price WHERE price_id = 101;
+SELECT is(changes[3], 'promotion tenth no longer takes part: there is no price', 'a promotion of nothing') FROM verify_quote(:coupon);
+INSERT INTO price (price_id, price_list, product, amount) VALUES (101, 'retail', 'tee', 100);
+INSERT INTO promotion (promotion, kind, value, priority, exclusive, active) VALUES ('more', 'percent', 30, 1, true, '{(,)}');
+SELECT is(changes @> '{promotion more takes part now,promotion tenth no longer takes part: excluded by more}', true, 'one that another one ends: ' || reason) FROM verify_quote(:coupon);
+DELETE FROM promotion WHERE promotion = 'more';
 UPDATE locked_quote SET line_total = 1 WHERE quote_id = :first;
 SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :first), $$VALUES (false, 'the record of the quote was altered after it was made')$$, 'altered');
 UPDATE locked_quote SET line_total = 160, result = jsonb_set(result, '{unit_price}', '1') WHERE quote_id = :first;
