@@ -55,7 +55,8 @@ COMMENT ON COLUMN omnichannel.request.queue IS 'Where it waits for an agent, or 
 COMMENT ON COLUMN omnichannel.request.priority IS 'Larger is sooner.';
 COMMENT ON COLUMN omnichannel.request.requires IS 'Skills that an agent must have to be chosen.';
 COMMENT ON COLUMN omnichannel.request.prefers IS 'Skills that an agent should have.';
-COMMENT ON COLUMN omnichannel.request.agent_id IS 'The agent who owns it, or NULL.';
+COMMENT ON COLUMN omnichannel.request.agent_id IS
+'The agent who owns it, or NULL; while it is offered, the one to whom it is, who stays here where a plain statement closes it then: assignment_history tells who dealt with it.';
 COMMENT ON COLUMN omnichannel.request.data IS 'The application''s own, a JSON object.';
 COMMENT ON COLUMN omnichannel.request.version IS 'One more with each change, so that lost updates are noticed.';
 COMMENT ON COLUMN omnichannel.request.state_since IS 'When it came into its state: as the statement says, or its closed_at where it says that. Where the state changes and state_since does not, as of its row (clock_timestamp()); of one that its customer has answered, when that was said. Service levels count from it.';
