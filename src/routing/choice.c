@@ -153,37 +153,24 @@ choice_suits(const Taking *taking, const Choice *choice)
 }
 
 /* Returns where a row stands in its lane. */
-static LaneHeadRow
+static LanePlace
 place_of(const WaitingRow *row)
 {
-	return (LaneHeadRow){
+	return (LanePlace){
 		.rank = row->rank, .due_at = row->due_at, .entered_at = row->entered_at, .request_id = row->request_id};
-}
-
-/* Sets where a row stands in its lane. */
-static void
-put_place(LaneHeadRow *row, const LaneHeadRow *place)
-{
-	row->rank = place->rank;
-	row->due_at = place->due_at;
-	row->entered_at = place->entered_at;
-	row->request_id = place->request_id;
 }
 
 /* Makes a place that from which on a choice is looked at. */
 static void
-look_from(Choice *choice, const LaneHeadRow *place)
+look_from(Choice *choice, const LanePlace *place)
 {
-	choice->row.rank = place->rank;
-	choice->row.due_at = place->due_at;
-	choice->row.entered_at = place->entered_at;
-	choice->row.request_id = place->request_id;
+	choice->at = *place;
 	choice->bounded = true;
 }
 
 /* Moves a lane's head on to a place before which nothing waits. */
 static void
-move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
+move_head(RoutingConfig *config, const Lane *lane, const LanePlace *place)
 {
 	RowPlace *kept = &unconstify(Lane *, lane)->head_place;
 	HeapTuple head = rows_follow(config->rows, ROWS_LANE_HEAD, lane->lane_id, kept);
@@ -192,7 +179,7 @@ move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
 	if (head == NULL)
 		return;
 	old = head->t_self;
-	put_place((LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff), place);
+	((LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff))->place = *place;
 	if (rows_update(config->rows, ROWS_LANE_HEAD, &old, head, false) == TM_Ok)
 		rows_moved(kept, head);
 	heap_freetuple(head);
@@ -203,7 +190,7 @@ move_head(RoutingConfig *config, const Lane *lane, const LaneHeadRow *place)
  * over what it knows to be gone without a word.
  */
 static bool
-marks_head(const LaneHeadRow *head, const WaitingRow *first)
+marks_head(const LanePlace *head, const LanePlace *first)
 {
 	return murmurhash32((uint32) first->request_id) % PASSED_MAX == 0 && head->request_id != first->request_id;
 }
@@ -217,7 +204,7 @@ begin_by_rows(const Taking *taking, Choice *choice)
 
 	if (head == NULL)
 		return;
-	look_from(choice, (const LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff));
+	look_from(choice, &((const LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff))->place);
 	choice->at_head = true;
 	heap_freetuple(head);
 }
@@ -235,9 +222,9 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 	RoutingConfig *config = taking->config;
 	Rows *rows = config->rows;
 	bool moves = choice->at_head && taking->locks != NULL;
-	LaneHeadRow head = place_of(&choice->row);
-	LaneHeadRow from = head;
-	LaneHeadRow until = {0};
+	LanePlace head = choice->at;
+	LanePlace from = head;
+	LanePlace until = {0};
 	bool is_first = true;
 	bool ended = false;
 	LaneKeys keys;
@@ -247,7 +234,7 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 
 	if (best != NULL)
 	{
-		until = place_of(&best->row);
+		until = best->at;
 		until.rank += choice->age - best->age;
 	}
 	scan = rows_scan_lane(rows, choice->lane->lane_id, choice->bounded ? &from : NULL, choice->after,
@@ -257,15 +244,15 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 		memcpy(&choice->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
 		choice->place = rows->slots[ROWS_WAITING]->tts_tid;
 		choice->bounded = true;
-		from = place_of(&choice->row);
-		if (is_first && moves && (passed > PASSED_MAX || marks_head(&head, &choice->row)))
+		choice->at = from = place_of(&choice->row);
+		if (is_first && moves && (passed > PASSED_MAX || marks_head(&head, &from)))
 			move_head(config, choice->lane, &from);
 		is_first = false;
-		ended = choice->row.rank > choice->last_rank;
+		ended = choice->at.rank > choice->last_rank;
 		/* What somebody is taking at this moment is not to be had; the rest of it need not be read to know that. */
 		choice->found =
 			!ended && !(taking->locks != NULL && rows_is_taken(rows, ROWS_WAITING)) && choice_suits(taking, choice);
-		young = choice->row.entered_at > choice->joined_before ? young + 1 : 0;
+		young = choice->at.entered_at > choice->joined_before ? young + 1 : 0;
 		if (young > YOUNG_MAX)
 		{
 			from.entered_at = DT_NOEND;
@@ -315,10 +302,10 @@ look_by_plan(const Taking *taking, Choice *choice)
 		values[2] = TimestampTzGetDatum(taking->now);
 		values[3] = TimestampTzGetDatum(choice->joined_before);
 		values[4] = Int64GetDatum(choice->last_rank);
-		values[5] = Int64GetDatum(choice->row.rank);
-		values[6] = TimestampTzGetDatum(choice->row.due_at);
-		values[7] = TimestampTzGetDatum(choice->row.entered_at);
-		values[8] = Int64GetDatum(choice->row.request_id);
+		values[5] = Int64GetDatum(choice->at.rank);
+		values[6] = TimestampTzGetDatum(choice->at.due_at);
+		values[7] = TimestampTzGetDatum(choice->at.entered_at);
+		values[8] = Int64GetDatum(choice->at.request_id);
 		count = kept_plan_run(first ? &waiting_first : &waiting_next, values, NULL, false, BATCH);
 		first = false;
 		for (uint64 i = 0; i < count; i++)
@@ -335,6 +322,7 @@ look_by_plan(const Taking *taking, Choice *choice)
 		{
 			CHECK_FOR_INTERRUPTS();
 			choice->row = batch[i];
+			choice->at = place_of(&choice->row);
 			choice->found = choice_suits(taking, choice);
 		}
 		if (count < BATCH)
@@ -348,13 +336,13 @@ comes_before(const Choice *a, const Choice *b)
 {
 	if (b == NULL)
 		return true;
-	if (a->row.rank - a->age != b->row.rank - b->age)
-		return a->row.rank - a->age < b->row.rank - b->age;
-	if (a->row.due_at != b->row.due_at)
-		return a->row.due_at < b->row.due_at;
-	if (a->row.entered_at != b->row.entered_at)
-		return a->row.entered_at < b->row.entered_at;
-	return a->row.request_id < b->row.request_id;
+	if (a->at.rank - a->age != b->at.rank - b->age)
+		return a->at.rank - a->age < b->at.rank - b->age;
+	if (a->at.due_at != b->at.due_at)
+		return a->at.due_at < b->at.due_at;
+	if (a->at.entered_at != b->at.entered_at)
+		return a->at.entered_at < b->at.entered_at;
+	return a->at.request_id < b->at.request_id;
 }
 
 /* Returns the choice that has a request which comes first, of those found until now, or NULL. */
@@ -443,12 +431,12 @@ choices_first(Taking *taking)
 static bool
 comes_before_request(const Choice *choice, Choice *own, const MatchRequest *request)
 {
-	if (!own->looked && choice->row.rank - choice->age == own->row.rank - own->age)
+	if (!own->looked && choice->at.rank - choice->age == own->at.rank - own->age)
 	{
 		SpiScope scope;
 
 		routing_scope_begin(&scope);
-		own->row.due_at = sla_request_due(request->request_id);
+		own->at.due_at = sla_request_due(request->request_id);
 		spi_scope_end(&scope);
 		own->looked = true;
 	}
@@ -475,13 +463,12 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 					 .passed = passed,
 					 .passed_count = passed_count};
 	bool in_place = request->waiting && !request->misplaced;
-	Choice own = {
-		.age = queue_age(queue, now),
-		.looked = in_place,
-		.row = {.request_id = request->request_id,
-				.rank = in_place ? request->rank : -queue_level(queue, request->priority, request->entered_at),
-				.due_at = request->due_at,
-				.entered_at = request->entered_at}};
+	Choice own = {.age = queue_age(queue, now),
+				  .looked = in_place,
+				  .at = {.request_id = request->request_id,
+						 .rank = in_place ? request->rank : -queue_level(queue, request->priority, request->entered_at),
+						 .due_at = request->due_at,
+						 .entered_at = request->entered_at}};
 	const Choice *first;
 	int64 request_id = 0;
 	RoutingReads reads;
@@ -493,7 +480,7 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 	if (taking.count == 0)
 		return 0;
 	for (int i = 0; i < taking.count; i++)
-		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.row.rank - own.age + taking.choices[i].age);
+		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.at.rank - own.age + taking.choices[i].age);
 	routing_reads_begin(config, ROWS_BIT(ROWS_LANE_HEAD), &reads);
 	first = choices_first(&taking);
 	if (first != NULL && comes_before_request(first, &own, request))

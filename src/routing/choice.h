@@ -19,11 +19,12 @@ typedef struct Choice
 	TimestampTz held_since;       /* what has waited since then is not held for its owner any more */
 	bool fits;                    /* the agent has room for it, not only when he has finished something */
 	bool begun;                   /* it is known from where on it is looked at */
-	bool bounded;                 /* from this row on, that is, not from the beginning */
+	bool bounded;                 /* from this place on, that is, not from the beginning */
 	bool at_head;                 /* which is where the lane's head is */
-	bool after;                   /* not from this row but after it, because it is not to be had */
+	bool after;                   /* not from this place but after it, because it is not to be had */
+	LanePlace at;
 	bool looked;
-	bool found; /* and this row is it */
+	bool found; /* and this row, which stands there, is it */
 	WaitingRow row;
 	ItemPointerData place;
 } Choice;

@@ -73,7 +73,7 @@ rows_end(IndexScanDesc scan)
  * places agree. The keys live until rows_end().
  */
 IndexScanDesc
-rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after, const LaneHeadRow *until, LaneKeys *keys)
+rows_scan_lane(Rows *rows, int64 lane_id, const LanePlace *from, bool after, const LanePlace *until, LaneKeys *keys)
 {
 	static const RegProcedure compare[4] = {F_BTINT8CMP, F_TIMESTAMPTZ_CMP, F_TIMESTAMPTZ_CMP, F_BTINT8CMP};
 	static const RegProcedure equal[3] = {F_INT8EQ, F_TIMESTAMPTZ_EQ, F_TIMESTAMPTZ_EQ};

@@ -126,13 +126,19 @@ typedef struct AgentStateRow
 	char state[FLEXIBLE_ARRAY_MEMBER]; /* text */
 } AgentStateRow;
 
-typedef struct LaneHeadRow
+/* Where a request stands in its lane. */
+typedef struct LanePlace
 {
-	int64 lane_id;
 	int64 rank;
 	TimestampTz due_at;
 	TimestampTz entered_at;
 	int64 request_id;
+} LanePlace;
+
+typedef struct LaneHeadRow
+{
+	int64 lane_id;
+	LanePlace place;
 } LaneHeadRow;
 
 /* What a lane is read by: lane_id, the columns in which both ends agree, the beginning, the end. */
@@ -187,8 +193,8 @@ extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
 extern bool rows_is_taken(const Rows *rows, RowsTable table);
-extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LaneHeadRow *from, bool after,
-									const LaneHeadRow *until, LaneKeys *keys);
+extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LanePlace *from, bool after,
+									const LanePlace *until, LaneKeys *keys);
 extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
 extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
 						 HeapTuple tuple);
