@@ -334,15 +334,24 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 
 /*
  * route_again does the same for a request that has been with an agent or in another queue, where rows are not open: it
  * waits where another session decides about a request of the same customer.
+ *
+ * It is written down first that it waits: whose the customer's other requests are is not to be read from a row that
+ * names an agent who has it no more.
  */
 int64
 route_again(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
 {
+	route_enqueue(config, request);
+	request->kept_place = false;
+	request->waiting = true;
+	request->waits_with = request->priority;
+	request->waits_in =
+		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority);
+	request->rank = -queue_level(&config->queues[request->queue], request->priority, request->entered_at);
+	request->due_at = sla_request_due(request->request_id);
+	strlcpy(request->state, "waiting_agent", sizeof(request->state));
 	if (config->queues[request->queue].hold_for_owner > 0 && !customer_lock_try(match_root(request)))
-	{
-		route_enqueue(config, request);
 		return 0;
-	}
 	return route_request(config, request, patient, given);
 }
 

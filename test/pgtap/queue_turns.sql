@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(31);
+SELECT plan(33);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -144,5 +144,15 @@ INSERT INTO queue_member (queue, agent_id) VALUES ('backlog', 3);
 INSERT INTO customer (customer_id) SELECT generate_series(1001, 1400);
 SELECT count(route(pg_temp.ask(n, 'backlog'))) FROM generate_series(1001, 1400) AS n;
 SELECT cmp_ok((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), '<=', 300::bigint, 'a statement that routes a backlog locks no more than it needs');
+-- whoever declines a request owns none of its customer's by that
+INSERT INTO queue (queue, hold_for_owner, age_after) VALUES ('owned', '5 minutes', NULL);
+INSERT INTO agent (agent_id, name) VALUES (11, 'Di'), (12, 'Ed');
+INSERT INTO agent_channel (agent_id, channel, fluency) VALUES (11, 'phone', 1), (12, 'phone', 9);
+INSERT INTO queue_member (queue, agent_id) VALUES ('owned', 11), ('owned', 12);
+INSERT INTO request (request_id, customer_id, kind, state, channel, queue, priority)
+VALUES (1001, 1, 'question', 'waiting_agent', 'phone', 'owned', 0), (1002, 1, 'question', 'waiting_agent', 'phone', 'owned', 5);
+SELECT set_presence(11, 'available'), route(1001), route(1002), set_presence(12, 'available');
+SELECT is(decline_request(1001, 11), NULL, 'what is declined does not pass what was held for him');
+SELECT results_eq('SELECT request_id, agent_id FROM assignment WHERE request_id > 1000', 'VALUES (1002::bigint, 12::bigint)', 'which is his no more');
 SELECT * FROM finish();
 ROLLBACK;
