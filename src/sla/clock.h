@@ -207,8 +207,6 @@ typedef struct SlaFamily
 	int compared_count;
 	SlaClock **compared; /* clocks of which those that turn out to be the same are not concerned, by start; or NULL */
 	bool parted;         /* compared with what it would have with others: it gets what it would have had alone */
-	int former_count;
-	SlaClock **former; /* of the stored ones those that have stopped, by start */
 	int never_count;
 	SlaClock **never; /* of the compared ones those that are not stored: the policies are newer than they */
 } SlaFamily;
@@ -394,7 +392,7 @@ extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPo
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
-extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
+extern void sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);

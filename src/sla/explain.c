@@ -382,8 +382,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 
 	sla_moments_read(&family, 1);
 	sla_clocks_read(policies, &family, 1, SLA_LOOK_AT_ALL);
-	sla_machine_begin(&machine, policies, family.root);
-	sla_machine_settle(&machine, &family);
+	sla_machine_know(&machine, policies, &family);
 	sla_machine_feed(&machine, family.moments, family.moment_count);
 	request.request_id = request_id;
 	clocks = request_clocks(&machine, &family, &request, &count);

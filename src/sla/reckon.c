@@ -79,13 +79,41 @@ know_requests(SlaMachine *machine, const SlaFamily *family)
 }
 
 /* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
-void
-sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
+static void
+settle(SlaMachine *machine, const SlaFamily *family)
 {
 	know_requests(machine, family);
 	for (int i = 0; i < family->clock_count; i++)
 		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
 			sla_machine_add(machine, copy_settled(family->clocks[i]));
+}
+
+/*
+ * Gives a machine, new to the family, its stored clocks that have stopped: what was promised then still tells what has
+ * waited with it, whatever has become of the policy since.
+ */
+static void
+know_former(SlaMachine *machine, const SlaFamily *family)
+{
+	machine->former = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
+	for (int i = 0; i < family->clock_count; i++)
+		if (family->clocks[i]->stopped_at != NO_TIME)
+			machine->former[machine->former_count++] = family->clocks[i];
+	qsort(machine->former, machine->former_count, sizeof(SlaClock *), sla_clock_compare_starts);
+}
+
+/*
+ * sla_machine_know makes a machine that reads what it lacks, and knows of a family, which is read, what its moments do
+ * not tell; of one that was taken apart nothing of what it was promised as one with others.
+ */
+void
+sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family)
+{
+	sla_machine_begin(machine, policies, family->root);
+	machine->memberships = family->memberships;
+	settle(machine, family);
+	if (!family->parted)
+		know_former(machine, family);
 }
 
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
@@ -310,7 +338,7 @@ take_over(const SlaFamily *family, SlaClock *clock, SlaClock *before, SlaChanges
 	(void) sla_changes_put(changes, clock, before);
 }
 
-/* Feeds a machine, new to the family, with all of its moments, and gathers what differs from the stored clocks. */
+/* Feeds a machine, which knows the family, with all of its moments, and gathers what differs from the stored clocks. */
 static void
 reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 {
@@ -319,9 +347,6 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
 	int count;
 
-	machine->former_count = family->former_count;
-	machine->former = family->former;
-	sla_machine_settle(machine, family);
 	if (family->parted)
 		tell(machine, family);
 	sla_machine_feed(machine, family->moments, family->moment_count);
@@ -434,7 +459,7 @@ reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
 	{
 		for (int j = 0; j < families[i].moment_count; j++)
 			sla_family_add(&all, moment_together(families[i].moments[j], families, count));
-		sla_machine_settle(&machine, &families[i]);
+		settle(&machine, &families[i]);
 		for (int j = 0; j < families[i].memberships.count; j++)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
 	}
@@ -451,22 +476,10 @@ sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *poli
 	{
 		SlaMachine machine;
 
-		sla_machine_begin(&machine, policies, families[i].root);
-		machine.memberships = families[i].memberships;
+		sla_machine_know(&machine, policies, &families[i]);
 		sla_requests_gone(&families[i]);
 		reckon_family(&families[i], &machine, changes);
 	}
-}
-
-/* Gives a family, which is read, its stored clocks that have stopped, by start, in `former`. */
-static void
-gather_former(SlaFamily *family)
-{
-	family->former = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
-	for (int i = 0; i < family->clock_count; i++)
-		if (family->clocks[i]->stopped_at != NO_TIME)
-			family->former[family->former_count++] = family->clocks[i];
-	qsort(family->former, family->former_count, sizeof(SlaClock *), sla_clock_compare_starts);
 }
 
 /* Gives a family, which has clocks to compare with, those of them that are not stored, in `never`. */
@@ -496,12 +509,7 @@ reckon_without(SlaFamily *family, const SlaPolicies *policies, const int64 *mome
 	SlaFamily before = {0};
 	SlaMachine machine;
 
-	gather_former(family);
-	sla_machine_begin(&machine, policies, family->root);
-	machine.memberships = family->memberships;
-	machine.former_count = family->former_count;
-	machine.former = family->former;
-	sla_machine_settle(&machine, family);
+	sla_machine_know(&machine, policies, family);
 	for (int i = 0; i < family->moment_count; i++)
 		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), sla_compare_ids) == NULL)
 			sla_family_add(&before, family->moments[i]);

@@ -1,7 +1,7 @@
 -- What was told of the past stays: contacts that are logged late neither make promises by policies that are newer than
 -- what they would have been of, nor take back those of policies that do not fit any more.
 BEGIN;
-SELECT plan(35);
+SELECT plan(39);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -130,5 +130,25 @@ SELECT is(pg_temp.clocks('n1') || pg_temp.clocks('n3'), :'told' || replace(:'tol
 ROLLBACK TO narrowed;
 SELECT pg_temp.says('n7', 'inbound', '11:00'), pg_temp.says('n7', 'outbound', '10:30') \g /dev/null
 SELECT is(pg_temp.clocks('n7'), 'first_response narrow 09:00-10:30 due 10:00 breached, first_response narrow 11:00-12:00 due 12:00 met told 1', 'what a late answer leaves to be answered is promised as it would have been');
+
+-- What waited with a promise of a policy that is gone was answered with it: recompute_sla() and late contacts are of one mind.
+ROLLBACK TO narrowed;
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('fr', 9, 'first_response', '1 hour'), ('nr', 9, 'next_response', '2 hours');
+SELECT tick_sla() \g /dev/null
+SELECT pg_temp.says('with', 'inbound', '03:00', thread => 'b'), pg_temp.says('with', 'outbound', '04:00', thread => 'b'), pg_temp.says('with', 'inbound', '05:00'),
+	pg_temp.says('with', 'inbound', '06:00', thread => 'b'), pg_temp.says('with', 'outbound', '07:00', thread => 'c') \g /dev/null
+SELECT tick_sla() \g /dev/null
+SELECT pg_temp.clocks('with') AS with_told \gset
+DELETE FROM sla_policy WHERE policy = 'fr';
+SELECT tick_sla() \g /dev/null
+SELECT is((SELECT count(*) FROM recompute_sla()), 0::bigint, 'recompute_sla() has nothing to add to what was answered with a promise of before');
+INSERT INTO sla_policy (policy, rank, metric, kind, target) VALUES ('order', 9, 'first_response', 'order', '1 hour');
+SELECT tick_sla() \g /dev/null
+SELECT is(pg_temp.clocks('with'), :'with_told', 'nor does a new policy');
+SELECT pg_temp.says('with', 'outbound', '03:30', 'failed', thread => 'zz') \g /dev/null
+SELECT is(pg_temp.clocks('with'), :'with_told', 'nor a contact that is logged late');
+SELECT pg_temp.follow() \g /dev/null
+SELECT is(pg_temp.clocks('with'), :'with_told', 'nor recompute_sla() after that');
 SELECT * FROM finish();
 ROLLBACK;
