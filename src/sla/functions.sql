@@ -53,7 +53,12 @@ BEGIN
 		RAISE EXCEPTION 'function "forget_all_requests" is for the extension''s own trigger of request'
 			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
-	DELETE FROM omnichannel.sla_moment AS moment WHERE moment.what = 'request';
+	-- Whose they were stays known: contacts of others may name them.
+	DELETE FROM omnichannel.sla_moment AS moment USING omnichannel.sla_moment AS earlier
+	WHERE moment.what = 'request' AND earlier.what = 'request' AND earlier.request_id = moment.request_id
+		AND (earlier.at, earlier.moment_id) < (moment.at, moment.moment_id);
+	UPDATE omnichannel.sla_moment AS moment SET state = NULL, kind = NULL, queue = NULL, priority = NULL, version = NULL
+	WHERE moment.what = 'request' AND moment.state IS NOT NULL;
 	INSERT INTO omnichannel.sla_behind (customer_id, since)
 	SELECT DISTINCT clock.customer_id, timestamptz 'infinity' FROM omnichannel.sla_clock AS clock
 	WHERE clock.stopped_at IS NULL AND clock.request_id IS NOT NULL;

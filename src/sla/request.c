@@ -37,11 +37,22 @@ static KeptPlan requests_select = {
 	.indexed = true,
 };
 
-/* Of requests that are no more: what was said of them, and whose they were. */
-static KeptPlan gone_delete = {
-	.sql = "WITH gone AS (DELETE FROM omnichannel.sla_moment AS m WHERE m.request_id = ANY ($1) AND m.what = 'request'"
-		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = m.request_id)"
-		   " RETURNING m.customer_id) SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM gone AS g"
+/*
+ * What was said of requests that are no more is forgotten, but whose they were: contacts of others may name them, who
+ * were one with these then. Returns whose.
+ */
+static KeptPlan gone_forget = {
+	.sql = "WITH gone AS MATERIALIZED (SELECT m.customer_id, m.at, m.moment_id,"
+		   " row_number() OVER (PARTITION BY m.request_id ORDER BY m.at, m.moment_id) AS place"
+		   " FROM omnichannel.sla_moment AS m WHERE m.request_id = ANY ($1) AND m.what = 'request'"
+		   " AND m.state IS NOT NULL"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = m.request_id)),"
+		   " kept AS (UPDATE omnichannel.sla_moment AS m"
+		   " SET state = NULL, kind = NULL, queue = NULL, priority = NULL, version = NULL FROM gone AS g"
+		   " WHERE m.customer_id = g.customer_id AND m.at = g.at AND m.moment_id = g.moment_id AND g.place = 1),"
+		   " forgotten AS (DELETE FROM omnichannel.sla_moment AS m USING gone AS g"
+		   " WHERE m.customer_id = g.customer_id AND m.at = g.at AND m.moment_id = g.moment_id AND g.place > 1)"
+		   " SELECT DISTINCT coalesce(k.merged_into, k.customer_id) FROM gone AS g"
 		   " JOIN omnichannel.customer AS k ON k.customer_id = g.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
@@ -293,7 +304,7 @@ static void
 forget_requests(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes)
 {
 	Datum values[1] = {id_array(request_ids, count)};
-	int roots_count = (int) kept_plan_run(&gone_delete, values, NULL, false, 0);
+	int roots_count = (int) kept_plan_run(&gone_forget, values, NULL, false, 0);
 	int64 *roots = palloc(sizeof(int64) * Max(roots_count, 1));
 
 	for (int i = 0; i < roots_count; i++)

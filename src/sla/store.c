@@ -57,7 +57,8 @@ static KeptPlan moments_read = {
 	.sql = "SELECT f.root, m.*, coalesce(m.at < h.settled_until, false) FROM " SLA_FAMILY " AS f"
 		   " LEFT JOIN omnichannel.sla_customer AS h ON h.customer_id = f.customer_id"
 		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS
-		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id UNION ALL"
+		   " FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
+		   " AND (m.what <> 'request' OR m.state IS NOT NULL) UNION ALL"
 		   " SELECT " SLA_STILL_COLUMNS " FROM omnichannel.contact AS c"
 		   " WHERE c.customer_id = f.customer_id AND c.still AND c.occurred_at >= greatest(h.settled_until,"
 		   " (SELECT m.at FROM omnichannel.sla_moment AS m WHERE m.customer_id = f.customer_id"
@@ -76,13 +77,23 @@ static KeptPlan memberships_read = {
 	.indexed = true,
 };
 
-/* Of requests that contacts name, and of which nothing was said, those of others than the families, and closed ones. */
+/*
+ * Of requests that contacts name, and of which nothing was said, those of others than the families, also where they are
+ * no more, and closed ones.
+ */
 static KeptPlan named_read = {
 	.sql = "SELECT u.root, coalesce(k.merged_into, k.customer_id), " SLA_CLOSED_COLUMNS
 		   " FROM unnest($1, $2) AS u (root, request_id)"
 		   " JOIN omnichannel.request AS r ON r.request_id = u.request_id"
 		   " JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id"
-		   " WHERE r.closed_at IS NOT NULL OR coalesce(k.merged_into, k.customer_id) <> u.root",
+		   " WHERE r.closed_at IS NOT NULL OR coalesce(k.merged_into, k.customer_id) <> u.root"
+		   " UNION ALL SELECT u.root, coalesce(k.merged_into, k.customer_id), g.*"
+		   " FROM unnest($1, $2) AS u (root, request_id)"
+		   " CROSS JOIN LATERAL (SELECT " SLA_MOMENT_COLUMNS " FROM omnichannel.sla_moment AS m"
+		   " WHERE m.request_id = u.request_id AND m.what = 'request' AND m.state IS NULL OFFSET 0) AS g"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = g.customer_id"
+		   " WHERE coalesce(k.merged_into, k.customer_id) <> u.root"
+		   " AND NOT EXISTS (SELECT FROM omnichannel.request AS r WHERE r.request_id = u.request_id)",
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 	.indexed = true,

@@ -112,6 +112,8 @@ COMMENT ON COLUMN omnichannel.sla_moment.customer_id IS 'Of whom it was logged; 
 COMMENT ON COLUMN omnichannel.sla_moment.what IS 'request: its state, kind, queue or priority became what is said here; inbound and outbound: a contact.';
 COMMENT ON COLUMN omnichannel.sla_moment.source IS 'contact.source, whose key the thread is; NULL where none is named, and without a thread.';
 COMMENT ON COLUMN omnichannel.sla_moment.outcome IS 'contact.outcome; NULL for a request.';
+COMMENT ON COLUMN omnichannel.sla_moment.state IS
+'request.state; NULL for a contact, and where what is request for one that was deleted: that tells only whose it was, because contacts of others may name it who were one with that customer.';
 COMMENT ON COLUMN omnichannel.sla_moment.version IS 'request.version when it was seen.';
 CREATE INDEX sla_moment_request_id ON omnichannel.sla_moment (request_id) WHERE request_id IS NOT NULL;
 -- What was said last of a request, however many contacts it has had since: only that has a version.

@@ -1,6 +1,6 @@
 -- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
 BEGIN;
-SELECT plan(15);
+SELECT plan(19);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -108,5 +108,46 @@ SELECT count(*) AS moved FROM recompute_sla() \gset
 SELECT is(:moved, 0, 'and recompute_sla() has nothing to add');
 SELECT count(unmerge_customers(merge)) FROM merging \g /dev/null
 SELECT is(pg_temp.changed(), '', 'of each alone again');
+
+-- What each wrote alone stays so where the request of the other, into which the log had put it, is deleted, or all are.
+CREATE FUNCTION pg_temp.deletes(name text, emptied boolean, OUT told text, OUT moved text, OUT late text) LANGUAGE plpgsql AS $$
+DECLARE
+	a bigint := omnichannel.identify('account', name || '-a');
+	b bigint := omnichannel.identify('account', name || '-b');
+	ra bigint := omnichannel.open_request(a, 'b', 'email', opened_at => '2026-06-01 00:17Z');
+	rb bigint := omnichannel.open_request(b, 'b', 'chat', opened_at => '2026-06-01 00:48Z');
+	merge bigint := omnichannel.merge_customers(a, b, 'chance');
+BEGIN
+	PERFORM omnichannel.log_contact('phone', a, outcome => 'missed', occurred_at => '2026-06-01 03:47Z', request_id => ra),
+		omnichannel.log_contact('phone', a, direction => 'outbound', outcome => 'answered', occurred_at => '2026-06-01 06:03Z', request_id => rb),
+		-- The second is still.
+		omnichannel.log_contact('sms', a, occurred_at => '2026-06-01 07:00Z', request_id => rb, thread => 'b'),
+		omnichannel.log_contact('sms', a, occurred_at => '2026-06-01 08:00Z', request_id => rb, thread => 'b'),
+		omnichannel.log_contact('sms', a, occurred_at => '2026-06-01 09:00Z', request_id => rb, thread => 'c');
+	PERFORM omnichannel.unmerge_customers(merge);
+	PERFORM omnichannel.tick_sla();
+	told := pg_temp.clocks(a);
+	IF emptied THEN
+		TRUNCATE omnichannel.request CASCADE;
+	ELSE
+		DELETE FROM omnichannel.request WHERE request_id = rb;
+	END IF;
+	PERFORM count(*) FROM omnichannel.recompute_sla();
+	PERFORM omnichannel.tick_sla();
+	moved := pg_temp.clocks(a);
+	PERFORM omnichannel.log_contact('branch', a, direction => 'outbound', outcome => 'failed', occurred_at => '2026-06-01 00:01Z', thread => 'zz');
+	PERFORM omnichannel.tick_sla();
+	late := pg_temp.clocks(a);
+END
+$$;
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('fr', 9, 'first_response', '45 minutes'), ('nr', 9, 'next_response', '45 minutes');
+SELECT tick_sla() \g /dev/null
+SELECT * FROM pg_temp.deletes('deleted', false) \gset
+SELECT is(:'moved'::text, :'told', 'recompute_sla() moves nothing once the request of the other is deleted');
+SELECT is(:'late'::text, :'told', 'nor does what is logged late and says nothing');
+SELECT * FROM pg_temp.deletes('emptied', true) \gset
+SELECT is(:'moved'::text, :'told', 'nor where all requests are');
+SELECT is(:'late'::text, :'told', 'and that is logged late');
 SELECT * FROM finish();
 ROLLBACK;
