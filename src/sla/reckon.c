@@ -191,16 +191,34 @@ is_open_to_change(const SlaFamily *family, const SlaClock *clock)
 	return clock->stopped_at == NO_TIME || clock->stopped_at >= family->from;
 }
 
-/* The same of a clock that was reckoned anew: it is also where it is not the one that it is compared with. */
+/* Returns whether a clock that was reckoned anew is not the one that it is compared with. */
+static bool
+differs(const SlaFamily *family, SlaClock *clock)
+{
+	const SlaClock *compared = find_compared(family, clock);
+
+	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
+}
+
+/* Returns what is_open_to_change() does, of a clock that was reckoned anew: it also is where it differs. */
 static bool
 is_to_be_made(const SlaFamily *family, SlaClock *clock)
 {
-	const SlaClock *compared;
+	return is_open_to_change(family, clock) || (family->compared != NULL && differs(family, clock));
+}
 
-	if (family->compared == NULL || is_open_to_change(family, clock))
-		return is_open_to_change(family, clock);
-	compared = find_compared(family, clock);
-	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
+/*
+ * Returns whether a stored clock is to become what the same moment starts now. What has stopped does not go on because
+ * policies, or who is one with whom, are others now, but only by what is new.
+ */
+static bool
+is_to_be_changed(const SlaFamily *family, SlaClock *before, SlaClock *clock)
+{
+	if (family->parted || is_open_to_change(family, before))
+		return true;
+	if (family->compared != NULL)
+		return differs(family, clock);
+	return family->from != DT_NOEND && is_open_to_change(family, clock);
 }
 
 /* Returns whether two clocks stand, or would, for the same promise at some time. */
@@ -369,7 +387,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 		/* What would go on has nothing to go on by. */
 		if (family->clocks[i]->orphaned || ((*found)->former && (*found)->stopped_at == NO_TIME))
 			continue;
-		if (family->parted || is_to_be_made(family, *found) || is_open_to_change(family, family->clocks[i]))
+		if (is_to_be_changed(family, family->clocks[i], *found))
 			take_over(family, *found, family->clocks[i], changes);
 	}
 	/* Those whose start a late moment moved. */

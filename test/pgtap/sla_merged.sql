@@ -1,6 +1,6 @@
 -- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
 BEGIN;
-SELECT plan(19);
+SELECT plan(21);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -149,5 +149,19 @@ SELECT is(:'late'::text, :'told', 'nor does what is logged late and says nothing
 SELECT * FROM pg_temp.deletes('emptied', true) \gset
 SELECT is(:'moved'::text, :'told', 'nor where all requests are');
 SELECT is(:'late'::text, :'told', 'and that is logged late');
+
+-- What was told of as one by a policy that is gone does not go on because of a new one.
+SELECT identify('account', 'answered-a') AS a, identify('account', 'answered-b') AS b \gset
+SELECT merge_customers(:a, :b, 'chance') AS merge \gset
+SELECT pg_temp.says(:a, 'mail', 'inbound', 'received', '13:10'), pg_temp.says(:b, 'mail', 'outbound', 'sent', '15:01') \g /dev/null
+SELECT tick_sla() \g /dev/null
+DELETE FROM sla_policy WHERE policy = 'fr';
+SELECT tick_sla() \g /dev/null
+SELECT unmerge_customers(:merge) \g /dev/null
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('again', 9, 'first_response', '2 hours');
+SELECT tick_sla() \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), '1 first_response 13:10-15:01 breached told 1', 'a new policy does not make go on what was answered as one');
+SELECT pg_temp.says(:a, 'mail', 'outbound', 'failed', '07:00') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), '1 first_response 13:10-15:01 breached told 1', 'nor does a contact after it that says nothing');
 SELECT * FROM finish();
 ROLLBACK;
