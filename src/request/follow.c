@@ -216,9 +216,14 @@ is_followed(Relation relation, HeapTuple before, HeapTuple after)
 {
 	TupleDesc desc = RelationGetDescr(relation);
 	int since = request_column(relation, "state_since");
+	TimestampTz since_before = row_time(before, desc, since);
+	TimestampTz since_after = row_time(after, desc, since);
 
-	/* A state that is told as of before the one that was known may mean more than the same. */
-	if (row_time(after, desc, since) < row_time(before, desc, since))
+	/* A state that is told as of before the one that was known may mean more than the same; so may waiting again. */
+	if (since_after < since_before)
+		return true;
+	if (since_after > since_before &&
+		row_state(after, desc, request_column(relation, "state")) == REQUEST_WAITING_CUSTOMER)
 		return true;
 	for (int i = 0; i < (int) lengthof(followed); i++)
 	{

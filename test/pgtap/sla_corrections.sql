@@ -2,7 +2,7 @@
 -- truncated, memberships entered afterwards, customers taken apart who wrote in one another's requests; and policies and
 -- times that are refused.
 BEGIN;
-SELECT plan(56);
+SELECT plan(57);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -180,5 +180,25 @@ UPDATE request SET state = 'waiting_customer' WHERE request_id = :r;
 SELECT is_empty(format('SELECT FROM recompute_sla(%s)', :r), 'closed and opened once more it is the same');
 SELECT is((SELECT string_agg(concat_ws(' ', now() - started_at, stopped_at IS NULL, upper_inf(pauses), time_left > '2 days 23 hours'), ',') FROM sla_clock WHERE customer_id = 109 AND metric = 'resolution'),
 	'10 days t t t', 'and stands still');
+
+-- Set waiting again while it waits: what the customer wrote between is no other if it is logged late.
+CREATE FUNCTION pg_temp.waited(name text, late boolean) RETURNS tstzmultirange LANGUAGE plpgsql AS $$
+DECLARE
+	who bigint := omnichannel.identify('account', name);
+	waiting bigint := omnichannel.open_request(who, 'again', 'chat', opened_at => '2026-06-01 00:00Z');
+BEGIN
+	UPDATE omnichannel.request SET state = 'waiting_customer', state_since = '2026-06-01 01:00Z' WHERE request_id = waiting;
+	IF NOT late THEN
+		PERFORM omnichannel.log_contact('chat', who, request_id => waiting, occurred_at => '2026-06-01 03:00Z');
+	END IF;
+	UPDATE omnichannel.request SET state = 'waiting_customer', state_since = '2026-06-01 05:00Z' WHERE request_id = waiting;
+	IF late THEN
+		PERFORM omnichannel.log_contact('chat', who, request_id => waiting, occurred_at => '2026-06-01 03:00Z');
+	END IF;
+	RETURN (SELECT c.pauses FROM omnichannel.sla_clock AS c WHERE c.request_id = waiting AND c.metric = 'resolution');
+END
+$$;
+INSERT INTO omnichannel.sla_policy (policy, rank, metric, kind, target) VALUES ('again', 0, 'resolution', 'again', '1 day');
+SELECT is(ARRAY[pg_temp.waited('waited-1', false), pg_temp.waited('waited-2', true)], array_fill('{[2026-06-01 01:00Z,2026-06-01 03:00Z),[2026-06-01 05:00Z,)}'::tstzmultirange, '{2}'), 'of one that is set waiting again');
 SELECT * FROM finish();
 ROLLBACK;
