@@ -182,6 +182,7 @@ extern bool sla_is_response(const SlaClock *clock);
 extern int sla_clock_compare_starts(const void *a, const void *b);
 extern SlaClock **sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
+extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern bool sla_state_ends(const char *state);
 
 /* store.c: a customer with all that were merged into it, and what is to be reckoned of them */
@@ -216,6 +217,7 @@ extern void sla_family_add(SlaFamily *family, SlaMoment *moment);
 extern const char *sla_moment_name(MomentKind what);
 extern Datum sla_roots_array(const SlaFamily *families, int count);
 extern void sla_moments_add(const SlaFamily *families, int count);
+extern void sla_moment_add(const SlaMoment *moment);
 extern void sla_moments_write(SlaFamily *families, int count);
 extern int sla_moment_compare_requests(const void *a, const void *b);
 extern void sla_families_foreign(SlaFamily *families, int count);
@@ -388,11 +390,19 @@ extern int sla_request_moments(const int64 *request_ids, int count, const SlaCon
 							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 
-/* reckon.c */
+/* know.c */
 extern void sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root);
-extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern SlaClock *sla_clock_copy(const SlaClock *clock);
+extern void sla_machine_know_requests(SlaMachine *machine, const SlaFamily *family);
+extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family);
+
+/* compare.c */
+extern void sla_families_compare_as_one(SlaFamily *families, int count, const SlaPolicies *policies);
+extern void sla_family_compare_without(SlaFamily *family, const SlaPolicies *policies, const int64 *moment_ids,
+									   int count);
+
+/* reckon.c */
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);

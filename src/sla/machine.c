@@ -217,6 +217,15 @@ sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled)
 	clock->cancelled = cancelled;
 }
 
+/* Returns whether moments have moved a clock that was stored as before. */
+bool
+sla_clock_moved(const SlaClock *clock, const SlaClock *before)
+{
+	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
+		   (clock->pause_count > 0 &&
+			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
+}
+
 /* Returns what a policy must fit: the request as it is now, or a contact without one. */
 SlaQuestion
 sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *request, const char *channel,

@@ -21,7 +21,6 @@
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
-#include "core/row.h"
 #include "sla/clock.h"
 
 static LookUp request_look = {
@@ -61,21 +60,6 @@ static LookUp moments_look = {
 									 {"moment_id", INT8OID},
 									 {"what", TEXTOID},
 									 {"request_id", INT8OID},
-									 {"channel", TEXTOID},
-									 {"thread", TEXTOID},
-									 {"source", TEXTOID},
-									 {"outcome", TEXTOID}},
-};
-
-static RowTable moment_row = {
-	.name = "sla_moment",
-	.ncolumns = 10,
-	.columns = (const TableColumn[]){{"customer_id", INT8OID},
-									 {"at", TIMESTAMPTZOID},
-									 {"moment_id", INT8OID},
-									 {"what", TEXTOID},
-									 {"request_id", INT8OID},
-									 {"contact_id", INT8OID},
 									 {"channel", TEXTOID},
 									 {"thread", TEXTOID},
 									 {"source", TEXTOID},
@@ -470,34 +454,6 @@ move_clocks(const SlaPolicies *policies, SlaMoment *moment, SlaMoment *said)
 	sla_families_doubt(&family, 1);
 }
 
-/* Writes the moment, whose customer's lock was taken. */
-static void
-write_moment(const SlaMoment *moment)
-{
-	SlaMoment written = *moment;
-	SlaMoment *moments[1] = {&written};
-	SlaFamily family = {.root = moment->customer_id, .moment_count = 1, .moments = moments};
-	Datum values[10] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
-						Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
-						Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
-						CStringGetTextDatum(moment->channel)};
-	bool nulls[10] = {0};
-
-	nulls[4] = moment->request_id == 0;
-	nulls[5] = moment->contact_id == 0;
-	nulls[7] = moment->thread == NULL;
-	if (moment->thread != NULL)
-		values[7] = CStringGetTextDatum(moment->thread);
-	nulls[8] = moment->source == NULL;
-	if (moment->source != NULL)
-		values[8] = CStringGetTextDatum(moment->source);
-	nulls[9] = moment->outcome == NULL;
-	if (moment->outcome != NULL)
-		values[9] = CStringGetTextDatum(moment->outcome);
-	if (!row_insert(&moment_row, values, nulls, ROW_RAISES))
-		sla_moments_add(&family, 1);
-}
-
 /*
  * sla_prompts_begin readies what sla_moment_still() looks at, under a new snapshot, in the current context. What the
  * current command has written is not seen. Nothing that the extension has not written may run until sla_prompts_end().
@@ -566,7 +522,7 @@ sla_moment_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write)
 	if (prompt == PROMPT_WAITS && contact->still != NULL)
 		*contact->still = write;
 	else if (write)
-		write_moment(moment);
+		sla_moment_add(moment);
 	return true;
 }
 
@@ -607,7 +563,7 @@ sla_moment_prompt(const SlaPolicies *policies, SlaMoment *moment, const SlaReque
 		return true;
 	}
 	moment->moment_id = sla_next_moment_id();
-	write_moment(moment);
+	sla_moment_add(moment);
 	if (prompt == PROMPT_MOVES)
 		move_clocks(policies, moment, &said);
 	return true;

@@ -19,103 +19,6 @@
 #include "sla/clock.h"
 #include "sla/sla.h"
 
-/* Makes a machine that reads what it lacks. */
-void
-sla_machine_begin(SlaMachine *machine, const SlaPolicies *policies, int64 root)
-{
-	sla_machine_init(machine, policies, root);
-	machine->find_memberships = sla_memberships_read;
-	machine->wrote_before = sla_wrote_before;
-}
-
-/* Returns a copy of a clock with pauses of its own. */
-SlaClock *
-sla_clock_copy(const SlaClock *clock)
-{
-	SlaClock *copy = palloc(sizeof(SlaClock));
-
-	*copy = *clock;
-	if (clock->pause_count > 0)
-	{
-		copy->pauses = palloc(sizeof(SlaSpan) * clock->pause_count);
-		memcpy(copy->pauses, clock->pauses, sizeof(SlaSpan) * clock->pause_count);
-	}
-	else
-		copy->pauses = NULL;
-	return copy;
-}
-
-/* Returns whether moments have moved a clock that was stored as before. */
-bool
-sla_clock_moved(const SlaClock *clock, const SlaClock *before)
-{
-	return before->stopped_at != clock->stopped_at || before->pause_count != clock->pause_count ||
-		   (clock->pause_count > 0 &&
-			before->pauses[clock->pause_count - 1].to != clock->pauses[clock->pause_count - 1].to);
-}
-
-/* Returns a copy of a settled clock as it was when its moments were deleted: it may have been opened again since. */
-static SlaClock *
-copy_settled(const SlaClock *clock)
-{
-	SlaClock *copy = sla_clock_copy(clock);
-
-	for (int i = 0; i < copy->pause_count; i++)
-		if (copy->pauses[i].from < copy->settled_until && copy->pauses[i].to >= copy->settled_until)
-		{
-			copy->stopped_at = copy->pauses[i].from;
-			copy->cancelled = false;
-			copy->pause_count = i;
-		}
-	return copy;
-}
-
-/* Gives a machine, new to the family, what requests said before its moments. */
-static void
-know_requests(SlaMachine *machine, const SlaFamily *family)
-{
-	for (int i = 0; i < family->said_count; i++)
-		sla_machine_request(machine, family->said[i]->request_id)->last = family->said[i];
-}
-
-/* Gives a machine, new to the family, the promises to requests whose moments may be deleted: they may open again. */
-static void
-settle(SlaMachine *machine, const SlaFamily *family)
-{
-	know_requests(machine, family);
-	for (int i = 0; i < family->clock_count; i++)
-		if (family->clocks[i]->settled && family->clocks[i]->metric == SLA_RESOLUTION)
-			sla_machine_add(machine, copy_settled(family->clocks[i]));
-}
-
-/*
- * Gives a machine, new to the family, its stored clocks that have stopped: what was promised then still tells what has
- * waited with it, whatever has become of the policy since.
- */
-static void
-know_former(SlaMachine *machine, const SlaFamily *family)
-{
-	machine->former = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
-	for (int i = 0; i < family->clock_count; i++)
-		if (family->clocks[i]->stopped_at != NO_TIME)
-			machine->former[machine->former_count++] = family->clocks[i];
-	qsort(machine->former, machine->former_count, sizeof(SlaClock *), sla_clock_compare_starts);
-}
-
-/*
- * sla_machine_know makes a machine that reads what it lacks, and knows of a family, which is read, what its moments do
- * not tell; of one that was taken apart nothing of what it was promised as one with others.
- */
-void
-sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family)
-{
-	sla_machine_begin(machine, policies, family->root);
-	machine->memberships = family->memberships;
-	settle(machine, family);
-	if (!family->parted)
-		know_former(machine, family);
-}
-
 /* Moves the family's open clocks on by its new moments; what they ask for was read. Needs an SPI scope. */
 void
 sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *changes)
@@ -126,7 +29,7 @@ sla_family_advance(SlaFamily *family, const SlaPolicies *policies, SlaChanges *c
 	machine.partial = true;
 	for (int i = 0; i < family->clock_count; i++)
 		sla_machine_add(&machine, sla_clock_copy(family->clocks[i]));
-	know_requests(&machine, family);
+	sla_machine_know_requests(&machine, family);
 	sla_machine_feed(&machine, family->moments, family->moment_count);
 	for (int i = 0; i < machine.clock_count; i++)
 	{
@@ -422,70 +325,6 @@ read_families(SlaFamily *families, int count, const SlaPolicies *policies)
 	sla_families_memberships(policies, families, count);
 }
 
-/* Returns a moment as it was while the families were one: it may name a request of another of them. */
-static SlaMoment *
-moment_together(SlaMoment *moment, const SlaFamily *families, int count)
-{
-	for (int i = 0; i < count && moment->foreign_id != 0; i++)
-		if (families[i].root == moment->foreign_root)
-		{
-			SlaMoment *copy = palloc(sizeof(SlaMoment));
-
-			*copy = *moment;
-			copy->request_id = moment->foreign_id;
-			return copy;
-		}
-	return moment;
-}
-
-/* Gives families the clocks to compare with that a machine, new to the moments of another family, makes of these. */
-static void
-compare_with(SlaFamily *families, int count, SlaMachine *machine, const SlaFamily *other)
-{
-	qsort(other->moments, other->moment_count, sizeof(SlaMoment *), sla_moment_compare);
-	sla_machine_feed(machine, other->moments, other->moment_count);
-	if (machine->clock_count == 0)
-		machine->clocks = palloc(sizeof(SlaClock *));
-	qsort(machine->clocks, machine->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
-	for (int i = 0; i < count; i++)
-	{
-		families[i].compared_count = machine->clock_count;
-		families[i].compared = machine->clocks;
-		families[i].from = DT_NOEND;
-	}
-}
-
-/*
- * Gives families, which were one and are read, the clocks that they would have as one.
- *
- * Where these are the same, being one has changed nothing, and what has ended stays as it is stored: policies may have
- * changed since.
- */
-static void
-reckon_together(SlaFamily *families, int count, const SlaPolicies *policies)
-{
-	SlaFamily all = {0};
-	SlaMachine machine;
-	int room = 1;
-
-	sla_machine_begin(&machine, policies, families[0].root);
-	for (int i = 0; i < count; i++)
-		room += families[i].memberships.count;
-	machine.memberships.memberships = palloc(sizeof(SlaMembership) * room);
-	machine.memberships.known = true;
-	for (int i = 0; i < count; i++)
-	{
-		for (int j = 0; j < families[i].moment_count; j++)
-			sla_family_add(&all, moment_together(families[i].moments[j], families, count));
-		settle(&machine, &families[i]);
-		for (int j = 0; j < families[i].memberships.count; j++)
-			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
-	}
-	compare_with(families, count, &machine, &all);
-	for (int i = 0; i < count; i++)
-		families[i].parted = true;
-}
-
 /* Reckons families anew that are read. Needs an SPI scope. */
 void
 sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes)
@@ -498,43 +337,6 @@ sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *poli
 		sla_requests_gone(&families[i]);
 		reckon_family(&families[i], &machine, changes);
 	}
-}
-
-/* Gives a family, which has clocks to compare with, those of them that are not stored, in `never`. */
-static void
-gather_never(SlaFamily *family)
-{
-	SlaClock **stored = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
-
-	for (int i = 0; i < family->clock_count; i++)
-		stored[i] = family->clocks[i];
-	qsort(stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
-	family->never = palloc(sizeof(SlaClock *) * Max(family->compared_count, 1));
-	for (int i = 0; i < family->compared_count; i++)
-		if (sla_clock_find(stored, family->clock_count, family->compared[i]->metric, family->compared[i]->moment_id) ==
-			NULL)
-			family->never[family->never_count++] = family->compared[i];
-}
-
-/*
- * Gives a family, which is read, the clocks that it would have without those moments, which are new, or corrected: only
- * what these change of it was told wrongly. What had ended before was told by the policies of then, and, before its
- * customers became one, of each alone, and is not what they would have as one by the policies of now.
- */
-static void
-reckon_without(SlaFamily *family, const SlaPolicies *policies, const int64 *moment_ids, int count)
-{
-	SlaFamily before = {0};
-	SlaMachine machine;
-
-	sla_machine_know(&machine, policies, family);
-	for (int i = 0; i < family->moment_count; i++)
-		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), sla_compare_ids) == NULL)
-			sla_family_add(&before, family->moments[i]);
-	if (family->former_moment != NULL)
-		sla_family_add(&before, (SlaMoment *) family->former_moment);
-	compare_with(family, 1, &machine, &before);
-	gather_never(family);
 }
 
 /*
@@ -560,7 +362,7 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 	read_families(families, count, policies);
 	for (int i = 0; i < count; i++)
 		if (new_count[i] > 0)
-			reckon_without(&families[i], policies, moment_ids[i], new_count[i]);
+			sla_family_compare_without(&families[i], policies, moment_ids[i], new_count[i]);
 	sla_families_reckon_read(families, count, policies, changes);
 }
 
@@ -642,7 +444,7 @@ sla_customers_changed(const int64 *roots, int count, bool parted)
 	if (family_count == 0)
 		return;
 	read_families(families, family_count, policies);
-	reckon_together(families, family_count, policies);
+	sla_families_compare_as_one(families, family_count, policies);
 	sla_families_reckon_read(families, family_count, policies, &changes);
 	sla_changes_write(&changes);
 }

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/row.h"
 #include "sla/clock.h"
 
 #define MOMENT_NCOLUMNS 15
@@ -97,6 +98,21 @@ static KeptPlan named_read = {
 	.nargs = 2,
 	.argtypes = {INT8ARRAYOID, INT8ARRAYOID},
 	.indexed = true,
+};
+
+static RowTable moment_row = {
+	.name = "sla_moment",
+	.ncolumns = 10,
+	.columns = (const TableColumn[]){{"customer_id", INT8OID},
+									 {"at", TIMESTAMPTZOID},
+									 {"moment_id", INT8OID},
+									 {"what", TEXTOID},
+									 {"request_id", INT8OID},
+									 {"contact_id", INT8OID},
+									 {"channel", TEXTOID},
+									 {"thread", TEXTOID},
+									 {"source", TEXTOID},
+									 {"outcome", TEXTOID}},
 };
 
 static const char *const moment_names[] = {"request", "inbound", "outbound"};
@@ -199,6 +215,34 @@ sla_moments_add(const SlaFamily *families, int count)
 	for (int i = 0; i < MOMENT_NCOLUMNS; i++)
 		values[i] = sla_column_array(&columns[i]);
 	(void) kept_plan_run(&moments_only, values, NULL, false, 0);
+}
+
+/* Writes the moment of a contact, whose customer's lock was taken. Needs an SPI scope. */
+void
+sla_moment_add(const SlaMoment *moment)
+{
+	SlaMoment written = *moment;
+	SlaMoment *moments[1] = {&written};
+	SlaFamily family = {.root = moment->customer_id, .moment_count = 1, .moments = moments};
+	Datum values[10] = {Int64GetDatum(moment->customer_id),  TimestampTzGetDatum(moment->at),
+						Int64GetDatum(moment->moment_id),    CStringGetTextDatum(sla_moment_name(moment->what)),
+						Int64GetDatum(moment->request_id),   Int64GetDatum(moment->contact_id),
+						CStringGetTextDatum(moment->channel)};
+	bool nulls[10] = {0};
+
+	nulls[4] = moment->request_id == 0;
+	nulls[5] = moment->contact_id == 0;
+	nulls[7] = moment->thread == NULL;
+	if (moment->thread != NULL)
+		values[7] = CStringGetTextDatum(moment->thread);
+	nulls[8] = moment->source == NULL;
+	if (moment->source != NULL)
+		values[8] = CStringGetTextDatum(moment->source);
+	nulls[9] = moment->outcome == NULL;
+	if (moment->outcome != NULL)
+		values[9] = CStringGetTextDatum(moment->outcome);
+	if (!row_insert(&moment_row, values, nulls, ROW_RAISES))
+		sla_moments_add(&family, 1);
 }
 
 /*
