@@ -106,6 +106,8 @@ extern void relation_scope_end(RelationScope *scope);
 extern int pinned_output_begin(void);
 extern void pinned_output_end(int level);
 
+/* What work in a subtransaction raises, for its caller only, to let go of the locks that it has taken. */
+#define ERRCODE_LET_GO MAKE_SQLSTATE('O', 'M', 'N', 'I', '1')
 extern ErrorData *subtransaction_try(void (*work)(void *argument), void *argument);
 
 /*

@@ -315,6 +315,7 @@ resume(Datum *ids, Datum *times, int count)
 		return 0;
 	values[0] = array_of(ids, NULL, count, INT8OID);
 	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
+	sla_requests_hold(values[0]);
 	requests_resume.runs += count - 1;
 	return requests_write(&requests_resume, values, NULL);
 }
@@ -388,6 +389,7 @@ follow_channels(const ContactEntry *entries, int count)
 		return;
 	for (int column = 0; column < 4; column++)
 		values[column] = array_of(columns[column], NULL, found, types[column]);
+	sla_requests_hold(values[0]);
 	channels_follow.runs += found - 1;
 	(void) requests_write(&channels_follow, values, NULL);
 	sla_waits_forget(ids, found);

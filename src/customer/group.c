@@ -15,9 +15,6 @@
 #include "omnichannel.h"
 #include "customer/customer.h"
 
-/* Raised where locks that were taken are to be let go of. */
-#define LET_GO MAKE_SQLSTATE('O', 'M', 'N', 'I', '1')
-
 SQL_FUNCTION(omnichannel_customer_group);
 SQL_FUNCTION(omnichannel_customers_regrouped);
 
@@ -185,7 +182,7 @@ roots_are_held(uint64 rows)
 	return true;
 }
 
-/* Takes the locks, for subtransaction_try(); raises LET_GO where something has changed before it had them. */
+/* Takes the locks, for subtransaction_try(); raises ERRCODE_LET_GO where something has changed before it had them. */
 static void
 hold(void *argument)
 {
@@ -200,7 +197,7 @@ hold(void *argument)
 	for (int i = 0; i < wanted->npairs; i++)
 		wanted->changed = wanted->changed || !wanted->pairs[i].nameless;
 	if (!held || wanted->changed)
-		ereport(ERROR, (errcode(LET_GO), errmsg("customers were merged meanwhile")));
+		ereport(ERROR, (errcode(ERRCODE_LET_GO), errmsg("customers were merged meanwhile")));
 }
 
 /*
@@ -222,7 +219,7 @@ customers_hold(const int64 *ids, int count, CustomerPair *pairs, int npairs)
 	{
 		CHECK_FOR_INTERRUPTS();
 		error = subtransaction_try(hold, &wanted);
-		if (error != NULL && error->sqlerrcode != LET_GO)
+		if (error != NULL && error->sqlerrcode != ERRCODE_LET_GO)
 			ReThrowError(error);
 	} while (error != NULL && !wanted.changed);
 	return error == NULL;
