@@ -18,8 +18,8 @@
 #include "contact/contact.h"
 
 static KeptPlan threads_select = {
-	.sql = "SELECT u.place, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE ","
-		   " t.request_at, " IN_CHANNEL " "
+	.sql = "SELECT u.place, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE
+		   ", t.request_at, " IN_CHANNEL " "
 		   "FROM unnest($1, $2) WITH ORDINALITY AS u (source, thread, place) "
 		   "CROSS JOIN LATERAL (SELECT * FROM omnichannel.thread AS one "
 		   "WHERE one.source = u.source AND one.thread = u.thread OFFSET 0) AS t "
@@ -31,10 +31,11 @@ static KeptPlan threads_select = {
 };
 
 static KeptPlan thread_select = {
-	.sql = "SELECT 1::bigint, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE ","
-		   " t.request_at, " IN_CHANNEL " "
-		   "FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
-		   "WHERE t.source = $1 AND t.thread = $2",
+	.sql =
+		"SELECT 1::bigint, t.customer_id, t.request_id, r.request_id IS NOT NULL AND r.closed_at IS NULL, " WAITS_SINCE
+		", t.request_at, " IN_CHANNEL " "
+		"FROM omnichannel.thread AS t LEFT JOIN omnichannel.request AS r ON r.request_id = t.request_id "
+		"WHERE t.source = $1 AND t.thread = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 	.indexed = true,
