@@ -20,8 +20,9 @@ typedef struct Conversation
 	int64 customer_id;                /* whom it is with, or 0 while nobody knows */
 	int64 request_id;                 /* the last one that it was about, or 0 */
 	TimestampTz request_at;           /* since when, or DT_NOBEGIN */
-	bool unread;                      /* whether that is open and waits is not known yet */
-	int64 opened_late;                /* what a contact of before that opens, or 0 */
+	int64 last_id;                    /* what the last of the contacts at hand was about, or 0 */
+	TimestampTz last_at;              /* when that was */
+	bool last_open;                   /* whether that is open */
 	bool open;                        /* whether that is open */
 	TimestampTz waits_since;          /* that waits for the customer, or infinity */
 	const char *in_channel;           /* the channel in which its customer is, where that is open */
@@ -74,6 +75,7 @@ typedef struct ContactEntry
 	bool settled;   /* logged before, of an erased customer or a stranger; or an erased one's history */
 	bool stranger;  /* it names somebody nobody knows: customer_id is of whom its key is logged */
 	bool opens;     /* it has opened request_id */
+	bool moves;     /* the customer of request_id says it in another channel than he was in */
 	bool still;     /* see sla_contacts_logged() */
 	bool duplicate; /* the same source and key was logged before */
 } ContactEntry;

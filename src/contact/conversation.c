@@ -65,86 +65,6 @@ static KeptPlan channels_follow = {
 	.indexed = true,
 };
 
-/*
- * What a conversation was about at a time: what its last contact before that was, or else what the next one is, where
- * that was opened later: by the conversation, which would have opened it before.
- */
-static KeptPlan about_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE ", " IN_CHANNEL " "
-		   "FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
-		   "CROSS JOIN LATERAL ((SELECT false AS later, one.occurred_at, one.contact_id, one.request_id "
-		   "FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id AND one.occurred_at <= $4 "
-		   "AND one.thread = $3 AND coalesce(one.source, '') = $2 AND one.request_id IS NOT NULL "
-		   "ORDER BY one.occurred_at DESC, one.contact_id DESC LIMIT 1) UNION ALL "
-		   "(SELECT true, one.occurred_at, one.contact_id, one.request_id "
-		   "FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id AND one.occurred_at > $4 "
-		   "AND one.thread = $3 AND coalesce(one.source, '') = $2 AND one.request_id IS NOT NULL "
-		   "ORDER BY one.occurred_at, one.contact_id LIMIT 1)) AS c "
-		   "JOIN omnichannel.request AS r ON r.request_id = c.request_id WHERE NOT c.later OR r.opened_at > $4 "
-		   "ORDER BY c.later, abs(extract(epoch FROM c.occurred_at - $4)), c.contact_id DESC LIMIT 1",
-	.nargs = 4,
-	.argtypes = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
-	.indexed = true,
-};
-
-static KeptPlan state_select = {
-	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE ", " IN_CHANNEL " "
-		   "FROM omnichannel.request AS r WHERE r.request_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-	.indexed = true,
-};
-
-/* Sets what a conversation is about from the row of a statement, if it returned one. */
-static void
-take_about(Conversation *conversation, uint64 rows)
-{
-	bool isnull;
-
-	conversation->unread = false;
-	conversation->open = false;
-	conversation->waits_since = DT_NOEND;
-	conversation->in_channel = NULL;
-	conversation->request_id = rows == 0 ? 0 : DatumGetInt64(spi_datum(0, 1, &isnull));
-	if (rows > 0)
-	{
-		conversation->open = DatumGetBool(spi_datum(0, 2, &isnull));
-		conversation->waits_since = spi_time(0, 3, DT_NOEND);
-		conversation->in_channel = spi_text(0, 4, CurrentMemoryContext);
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Sets *about to the entry's conversation as it was at the entry's time. */
-static void
-conversation_then(const ContactEntry *entry, Conversation *about)
-{
-	Conversation *now = entry->conversation;
-
-	if (now->unread)
-	{
-		Datum values[1] = {Int64GetDatum(now->request_id)};
-
-		take_about(now, kept_plan_run(&state_select, values, NULL, false, 1));
-	}
-	*about = *now;
-	if (now->request_id != 0 && entry->occurred_at < now->request_at)
-	{
-		Datum values[4] = {Int64GetDatum(entry->customer_id), CStringGetTextDatum(now->source),
-						   CStringGetTextDatum(now->thread), TimestampTzGetDatum(entry->occurred_at)};
-
-		take_about(about, kept_plan_run(&about_select, values, NULL, false, 1));
-		if (about->request_id == 0 && now->opened_late != 0)
-		{
-			about->request_id = now->opened_late;
-			about->open = true;
-		}
-	}
-}
-
 /* Orders pointers to entries by time, then by id. */
 static int
 compare_times(const void *a, const void *b)
@@ -155,89 +75,6 @@ compare_times(const void *a, const void *b)
 	if (left->occurred_at != right->occurred_at)
 		return left->occurred_at < right->occurred_at ? -1 : 1;
 	return left->contact_id < right->contact_id ? -1 : left->contact_id > right->contact_id;
-}
-
-/*
- * Returns whether the customer of an open request says something about it in another channel than he was in. Where a
- * channel opens no requests, nobody waits in it.
- */
-static bool
-comes_back(const ContactEntry *entry, const Channel *channel)
-{
-	return entry->request_in_channel != NULL && channel->opens_request && is_said(entry) &&
-		   strcmp(entry->request_in_channel, entry->channel) != 0;
-}
-
-/* Decides for each entry, in order of time, which request it is about; returns how many are to be opened. */
-static int
-assign_requests(ContactEntry **sorted, int count, OpenCustomer *customers, int ncustomers, OpenRequest **opened,
-				OpenRequest **resumed, int *nresumed)
-{
-	int nopened = 0;
-
-	*nresumed = 0;
-	for (int i = 0; i < count; i++)
-	{
-		ContactEntry *entry = sorted[i];
-		const Channel *channel = channel_get(entry->channel);
-		OpenCustomer *customer = open_customer_find(customers, ncustomers, entry->customer_id);
-		Conversation *conversation = entry->conversation;
-		Conversation about;
-		OpenRequest *request = NULL;
-
-		if (entry->request_customer != 0)
-		{
-			if (conversation_about(conversation, entry->request_id, entry->occurred_at))
-				conversation->unread = true;
-			continue;
-		}
-		if (conversation == NULL)
-			request = open_request_continued(customer, entry, channel);
-		else
-		{
-			conversation_then(entry, &about);
-			if (about.open)
-				request = open_request_named(customer, &about);
-		}
-
-		if (request == NULL && is_inbound(entry) && channel->opens_request)
-		{
-			request = palloc0(sizeof(OpenRequest));
-			request->customer_id = entry->customer_id;
-			request->channel = request->in_channel = entry->channel;
-			request->opened_at = request->begun_at = request->moved_at = entry->occurred_at;
-			request->waits_since = DT_NOEND;
-			request->opens = entry;
-			request->next = customer->requests;
-			customer->requests = request;
-			opened[nopened++] = request;
-			request->request_id = -nopened; /* until it has an id */
-		}
-		if (request == NULL)
-			continue;
-		entry->request_id = request->request_id;
-		entry->request_waits_since = request->waits_since;
-		entry->quiet = request->quiet;
-		request->moved_at = Max(request->moved_at, entry->occurred_at);
-		if (is_inbound(entry))
-			request->begun_at = Min(request->begun_at, entry->occurred_at);
-		if (conversation != NULL && conversation_about(conversation, entry->request_id, entry->occurred_at))
-			conversation->open = true;
-		else if (conversation != NULL && request->opens == entry)
-			conversation->opened_late = entry->request_id;
-		entry->request_in_channel = request->in_channel;
-		if (comes_back(entry, channel))
-		{
-			request->in_channel = entry->channel;
-			request->moved = true;
-		}
-		if (ends_wait(entry, request->waits_since) && request->ends == NULL)
-		{
-			request->ends = entry;
-			resumed[(*nresumed)++] = request;
-		}
-	}
-	return nopened;
 }
 
 /*
@@ -305,58 +142,26 @@ insert_requests(OpenRequest **opened, int count)
 		rows_not_taken("request");
 }
 
-/* Sets requests to which the customer answered at those times to work again; returns how many waited for that. */
-static uint64
-resume(Datum *ids, Datum *times, int count)
-{
-	Datum values[2];
-
-	if (count == 0)
-		return 0;
-	values[0] = array_of(ids, NULL, count, INT8OID);
-	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
-	sla_requests_hold(values[0]);
-	requests_resume.runs += count - 1;
-	return requests_write(&requests_resume, values, NULL);
-}
-
-/* Does that with those that were found; returns whether all of them waited. */
+/* Sets requests to which their customers answered to work again; returns whether all of them waited for that. */
 static bool
 resume_requests(OpenRequest **resumed, int count)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(count, 1));
 	Datum *times = palloc(sizeof(Datum) * Max(count, 1));
+	Datum values[2];
 
+	if (count == 0)
+		return true;
 	for (int i = 0; i < count; i++)
 	{
 		ids[i] = Int64GetDatum(resumed[i]->request_id);
 		times[i] = TimestampTzGetDatum(resumed[i]->ends->occurred_at);
 	}
-	return resume(ids, times, count) == (uint64) count;
-}
-
-/* Returns whether an entry is the customer's answer about a request that it names. */
-static bool
-answers_named(const ContactEntry *entry)
-{
-	return entry->request_customer != 0 && ends_wait(entry, entry->request_waits_since);
-}
-
-/* Does it with those that entries name. */
-static void
-resume_named(const ContactEntry *entries, int count)
-{
-	Datum *ids = palloc(sizeof(Datum) * count);
-	Datum *times = palloc(sizeof(Datum) * count);
-	int found = 0;
-
-	for (int i = 0; i < count; i++)
-		if (!entries[i].duplicate && answers_named(&entries[i]))
-		{
-			ids[found] = Int64GetDatum(entries[i].request_id);
-			times[found++] = TimestampTzGetDatum(entries[i].occurred_at);
-		}
-	(void) resume(ids, times, found);
+	values[0] = array_of(ids, NULL, count, INT8OID);
+	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
+	sla_requests_hold(values[0]);
+	requests_resume.runs += count - 1;
+	return requests_write(&requests_resume, values, NULL) == (uint64) count;
 }
 
 /* Notes in which channel the customers of requests came back. Needs an SPI scope. */
@@ -373,7 +178,7 @@ follow_channels(const ContactEntry *entries, int count)
 	{
 		const ContactEntry *entry = &entries[i];
 
-		if (entry->duplicate || !comes_back(entry, channel_get(entry->channel)))
+		if (entry->duplicate || !entry->moves)
 			continue;
 		for (int column = 0; column < 4 && found == 0; column++)
 			columns[column] = palloc(sizeof(Datum) * count);
@@ -404,6 +209,7 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 	for (int i = 0; i < concerned; i++)
 		if (sorted[i]->request_customer == 0)
 			sorted[i]->request_id = 0;
+	requests_match(entries, count);
 	conversations_refresh(entries, count);
 	for (int i = 0; i < ncustomers; i++)
 		customers[i].requests = NULL;
@@ -411,7 +217,10 @@ look_again(ContactEntry *entries, int count, ContactEntry **sorted, int concerne
 		open_requests_read(customers, ncustomers, sorted, concerned);
 }
 
-/* Finds the requests of the entries that name none, and lets go on what waited for the customer's answer. */
+/*
+ * Finds the requests of the entries that name none, and lets go on what waited for the customer's answer; those that
+ * name theirs say with the others, in order of time, what became of it.
+ */
 static void
 continue_entries(ContactEntry *entries, int count)
 {
@@ -421,35 +230,26 @@ continue_entries(ContactEntry *entries, int count)
 	OpenCustomer *customers;
 	int ncustomers;
 	int concerned = 0;
-	int nameless = 0; /* of which the request is to be found */
 	int nopened;
 	int nresumed;
 	bool loose = false;
 	Oid ids;
 
 	requests_named_await(entries, count);
-	resume_named(entries, count);
 	for (int i = 0; i < count; i++)
-	{
-		bool names = entries[i].request_customer != 0;
-
-		if (entries[i].duplicate ||
-			(names ? entries[i].conversation == NULL
-				   : entries[i].request_id != 0 || strcmp(entries[i].direction, "internal") == 0))
-			continue;
-		sorted[concerned++] = &entries[i];
-		nameless += names ? 0 : 1;
-	}
-	if (nameless == 0)
+		if (!entries[i].duplicate && (entries[i].request_customer != 0 ||
+									  (entries[i].request_id == 0 && strcmp(entries[i].direction, "internal") != 0)))
+			sorted[concerned++] = &entries[i];
+	if (concerned == 0)
 		return;
 	if (concerned > 1)
 		qsort(sorted, concerned, sizeof(ContactEntry *), compare_times);
 	for (int i = 0; i < concerned; i++)
-		loose = loose || sorted[i]->conversation == NULL;
+		loose = loose || is_loose(sorted[i]);
 	customers = open_customers(sorted, concerned, &ncustomers);
 	if (loose)
 		open_requests_read(customers, ncustomers, sorted, concerned);
-	nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+	nopened = requests_assign(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 
 	/* Who is waited for may close a request that was open. Rows of customers are locked before those of requests. */
 	for (int round = 0; round < INSERT_ROUNDS; round++)
@@ -458,7 +258,7 @@ continue_entries(ContactEntry *entries, int count)
 			(nopened > 0 || resume_requests(resumed, nresumed)))
 			break;
 		look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
-		nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+		nopened = requests_assign(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 	}
 
 	if (nopened > 0)
@@ -468,7 +268,7 @@ continue_entries(ContactEntry *entries, int count)
 		{
 			/* Nobody else can open one meanwhile. */
 			look_again(entries, count, sorted, concerned, customers, ncustomers, loose);
-			nopened = assign_requests(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
+			nopened = requests_assign(sorted, concerned, customers, ncustomers, opened, resumed, &nresumed);
 		}
 		(void) resume_requests(resumed, nresumed);
 
@@ -526,7 +326,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 	if (conversation != NULL && (!conversation->known || conversation->changed))
 		return false;
 	if (entry->request_id != 0)
-		return !answers_named(entry) && !comes_back(entry, channel) &&
+		return !ends_wait(entry, entry->request_waits_since) && !comes_back(entry, channel) &&
 			   (conversation == NULL || conversation->request_id == entry->request_id) &&
 			   (!is_said(entry) || request_unchanged(entry));
 	if (strcmp(entry->direction, "internal") == 0)

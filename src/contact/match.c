@@ -176,6 +176,7 @@ requests_match(ContactEntry *entries, int count)
 	for (int i = 0; i < count; i++)
 		if (entries[i].request_id != 0)
 		{
+			entries[i].request_customer = 0;
 			ids[found] = Int64GetDatum(entries[i].request_id);
 			asking[found++] = &entries[i];
 		}

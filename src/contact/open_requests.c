@@ -1,9 +1,8 @@
 /*
  * open_requests.c
- *	  The open requests of the customers of contacts, and which of them a contact without a conversation continues.
+ *	  The open requests of the customers of contacts.
  *
- * Requests are those of a customer and of whomever that was merged with. What is near in time is found by what is
- * known here first: the log is asked for the last contact about a request only where nothing else tells.
+ * Requests are those of a customer and of whomever that was merged with.
  */
 #include "postgres.h"
 
@@ -77,69 +76,6 @@ static LookUp place_look = {
 									 {"current_channel", TEXTOID}},
 };
 
-/* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
-static KeptPlan last_contact_select = {
-	.sql = "SELECT max(c.occurred_at) FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
-		   "CROSS JOIN LATERAL (SELECT one.occurred_at FROM omnichannel.contact AS one "
-		   "WHERE one.customer_id = g.customer_id AND one.occurred_at >= $3 AND one.request_id = $2 OFFSET 0) AS c",
-	.nargs = 3,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID},
-	.indexed = true,
-};
-
-/* Whether a contact of that time went into a request, perhaps opened later; it may name any of the merged. */
-static KeptPlan begun_select = {
-	.sql = "SELECT FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
-		   "CROSS JOIN LATERAL (SELECT FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id "
-		   "AND one.occurred_at BETWEEN $3 AND $4 AND one.request_id = $2 AND one.direction = 'inbound' LIMIT 1) AS c",
-	.nargs = 4,
-	.argtypes = {INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-	.indexed = true,
-};
-
-/* What a customer or those who are one with it said about requests, as channels_follow in conversation.c has it. */
-#define SAID(when)                                                                                                     \
-	"FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "                                                 \
-	"FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "                                      \
-	"CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "                                 \
-	"FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "                                               \
-	"CROSS JOIN LATERAL (SELECT one.channel, one.occurred_at, one.contact_id FROM omnichannel.contact AS one "         \
-	"JOIN omnichannel.channel AS h USING (channel) WHERE one.customer_id = g.customer_id AND one.direction = "         \
-	"'inbound' AND one.outcome <> 'failed' AND h.opens_request AND one.occurred_at " when                              \
-	" ORDER BY one.occurred_at DESC, one.contact_id DESC LIMIT 1) AS c "                                               \
-	"ORDER BY c.occurred_at DESC, c.contact_id DESC LIMIT 1"
-
-/* Whether anything was said later. */
-static KeptPlan later_select = {
-	.sql = "SELECT " SAID("> $2 AND one.request_id IS NOT NULL"),
-	.nargs = 2,
-	.argtypes = {INT8OID, TIMESTAMPTZOID},
-	.indexed = true,
-};
-
-/* In which channel something was said about a request by then. */
-static KeptPlan channel_then_select = {
-	.sql = "SELECT c.channel " SAID("<= $2 AND one.request_id = $3"),
-	.nargs = 3,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID},
-	.indexed = true,
-};
-
-/* Whether a request was opened by a contact that names no conversation. */
-static KeptPlan loose_select = {
-	.sql = "SELECT FROM omnichannel.contact AS c WHERE c.customer_id = $1 AND c.occurred_at = $2 AND c.request_id = $3"
-		   " AND c.direction = 'inbound' AND c.thread IS NULL",
-	.nargs = 3,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID},
-	.indexed = true,
-};
-
 /* Orders customers by id. */
 static int
 compare_customers(const void *a, const void *b)
@@ -170,14 +106,14 @@ open_customers(ContactEntry **entries, int count, int *found)
 	return customers;
 }
 
-/* Returns who holds the requests of one of the customers and of all who are one with it. */
+/* Returns who holds the requests of one of the customers and of all who are one with it, or NULL. */
 OpenCustomer *
 open_customer_find(OpenCustomer *customers, int count, int64 customer_id)
 {
 	OpenCustomer sought = {.customer_id = customer_id};
 	OpenCustomer *found = bsearch(&sought, customers, count, sizeof(OpenCustomer), compare_customers);
 
-	return found->same;
+	return found == NULL ? NULL : found->same;
 }
 
 /* Orders pointers to customers by root, then by id. */
@@ -212,7 +148,9 @@ take_open_requests(OpenCustomer *customers, uint64 rows)
 		request->customer_id = DatumGetInt64(spi_datum(row, 4, &isnull));
 		request->channel = spi_text(row, 5, CurrentMemoryContext);
 		request->waits_since = spi_time(row, 6, DT_NOEND);
-		request->opened_at = request->begun_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
+		request->opened_at = DatumGetTimestampTz(spi_datum(row, 7, &isnull));
+		request->inbound_at = DT_NOBEGIN;
+		request->asked_since = DT_NOEND;
 		request->moved_at = DatumGetTimestampTz(spi_datum(row, 8, &isnull));
 		request->in_channel = spi_text(row, 9, CurrentMemoryContext);
 		request->next = customer->requests;
@@ -244,7 +182,9 @@ take_own(OpenCustomer *customer, LookScan *scan)
 		request->quiet = !look_touched(scan);
 		request->waits_since =
 			strcmp(request->said.state, "waiting_customer") == 0 ? DatumGetTimestampTz(row[5]) : DT_NOEND;
-		request->opened_at = request->begun_at = DatumGetTimestampTz(row[1]);
+		request->opened_at = DatumGetTimestampTz(row[1]);
+		request->inbound_at = DT_NOBEGIN;
+		request->asked_since = DT_NOEND;
 		request->moved_at = Max(request->opened_at, DatumGetTimestampTz(row[5]));
 		request->next = customer->requests;
 		customer->requests = request;
@@ -293,166 +233,6 @@ read_all(OpenCustomer *customers, int count)
 		qsort(by_root, count, sizeof(OpenCustomer *), compare_roots);
 	for (int i = 0; i < count; i++)
 		by_root[i]->same = i > 0 && by_root[i]->root == by_root[i - 1]->root ? by_root[i - 1]->same : by_root[i];
-}
-
-/* Returns when a request had its last contact or change of state, as far as since. */
-static TimestampTz
-last_moved_at(OpenRequest *request, TimestampTz since)
-{
-	Datum values[3] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
-					   TimestampTzGetDatum(since)};
-	bool isnull;
-	TimestampTz last;
-
-	if (request->asked || request->opens != NULL)
-		return request->moved_at;
-	request->asked = true;
-	(void) kept_plan_run(&last_contact_select, values, NULL, false, 0);
-	last = DatumGetTimestampTz(spi_datum(0, 1, &isnull));
-	if (!isnull)
-		request->moved_at = Max(request->moved_at, last);
-	SPI_freetuptable(SPI_tuptable);
-	return request->moved_at;
-}
-
-/*
- * Returns whether a contact is near enough in time to a request to be about it. The log is asked last: a request that
- * moved just now needs no look.
- */
-static bool
-is_near(OpenRequest *request, const ContactEntry *entry, const Channel *channel)
-{
-	TimestampTz since = entry->occurred_at - channel->conversation_gap;
-
-	if (request->customer_id == 0 || request->opened_at > entry->occurred_at + channel->conversation_gap)
-		return false;
-	return request->moved_at >= since || last_moved_at(request, since) >= since;
-}
-
-/* Returns whether a request, or what went into it as if it had been opened by that, was there at the contact's time. */
-static bool
-had_begun(const OpenRequest *request, const ContactEntry *entry, const Channel *channel)
-{
-	Datum values[4] = {Int64GetDatum(request->customer_id), Int64GetDatum(request->request_id),
-					   TimestampTzGetDatum(request->opened_at - channel->conversation_gap),
-					   TimestampTzGetDatum(entry->occurred_at)};
-
-	return request->begun_at <= entry->occurred_at ||
-		   (request->opened_at - channel->conversation_gap <= entry->occurred_at &&
-			kept_plan_run(&begun_select, values, NULL, false, 1) > 0);
-}
-
-/*
- * Returns the request, opened later, that a contact would have opened if it had been logged in time, or NULL: the first
- * one that a contact opened because nothing was open.
- */
-static OpenRequest *
-opened_instead(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
-{
-	OpenRequest *first = NULL;
-
-	if (!is_inbound(entry) || !channel->opens_request)
-		return NULL;
-	for (OpenRequest *request = customer->requests; request != NULL; request = request->next)
-	{
-		Datum values[3] = {Int64GetDatum(request->customer_id), TimestampTzGetDatum(request->opened_at),
-						   Int64GetDatum(request->request_id)};
-
-		if (request->opened_at > entry->occurred_at && (first == NULL || request->opened_at < first->opened_at) &&
-			is_near(request, entry, channel) && kept_plan_run(&loose_select, values, NULL, false, 1) > 0)
-			first = request;
-	}
-	return first;
-}
-
-/* Returns whether the customer said something since the contact's time that may have moved one of several requests. */
-static bool
-is_late(const OpenCustomer *customer, const ContactEntry *entry)
-{
-	Datum values[2] = {Int64GetDatum(entry->customer_id), TimestampTzGetDatum(entry->occurred_at)};
-
-	return customer->requests != NULL && customer->requests->next != NULL &&
-		   kept_plan_run(&later_select, values, NULL, false, 1) > 0;
-}
-
-/* Returns in which channel the customer of a request was at the contact's time. */
-static const char *
-channel_then(const OpenRequest *request, const ContactEntry *entry, bool late)
-{
-	Datum values[3] = {Int64GetDatum(request->customer_id), TimestampTzGetDatum(entry->occurred_at),
-					   Int64GetDatum(request->request_id)};
-	const char *channel = request->channel;
-
-	if (!late || request->moved)
-		return request->in_channel;
-	if (kept_plan_run(&channel_then_select, values, NULL, false, 1) > 0)
-		channel = spi_text(0, 1, CurrentMemoryContext);
-	SPI_freetuptable(SPI_tuptable);
-	return channel;
-}
-
-/* How near a request is to a contact, of which the nearest and then the newest is the one that it is about. */
-#define OPENED_IN_CHANNEL 1
-#define IN_CHANNEL_THEN 2
-#define ITS_OWN 1 /* of the same customer, beside the nearness of one of those, doubled */
-#define NEAREST (2 * IN_CHANNEL_THEN + ITS_OWN)
-
-static int
-nearness_of(const OpenRequest *request, const ContactEntry *entry, bool late)
-{
-	int nearness = 0;
-
-	if (request->customer_id == 0)
-		return 0;
-	if (strcmp(channel_then(request, entry, late), entry->channel) == 0)
-		nearness = IN_CHANNEL_THEN;
-	else if (strcmp(request->channel, entry->channel) == 0)
-		nearness = OPENED_IN_CHANNEL;
-	return nearness == 0 ? 0 : 2 * nearness + (request->customer_id == entry->customer_id ? ITS_OWN : 0);
-}
-
-/*
- * Returns the request that a contact without a conversation continues, or NULL: of those that had been opened by then
- * the newest of those whose customer was in the contact's channel, else of those that were opened in it, of its own
- * customer's before others', else of all. One that was opened later it goes into where it would have opened that.
- */
-OpenRequest *
-open_request_continued(const OpenCustomer *customer, const ContactEntry *entry, const Channel *channel)
-{
-	OpenRequest *best = NULL;
-	int nearest = -1;
-	bool later = false;
-	bool late = is_late(customer, entry);
-
-	for (OpenRequest *request = customer->requests; request != NULL && nearest < NEAREST; request = request->next)
-	{
-		int nearness;
-
-		if (!had_begun(request, entry, channel))
-		{
-			later = true;
-			continue;
-		}
-		nearness = nearness_of(request, entry, late);
-		if (nearness > nearest && is_near(request, entry, channel))
-		{
-			best = request;
-			nearest = nearness;
-		}
-	}
-	if (best == NULL && later)
-		return opened_instead(customer, entry, channel);
-	return best;
-}
-
-/*
- * open_request_is_sure returns whether a request that was found for a contact among those of its own customer goes
- * before all of those whom that was merged with.
- */
-bool
-open_request_is_sure(const OpenRequest *request, const ContactEntry *entry)
-{
-	return request != NULL && nearness_of(request, entry, false) == NEAREST;
 }
 
 /* Forgets where the row of a request stands that is not the newest of its customer's that is in its channel. */
@@ -534,6 +314,24 @@ has_others(const OpenCustomer *customer)
 	return others;
 }
 
+/* Notes whose requests an entry that is not loose may move into another channel. */
+static void
+note_move(OpenCustomer *customers, int count, const ContactEntry *entry, bool *moved)
+{
+	const char *in_channel = entry->request_customer != 0 ? entry->request_in_channel : entry->conversation->in_channel;
+	int64 ids[2] = {entry->customer_id, entry->request_customer};
+
+	if (in_channel == NULL || strcmp(in_channel, entry->channel) == 0)
+		return;
+	for (int i = 0; i < 2; i++)
+	{
+		const OpenCustomer *customer = open_customer_find(customers, count, ids[i]);
+
+		if (customer != NULL)
+			moved[customer - customers] = true;
+	}
+}
+
 /*
  * open_requests_read reads the open requests of the customers that the entries, in order of time, may continue.
  *
@@ -545,6 +343,7 @@ open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, i
 {
 	OpenCustomer *asking;
 	bool *asks;
+	bool *moved;
 	bool others = false;
 	int nasking = 0;
 
@@ -554,16 +353,22 @@ open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, i
 		return;
 	}
 	asks = palloc0(sizeof(bool) * count);
+	moved = palloc0(sizeof(bool) * count);
 	for (int i = 0; i < nentries; i++)
 	{
 		OpenCustomer *customer = open_customer_find(customers, count, entries[i]->customer_id);
 		const OpenRequest *request;
 
-		if (entries[i]->conversation != NULL || asks[customer - customers])
+		if (!is_loose(entries[i]))
+		{
+			note_move(customers, count, entries[i], moved);
+			continue;
+		}
+		if (asks[customer - customers])
 			continue;
 		request = open_request_continued(customer, entries[i], channel_get(entries[i]->channel));
-		asks[customer - customers] =
-			!open_request_is_sure(request, entries[i]) || request->opened_at > entries[i]->occurred_at;
+		asks[customer - customers] = moved[customer - customers] || !open_request_is_sure(request, entries[i]) ||
+									 request->opened_at > entries[i]->occurred_at;
 	}
 
 	asking = palloc(sizeof(OpenCustomer) * count);
@@ -581,23 +386,4 @@ open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, i
 		for (int i = count - 1; i >= 0; i--)
 			if (asks[i])
 				customers[i].requests = asking[--nasking].requests;
-}
-
-/* Returns the customer's request of this id, noting it where it was not among the open ones that were read. */
-OpenRequest *
-open_request_named(OpenCustomer *customer, const Conversation *conversation)
-{
-	OpenRequest *request;
-
-	for (request = customer->requests; request != NULL; request = request->next)
-		if (request->request_id == conversation->request_id)
-			return request;
-	request = palloc0(sizeof(OpenRequest));
-	request->request_id = conversation->request_id;
-	request->channel = "";
-	request->waits_since = conversation->waits_since;
-	request->in_channel = conversation->in_channel;
-	request->next = customer->requests;
-	customer->requests = request;
-	return request;
 }

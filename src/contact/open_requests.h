@@ -12,20 +12,22 @@
 typedef struct OpenRequest
 {
 	int64 request_id;
-	int64 customer_id; /* 0 where only its conversation is known */
+	int64 customer_id;
 	const char *channel;
-	const char *in_channel; /* in which its customer is, as far as the contacts at hand are looked at */
-	bool moved;             /* one of these has moved it there */
+	const char *in_channel; /* in which its customer is, as far as the contacts at hand are looked at; NULL: closed */
 	TimestampTz opened_at;
-	TimestampTz begun_at;      /* the same, or when the first contact at hand occurred that went into it */
-	TimestampTz moved_at;      /* its last contact or change of state that is known here */
-	bool asked;                /* whether the log was asked for its last contact */
-	TimestampTz waits_since;   /* for the customer, or infinity */
-	const ContactEntry *opens; /* the contact that opens it, or NULL */
-	const ContactEntry *ends;  /* the contact that ends its waiting, or NULL */
-	bool quiet;                /* nobody was changing its row when that was looked at */
-	SlaRequestState said;      /* where it was looked up; the state is NULL otherwise */
-	struct OpenRequest *next;  /* of the same customer, newest first */
+	TimestampTz inbound_at;      /* when the last inbound one of these that is about it occurred, or -infinity */
+	TimestampTz moved_at;        /* its last contact or change of state that is known here */
+	TimestampTz asked_since;     /* as of when the log was asked for its last contact, or infinity */
+	bool said_asked;             /* whether said_at is known */
+	TimestampTz said_at;         /* when its customer said something last, as is logged, or some time before */
+	const ContactEntry *said_by; /* of those at hand the last by which he did, or NULL */
+	TimestampTz waits_since;     /* for the customer, or infinity */
+	const ContactEntry *opens;   /* the contact that opens it, or NULL */
+	const ContactEntry *ends;    /* the contact that ends its waiting, or NULL */
+	bool quiet;                  /* nobody was changing its row when that was looked at */
+	SlaRequestState said;        /* where it was looked up; the state is NULL otherwise */
+	struct OpenRequest *next;    /* of the same customer, newest first */
 } OpenRequest;
 
 /* A customer of the contacts at hand; customers are sorted by id. */
@@ -41,12 +43,20 @@ extern OpenCustomer *open_customers(ContactEntry **entries, int count, int *foun
 extern OpenCustomer *open_customer_find(OpenCustomer *customers, int count, int64 customer_id);
 extern void open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, int nentries);
 extern void open_requests_read_own(OpenCustomer *customer, Snapshot snapshot);
+extern void open_request_note_place(const OpenCustomer *customer, OpenRequest *request);
+extern bool open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot);
+
+/* continued.c */
 extern OpenRequest *open_request_continued(const OpenCustomer *customer, const ContactEntry *entry,
 										   const Channel *channel);
 extern bool open_request_is_sure(const OpenRequest *request, const ContactEntry *entry);
-extern void open_request_note_place(const OpenCustomer *customer, OpenRequest *request);
-extern bool open_request_goes_on(const ContactEntry *entry, const Channel *channel, SlaWait *wait, Snapshot snapshot);
-extern OpenRequest *open_request_named(OpenCustomer *customer, const Conversation *conversation);
+extern bool open_request_said_later(OpenRequest *request, const ContactEntry *entry);
+
+/* assign.c */
+extern bool is_loose(const ContactEntry *entry);
+extern bool comes_back(const ContactEntry *entry, const Channel *channel);
+extern int requests_assign(ContactEntry **sorted, int count, OpenCustomer *customers, int ncustomers,
+						   OpenRequest **opened, OpenRequest **resumed, int *nresumed);
 
 /* await.c */
 extern void requests_named_await(ContactEntry *entries, int count);

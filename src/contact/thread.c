@@ -130,10 +130,10 @@ read_conversations(Conversation **conversations, int count)
 		threads[i] = CStringGetTextDatum(conversations[i]->thread);
 		conversations[i]->request_id = 0;
 		conversations[i]->request_at = DT_NOBEGIN;
-		conversations[i]->open = conversations[i]->unread = false;
+		conversations[i]->open = false;
 		conversations[i]->waits_since = DT_NOEND;
 		conversations[i]->in_channel = NULL;
-		conversations[i]->opened_late = 0;
+		conversations[i]->last_id = 0;
 	}
 	values[0] = count == 1 ? sources[0] : array_of(sources, NULL, count, TEXTOID);
 	values[1] = count == 1 ? threads[0] : array_of(threads, NULL, count, TEXTOID);

@@ -486,7 +486,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	{
 		entries[i].named = entries[i].customer_id != 0 || entries[i].kind != NULL;
 		entries[i].unknown = entries[i].settled = entries[i].stranger = false;
-		entries[i].duplicate = entries[i].still = false;
+		entries[i].duplicate = entries[i].still = entries[i].moves = false;
 		entries[i].conversation = NULL;
 		entries[i].request_customer = 0;
 		entries[i].request = NULL;
