@@ -129,6 +129,7 @@ extern bool conversation_about(Conversation *conversation, int64 request_id, Tim
 extern void conversations_save(ContactEntry *entries, int count);
 extern bool request_settled(ContactEntry *entry, Snapshot snapshot, bool stills);
 extern void requests_continue(ContactEntry *entries, int count);
+extern void requests_moved(const ContactEntry *entries, int count);
 
 extern const char *direction_check(const char *direction);
 extern const char *outcome_check(const char *outcome);

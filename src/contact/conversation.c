@@ -159,7 +159,6 @@ resume_requests(OpenRequest **resumed, int count)
 	}
 	values[0] = array_of(ids, NULL, count, INT8OID);
 	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
-	sla_requests_hold(values[0]);
 	requests_resume.runs += count - 1;
 	return requests_write(&requests_resume, values, NULL) == (uint64) count;
 }
@@ -170,7 +169,6 @@ follow_channels(const ContactEntry *entries, int count)
 {
 	static const Oid types[4] = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID};
 	Datum *columns[4] = {NULL};
-	int64 *ids = NULL;
 	Datum values[4];
 	int found = 0;
 
@@ -182,9 +180,6 @@ follow_channels(const ContactEntry *entries, int count)
 			continue;
 		for (int column = 0; column < 4 && found == 0; column++)
 			columns[column] = palloc(sizeof(Datum) * count);
-		if (found == 0)
-			ids = palloc(sizeof(int64) * count);
-		ids[found] = entry->request_id;
 		columns[0][found] = Int64GetDatum(entry->request_id);
 		columns[1][found] = Int64GetDatum(entry->customer_id);
 		columns[2][found] = CStringGetTextDatum(entry->channel);
@@ -194,10 +189,25 @@ follow_channels(const ContactEntry *entries, int count)
 		return;
 	for (int column = 0; column < 4; column++)
 		values[column] = array_of(columns[column], NULL, found, types[column]);
-	sla_requests_hold(values[0]);
 	channels_follow.runs += found - 1;
 	(void) requests_write(&channels_follow, values, NULL);
-	sla_waits_forget(ids, found);
+}
+
+/*
+ * requests_moved makes it forgotten what customers wait for whose requests requests_continue() has moved to other
+ * channels. Called once the rows of sla_customer are taken, which it writes. Needs an SPI scope.
+ */
+void
+requests_moved(const ContactEntry *entries, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * count);
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate && entries[i].moves)
+			ids[found++] = entries[i].request_id;
+	if (found > 0)
+		sla_waits_forget(ids, found);
 }
 
 /* Forgets which requests were found, and looks again. */

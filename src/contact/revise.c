@@ -91,6 +91,7 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 	{
 		requests_match(&contact, 1);
 		requests_continue(&contact, 1);
+		requests_moved(&contact, 1);
 	}
 	else
 	{
@@ -106,6 +107,7 @@ turn_inbound(const ContactEntry *entry, SlaContact *revised)
 				contact.conversation = NULL;
 		}
 		requests_continue(&contact, 1);
+		requests_moved(&contact, 1);
 		if (contact.request_id == 0)
 			return;
 		conversations_save(&contact, 1);

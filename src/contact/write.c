@@ -530,7 +530,10 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		regroup_customers(entries, count);
 	/* Clocks of whoever was merged just now may be reckoned anew from what is written. */
 	if (live)
+	{
 		tell_service_levels(entries, count, !merged && is_readable());
+		requests_moved(entries, count);
+	}
 	if (count > 1)
 		insert_many(entries, count);
 	else if (!entries->duplicate)

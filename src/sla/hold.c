@@ -10,8 +10,7 @@
  *
  * Who waits with other locks in its hands may lock up. So all who wait take their locks in one order: keys and threads
  * of contacts, by key; rows of customer, by id, in one statement (a logger those of roots, lock_groups() of whole
- * groups); requests and rows of sla_customer, by id, of the roots that were found at the beginning, of which none is
- * held while one of the other kind is waited for, as applications take them in either order; and of each of these
+ * groups); requests; rows of sla_customer, by id, of the roots that were found at the beginning; and of each of these
  * customers, clocks, which belong to whoever has that row. What turns out then to belong to somebody else, because
  * customers were merged or parted meanwhile, is tried only, at the end, and not waited for.
  */
@@ -22,7 +21,6 @@
 #include "catalog/pg_type.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -121,47 +119,6 @@ static KeptPlan families_note = {
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
-};
-
-/* All who are the customers of requests. */
-static KeptPlan request_families = {
-	.sql = "WITH root AS (SELECT DISTINCT coalesce(k.merged_into, k.customer_id) AS root FROM omnichannel.request AS r"
-		   " JOIN omnichannel.customer AS k ON k.customer_id = r.customer_id WHERE r.request_id = ANY ($1))"
-		   " SELECT coalesce(array_agg(f.customer_id), '{}') FROM (SELECT one.root AS customer_id FROM root AS one"
-		   " UNION ALL SELECT m.customer_id FROM root AS one"
-		   " JOIN omnichannel.customer AS m ON m.merged_into = one.root) AS f",
-	.nargs = 1,
-	.argtypes = {INT8ARRAYOID},
-	.indexed = true,
-};
-
-#define LOCK_CUSTOMERS                                                                                                 \
-	"SELECT FROM omnichannel.sla_customer WHERE customer_id = ANY ($1) ORDER BY customer_id FOR UPDATE"
-#define LOCK_REQUESTS                                                                                                  \
-	"SELECT FROM omnichannel.request WHERE request_id = ANY ($1) ORDER BY request_id FOR NO KEY UPDATE"
-
-/* Either kind of rows, waited for. */
-static KeptPlan rows_wait[] = {
-	{.sql = LOCK_CUSTOMERS, .nargs = 1, .argtypes = {INT8ARRAYOID}, .indexed = true},
-	{.sql = LOCK_REQUESTS, .nargs = 1, .argtypes = {INT8ARRAYOID}, .indexed = true},
-};
-
-/* Those that are free; says whether these are all. */
-static KeptPlan rows_try[] = {
-	{
-		.sql = "SELECT count(*) = (SELECT count(*) FROM omnichannel.sla_customer WHERE customer_id = ANY ($1))"
-			   " FROM (" LOCK_CUSTOMERS " SKIP LOCKED) AS free",
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID},
-		.indexed = true,
-	},
-	{
-		.sql = "SELECT count(*) = (SELECT count(*) FROM omnichannel.request WHERE request_id = ANY ($1))"
-			   " FROM (" LOCK_REQUESTS " SKIP LOCKED) AS free",
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID},
-		.indexed = true,
-	},
 };
 
 /* Returns whether another transaction is inserting the customer's row: nothing but waiting tells how that ends. */
@@ -345,57 +302,6 @@ sla_requests_awaited(const SlaKnownRequest *known, int count)
 	}
 	look_end(&scan);
 	return awaited;
-}
-
-/* Rows of sla_customer and of requests that are to be had together. */
-typedef struct RowsHold
-{
-	Datum ids[2]; /* of customers, of requests */
-	int first;    /* which of them is waited for */
-} RowsHold;
-
-/* Takes the rows, for subtransaction_try(); raises ERRCODE_LET_GO where others have some that are not waited for. */
-static void
-hold_rows(void *argument)
-{
-	RowsHold *wanted = argument;
-	int second = 1 - wanted->first;
-	bool isnull;
-	bool all;
-
-	(void) kept_plan_run(&rows_wait[wanted->first], &wanted->ids[wanted->first], NULL, false, 0);
-	(void) kept_plan_run(&rows_try[second], &wanted->ids[second], NULL, false, 0);
-	all = DatumGetBool(spi_datum(0, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	if (!all)
-		ereport(ERROR, (errcode(ERRCODE_LET_GO), errmsg("rows are held by others")));
-}
-
-/*
- * sla_requests_hold takes the rows of requests, a bigint[], that a contact changes, and of sla_customer of their
- * customers. Needs an SPI scope that may write both.
- *
- * Some log a contact and then change its request, others change it and then log: while one kind of row is waited for,
- * none of the other is held.
- */
-void
-sla_requests_hold(Datum request_ids)
-{
-	RowsHold wanted = {.ids = {(Datum) 0, request_ids}};
-	ErrorData *error;
-	bool isnull;
-
-	(void) kept_plan_run(&request_families, &request_ids, NULL, false, 0);
-	wanted.ids[0] = datumCopy(spi_datum(0, 1, &isnull), false, -1);
-	SPI_freetuptable(SPI_tuptable);
-	while ((error = subtransaction_try(hold_rows, &wanted)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (error->sqlerrcode != ERRCODE_LET_GO)
-			ReThrowError(error);
-		FreeErrorData(error);
-		wanted.first = 1 - wanted.first;
-	}
 }
 
 /* Moves the families that are not held by others to the front, both parts in order; returns how many these are. */
