@@ -336,10 +336,11 @@ route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 
  * waits where another session decides about a request of the same customer.
  *
  * It is written down first that it waits: whose the customer's other requests are is not to be read from a row that
- * names an agent who has it no more.
+ * names an agent who has it no more. That holds the head of its lane, so that no agent is waited for then: who is
+ * changing one serves him, or the sweep does.
  */
 int64
-route_again(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given)
+route_again(RoutingConfig *config, MatchRequest *request, int64 *given)
 {
 	route_enqueue(config, request);
 	request->kept_place = false;
@@ -352,7 +353,7 @@ route_again(RoutingConfig *config, MatchRequest *request, bool patient, int64 *g
 	strlcpy(request->state, "waiting_agent", sizeof(request->state));
 	if (config->queues[request->queue].hold_for_owner > 0 && !customer_lock_try(match_root(request)))
 		return 0;
-	return route_request(config, request, patient, given);
+	return route_request(config, request, false, given);
 }
 
 /* Lets a request wait without a place in its queue, which the sweep gives it. */

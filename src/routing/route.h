@@ -62,7 +62,7 @@ typedef enum OfferResult
 extern void route_rows_end(RoutingConfig *config);
 extern bool route_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given);
-extern int64 route_again(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given);
+extern int64 route_again(RoutingConfig *config, MatchRequest *request, int64 *given);
 extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 							   TimestampTz now);
 extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);

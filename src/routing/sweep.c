@@ -137,7 +137,7 @@ end_overdue(Sweep *sweep, int64 request_id)
 		return 0;
 	assignment_end(config, &request, over ? "finished" : "expired", !over && expired);
 	if (!over)
-		(void) route_again(config, &request, false, &moved);
+		(void) route_again(config, &request, &moved);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
 	return moved;
 }
@@ -169,7 +169,7 @@ move_overflow(Sweep *sweep, int64 request_id)
 		requests_changed(&request.request_id, 1);
 		request.queue = queue->overflow;
 		request.queued_at = sweep->now;
-		(void) route_again(config, &request, false, &moved);
+		(void) route_again(config, &request, &moved);
 	}
 	return moved;
 }

@@ -189,7 +189,7 @@ work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
 		!match_look(config, request_id, false, &request) || request.assigned_to != agent_id || request.accepted)
 		return false;
 	assignment_end(config, &request, "expired", false);
-	(void) route_again(config, &request, false, NULL);
+	(void) route_again(config, &request, NULL);
 	return true;
 }
 
@@ -284,7 +284,7 @@ omnichannel_decline_request(PG_FUNCTION_ARGS)
 		not_offered(request_id, agent_id,
 					why != NULL ? why : "The agent has accepted it: transfer_request() passes it on.");
 	assignment_end(config, &request, "declined", true);
-	next = route_again(config, &request, !locks->later, NULL);
+	next = route_again(config, &request, NULL);
 	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
 	RETURN_ID(next);
@@ -370,7 +370,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 		queue_check_members(config, request.queue);
 		if (request.waiting)
 			work_leave_queue(&request, DT_NOBEGIN);
-		next = route_again(config, &request, !locks->later, NULL);
+		next = route_again(config, &request, NULL);
 	}
 	(void) serve_freed(config, locks, from_agent);
 	spi_scope_end(&scope);
@@ -524,7 +524,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	request.channel = config_channel(config, channel);
 	if (request.waiting)
 		work_leave_queue(&request, DT_NOBEGIN);
-	next = route_again(config, &request, !locks->later, NULL);
+	next = route_again(config, &request, NULL);
 	spi_scope_end(&scope);
 	RETURN_ID(next);
 }
