@@ -55,8 +55,8 @@ is_loose(const ContactEntry *entry)
 }
 
 /*
- * comes_back returns whether the customer of an open request says something about it in another channel than he was in. Where a
- * channel opens no requests, nobody waits in it.
+ * comes_back returns whether the customer of an open request says something about it in another channel than he was in.
+ * Where a channel opens no requests, nobody waits in it.
  */
 bool
 comes_back(const ContactEntry *entry, const Channel *channel)
