@@ -28,10 +28,7 @@ typedef struct KnownRequest
 static KeptPlan about_select = {
 	.sql = "SELECT r.request_id, r.closed_at IS NULL, " WAITS_SINCE ", " IN_CHANNEL ","
 		   " c.later, c.occurred_at "
-		   "FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+		   "FROM " ALL_WHO_ARE_ONE " "
 		   "CROSS JOIN LATERAL ((SELECT false AS later, one.occurred_at, one.contact_id, one.request_id "
 		   "FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id AND one.occurred_at <= $4 "
 		   "AND one.thread = $3 AND coalesce(one.source, '') = $2 AND one.request_id IS NOT NULL "
@@ -46,13 +43,6 @@ static KeptPlan about_select = {
 	.argtypes = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
 	.indexed = true,
 };
-
-/* is_loose returns whether the request of an entry is neither named nor that of its conversation. */
-bool
-is_loose(const ContactEntry *entry)
-{
-	return entry->request_customer == 0 && entry->conversation == NULL;
-}
 
 /*
  * comes_back returns whether the customer of an open request says something about it in another channel than he was in.

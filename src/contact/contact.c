@@ -71,6 +71,13 @@ ends_wait(const ContactEntry *entry, TimestampTz waits_since)
 	return is_said(entry) && entry->occurred_at >= waits_since;
 }
 
+/* is_loose returns whether the request of an entry is neither named nor that of its conversation. */
+bool
+is_loose(const ContactEntry *entry)
+{
+	return entry->request_customer == 0 && entry->conversation == NULL;
+}
+
 /* Returns the outcome; raises 22023 where it is none. */
 const char *
 outcome_check(const char *outcome)

@@ -113,6 +113,7 @@ extern bool erased_key_follow(const ContactEntry *entry, const char *former);
 
 extern bool is_inbound(const ContactEntry *entry);
 extern bool is_said(const ContactEntry *entry);
+extern bool is_loose(const ContactEntry *entry);
 extern bool ends_wait(const ContactEntry *entry, TimestampTz waits_since);
 
 extern void requests_match(ContactEntry *entries, int count);

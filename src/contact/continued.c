@@ -16,10 +16,7 @@
 
 /* When the last contact was about a request, as of when or later; it may name any of those who were merged. */
 static KeptPlan last_contact_select = {
-	.sql = "SELECT max(c.occurred_at) FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+	.sql = "SELECT max(c.occurred_at) FROM " ALL_WHO_ARE_ONE " "
 		   "CROSS JOIN LATERAL (SELECT one.occurred_at FROM omnichannel.contact AS one "
 		   "WHERE one.customer_id = g.customer_id AND one.occurred_at >= $3 AND one.request_id = $2 OFFSET 0) AS c",
 	.nargs = 3,
@@ -29,10 +26,7 @@ static KeptPlan last_contact_select = {
 
 /* Whether a contact of that time went into a request, perhaps opened later; it may name any of the merged. */
 static KeptPlan begun_select = {
-	.sql = "SELECT FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "
-		   "FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "
-		   "CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "
-		   "FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "
+	.sql = "SELECT FROM " ALL_WHO_ARE_ONE " "
 		   "CROSS JOIN LATERAL (SELECT FROM omnichannel.contact AS one WHERE one.customer_id = g.customer_id "
 		   "AND one.occurred_at BETWEEN $3 AND $4 AND one.request_id = $2 AND one.direction = 'inbound' LIMIT 1) AS c",
 	.nargs = 4,
@@ -42,10 +36,7 @@ static KeptPlan begun_select = {
 
 /* What a customer or those who are one with it said about requests, as channels_follow in conversation.c has it. */
 #define SAID(when)                                                                                                     \
-	"FROM (SELECT coalesce(one.merged_into, one.customer_id) AS root "                                                 \
-	"FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "                                      \
-	"CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "                                 \
-	"FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g "                                               \
+	"FROM " ALL_WHO_ARE_ONE " "                                                                                        \
 	"CROSS JOIN LATERAL (SELECT one.channel, one.occurred_at, one.contact_id FROM omnichannel.contact AS one "         \
 	"JOIN omnichannel.channel AS h USING (channel) WHERE one.customer_id = g.customer_id AND one.direction = "         \
 	"'inbound' AND one.outcome <> 'failed' AND h.opens_request AND one.occurred_at " when                              \

@@ -39,6 +39,13 @@ typedef struct OpenCustomer
 	OpenRequest *requests;
 } OpenCustomer;
 
+/* The customer $1 and all who are one with it, as g (customer_id). */
+#define ALL_WHO_ARE_ONE                                                                                                \
+	"(SELECT coalesce(one.merged_into, one.customer_id) AS root "                                                      \
+	"FROM omnichannel.customer AS one WHERE one.customer_id = $1 OFFSET 0) AS k "                                      \
+	"CROSS JOIN LATERAL (SELECT k.root AS customer_id UNION ALL SELECT m.customer_id "                                 \
+	"FROM omnichannel.customer AS m WHERE m.merged_into = k.root) AS g"
+
 extern OpenCustomer *open_customers(ContactEntry **entries, int count, int *found);
 extern OpenCustomer *open_customer_find(OpenCustomer *customers, int count, int64 customer_id);
 extern void open_requests_read(OpenCustomer *customers, int count, ContactEntry **entries, int nentries);
@@ -53,7 +60,6 @@ extern bool open_request_is_sure(const OpenRequest *request, const ContactEntry 
 extern bool open_request_said_later(OpenRequest *request, const ContactEntry *entry);
 
 /* assign.c */
-extern bool is_loose(const ContactEntry *entry);
 extern bool comes_back(const ContactEntry *entry, const Channel *channel);
 extern int requests_assign(ContactEntry **sorted, int count, OpenCustomer *customers, int ncustomers,
 						   OpenRequest **opened, OpenRequest **resumed, int *nresumed);
