@@ -351,7 +351,7 @@ route_again(RoutingConfig *config, MatchRequest *request, int64 *given)
 	request->rank = -queue_level(&config->queues[request->queue], request->priority, request->entered_at);
 	request->due_at = sla_request_due(request->request_id);
 	strlcpy(request->state, "waiting_agent", sizeof(request->state));
-	if (config->queues[request->queue].hold_for_owner > 0 && !customer_lock_try(match_root(request)))
+	if (!customer_hold_try(config, request))
 		return 0;
 	return route_request(config, request, false, given);
 }

@@ -94,6 +94,7 @@ typedef struct Turns
 	int64 given;
 } Turns;
 
+extern bool customer_hold_try(RoutingConfig *config, const MatchRequest *request);
 extern int64 turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *turns);
 extern int64 turn_serve(RoutingConfig *config, int agent, const QueueLocks *locks, TimestampTz now);
 

@@ -210,7 +210,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
 		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
 		return 0;
-	if (waits && config->queues[request.queue].hold_for_owner > 0 && !customer_lock_try(match_root(&request)))
+	if (waits && !customer_hold_try(config, &request))
 		return 0;
 	agent_id = request.customer_id == 0 ? due_agent(request.request_id) : request.assigned_to;
 	if (given == agent_id)

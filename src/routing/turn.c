@@ -51,9 +51,12 @@ hold_waiting(RoutingConfig *config, int64 request_id, MatchRequest *request)
 		   request->waiting;
 }
 
-/* Keeps others from deciding about the customer's other requests, if nobody is about to; returns whether. */
-static bool
-hold_customer(RoutingConfig *config, const MatchRequest *request)
+/*
+ * customer_hold_try keeps others from deciding about the other requests of a request's customer, where whose these are
+ * counts in its queue; returns false where somebody is about to.
+ */
+bool
+customer_hold_try(RoutingConfig *config, const MatchRequest *request)
 {
 	if (request->queue < 0 || config->queues[request->queue].hold_for_owner == 0)
 		return true;
@@ -93,7 +96,7 @@ serve_waiting(RoutingConfig *config, int64 request_id, bool locked, Turns *turns
 		return false;
 	if (request.closed)
 		leave_queue(config, &request);
-	else if (hold_customer(config, &request) && request.queue >= 0 && request.assigned_to == 0 &&
+	else if (customer_hold_try(config, &request) && request.queue >= 0 && request.assigned_to == 0 &&
 			 strcmp(request.state, "waiting_agent") == 0 && route_in_place(config, &request) &&
 			 (locked || queue_lock_try(config, request.queue, QUEUE_ARRIVE)) &&
 			 turn_offer(config, &request, false, turns) > 0)
