@@ -47,6 +47,7 @@ extern bool text_equals(Datum value, const char *expected);
  */
 extern Datum array_of(Datum *elements, bool *nulls, int count, Oid type);
 extern Datum id_array(const int64 *ids, int count);
+extern int id_compare(const void *a, const void *b);
 extern int64 *customers_argument(FunctionCallInfo fcinfo, int argument, const char *hint, int *count);
 
 /*
@@ -106,8 +107,6 @@ extern void relation_scope_end(RelationScope *scope);
 extern int pinned_output_begin(void);
 extern void pinned_output_end(int level);
 
-/* What work in a subtransaction raises, for its caller only, to let go of the locks that it has taken. */
-#define ERRCODE_LET_GO MAKE_SQLSTATE('O', 'M', 'N', 'I', '1')
 extern ErrorData *subtransaction_try(void (*work)(void *argument), void *argument);
 
 /*

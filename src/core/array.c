@@ -35,6 +35,16 @@ id_array(const int64 *ids, int count)
 	return array_of(elements, NULL, count, INT8OID);
 }
 
+/* id_compare orders ids. For qsort and bsearch. */
+int
+id_compare(const void *a, const void *b)
+{
+	int64 left = *(const int64 *) a;
+	int64 right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
 /*
  * Returns the customers that the argument of a function names, a bigint[], in the current context. Raises 22023, with
  * the hint, where it is NULL or one of them is.

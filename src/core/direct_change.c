@@ -66,14 +66,6 @@ edit_row(DirectWrite *write, DirectEdit edit, void *arg)
 	ExecConstraints(write->info, changed, write->estate);
 }
 
-/* Raises 40001. */
-static void
-raise_conflict(void)
-{
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("could not serialize access due to concurrent update")));
-}
-
 /* Locks the newest version of the row in found, and takes it there; returns false where it is gone. */
 static bool
 lock_newest(DirectWrite *write, const Datum *keys, LockTupleMode mode)
@@ -83,7 +75,7 @@ lock_newest(DirectWrite *write, const Datum *keys, LockTupleMode mode)
 	TM_Result result;
 
 	if (IsolationUsesXactSnapshot())
-		raise_conflict();
+		direct_conflict();
 	result = table_tuple_lock(write->info->ri_RelationDesc, &tid, write->estate->es_snapshot, write->found,
 							  write->command, mode, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 	if (result == TM_SelfModified || result == TM_Invisible)
@@ -134,7 +126,7 @@ direct_change(DirectWrite *write, const Datum *keys, DirectEdit edit, void *arg)
 		if (result == TM_SelfModified)
 			elog(ERROR, "row was changed twice by one writer");
 		if (result == TM_Deleted && IsolationUsesXactSnapshot())
-			raise_conflict();
+			direct_conflict();
 		if (result == TM_Deleted || !lock_newest(write, keys, mode))
 			return false;
 	}

@@ -185,6 +185,15 @@ index_row(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot, List **
 	return conflict;
 }
 
+/* Raises 40001. */
+void
+direct_conflict(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access due to concurrent update")));
+	pg_unreachable();
+}
+
 /* Raises 40001 where the transaction's snapshot cannot see the row that another one conflicts with. */
 static void
 check_visible(DirectWrite *write, Relation relation, ItemPointer tid)
@@ -201,8 +210,7 @@ check_visible(DirectWrite *write, Relation relation, ItemPointer tid)
 
 		/* The same transaction's own, of this very command. */
 		if (!TransactionIdIsCurrentTransactionId(inserter))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not serialize access due to concurrent update")));
+			direct_conflict();
 	}
 	ExecClearTuple(write->found);
 }

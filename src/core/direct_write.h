@@ -60,6 +60,7 @@ struct DirectWrite
 extern bool direct_ordinary(Relation relation, DirectPurpose purpose);
 extern void direct_prepare(DirectWrite *write, ResultRelInfo *info);
 extern void direct_form(DirectWrite *write, const Datum *values, const bool *nulls);
+pg_noreturn extern void direct_conflict(void);
 extern bool direct_insert_new(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot);
 extern void direct_fill(DirectWrite *write, ResultRelInfo *info, TupleTableSlot *slot);
 

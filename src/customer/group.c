@@ -15,6 +15,9 @@
 #include "omnichannel.h"
 #include "customer/customer.h"
 
+/* Raised where locks that were taken are to be let go of. */
+#define LET_GO MAKE_SQLSTATE('O', 'M', 'N', 'I', '1')
+
 SQL_FUNCTION(omnichannel_customer_group);
 SQL_FUNCTION(omnichannel_customers_regrouped);
 
@@ -182,7 +185,7 @@ roots_are_held(uint64 rows)
 	return true;
 }
 
-/* Takes the locks, for subtransaction_try(); raises ERRCODE_LET_GO where something has changed before it had them. */
+/* Takes the locks, for subtransaction_try(); raises LET_GO where something has changed before it had them. */
 static void
 hold(void *argument)
 {
@@ -197,7 +200,7 @@ hold(void *argument)
 	for (int i = 0; i < wanted->npairs; i++)
 		wanted->changed = wanted->changed || !wanted->pairs[i].nameless;
 	if (!held || wanted->changed)
-		ereport(ERROR, (errcode(ERRCODE_LET_GO), errmsg("customers were merged meanwhile")));
+		ereport(ERROR, (errcode(LET_GO), errmsg("customers were merged meanwhile")));
 }
 
 /*
@@ -219,7 +222,7 @@ customers_hold(const int64 *ids, int count, CustomerPair *pairs, int npairs)
 	{
 		CHECK_FOR_INTERRUPTS();
 		error = subtransaction_try(hold, &wanted);
-		if (error != NULL && error->sqlerrcode != ERRCODE_LET_GO)
+		if (error != NULL && error->sqlerrcode != LET_GO)
 			ReThrowError(error);
 	} while (error != NULL && !wanted.changed);
 	return error == NULL;
@@ -261,10 +264,7 @@ customers_regroup(const int64 *ids, int count)
 	rows = kept_plan_run(&roots_select, values, NULL, false, 0);
 	roots = palloc(sizeof(int64) * Max(rows, 1));
 	for (uint64 row = 0; row < rows; row++)
-	{
-
 		roots[row] = spi_id(row, 1);
-	}
 	customer_listener(roots, (int) rows, false);
 }
 

@@ -73,16 +73,6 @@ note(int64 request_id)
 	noted.request_ids[noted.count++] = request_id;
 }
 
-/* Orders ids. For qsort and bsearch. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
 /* Tells the later room that cares of what is noted, each once, but for the sorted ids. Needs an SPI scope. */
 static void
 tell_noted(const int64 *but, int but_count)
@@ -95,10 +85,10 @@ tell_noted(const int64 *but, int but_count)
 	if (noted.count == 0)
 		return;
 	left = palloc_extended(sizeof(int64) * noted.count, MCXT_ALLOC_HUGE);
-	qsort(noted.request_ids, noted.count, sizeof(int64), compare_ids);
+	qsort(noted.request_ids, noted.count, sizeof(int64), id_compare);
 	for (int i = 0; i < noted.count; i++)
 		if ((count == 0 || left[count - 1] != noted.request_ids[i]) &&
-			(but_count == 0 || bsearch(&noted.request_ids[i], but, but_count, sizeof(int64), compare_ids) == NULL))
+			(but_count == 0 || bsearch(&noted.request_ids[i], but, but_count, sizeof(int64), id_compare) == NULL))
 			left[count++] = noted.request_ids[i];
 	noted.count = 0;
 	if (count == 0 || request_listener == NULL)
@@ -131,7 +121,7 @@ requests_told(const int64 *request_ids, int count)
 	sorted = palloc(sizeof(int64) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		sorted[i] = request_ids[i];
-	qsort(sorted, count, sizeof(int64), compare_ids);
+	qsort(sorted, count, sizeof(int64), id_compare);
 	tell_noted(sorted, count);
 	pfree(sorted);
 }

@@ -64,13 +64,3 @@ sla_column_array(const SlaColumn *column)
 {
 	return array_of(column->values, column->nulls, column->count, column->type);
 }
-
-/* Orders ids. For qsort and bsearch. */
-int
-sla_compare_ids(const void *a, const void *b)
-{
-	int64 left = *(const int64 *) a;
-	int64 right = *(const int64 *) b;
-
-	return left < right ? -1 : left > right;
-}

@@ -96,13 +96,13 @@ sla_requests_gone(SlaFamily *family)
 	for (int i = 0; i < family->moment_count; i++)
 		if (family->moments[i]->what == MOMENT_REQUEST)
 			said[said_count++] = family->moments[i]->request_id;
-	qsort(said, said_count, sizeof(int64), sla_compare_ids);
+	qsort(said, said_count, sizeof(int64), id_compare);
 	for (int i = 0; i < family->clock_count; i++)
 	{
 		const SlaClock *clock = family->clocks[i];
 
 		if (clock->request_id != 0 && clock->stopped_at != NO_TIME && !clock->settled &&
-			bsearch(&clock->request_id, said, said_count, sizeof(int64), sla_compare_ids) == NULL)
+			bsearch(&clock->request_id, said, said_count, sizeof(int64), id_compare) == NULL)
 			sla_column_add_id(&ids, clock->request_id);
 	}
 	pfree(said);
@@ -118,8 +118,8 @@ sla_requests_gone(SlaFamily *family)
 	{
 		SlaClock *clock = family->clocks[i];
 
-		clock->orphaned = clock->stopped_at != NO_TIME &&
-						  bsearch(&clock->request_id, gone, count, sizeof(int64), sla_compare_ids) != NULL;
+		clock->orphaned =
+			clock->stopped_at != NO_TIME && bsearch(&clock->request_id, gone, count, sizeof(int64), id_compare) != NULL;
 	}
 }
 

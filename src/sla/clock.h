@@ -308,7 +308,6 @@ extern void sla_column_add_id(SlaColumn *column, int64 value);
 extern void sla_column_add_time(SlaColumn *column, TimestampTz value);
 extern void sla_column_add_microseconds(SlaColumn *column, int64 value, bool isnull);
 extern Datum sla_column_array(const SlaColumn *column);
-extern int sla_compare_ids(const void *a, const void *b);
 
 /* write.c: clocks that were made, changed or are no more, written together */
 typedef struct SlaChanges

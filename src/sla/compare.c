@@ -103,7 +103,7 @@ sla_family_compare_without(SlaFamily *family, const SlaPolicies *policies, const
 
 	sla_machine_know(&machine, policies, family);
 	for (int i = 0; i < family->moment_count; i++)
-		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), sla_compare_ids) == NULL)
+		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), id_compare) == NULL)
 			sla_family_add(&before, family->moments[i]);
 	if (family->former_moment != NULL)
 		sla_family_add(&before, (SlaMoment *) family->former_moment);

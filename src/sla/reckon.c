@@ -357,7 +357,7 @@ sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies,
 		moment_ids[i] = palloc(sizeof(int64) * Max(new_count[i], 1));
 		for (int j = 0; j < new_count[i]; j++)
 			moment_ids[i][j] = families[i].moments[j]->moment_id;
-		qsort(moment_ids[i], new_count[i], sizeof(int64), sla_compare_ids);
+		qsort(moment_ids[i], new_count[i], sizeof(int64), id_compare);
 	}
 	read_families(families, count, policies);
 	for (int i = 0; i < count; i++)
@@ -376,7 +376,7 @@ sla_families_of(const int64 *roots, int count, SlaFamily **families)
 	*families = palloc0(sizeof(SlaFamily) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 		sorted[i] = roots[i];
-	qsort(sorted, count, sizeof(int64), sla_compare_ids);
+	qsort(sorted, count, sizeof(int64), id_compare);
 	for (int i = 0; i < count; i++)
 		if (i == 0 || sorted[i] != sorted[i - 1])
 			(*families)[found++].root = sorted[i];
