@@ -115,7 +115,7 @@ extern void assignment_end(const RoutingConfig *config, MatchRequest *request, c
 extern void assignment_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id);
 
 /* work.c */
-extern bool work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id);
+extern void work_take_back(RoutingConfig *config, int64 request_id, int64 customer_id, int64 agent_id);
 extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 
 /* tidy.c */

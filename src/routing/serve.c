@@ -69,11 +69,11 @@ static KeptPlan available_select = {
 	.indexed = true,
 };
 
-/* What is offered to an agent, and in which queue. */
+/* What is offered to an agent, and in which queue; by lanes, in the order in which their heads are locked. */
 static KeptPlan offers_select = {
-	.sql = "SELECT a.request_id, q.queue FROM omnichannel.assignment AS a JOIN omnichannel.request AS q"
-		   " USING (request_id, customer_id) WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND q.queue IS NOT NULL"
-		   " ORDER BY a.request_id",
+	.sql = "SELECT a.request_id, a.customer_id, q.queue FROM omnichannel.assignment AS a"
+		   " JOIN omnichannel.request AS q USING (request_id, customer_id)"
+		   " WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND q.queue IS NOT NULL ORDER BY a.lane_id, a.request_id",
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -124,6 +124,7 @@ serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, 
 typedef struct Offer
 {
 	int64 request_id;
+	int64 customer_id;
 	int queue; /* or -1 */
 } Offer;
 
@@ -140,7 +141,8 @@ offers_to(const RoutingConfig *config, int64 agent_id, int *count)
 	for (int i = 0; i < *count; i++)
 	{
 		offers[i].request_id = DatumGetInt64(spi_datum(i, 1, &isnull));
-		offers[i].queue = config_queue(config, spi_text(i, 2, CurrentMemoryContext));
+		offers[i].customer_id = DatumGetInt64(spi_datum(i, 2, &isnull));
+		offers[i].queue = config_queue(config, spi_text(i, 3, CurrentMemoryContext));
 	}
 	return offers;
 }
@@ -167,7 +169,12 @@ lock_offers(RoutingConfig *config, QueueLocks *locks, const Offer *offers, int c
 	return queue_locks_take(config, locks);
 }
 
-/* Notes that an agent takes nothing new from now on, and offers to others what was offered to him. */
+/*
+ * Notes that an agent takes nothing new from now on, and offers to others what was offered to him.
+ *
+ * What is offered to him is locked before he is. What was offered meanwhile, and is in somebody's hands, is left to the
+ * sweep.
+ */
 static void
 leave(RoutingConfig *config, int64 agent_id, const char *state)
 {
@@ -176,6 +183,9 @@ leave(RoutingConfig *config, int64 agent_id, const char *state)
 	Offer *offers = offers_to(config, agent_id, &count);
 
 	config = lock_offers(config, locks, offers, count);
+	for (int i = 0; i < count; i++)
+		if (offers[i].queue >= 0 && locks->modes[offers[i].queue] != 0)
+			(void) request_hold(offers[i].request_id, offers[i].customer_id, true);
 	note_presence(agent_id, state, false);
 
 	/* Nothing more is offered to him now, but something may have been meanwhile. */
@@ -183,7 +193,7 @@ leave(RoutingConfig *config, int64 agent_id, const char *state)
 	config = lock_offers(config, locks, offers, count);
 	for (int i = 0; i < count; i++)
 		if (offers[i].queue >= 0 && locks->modes[offers[i].queue] != 0)
-			(void) work_take_back(config, offers[i].request_id, agent_id);
+			work_take_back(config, offers[i].request_id, offers[i].customer_id, agent_id);
 }
 
 /* set_presence(agent_id, state): the first request that the agent is offered by it, or NULL. */

@@ -175,22 +175,21 @@ serve_freed(RoutingConfig *config, const QueueLocks *locks, int64 agent_id)
 
 /*
  * work_take_back takes back what is offered to an agent who takes nothing new any more, and offers it to the others;
- * returns whether it was offered to him still.
+ * what somebody has in his hands is left.
  *
  * The holder has the lock of the request's queue for arrivals. He has changed that agent, as others who leave have
  * changed themselves: nobody is waited for. Needs an SPI scope.
  */
-bool
-work_take_back(RoutingConfig *config, int64 request_id, int64 agent_id)
+void
+work_take_back(RoutingConfig *config, int64 request_id, int64 customer_id, int64 agent_id)
 {
 	MatchRequest request;
 
-	if (!match_look(config, request_id, false, &request) || !request_hold(request_id, request.customer_id, true) ||
-		!match_look(config, request_id, false, &request) || request.assigned_to != agent_id || request.accepted)
-		return false;
+	if (!request_hold(request_id, customer_id, false) || !match_look(config, request_id, false, &request) ||
+		request.assigned_to != agent_id || request.accepted)
+		return;
 	assignment_end(config, &request, "expired", false);
 	(void) route_again(config, &request, NULL);
-	return true;
 }
 
 /* Raises 55000 because a request is not offered to an agent. */

@@ -73,7 +73,7 @@ BEGIN
 		CALL pg_temp.serve(agent, false);
 	WHEN 'leave' THEN
 		UPDATE omnichannel.agent_state AS s SET state = whither WHERE agent_id = agent;
-		FOR one IN SELECT a.request_id FROM omnichannel.assignment AS a WHERE a.agent_id = agent AND a.accepted_at IS NULL ORDER BY a.request_id LOOP
+		FOR one IN SELECT a.request_id FROM omnichannel.assignment AS a WHERE a.agent_id = agent AND a.accepted_at IS NULL ORDER BY a.lane_id, a.request_id LOOP
 			CALL pg_temp.take_back(one.request_id, false);
 			CALL pg_temp.route_or_wait(one.request_id);
 		END LOOP;
