@@ -1,6 +1,6 @@
 /*
  * lock.c
- *	  The locks of matching, always taken in this order: customers, queues, requests, agents, rows.
+ *	  The locks of matching, always taken in this order: customers, queues, requests, agents, heads of lanes.
  *
  * A queue's lock is one advisory transaction lock whose mode says what its holder does: an arrival reads the agents and
  * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at
@@ -14,8 +14,18 @@
  *
  * One call takes its queues in one order for everybody, and waits. A transaction that calls again may want more than it
  * has while somebody else wants what it has: further queues are tried for a moment, and what is not to be had then is
- * left to the sweep. So nobody locks up over queues. A request is kept apart by the lock of its row, of which a
- * transaction can have any number.
+ * left to the sweep. So nobody locks up over queues.
+ *
+ * A request is kept apart by the lock of its row, of which a transaction can have any number, an agent by that of his.
+ * Whoever changes what an agent has locks the request first, and then him: both, in the order of their ids, where it
+ * goes from one to another. Who leaves locks all that is offered to him before himself. The head of a lane, which is
+ * written where a request goes back to before it, comes last, those of several lanes in the order of these: no agent is
+ * waited for with a head in hand.
+ *
+ * A freed agent is locked before it is known what he gets. He passes over what somebody is taking out of its queue, and
+ * waits for a request only when he has taken it out: whoever has one that waits, and wants its place, has the lock of
+ * its queue for arrivals, which keeps the two apart, or has locked the place before. The sweep, and whoever gives
+ * others their turn, only tries to lock requests and agents.
  *
  * To whom a request goes depends on who has the customer's others: who decides it in a queue that holds requests for
  * their owners has the lock of the customer. An arrival takes it first and waits for it. Who finds out under the locks

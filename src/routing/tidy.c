@@ -50,9 +50,12 @@ static KeptPlan heads_clear = {
 		   " (SELECT FROM omnichannel.lane AS l WHERE l.lane_id = h.lane_id OFFSET 0)",
 };
 
+/* What somebody is renewing is left. */
 static KeptPlan clear_refusals = {
-	.sql = "WITH places AS (DELETE FROM omnichannel.kept_place WHERE until <= $1)"
-		   " DELETE FROM omnichannel.refusal WHERE until <= $1",
+	.sql = "WITH places AS (DELETE FROM omnichannel.kept_place WHERE request_id = ANY (ARRAY("
+		   "SELECT k.request_id FROM omnichannel.kept_place AS k WHERE k.until <= $1 FOR UPDATE SKIP LOCKED)))"
+		   " DELETE FROM omnichannel.refusal WHERE ctid = ANY (ARRAY("
+		   "SELECT f.ctid FROM omnichannel.refusal AS f WHERE f.until <= $1 FOR UPDATE SKIP LOCKED))",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };

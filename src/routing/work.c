@@ -72,6 +72,13 @@ static KeptPlan request_change = {
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID},
 };
 
+/* Both agents of a request that is passed on: those who pass requests to each other lock them in one order. */
+static KeptPlan agents_hold = {
+	.sql = "SELECT FROM omnichannel.agent_state WHERE agent_id IN ($1, $2) ORDER BY agent_id FOR NO KEY UPDATE",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+};
+
 /* Takes a request out of the queue; its place is kept until then where that is to come. */
 void
 work_leave_queue(MatchRequest *request, TimestampTz keep_until)
@@ -122,7 +129,7 @@ queue_is_held(const RoutingConfig *config, int queue)
  * Takes the locks for ending what an agent does with a request, and reads the request under them.
  *
  * The agent's queues are locked for him; with arrives the request's own is for it, because it goes back there, and the
- * queue to which it may go next.
+ * queue to which it may go next. That of a request that waits is locked against those who would take it out meanwhile.
  */
 static RoutingConfig *
 lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives, const char *to_queue,
@@ -138,7 +145,7 @@ lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives
 	agent_id = request->assigned_to;
 	queue = request->queue;
 	agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
-	if (queue >= 0 && arrives)
+	if (queue >= 0 && (arrives || request->waiting))
 		queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	if (to_queue != NULL)
 	{
@@ -348,6 +355,12 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 						errmsg("request " INT64_FORMAT " is with agent " INT64_FORMAT " already", request.request_id,
 							   to_agent),
 						errhint("Transfer it to another agent or to a queue.")));
+	if (to_agent != 0)
+	{
+		Datum agents[2] = {Int64GetDatum(from_agent), Int64GetDatum(to_agent)};
+
+		(void) kept_plan_run(&agents_hold, agents, NULL, false, 0);
+	}
 	if (from_agent != 0)
 		assignment_end(config, &request, "transferred", true);
 	change_request(&request, NULL, queue, NULL, requires, prefers);
