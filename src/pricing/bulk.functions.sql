@@ -90,86 +90,137 @@ SET enable_nestloop = off
 SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+	rounding_mode text;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF max_jump IS NULL OR max_jump = 'NaN' OR max_jump < 0 THEN
 		RAISE EXCEPTION 'max_jump must not be %', coalesce(max_jump::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
 	END IF;
+	SELECT company.rounding INTO STRICT rounding_mode FROM omnichannel.company;
 	RETURN QUERY
-	WITH staged AS (
-		SELECT s.*, list.kind, list.currency, list.segments_any, list.segments_all, list.valid AS list_valid, list.derived_from, list.price_list IS NOT NULL AS known,
-			coalesce(s.valid, tstzrange(now(), NULL)) AS during,
+	WITH RECURSIVE list AS MATERIALIZED (
+		-- When each answers, and when it will once it is active.
+		SELECT list.*, list.active * tstzmultirange(list.valid) AS answers, (list.active + tstzmultirange(tstzrange(now(), NULL))) * tstzmultirange(list.valid) AS would_answer
+		FROM omnichannel.price_list AS list
+	), staged AS (
+		SELECT s.*, list.kind, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
-		FROM omnichannel.price_staging AS s LEFT JOIN omnichannel.price_list AS list ON list.price_list = s.price_list
+		FROM omnichannel.price_staging AS s LEFT JOIN list ON list.price_list = s.price_list
+	), derived AS (
+		-- What becomes of them in derived lists, and in those derived from these.
+		SELECT s.line, list.price_list, list.kind, s.target, s.min_quantity, made.*, s.during * tstzrange(list.derived_since, NULL) AS during, 1 AS steps
+		FROM staged AS s JOIN list ON list.derived_from = s.price_list
+			CROSS JOIN LATERAL omnichannel.derived_price(s.amount, s.adjust, s.surcharge, s.round_to, list.derived_adjust, list.derived_surcharge, list.derived_round_to, rounding_mode) AS made
+		WHERE s.derived_from IS NULL AND s.during && tstzrange(list.derived_since, NULL)
+		UNION ALL
+		SELECT d.line, list.price_list, list.kind, d.target, d.min_quantity, made.*, d.during * tstzrange(list.derived_since, NULL), d.steps + 1
+		FROM derived AS d JOIN list ON list.derived_from = d.price_list
+			CROSS JOIN LATERAL omnichannel.derived_price(d.amount, d.adjust, d.surcharge, d.round_to, list.derived_adjust, list.derived_surcharge, list.derived_round_to, rounding_mode) AS made
+		WHERE d.steps < 32 AND d.during && tstzrange(list.derived_since, NULL)
+	), coming AS (
+		SELECT s.line, s.price_list, s.kind, s.target, s.min_quantity, s.amount, s.adjust, s.surcharge, s.round_to, s.during, 0 AS steps FROM staged AS s
+		UNION ALL
+		SELECT * FROM derived
 	), existing AS (
 		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
-		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT staged.price_list FROM staged)
+		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT c.price_list FROM coming AS c)
 	), place AS MATERIALIZED (
 		SELECT * FROM omnichannel.staged_places()
-	), asked AS (
+	), asked AS MATERIALIZED (
 		-- Each line at each product that it can be the price of.
-		SELECT s.line, s.price_list, s.kind, s.currency, s.segments_any, s.min_quantity, s.amount, s.adjust, s.surcharge,
-			CASE WHEN cardinality(s.segments_any) = 1 THEN s.segments_all || s.segments_any ELSE s.segments_all END AS segments_all,
-			s.during * s.list_valid AS during, place.product, place.level,
-			greatest(CASE WHEN place.min_price_currency = s.currency THEN place.min_price END, CASE WHEN place.cost_currency = s.currency THEN place.cost END) AS lowest
-		FROM staged AS s JOIN place ON place.target = s.target WHERE num_nonnulls(s.amount, s.adjust, s.surcharge) > 0
+		SELECT c.line, c.steps, c.price_list, c.kind, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level,
+			greatest(CASE WHEN place.min_price_currency = list.currency THEN place.min_price END, CASE WHEN place.cost_currency = list.currency THEN place.cost END) AS lowest
+		FROM coming AS c JOIN place ON place.target = c.target JOIN list ON list.price_list = c.price_list
+		WHERE num_nonnulls(c.amount, c.adjust, c.surcharge) > 0
 	), offered AS MATERIALIZED (
 		-- Base prices by product, where a line is compared with them. Joined by itself, as with a line by the currency alone
 		-- it would be everything with everything.
-		SELECT base.product, base.level, base.min_quantity, base.amount, base.during * list.valid AS during, list.price_list, list.currency,
-			list.priority, list.segments_any, list.segments_all
+		SELECT base.*, list.currency
 		FROM (
-			SELECT place.product, place.level, n.price_list, n.min_quantity, n.amount, n.during
-			FROM place JOIN staged AS n ON n.target = place.target WHERE n.kind = 'base'
+			SELECT place.product, place.level, c.price_list, c.min_quantity, c.amount, c.during, true AS new
+			FROM place JOIN coming AS c ON c.target = place.target WHERE c.kind = 'base'
 			UNION ALL
-			SELECT place.product, place.level, p.price_list, p.min_quantity, p.amount, p.valid
+			SELECT place.product, place.level, p.price_list, p.min_quantity, p.amount, p.valid, false
 			FROM place JOIN (
 				SELECT p.price_list, p.min_quantity, p.amount, p.valid,
 					CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
-				FROM omnichannel.price AS p WHERE p.price_list IN (SELECT list.price_list FROM omnichannel.price_list AS list WHERE list.kind = 'base')
+				FROM omnichannel.price AS p WHERE p.price_list IN (SELECT list.price_list FROM list WHERE list.kind = 'base')
 			) AS p ON p.target = place.target
-			WHERE NOT EXISTS (SELECT FROM staged AS n WHERE n.price_list = p.price_list AND n.target = place.target
-				AND n.min_quantity = p.min_quantity AND n.during @> p.valid)
-		) AS base JOIN omnichannel.price_list AS list ON list.price_list = base.price_list
-		WHERE list.status <> 'retired' AND EXISTS (SELECT FROM staged AS s WHERE s.kind = 'sale' OR s.amount IS NULL)
-	), based AS (
-		-- The base price that whoever has the line's price pays without it: of each list the nearest, of lists that all of
-		-- them have the first; where there is none of these, the lowest that some have.
-		SELECT DISTINCT ON (near.line, near.product) near.line, near.product, near.amount, near.during
+			WHERE NOT EXISTS (SELECT FROM coming AS c WHERE c.price_list = p.price_list AND c.target = place.target
+				AND c.min_quantity = p.min_quantity AND c.during @> p.valid)
+		) AS base JOIN list ON list.price_list = base.price_list
+		WHERE EXISTS (SELECT FROM coming AS c WHERE c.kind = 'sale' OR c.amount IS NULL)
+	), suspect AS MATERIALIZED (
+		-- Where some base price makes a line wrong: whether it is the one of some moment, for somebody who has the line's
+		-- price, is to be seen. A floor is looked at for each group and quantity that have base prices of their own.
+		SELECT row_number() OVER () AS suspect, found.*
 		FROM (
-			SELECT DISTINCT ON (a.line, a.product, o.price_list) a.line, a.product, o.amount, o.during,
-				CASE WHEN o.segments_all <@ a.segments_all AND (o.segments_any = '{}' OR o.segments_any && a.segments_all
-					OR (a.segments_any <> '{}' AND a.segments_any <@ o.segments_any)) THEN o.priority END AS priority
-			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency AND o.min_quantity <= a.min_quantity AND o.during && a.during
-			WHERE a.kind = 'sale' OR a.amount IS NULL
-			ORDER BY a.line, a.product, o.price_list, o.level, o.min_quantity DESC, o.amount
-		) AS near
-		ORDER BY near.line, near.product, near.priority DESC NULLS LAST, near.amount
-	), made AS (
-		SELECT a.*, based.amount AS base, coalesce(a.during * based.during, a.during) AS at,
-			coalesce(a.amount, greatest(based.amount * (100 + coalesce(a.adjust, 0)) * 0.01 + coalesce(a.surcharge, 0), 0)) AS price
-		FROM asked AS a LEFT JOIN based ON based.line = a.line AND based.product = a.product
-	), wrong AS (
-		SELECT m.*, 'sale above base' AS problem, 'not below' AS relation, m.base AS bound, m.at AS wrong_at FROM made AS m
-		WHERE m.kind = 'sale' AND m.price >= m.base
-		UNION ALL
-		SELECT m.*, 'below floor', 'below', m.lowest, CASE WHEN m.amount IS NULL THEN m.at ELSE m.during END FROM made AS m
-		WHERE m.price < m.lowest
-	), below AS MATERIALIZED (
-		SELECT w.line, w.product, w.problem, w.price_list, w.min_quantity, w.wrong_at, place.target
-		FROM wrong AS w JOIN place ON place.product = w.product AND place.level < w.level
-	), hidden AS (
-		-- Where nearer prices of the same list hold all the time.
-		SELECT b.line, b.product, b.problem
-		FROM below AS b JOIN (
-			SELECT s.price_list, s.target, s.min_quantity, s.during FROM staged AS s
+			SELECT a.*, 'below floor' AS problem, a.min_quantity AS quantity, NULL::text[] AS segments FROM asked AS a WHERE a.amount < a.lowest
 			UNION ALL
-			SELECT e.price_list, e.target, e.min_quantity, e.valid FROM existing AS e
-		) AS nearer ON nearer.target = b.target AND nearer.price_list = b.price_list AND nearer.min_quantity <= b.min_quantity AND nearer.during && b.wrong_at
-		GROUP BY b.line, b.product, b.problem, b.wrong_at
-		HAVING range_agg(nearer.during) @> b.wrong_at
+			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[]
+			FROM asked AS a JOIN list ON list.price_list = a.price_list JOIN offered AS o ON o.product = a.product AND o.currency = list.currency
+			WHERE a.kind = 'sale' AND o.min_quantity <= a.min_quantity AND o.during && a.during
+				AND coalesce(a.amount, omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode)) >= o.amount
+			UNION ALL
+			SELECT DISTINCT ON (a.line, a.price_list, a.product, quantity, segments) a.*, 'below floor', greatest(a.min_quantity, o.min_quantity) AS quantity,
+				ARRAY(SELECT DISTINCT code FROM unnest(list.segments_all || base.segments_all || mine || theirs) AS code WHERE code IS NOT NULL ORDER BY code) AS segments
+			FROM asked AS a JOIN list ON list.price_list = a.price_list JOIN offered AS o ON o.product = a.product AND o.currency = list.currency
+				JOIN list AS base ON base.price_list = o.price_list,
+				unnest(CASE WHEN list.segments_any = '{}' THEN '{NULL}' ELSE list.segments_any END) AS mine,
+				unnest(CASE WHEN base.segments_any = '{}' THEN '{NULL}' ELSE base.segments_any END) AS theirs
+			WHERE a.amount IS NULL AND a.lowest IS NOT NULL AND o.during && a.during
+				AND omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
+		) AS found
+	), own AS (
+		-- The time that nearer prices of its list leave to a line.
+		SELECT s.suspect, tstzmultirange(s.during) * list.would_answer - coalesce(nearer.during, '{}') AS during
+		FROM suspect AS s JOIN list ON list.price_list = s.price_list LEFT JOIN (
+			SELECT s.suspect, range_agg(row.during) AS during
+			FROM suspect AS s JOIN place ON place.product = s.product AND place.level <= s.level JOIN (
+				SELECT c.price_list, c.target, c.min_quantity, c.during FROM coming AS c
+				UNION ALL
+				SELECT e.price_list, e.target, e.min_quantity, e.valid FROM existing AS e
+			) AS row ON row.target = place.target AND row.price_list = s.price_list
+			WHERE row.min_quantity <= s.quantity AND (place.level < s.level OR row.min_quantity > s.min_quantity) AND row.during && s.during
+			GROUP BY 1
+		) AS nearer ON nearer.suspect = s.suspect
+	), based AS (
+		-- The base price of each moment for whoever has the line's price: of each list the nearest, of lists that all of them
+		-- have the first; where there is none of these, the lowest that some have. By the lists that are active, and then by
+		-- these with those that are to be.
+		SELECT o.suspect, o.later, o.price_list, o.amount, tstzmultirange(o.piece) - coalesce(range_agg(o.piece) OVER (PARTITION BY o.suspect, o.later
+			ORDER BY o.priority DESC NULLS LAST, o.amount, o.price_list ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}') AS during
+		FROM (
+			SELECT n.suspect, n.later, n.price_list, n.priority, n.amount, unnest(tstzmultirange(n.piece) - coalesce(range_agg(n.piece) OVER
+				(PARTITION BY n.suspect, n.later, n.price_list ORDER BY n.level, n.min_quantity DESC, n.new DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}')) AS piece
+			FROM (
+				SELECT s.suspect, later, o.price_list, o.level, o.min_quantity, o.new, o.amount,
+					CASE WHEN base.segments_all <@ who.segments AND (base.segments_any = '{}' OR base.segments_any && who.segments
+						OR (s.segments IS NULL AND list.segments_any <> '{}' AND list.segments_any <@ base.segments_any)) THEN base.priority END AS priority,
+					unnest(tstzmultirange(o.during * s.during) * CASE WHEN later AND (base.status = 'approved' OR (base.status = 'draft' AND list.status = 'draft'))
+						THEN base.would_answer ELSE base.answers END) AS piece
+				FROM suspect AS s JOIN list ON list.price_list = s.price_list
+					JOIN offered AS o ON o.product = s.product AND o.currency = list.currency AND o.min_quantity <= s.quantity AND o.during && s.during
+					JOIN list AS base ON base.price_list = o.price_list
+					CROSS JOIN LATERAL (SELECT coalesce(s.segments, CASE WHEN cardinality(list.segments_any) = 1 THEN list.segments_all || list.segments_any ELSE list.segments_all END) AS segments) AS who
+					CROSS JOIN unnest('{false,true}'::boolean[]) AS later
+				WHERE (s.amount IS NULL OR s.problem = 'sale above base')
+					AND (NOT later OR EXISTS (SELECT FROM list AS planned WHERE planned.kind = 'base' AND planned.status IN ('approved', 'draft')))
+			) AS n JOIN suspect AS s ON s.suspect = n.suspect
+			WHERE n.priority IS NOT NULL OR s.segments IS NULL
+		) AS o
+	), wrong AS (
+		SELECT s.*, s.amount AS price, s.lowest AS bound, own.during AS wrong_during, false AS later, NULL AS base_list
+		FROM suspect AS s JOIN own ON own.suspect = s.suspect
+		WHERE s.problem = 'below floor' AND s.amount IS NOT NULL AND NOT isempty(own.during)
+		UNION ALL
+		SELECT s.*, made.price, CASE s.problem WHEN 'sale above base' THEN based.amount ELSE s.lowest END, own.during * based.during, based.later, based.price_list
+		FROM suspect AS s JOIN own ON own.suspect = s.suspect JOIN based ON based.suspect = s.suspect
+			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_price(based.amount, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price) AS made
+		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN made.price >= based.amount ELSE made.price < s.lowest END
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -184,11 +235,14 @@ BEGIN
 	SELECT s.line, 'category', format('category %L is no path of labels', s.category) FROM staged AS s
 	WHERE s.category IN (SELECT path FROM (SELECT DISTINCT n.category FROM staged AS n) AS given (path) WHERE NOT omnichannel.is_category(path))
 	UNION ALL
-	SELECT s.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none' FROM staged AS s
-	WHERE (s.amount IS NULL) = (s.adjust IS NULL AND s.surcharge IS NULL) OR NOT coalesce(s.amount >= 0 AND s.amount < 1e18, true)
-		OR NOT coalesce(s.adjust >= -100 AND s.adjust < 1e6, true) OR NOT coalesce(s.surcharge > -1e18 AND s.surcharge < 1e18, true)
-		OR NOT coalesce(s.round_to > 0 AND s.round_to < 1e18, true) OR (s.round_to IS NOT NULL AND s.amount IS NOT NULL)
-		OR NOT (s.min_quantity >= 0 AND s.min_quantity < 'Infinity') OR isempty(s.during) OR (s.kind = 'base' AND s.amount IS NULL)
+	(SELECT DISTINCT ON (c.line) c.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none'
+		|| CASE WHEN c.steps > 0 THEN format(' in derived price list %L', c.price_list) ELSE '' END
+	FROM coming AS c
+	WHERE (c.amount IS NULL) = (c.adjust IS NULL AND c.surcharge IS NULL) OR NOT coalesce(c.amount >= 0 AND c.amount < 1e18, true)
+		OR NOT coalesce(c.adjust >= -100 AND c.adjust < 1e6, true) OR NOT coalesce(c.surcharge > -1e18 AND c.surcharge < 1e18, true)
+		OR NOT coalesce(c.round_to > 0 AND c.round_to < 1e18, true) OR (c.round_to IS NOT NULL AND c.amount IS NOT NULL)
+		OR NOT (c.min_quantity >= 0 AND c.min_quantity < 'Infinity') OR isempty(c.during) OR (c.kind = 'base' AND c.amount IS NULL)
+	ORDER BY c.line, c.steps, c.price_list)
 	UNION ALL
 	SELECT o.line, 'overlap', 'overlaps with a line before it'
 	FROM (
@@ -207,32 +261,43 @@ BEGIN
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
 	WHERE b.amount > a.amount
 	UNION ALL
-	SELECT w.line, w.problem, format('%s is %s %s', trim_scale(w.price), w.relation, trim_scale(w.bound))
+	-- Of each line the price of its own list before those of derived ones, and of a product the first moment.
+	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' ELSE '%s is not below %s' END, trim_scale(w.price), trim_scale(w.bound))
+		|| CASE WHEN w.later THEN format(' once price list %L is active', w.base_list) ELSE '' END
+		|| CASE WHEN w.quantity > w.min_quantity THEN format(' from %s units on', w.quantity) ELSE '' END
+		|| CASE WHEN lower(w.wrong_during) > greatest(lower(w.during), now()) THEN format(' from %s on', lower(w.wrong_during)) ELSE '' END
+		|| CASE WHEN w.steps > 0 THEN format(' in derived price list %L', w.price_list) ELSE '' END
 		|| CASE WHEN w.level > 1 OR w.products > 1 THEN format(' for product %L', w.product) ELSE '' END
 		|| CASE WHEN w.products > 1 THEN format(' and %s more', w.products - 1) ELSE '' END
 	FROM (
-		SELECT DISTINCT ON (w.line, w.problem) w.*, count(*) OVER (PARTITION BY w.line, w.problem) AS products
-		FROM wrong AS w
-		WHERE NOT EXISTS (SELECT FROM hidden AS h WHERE h.line = w.line AND h.product = w.product AND h.problem = w.problem)
-		ORDER BY w.line, w.problem, w.level > 1, w.product COLLATE "C"
+		SELECT DISTINCT ON (p.line, p.problem) p.*
+		FROM (
+			SELECT w.*, count(*) OVER (PARTITION BY w.line, w.problem, w.price_list) AS products
+			FROM (
+				SELECT DISTINCT ON (w.line, w.problem, w.price_list, w.product) w.* FROM wrong AS w
+				ORDER BY w.line, w.problem, w.price_list, w.product, w.later, w.quantity, lower(w.wrong_during) NULLS FIRST, w.price
+			) AS w
+		) AS p
+		ORDER BY p.line, p.problem, p.steps, p.price_list, p.level > 1, p.product COLLATE "C"
 	) AS w
 	UNION ALL
 	-- The largest step from a price that it replaces or follows; percentages by what they leave of the base price.
 	SELECT j.line, 'jump', format(CASE WHEN j.percent THEN '%s percent instead of %s' ELSE '%s instead of %s' END, j.new, j.old)
+		|| CASE WHEN j.steps > 0 THEN format(' in derived price list %L', j.price_list) ELSE '' END
 	FROM (
-		SELECT DISTINCT ON (s.line) s.line, s.amount IS NULL AS percent, coalesce(s.amount, s.adjust) AS new, coalesce(e.amount, e.adjust) AS old
-		FROM staged AS s JOIN existing AS e ON e.price_list = s.price_list AND e.target = s.target AND e.min_quantity = s.min_quantity
-			AND (e.valid && s.during OR upper(e.valid) = lower(s.during))
-		CROSS JOIN LATERAL (SELECT coalesce(s.amount, 100 + s.adjust) AS new, coalesce(e.amount, 100 + e.adjust) AS old) AS step
-		WHERE (s.amount IS NULL) = (e.amount IS NULL) AND s.surcharge IS NOT DISTINCT FROM e.surcharge
+		SELECT DISTINCT ON (c.line) c.line, c.steps, c.price_list, c.amount IS NULL AS percent, coalesce(c.amount, c.adjust) AS new, coalesce(e.amount, e.adjust) AS old
+		FROM coming AS c JOIN existing AS e ON e.price_list = c.price_list AND e.target = c.target AND e.min_quantity = c.min_quantity
+			AND (e.valid && c.during OR upper(e.valid) = lower(c.during))
+		CROSS JOIN LATERAL (SELECT coalesce(c.amount, 100 + c.adjust) AS new, coalesce(e.amount, 100 + e.adjust) AS old) AS step
+		WHERE (c.amount IS NULL) = (e.amount IS NULL) AND c.surcharge IS NOT DISTINCT FROM e.surcharge
 			AND abs(step.new - step.old) * 100 > max_jump * step.old
-		ORDER BY s.line, CASE WHEN step.old = 0 THEN 'Infinity' ELSE abs(step.new - step.old) / step.old END DESC, step.old
+		ORDER BY c.line, c.steps, c.price_list, CASE WHEN step.old = 0 THEN 'Infinity' ELSE abs(step.new - step.old) / step.old END DESC, step.old
 	) AS j
 	ORDER BY 1, 2, 3;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, where no nearer price of its list holds all the time; the first such product is named. The base price is the nearest of each list, of lists that everybody has for whom the price is the one that quote() takes, otherwise the lowest that some have; the floor is the one that the product inherits; adjustments are what they make of the base price, before it is rounded. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits; what percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record

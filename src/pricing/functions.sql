@@ -169,6 +169,30 @@ END;
 COMMENT ON FUNCTION omnichannel.round_to_step(numeric, numeric, text) IS
 'The multiple of step that is nearest to the amount; of two, the one that rounding of omnichannel.company says: half_up (away from zero), half_even or half_down.';
 
+CREATE FUNCTION omnichannel.adjusted_price(base numeric, adjust numeric, surcharge numeric, round_to numeric, rounding text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN base IS NOT NULL THEN greatest(0, CASE WHEN round_to OPERATOR(pg_catalog.>) 0
+	THEN omnichannel.round_to_step(base OPERATOR(pg_catalog.*) (100 OPERATOR(pg_catalog.+) coalesce(adjust, 0)) OPERATOR(pg_catalog.*) 0.01
+		OPERATOR(pg_catalog.+) coalesce(surcharge, 0), round_to, rounding)
+	ELSE base OPERATOR(pg_catalog.*) (100 OPERATOR(pg_catalog.+) coalesce(adjust, 0)) OPERATOR(pg_catalog.*) 0.01
+		OPERATOR(pg_catalog.+) coalesce(surcharge, 0) END) END;
+COMMENT ON FUNCTION omnichannel.adjusted_price(numeric, numeric, numeric, numeric, text) IS
+'What a percentage and a surcharge make of a price, rounded to a multiple of round_to where there is one, never below zero; NULL where base is.';
+
+CREATE FUNCTION omnichannel.derived_price(INOUT amount numeric, INOUT adjust numeric, INOUT surcharge numeric, INOUT round_to numeric,
+	derived_adjust numeric, derived_surcharge numeric, derived_round_to numeric, rounding text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
+BEGIN ATOMIC
+	SELECT pg_catalog.trim_scale(omnichannel.adjusted_price($1, $5, $6, $7, $8)),
+		CASE WHEN $1 IS NULL THEN ((100 OPERATOR(pg_catalog.+) coalesce($2, 0)) OPERATOR(pg_catalog.*) (100 OPERATOR(pg_catalog.+) coalesce($5, 0))
+			OPERATOR(pg_catalog.-) 10000) OPERATOR(pg_catalog./) 100 END,
+		CASE WHEN $1 IS NULL THEN pg_catalog.trim_scale(coalesce($3, 0) OPERATOR(pg_catalog.*) (100 OPERATOR(pg_catalog.+) coalesce($5, 0))
+			OPERATOR(pg_catalog.*) 0.01 OPERATOR(pg_catalog.+) coalesce($6, 0)) END,
+		CASE WHEN $1 IS NULL THEN coalesce($7, $4) END;
+END;
+COMMENT ON FUNCTION omnichannel.derived_price(numeric, numeric, numeric, numeric, numeric, numeric, numeric, text) IS
+'What a derived list makes of a price of the list that it is derived from, by its derived_adjust, derived_surcharge and derived_round_to: an amount of an amount, of an adjustment the two combined; where either rounds, the combination rounds once, at the end.';
+
 CREATE FUNCTION omnichannel.derived_prices(lists text[], sources bigint[],
 	OUT price_list text, OUT product text, OUT category_path text, OUT everything boolean, OUT min_quantity numeric, OUT amount numeric,
 	OUT adjust numeric, OUT surcharge numeric, OUT round_to numeric, OUT valid tstzrange, OUT source_price bigint)
@@ -179,19 +203,13 @@ AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
 	RETURN QUERY
-	SELECT list.price_list, source.product, source.category_path, source.everything, source.min_quantity,
-		CASE WHEN source.amount IS NOT NULL THEN greatest(0,
-			CASE WHEN list.derived_round_to IS NULL THEN made.amount
-				ELSE omnichannel.round_to_step(made.amount, list.derived_round_to, (SELECT company.rounding FROM omnichannel.company)) END) END,
-		CASE WHEN source.amount IS NULL THEN
-			((100 + coalesce(source.adjust, 0)) * (100 + coalesce(list.derived_adjust, 0)) - 10000) / 100 END,
-		CASE WHEN source.amount IS NULL THEN made.surcharge END,
-		CASE WHEN source.amount IS NULL THEN coalesce(list.derived_round_to, source.round_to) END,
+	SELECT list.price_list, source.product, source.category_path, source.everything, source.min_quantity, made.*,
 		source.valid * tstzrange(list.derived_since, NULL), source.price_id
 	FROM omnichannel.price_list AS list
 	JOIN omnichannel.price AS source ON source.price_list = list.derived_from AND source.valid && tstzrange(list.derived_since, NULL)
-	CROSS JOIN LATERAL (SELECT trim_scale(source.amount * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS amount,
-		trim_scale(coalesce(source.surcharge, 0) * (100 + coalesce(list.derived_adjust, 0)) * 0.01 + coalesce(list.derived_surcharge, 0)) AS surcharge) AS made
+	CROSS JOIN (SELECT company.rounding AS mode FROM omnichannel.company) AS rounding
+	CROSS JOIN LATERAL omnichannel.derived_price(source.amount, source.adjust, source.surcharge, source.round_to,
+		list.derived_adjust, list.derived_surcharge, list.derived_round_to, rounding.mode) AS made
 	WHERE (lists IS NULL OR list.price_list = ANY (lists)) AND (sources IS NULL OR source.price_id = ANY (sources));
 END
 $$;
