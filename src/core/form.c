@@ -47,15 +47,16 @@ row_align(char *place, char alignment)
 void
 row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bool *nulls)
 {
-	const Size header = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts));
+	const bool has_nulls = memchr(nulls, true, desc->natts * sizeof(bool)) != NULL;
+	const Size header = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? BITMAPLEN(desc->natts) : 0));
 	HeapTupleData tuple = {0};
-	uint16 infomask = 0;
+	uint16 infomask = has_nulls ? HEAP_HASNULL : 0;
 	HeapTupleHeader row;
 	char *place;
 
 	if (form->bytes == NULL)
 	{
-		form->space = Max(header, ROW_BYTES);
+		form->space = Max(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts)), ROW_BYTES);
 		form->bytes = palloc(form->space);
 	}
 	memset(form->bytes, 0, header);
@@ -65,11 +66,9 @@ row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bo
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
 		if (nulls[i])
-		{
-			infomask |= HEAP_HASNULL;
 			continue;
-		}
-		((HeapTupleHeader) form->bytes)->t_bits[i / 8] |= 1 << i % 8;
+		if (has_nulls)
+			((HeapTupleHeader) form->bytes)->t_bits[i / 8] |= 1 << i % 8;
 		if (attribute->attbyval)
 		{
 			place = row_align(row_room(form, place, 2 * sizeof(Datum)), attribute->attalign);
