@@ -212,27 +212,59 @@ $$;
 COMMENT ON FUNCTION omnichannel.locked_quotes(bigint) IS
 'The quotes of a customer, and of those merged with it, that hold now, those that end first in front. Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.rule_changes(rules_then jsonb, rules_now jsonb) RETURNS text[]
+CREATE FUNCTION omnichannel.rules_beside(rules_then jsonb, rules_now jsonb, at timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	prices bigint[] := ARRAY(SELECT jsonb_object_keys((rules_then -> 'price') || (rules_now -> 'price'))::bigint);
+	lists text[] := ARRAY(SELECT jsonb_object_keys((rules_then -> 'price list') || (rules_now -> 'price list')));
+	products text[] := ARRAY(SELECT jsonb_object_keys((rules_then -> 'product') || (rules_now -> 'product')));
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN jsonb_build_object(
+		'product', (SELECT coalesce(jsonb_object_agg(sold.product, to_jsonb(sold) - '{name,unit,data,created_at}'::text[]), '{}')
+			FROM omnichannel.product AS sold WHERE sold.product = ANY (products) AND (rules_then -> 'product' ? sold.product OR sold.created_at < at)),
+		'price', (SELECT coalesce(jsonb_object_agg(price.price_id, to_jsonb(price) - '{price_id,created_at}'::text[]), '{}')
+			FROM omnichannel.price WHERE price.price_id = ANY (prices) AND (rules_then -> 'price' ? price.price_id::text OR price.created_at < at)),
+		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, to_jsonb(list) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
+			FROM omnichannel.price_list AS list WHERE list.price_list = ANY (lists) AND (rules_then -> 'price list' ? list.price_list OR list.created_at < at)));
+END
+$$;
+COMMENT ON FUNCTION omnichannel.rules_beside(jsonb, jsonb, timestamptz) IS
+'Of the products, prices and price lists in two answers of quote_rules() for a moment those that there were then and still are, in the same form, whether they still concern the price or not. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.rule_changes(rules_then jsonb, rules_now jsonb, beside jsonb DEFAULT '{}') RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH change AS (
-		SELECT coalesce(before.kind, after.kind) AS kind, coalesce(before.code, after.code) AS code, before.body AS old, after.body AS new
-		FROM (SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($1) AS part, jsonb_each(part.value) AS entry) AS before
-		FULL JOIN (SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($2) AS part, jsonb_each(part.value) AS entry) AS after
-			ON after.kind = before.kind AND after.code = before.code
+	WITH before AS (
+		SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($1) AS part, jsonb_each(part.value) AS entry
+	), after AS (
+		SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($2) AS part, jsonb_each(part.value) AS entry
+	), change AS (
+		SELECT coalesce(before.kind, after.kind) AS kind, coalesce(before.code, after.code) AS code, before.body AS old, after.body AS new,
+			$3 -> coalesce(before.kind, after.kind) -> coalesce(before.code, after.code) AS stands
+		FROM before FULL JOIN after ON after.kind = before.kind AND after.code = before.code
 		WHERE before.body IS DISTINCT FROM after.body
 	)
 	SELECT coalesce(array_agg(format('%s %s %s', change.kind, change.code,
-		CASE WHEN change.old IS NULL THEN 'is new' WHEN change.new IS NULL THEN 'is gone' ELSE 'has changed: ' || (
-			SELECT string_agg(format('%s from %s to %s', name.key, coalesce(change.old ->> name.key, 'NULL'), coalesce(change.new ->> name.key, 'NULL')),
-				', ' ORDER BY name.key)
-			FROM jsonb_object_keys(change.old || change.new) AS name (key)
-			WHERE change.old -> name.key IS DISTINCT FROM change.new -> name.key) END)
+		CASE WHEN coalesce(change.new, change.stands) IS NULL THEN 'is gone'
+			WHEN change.old IS NULL THEN CASE WHEN change.stands IS NULL THEN 'is new' ELSE 'concerns the product now' END
+			WHEN change.old = coalesce(change.new, change.stands) THEN 'concerns the product no more'
+			ELSE 'has changed: ' || (
+				SELECT string_agg(format('%s from %s to %s', name.key, coalesce(change.old ->> name.key, 'NULL'),
+					coalesce(coalesce(change.new, change.stands) ->> name.key, 'NULL')), ', ' ORDER BY name.key)
+				FROM jsonb_object_keys(change.old || coalesce(change.new, change.stands)) AS name (key)
+				WHERE change.old -> name.key IS DISTINCT FROM coalesce(change.new, change.stands) -> name.key) END)
 		ORDER BY change.kind, change.code), '{}')
 	FROM change
+	-- A list without prices of the product says nothing, and a price that the same one took over from has not changed.
+	WHERE NOT (change.kind = 'price list' AND change.stands IS NOT NULL AND coalesce(change.old, change.stands) = coalesce(change.new, change.stands))
+		AND NOT (change.kind = 'price' AND change.new IS NULL AND EXISTS (SELECT FROM after WHERE after.kind = 'price' AND after.body - 'valid' = change.old - 'valid'))
+		AND NOT (change.kind = 'price' AND change.old IS NULL AND EXISTS (SELECT FROM before WHERE before.kind = 'price' AND before.body - 'valid' = change.new - 'valid'))
 $$;
-COMMENT ON FUNCTION omnichannel.rule_changes(jsonb, jsonb) IS
-'How two answers of quote_rules() differ, in words.';
+COMMENT ON FUNCTION omnichannel.rule_changes(jsonb, jsonb, jsonb) IS
+'How two answers of quote_rules() differ, in words. beside: the answer of rules_beside(), which tells what is gone or new from what does not concern the product any more, or did not before.';
 
 CREATE FUNCTION omnichannel.verify_quote(quote_id bigint, OUT same boolean, OUT reason text, OUT locked omnichannel.price_quote,
 	OUT recomputed omnichannel.price_quote, OUT changes text[])
@@ -244,6 +276,7 @@ DECLARE
 	asked timestamptz;
 	coupons text[];
 	segments text[];
+	rules jsonb;
 	known text[];
 	unseen timestamptz[];
 	other omnichannel.price_quote;
@@ -261,7 +294,8 @@ BEGIN
 	known := ARRAY(SELECT given FROM unnest(coupons) AS given WHERE EXISTS (
 		SELECT FROM omnichannel.coupon AS found WHERE found.coupon = upper(btrim(given))));
 	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked, known);
-	changes := omnichannel.rule_changes(held.rules, omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions));
+	rules := omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions);
+	changes := omnichannel.rule_changes(held.rules, rules, omnichannel.rules_beside(held.rules, rules, asked));
 
 	IF held.digest <> omnichannel.quote_digest(held.inputs, held.rules, held.result)
 		OR (held.customer_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at)
