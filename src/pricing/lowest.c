@@ -208,6 +208,27 @@ reduction_start(const PriceQuestion *question, const Moments *moments, PriceStat
 	return -1;
 }
 
+/*
+ * Returns the place in moments of the first cut of the price that a series began with at moments->at[start], and in
+ * *before the state before it; start where there is none.
+ */
+static int
+first_cut_after(const PriceQuestion *question, const Moments *moments, int start, PriceState *before)
+{
+	for (int i = start - 1; i >= 0; i--)
+	{
+		PriceState former = state_before(question, moments, i);
+
+		CHECK_FOR_INTERRUPTS();
+		if (former.found && money_compare(state_at(*question, moments->at[i]).price, former.price) < 0)
+		{
+			*before = former;
+			return i;
+		}
+	}
+	return start;
+}
+
 /* Returns local midnight so many days before the moment's own day. */
 static TimestampTz
 days_before(TimestampTz at, int days, const char *time_zone)
@@ -322,6 +343,12 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 
 	moments = moments_collect(&question);
 	start = reduction_start(&question, &moments, now, first, rule->progressive, &before);
+
+	/* What it was first offered at reduces nothing: a series that begins so begins with the first cut of that price. */
+	if (start >= 0 && (first || rule->progressive) && !before.found &&
+		(first ||
+		 !lowest_between(&question, &moments, lookback_start(rule, moments.at[start]), start, before, &answer->lowest)))
+		start = first_cut_after(&question, &moments, start, &before);
 	if (start >= 0 && rule->progressive_days > 0 && !first)
 	{
 		/* After so many days of cuts each one counts by itself. */

@@ -314,7 +314,7 @@ COMMENT ON TABLE omnichannel.omnibus_rule IS
 'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Personal reductions: Commission notice 2021/C 526/02, no. 2.3. Not legal advice: check the rows of the countries that you sell in.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.country IS 'ISO 3166-1 alpha-2; EU for the directive itself.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30.';
-COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction, compared with the price before its first cut: article 6a(5).';
+COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction, compared with the price before its first cut: article 6a(5). The first offer is no cut: see lowest_price().';
 COMMENT ON COLUMN omnichannel.omnibus_rule.progressive_days IS 'Calendar days from its first cut for which such a series counts as one; after them each cut counts by itself. NULL: without a limit.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.perishables IS 'Goods that perish, article 6a(3): same rule, exempt, or the price before the first cut.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.services IS 'Whether the rule holds for services too; the directive is on goods.';
