@@ -47,7 +47,7 @@ row_align(char *place, char alignment)
 void
 row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bool *nulls)
 {
-	const bool has_nulls = memchr(nulls, true, desc->natts * sizeof(bool)) != NULL;
+	const bool has_nulls = memchr(nulls, 1, desc->natts * sizeof(bool)) != NULL;
 	const Size header = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? BITMAPLEN(desc->natts) : 0));
 	HeapTupleData tuple = {0};
 	uint16 infomask = has_nulls ? HEAP_HASNULL : 0;
