@@ -80,10 +80,12 @@ typedef struct SlaClock
 	TimestampTz started_at;
 	int pause_count;
 	SlaSpan *pauses;
-	TimestampTz stopped_at; /* NO_TIME while it runs */
-	bool cancelled;         /* stopped because its request was cancelled */
-	bool unpromised;        /* no policy has fitted so far: it is there for what it would have stood still */
-	bool former;            /* no policy fits, but one did: a clock is stored that has stopped */
+	TimestampTz stopped_at;        /* NO_TIME while it runs */
+	bool cancelled;                /* stopped because its request was cancelled */
+	bool unpromised;               /* no policy has fitted so far: it is there for what it would have stood still */
+	const struct SlaClock *stored; /* it stops when this one did at the latest, whatever the moments say; or NULL */
+	bool former;                   /* no policy fits, but one did: a clock is stored that has stopped */
+	bool unmade;                   /* a policy fits, but none did when it was time; see sla_family_feed() */
 
 	/* what the policies say */
 	const SlaPolicy *policy; /* NULL where the clock was stored with one that is gone */
@@ -107,6 +109,7 @@ typedef struct SlaClock
 	TimestampTz breached_at;
 	bool settled;  /* it had stopped before settled_until, and its moments of then may be deleted */
 	bool orphaned; /* it had stopped, and its request, whose moments are gone with it, was deleted */
+	bool stays;    /* it has stopped, and what the moments say of it is not followed */
 	TimestampTz settled_until;
 	ItemPointerData place; /* of the version that was read, where that is not locked; otherwise invalid */
 } SlaClock;
@@ -156,12 +159,14 @@ typedef struct SlaMachine
 	int thread_count;
 	int thread_room;
 	const SlaMoment **threads; /* in which the customer has written: one moment of each */
-	int former_count;
-	SlaClock **former; /* stored ones that have stopped, by start: what was promised then was */
+	int stored_count;
+	SlaClock **stored; /* stored ones, by start: what was promised then was */
 	int told_count;
 	SlaClock **told; /* the same of whom the customer was told, though nothing is promised now */
-	bool asked;      /* of what prompt.c does not read */
-	bool partial;    /* what the customer wrote earlier is not here: ask */
+	int unmade_count;
+	SlaClock **unmade; /* as SlaFamily has them */
+	bool asked;        /* of what prompt.c does not read */
+	bool partial;      /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
 	int64 root;
@@ -179,8 +184,6 @@ extern int sla_moment_compare(const void *a, const void *b);
 extern bool sla_same_text(const char *left, const char *right);
 extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern bool sla_is_response(const SlaClock *clock);
-extern int sla_clock_compare_starts(const void *a, const void *b);
-extern SlaClock **sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
 extern bool sla_state_ends(const char *state);
@@ -210,6 +213,8 @@ typedef struct SlaFamily
 	bool parted;         /* compared with what it would have with others: it gets what it would have had alone */
 	int never_count;
 	SlaClock **never; /* of the compared ones those that are not stored: the policies are newer than they */
+	int unmade_count;
+	SlaClock **unmade; /* those that moments and policies give, but that are not made, as they ended before; by start */
 } SlaFamily;
 
 extern int64 sla_next_moment_id(void);
@@ -397,11 +402,18 @@ extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family);
 
 /* compare.c */
+extern SlaClock **sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id);
+extern int sla_clock_compare_starts(const void *a, const void *b);
+extern SlaClock **sla_clocks_sorted(SlaClock *const *clocks, int count);
+extern SlaClock **sla_clocks_missing(SlaClock *const *clocks, int count, SlaClock **others, int other_count,
+									 int *missing);
 extern void sla_families_compare_as_one(SlaFamily *families, int count, const SlaPolicies *policies);
 extern void sla_family_compare_without(SlaFamily *family, const SlaPolicies *policies, const int64 *moment_ids,
 									   int count);
 
 /* reckon.c */
+extern void sla_family_feed(SlaFamily *family, const SlaPolicies *policies, SlaMoment *const *moments, int count,
+							SlaMachine *machine);
 extern void sla_families_reckon(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *policies, SlaChanges *changes);
 extern void sla_customers_reckon(const int64 *roots, int count, const SlaPolicies *policies, SlaChanges *changes);

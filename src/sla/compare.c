@@ -1,6 +1,7 @@
 /*
  * compare.c
- *	  What clocks are compared with that are reckoned anew: those without what is new, or as one with others.
+ *	  Clocks by their start, and what those are compared with that are reckoned anew: those without what is new, or as
+ *	  one with others.
  */
 #include "postgres.h"
 
@@ -8,6 +9,53 @@
 
 #include "omnichannel.h"
 #include "sla/clock.h"
+
+/* Orders clocks by the moment that started them, and metric. For qsort and bsearch of pointers. */
+int
+sla_clock_compare_starts(const void *a, const void *b)
+{
+	const SlaClock *left = *(SlaClock *const *) a;
+	const SlaClock *right = *(SlaClock *const *) b;
+
+	if (left->moment_id != right->moment_id)
+		return left->moment_id < right->moment_id ? -1 : 1;
+	return (int) left->metric - (int) right->metric;
+}
+
+/* Returns the place of the clock that the moment started, by metric, among clocks sorted by start, or NULL. */
+SlaClock **
+sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id)
+{
+	SlaClock start = {.metric = metric, .moment_id = moment_id};
+	SlaClock *key = &start;
+
+	return count == 0 ? NULL : bsearch(&key, clocks, count, sizeof(SlaClock *), sla_clock_compare_starts);
+}
+
+/* Returns copies of pointers to clocks, sorted by start. */
+SlaClock **
+sla_clocks_sorted(SlaClock *const *clocks, int count)
+{
+	SlaClock **sorted = palloc(sizeof(SlaClock *) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		sorted[i] = clocks[i];
+	qsort(sorted, count, sizeof(SlaClock *), sla_clock_compare_starts);
+	return sorted;
+}
+
+/* Returns those of clocks, in their order, of which none of others, which are sorted by start, has the same start. */
+SlaClock **
+sla_clocks_missing(SlaClock *const *clocks, int count, SlaClock **others, int other_count, int *missing)
+{
+	SlaClock **found = palloc(sizeof(SlaClock *) * Max(count, 1));
+
+	*missing = 0;
+	for (int i = 0; i < count; i++)
+		if (sla_clock_find(others, other_count, clocks[i]->metric, clocks[i]->moment_id) == NULL)
+			found[(*missing)++] = clocks[i];
+	return found;
+}
 
 /* Returns a moment as it was while the families were one: it may name a request of another of them. */
 static SlaMoment *
@@ -25,19 +73,16 @@ moment_together(SlaMoment *moment, const SlaFamily *families, int count)
 	return moment;
 }
 
-/* Gives families the clocks to compare with that a machine, new to the moments of another family, makes of these. */
+/* Gives families the clocks to compare with that a machine has, which was fed. */
 static void
-compare_with(SlaFamily *families, int count, SlaMachine *machine, const SlaFamily *other)
+compare_with(SlaFamily *families, int count, const SlaMachine *machine)
 {
-	qsort(other->moments, other->moment_count, sizeof(SlaMoment *), sla_moment_compare);
-	sla_machine_feed(machine, other->moments, other->moment_count);
-	if (machine->clock_count == 0)
-		machine->clocks = palloc(sizeof(SlaClock *));
-	qsort(machine->clocks, machine->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
+	SlaClock **compared = sla_clocks_sorted(machine->clocks, machine->clock_count);
+
 	for (int i = 0; i < count; i++)
 	{
 		families[i].compared_count = machine->clock_count;
-		families[i].compared = machine->clocks;
+		families[i].compared = compared;
 		families[i].from = DT_NOEND;
 	}
 }
@@ -68,25 +113,11 @@ sla_families_compare_as_one(SlaFamily *families, int count, const SlaPolicies *p
 		for (int j = 0; j < families[i].memberships.count; j++)
 			machine.memberships.memberships[machine.memberships.count++] = families[i].memberships.memberships[j];
 	}
-	compare_with(families, count, &machine, &all);
+	qsort(all.moments, all.moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	sla_machine_feed(&machine, all.moments, all.moment_count);
+	compare_with(families, count, &machine);
 	for (int i = 0; i < count; i++)
 		families[i].parted = true;
-}
-
-/* Gives a family, which has clocks to compare with, those of them that are not stored, in `never`. */
-static void
-gather_never(SlaFamily *family)
-{
-	SlaClock **stored = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
-
-	for (int i = 0; i < family->clock_count; i++)
-		stored[i] = family->clocks[i];
-	qsort(stored, family->clock_count, sizeof(SlaClock *), sla_clock_compare_starts);
-	family->never = palloc(sizeof(SlaClock *) * Max(family->compared_count, 1));
-	for (int i = 0; i < family->compared_count; i++)
-		if (sla_clock_find(stored, family->clock_count, family->compared[i]->metric, family->compared[i]->moment_id) ==
-			NULL)
-			family->never[family->never_count++] = family->compared[i];
 }
 
 /*
@@ -101,12 +132,16 @@ sla_family_compare_without(SlaFamily *family, const SlaPolicies *policies, const
 	SlaFamily before = {0};
 	SlaMachine machine;
 
-	sla_machine_know(&machine, policies, family);
 	for (int i = 0; i < family->moment_count; i++)
 		if (bsearch(&family->moments[i]->moment_id, moment_ids, count, sizeof(int64), id_compare) == NULL)
 			sla_family_add(&before, family->moments[i]);
 	if (family->former_moment != NULL)
 		sla_family_add(&before, (SlaMoment *) family->former_moment);
-	compare_with(family, 1, &machine, &before);
-	gather_never(family);
+	qsort(before.moments, before.moment_count, sizeof(SlaMoment *), sla_moment_compare);
+	family->from = DT_NOEND;
+	sla_family_feed(family, policies, before.moments, before.moment_count, &machine);
+	compare_with(family, 1, &machine);
+	family->never = sla_clocks_missing(family->compared, family->compared_count,
+									   sla_clocks_sorted(family->clocks, family->clock_count), family->clock_count,
+									   &family->never_count);
 }

@@ -349,7 +349,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 	SlaMachine machine;
 	SlaMoment state = {.what = MOMENT_REQUEST};
 	SlaRequest request = {.last = &state};
-	SlaFamily family = {0};
+	SlaFamily family = {.from = DT_NOEND};
 	SlaClock **clocks;
 	int count;
 	bool has_clock[SLA_METRICS] = {false};
@@ -382,8 +382,7 @@ omnichannel_explain_sla(PG_FUNCTION_ARGS)
 
 	sla_moments_read(&family, 1);
 	sla_clocks_read(policies, &family, 1, SLA_LOOK_AT_ALL);
-	sla_machine_know(&machine, policies, &family);
-	sla_machine_feed(&machine, family.moments, family.moment_count);
+	sla_family_feed(&family, policies, family.moments, family.moment_count, &machine);
 	request.request_id = request_id;
 	clocks = request_clocks(&machine, &family, &request, &count);
 	for (int i = 0; i < count; i++)

@@ -74,20 +74,6 @@ sla_machine_settle(SlaMachine *machine, const SlaFamily *family)
 }
 
 /*
- * Gives a machine, new to the family, its stored clocks that have stopped: what was promised then still tells what has
- * waited with it, whatever has become of the policy since.
- */
-static void
-know_former(SlaMachine *machine, const SlaFamily *family)
-{
-	machine->former = palloc(sizeof(SlaClock *) * Max(family->clock_count, 1));
-	for (int i = 0; i < family->clock_count; i++)
-		if (family->clocks[i]->stopped_at != NO_TIME)
-			machine->former[machine->former_count++] = family->clocks[i];
-	qsort(machine->former, machine->former_count, sizeof(SlaClock *), sla_clock_compare_starts);
-}
-
-/*
  * sla_machine_know makes a machine that reads what it lacks, and knows of a family, which is read, what its moments do
  * not tell; of one that was taken apart nothing of what it was promised as one with others.
  */
@@ -97,6 +83,10 @@ sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFami
 	sla_machine_begin(machine, policies, family->root);
 	machine->memberships = family->memberships;
 	sla_machine_settle(machine, family);
-	if (!family->parted)
-		know_former(machine, family);
+	if (family->parted)
+		return;
+	machine->stored_count = family->clock_count;
+	machine->stored = sla_clocks_sorted(family->clocks, family->clock_count);
+	machine->unmade_count = family->unmade_count;
+	machine->unmade = family->unmade;
 }

@@ -245,35 +245,31 @@ sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *re
 	return question;
 }
 
-/* Orders clocks by the moment that started them, and metric. For qsort and bsearch of pointers. */
-int
-sla_clock_compare_starts(const void *a, const void *b)
-{
-	const SlaClock *left = *(SlaClock *const *) a;
-	const SlaClock *right = *(SlaClock *const *) b;
-
-	if (left->moment_id != right->moment_id)
-		return compare_ids(left->moment_id, right->moment_id);
-	return (int) left->metric - (int) right->metric;
-}
-
-/* Returns the place of the clock that the moment started, by metric, among clocks sorted by start, or NULL. */
-SlaClock **
-sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id)
-{
-	SlaClock start = {.metric = metric, .moment_id = moment_id};
-	SlaClock *key = &start;
-
-	return count == 0 ? NULL : bsearch(&key, clocks, count, sizeof(SlaClock *), sla_clock_compare_starts);
-}
-
-/* Returns whether the customer was told of a clock that the moment started, by whatever policy. */
-static bool
-was_told(const SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
+/* Returns the clock that the moment started and of which the customer was told, by whatever policy, or NULL. */
+static const SlaClock *
+find_told(const SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
 {
 	SlaClock **found = sla_clock_find(machine->told, machine->told_count, metric, moment->moment_id);
 
-	return found != NULL && (*found)->request_id == moment->request_id;
+	return found != NULL && (*found)->request_id == moment->request_id ? *found : NULL;
+}
+
+/* Returns whether a clock is stored that the contact has started. */
+static bool
+was_promised(const SlaMachine *machine, SlaMetric metric, const SlaMoment *moment)
+{
+	return sla_clock_find(machine->stored, machine->stored_count, metric, moment->moment_id) != NULL;
+}
+
+/* Returns whether a contact waits with a clock: what was never promised keeps nothing that was from beginning. */
+static bool
+waits_with(const SlaMachine *machine, const SlaMoment *moment, const SlaClock *clock)
+{
+	if (!clock->unmade)
+		return true;
+	if (clock->metric == SLA_CALLBACK)
+		return !was_promised(machine, SLA_CALLBACK, moment);
+	return !was_promised(machine, SLA_FIRST_RESPONSE, moment) && !was_promised(machine, SLA_NEXT_RESPONSE, moment);
 }
 
 /*
@@ -287,11 +283,12 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 {
 	SlaQuestion question = sla_machine_question(machine, metric, request, channel, at);
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
-	bool former =
-		policy == NULL && sla_clock_find(machine->former, machine->former_count, metric, moment->moment_id) != NULL;
+	SlaClock **stored = sla_clock_find(machine->stored, machine->stored_count, metric, moment->moment_id);
+	const SlaClock *told = find_told(machine, metric, moment);
+	bool former = policy == NULL && stored != NULL && (*stored)->stopped_at != NO_TIME;
 	SlaClock *clock;
 
-	if (policy == NULL && !former && metric != SLA_RESOLUTION && !was_told(machine, metric, moment))
+	if (policy == NULL && !former && metric != SLA_RESOLUTION && told == NULL)
 		return NULL;
 	clock = palloc0(sizeof(SlaClock));
 	clock->metric = metric;
@@ -307,6 +304,11 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	clock->policy = policy;
 	clock->unpromised = policy == NULL && !former;
 	clock->former = former;
+	clock->unmade = sla_clock_find(machine->unmade, machine->unmade_count, metric, moment->moment_id) != NULL;
+	if (stored != NULL && (*stored)->stays)
+		clock->stored = *stored;
+	else if (policy == NULL)
+		clock->stored = told;
 	clock->question = question;
 	sla_machine_add(machine, clock);
 	return clock;
@@ -330,6 +332,7 @@ refit_clocks(SlaMachine *machine, const SlaRequest *request)
 		{
 			clock->policy = policy;
 			clock->unpromised = clock->former = false;
+			clock->stored = NULL;
 			clock->question = question;
 		}
 	}
@@ -485,7 +488,7 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 		if (sla_is_response(clock) && spoke)
 			sla_clock_stop(clock, moment->at, false);
 		else if (sla_is_response(clock))
-			waits = true;
+			waits = waits || waits_with(machine, moment, clock);
 	}
 
 	if (speaks && is_outcome(moment, "missed", "abandoned", "voicemail"))
@@ -493,7 +496,8 @@ apply_inbound(SlaMachine *machine, const SlaMoment *moment)
 		bool expected = false;
 
 		for (int i = 0; i < machine->running_count && !expected; i++)
-			expected = machine->running[i]->metric == SLA_CALLBACK && runs(machine->running[i]);
+			expected = machine->running[i]->metric == SLA_CALLBACK && runs(machine->running[i]) &&
+					   waits_with(machine, moment, machine->running[i]);
 		if (!expected)
 			(void) start_clock(machine, SLA_CALLBACK, moment, request, moment->channel, moment->at);
 	}
@@ -532,11 +536,25 @@ apply_outbound(SlaMachine *machine, const SlaMoment *moment)
 	}
 }
 
+/* Stops the clocks that stay stopped since before an instant. */
+static void
+stop_again(SlaMachine *machine, TimestampTz at)
+{
+	for (int i = 0; i < machine->running_count; i++)
+	{
+		SlaClock *clock = machine->running[i];
+
+		if (clock->stored != NULL && clock->stored->stopped_at < at && runs(clock))
+			sla_clock_stop(clock, clock->stored->stopped_at, clock->stored->cancelled);
+	}
+}
+
 /* sla_machine_apply takes the next moment, which comes after all that the machine has taken. */
 void
 sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 {
 	CHECK_FOR_INTERRUPTS();
+	stop_again(machine, moment->at);
 	if (moment->settled)
 	{
 		if (moment->what == MOMENT_INBOUND && strcmp(moment->outcome, "failed") != 0)
@@ -569,6 +587,7 @@ sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count)
 
 	for (int i = 0; i < count; i++)
 		sla_machine_apply(machine, moments[i]);
+	stop_again(machine, DT_NOEND);
 	for (int i = 0; i < machine->clock_count; i++)
 	{
 		SlaClock *clock = machine->clocks[i];

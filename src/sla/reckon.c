@@ -103,13 +103,6 @@ differs(const SlaFamily *family, SlaClock *clock)
 	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
 }
 
-/* Returns what is_open_to_change() does, of a clock that was reckoned anew: it also is where it differs. */
-static bool
-is_to_be_made(const SlaFamily *family, SlaClock *clock)
-{
-	return is_open_to_change(family, clock) || (family->compared != NULL && differs(family, clock));
-}
-
 /*
  * Returns whether a stored clock is to become what the same moment starts now. What has stopped does not go on because
  * policies, or who is one with whom, are others now, but only by what is new.
@@ -146,6 +139,17 @@ was_never_promised(const SlaFamily *family, const SlaClock *clock)
 		if (overlap(clock, family->never[i]))
 			return true;
 	return false;
+}
+
+/*
+ * Returns what is_open_to_change() does, of a clock that was reckoned anew: it also is where it differs. What was not
+ * promised when it was time is not.
+ */
+static bool
+is_to_be_made(const SlaFamily *family, SlaClock *clock)
+{
+	return (is_open_to_change(family, clock) || (family->compared != NULL && differs(family, clock))) &&
+		   !was_never_promised(family, clock);
 }
 
 /* Returns whether the machine, which was fed, has started a clock, though no policy that there is now promises it. */
@@ -192,13 +196,16 @@ tell(SlaMachine *machine, const SlaFamily *family)
 	qsort(machine->told, machine->told_count, sizeof(SlaClock *), sla_clock_compare_starts);
 }
 
-/* Returns whether by the policies of now a clock, and the one that is stored before, are promised by the same one. */
+/*
+ * Returns whether by the policies of now a clock, and the one that is stored before, are promised by the same one, or
+ * the former by none.
+ */
 static bool
 same_choice(const SlaFamily *family, const SlaClock *clock, SlaClock *before)
 {
 	const SlaClock *compared = family->compared == NULL ? NULL : find_compared(family, before);
 
-	return compared != NULL && (clock->policy == NULL || compared->policy == clock->policy);
+	return clock->policy == NULL || (compared != NULL && compared->policy == clock->policy);
 }
 
 /* Returns what was promised by a stored clock, whatever has become of its policy since. */
@@ -259,25 +266,77 @@ take_over(const SlaFamily *family, SlaClock *clock, SlaClock *before, SlaChanges
 	(void) sla_changes_put(changes, clock, before);
 }
 
-/* Feeds a machine, which knows the family, with all of its moments, and gathers what differs from the stored clocks. */
-static void
-reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
+/* Returns whether a stored clock that has stopped stays as it is, where the same moment starts this one now. */
+static bool
+is_to_stay(const SlaFamily *family, SlaClock *before, SlaClock *clock)
 {
-	SlaClock **reckoned;
-	bool *matched;
-	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
+	/* What would go on has nothing to go on by. */
+	return before->orphaned || (clock->former && clock->stopped_at == NO_TIME) ||
+		   !is_to_be_changed(family, before, clock);
+}
+
+/*
+ * Finds out what a machine, which was fed with moments of a family, gives that is not followed; returns whether that is
+ * news and may concern the others: what is promised is to wait with what there is.
+ */
+static bool
+find_stays(SlaFamily *family, const SlaMachine *machine)
+{
+	SlaClock **reckoned = sla_clocks_sorted(machine->clocks, machine->clock_count);
+	SlaClock **stored = machine->stored;
+	int stored_count = machine->stored_count;
+	bool news = false;
+	int missing;
 	int count;
 
+	for (int i = 0; i < stored_count; i++)
+	{
+		SlaClock **found = sla_clock_find(reckoned, machine->clock_count, stored[i]->metric, stored[i]->moment_id);
+
+		if (found == NULL || stored[i]->stays || stored[i]->metric == SLA_RESOLUTION ||
+			stored[i]->stopped_at == NO_TIME || !is_to_stay(family, stored[i], *found) ||
+			((*found)->stopped_at != NO_TIME && (*found)->stopped_at <= stored[i]->stopped_at))
+			continue;
+		news = stored[i]->stays = true;
+	}
+	family->unmade = sla_clocks_missing(reckoned, machine->clock_count, stored, stored_count, &count);
+	family->unmade_count = 0;
+	for (int i = 0; i < count; i++)
+		if (!is_to_be_made(family, family->unmade[i]))
+			family->unmade[family->unmade_count++] = family->unmade[i];
+	(void) sla_clocks_missing(stored, stored_count, reckoned, machine->clock_count, &missing);
+	return news || (missing > 0 && family->unmade_count > 0);
+}
+
+/*
+ * sla_family_feed makes a machine that knows a family, which is read, and feeds it with moments of it.
+ *
+ * Not all that it gives then is followed: what has stopped may stay as it is, and what the policies of now would have
+ * promised, but are too new for, is not made. Where that makes a difference, it is fed again, knowing it: nothing waits
+ * with a promise that there is not.
+ */
+void
+sla_family_feed(SlaFamily *family, const SlaPolicies *policies, SlaMoment *const *moments, int count,
+				SlaMachine *machine)
+{
+	sla_machine_know(machine, policies, family);
 	if (family->parted)
 		tell(machine, family);
-	sla_machine_feed(machine, family->moments, family->moment_count);
+	sla_machine_feed(machine, moments, count);
+	if (family->parted || !find_stays(family, machine))
+		return;
+	sla_machine_know(machine, policies, family);
+	sla_machine_feed(machine, moments, count);
+}
 
-	count = machine->clock_count;
-	reckoned = palloc(sizeof(SlaClock *) * Max(count, 1));
-	matched = palloc0(sizeof(bool) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		reckoned[i] = machine->clocks[i];
-	qsort(reckoned, count, sizeof(SlaClock *), sla_clock_compare_starts);
+/* Gathers what differs from the stored clocks of a family in those of a machine, which was fed with its moments. */
+static void
+reckon_family(SlaFamily *family, const SlaMachine *machine, SlaChanges *changes)
+{
+	int count = machine->clock_count;
+	SlaClock **reckoned = sla_clocks_sorted(machine->clocks, count);
+	bool *matched = palloc0(sizeof(bool) * Max(count, 1));
+	bool *kept = palloc0(sizeof(bool) * Max(family->clock_count, 1));
 
 	/* Those that the same moment started. */
 	for (int i = 0; i < family->clock_count; i++)
@@ -287,10 +346,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 		if (found == NULL)
 			continue;
 		matched[found - reckoned] = kept[i] = true;
-		/* What would go on has nothing to go on by. */
-		if (family->clocks[i]->orphaned || ((*found)->former && (*found)->stopped_at == NO_TIME))
-			continue;
-		if (is_to_be_changed(family, family->clocks[i], *found))
+		if (!is_to_stay(family, family->clocks[i], *found))
 			take_over(family, *found, family->clocks[i], changes);
 	}
 	/* Those whose start a late moment moved. */
@@ -309,7 +365,7 @@ reckon_family(SlaFamily *family, SlaMachine *machine, SlaChanges *changes)
 			sla_changes_drop(changes, family->clocks[i]);
 	}
 	for (int j = 0; j < count; j++)
-		if (!matched[j] && is_to_be_made(family, reckoned[j]) && !was_never_promised(family, reckoned[j]))
+		if (!matched[j] && is_to_be_made(family, reckoned[j]))
 		{
 			sla_reckon(reckoned[j], changes->now, NULL);
 			(void) sla_changes_put(changes, reckoned[j], NULL);
@@ -333,8 +389,8 @@ sla_families_reckon_read(SlaFamily *families, int count, const SlaPolicies *poli
 	{
 		SlaMachine machine;
 
-		sla_machine_know(&machine, policies, &families[i]);
 		sla_requests_gone(&families[i]);
+		sla_family_feed(&families[i], policies, families[i].moments, families[i].moment_count, &machine);
 		reckon_family(&families[i], &machine, changes);
 	}
 }

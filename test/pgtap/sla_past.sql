@@ -1,7 +1,7 @@
 -- What was told of the past stays: contacts that are logged late neither make promises by policies that are newer than
 -- what they would have been of, nor take back those of policies that do not fit any more.
 BEGIN;
-SELECT plan(39);
+SELECT plan(51);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -150,5 +150,50 @@ SELECT pg_temp.says('with', 'outbound', '03:30', 'failed', thread => 'zz') \g /d
 SELECT is(pg_temp.clocks('with'), :'with_told', 'nor a contact that is logged late');
 SELECT pg_temp.follow() \g /dev/null
 SELECT is(pg_temp.clocks('with'), :'with_told', 'nor recompute_sla() after that');
+
+-- What a newer policy would have promised from an earlier message on, which was answered before there was that policy, takes no promise from a later one.
+ROLLBACK TO narrowed;
+DELETE FROM sla_policy;
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('nr', 9, 'next_response', '1 hour');
+SELECT tick_sla() \g /dev/null
+SELECT pg_temp.says(name, 'inbound', '01:00', thread => name), pg_temp.says(name, 'outbound', '02:00', thread => name), pg_temp.says(name, 'inbound', '04:00'),
+	pg_temp.says(name, 'inbound', '05:00', thread => name), pg_temp.says(name, 'outbound', '06:00', thread => 'other') FROM unnest(ARRAY['late', 'too', 'ended']) AS name \g /dev/null
+SELECT pg_temp.says('too', 'inbound', '07:00', channel => 'desk'), pg_temp.says('ended', 'outbound', '07:00', thread => 'ended') \g /dev/null
+SELECT pg_temp.says('more', 'inbound', '01:00', thread => 'more'), pg_temp.says('more', 'inbound', '02:00', thread => 'more'), pg_temp.says('more', 'outbound', '05:00', thread => 'more') \g /dev/null
+SELECT tick_sla() \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00- due 06:00 breached told 1', 'of a message that is not answered');
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('fr', 9, 'first_response', '1 hour');
+SELECT pg_temp.follow() \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00- due 06:00 breached told 1', 'the promise stays with a new policy');
+SELECT is(pg_temp.clocks('too'), 'first_response fr 07:00- due 08:00 breached, next_response nr 05:00- due 06:00 breached told 2', 'also of who is promised something else by that');
+SELECT pg_temp.says('late', 'outbound', '00:30', 'failed', thread => 'zz') \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00- due 06:00 breached told 1', 'and once something is logged late that says nothing');
+SELECT pg_temp.says('late', 'inbound', '03:30') \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00- due 06:00 breached told 1', 'or a question of what was answered');
+SELECT pg_temp.follow() \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00- due 06:00 breached told 1', 'and after recompute_sla()');
+SELECT pg_temp.says('late', 'outbound', '05:30', thread => 'late') \g /dev/null
+SELECT is(pg_temp.clocks('late'), 'next_response nr 05:00-05:30 due 06:00 met told 0', 'an answer that is logged late keeps it');
+SELECT pg_temp.says('ended', 'outbound', '05:30', thread => 'ended') \g /dev/null
+SELECT is(pg_temp.clocks('ended'), 'next_response nr 05:00-05:30 due 06:00 met told 0', 'also one that had ended');
+SELECT pg_temp.says('more', 'outbound', '04:00', thread => 'more') \g /dev/null
+SELECT is(pg_temp.clocks('more'), 'next_response nr 02:00-04:00 due 03:00 breached told 1', 'that waited in the same conversation too');
+DELETE FROM sla_policy WHERE policy = 'nr';
+SELECT pg_temp.follow() \g /dev/null
+SELECT pg_temp.says('more', 'outbound', '01:30', thread => 'more'), pg_temp.says('more', 'outbound', '02:30', thread => 'more') \g /dev/null
+SELECT is(pg_temp.clocks('more'), 'next_response nr 02:00-02:30 due 03:00 met told 0', 'and whose policy is no more');
+
+-- With what has stopped, and stays, nothing waits, though its answer was another customer's.
+INSERT INTO sla_policy (policy, rank, metric, target) VALUES ('nr', 9, 'next_response', '1 hour');
+SELECT tick_sla() \g /dev/null
+SELECT pg_temp.says('one', 'inbound', '01:00', thread => 'one') \g /dev/null
+SELECT merge_customers(pg_temp.of('other'), pg_temp.of('one')) AS merge \gset
+SELECT pg_temp.says('other', 'outbound', '02:00') \g /dev/null
+DELETE FROM sla_policy WHERE policy = 'fr';
+SELECT tick_sla(), unmerge_customers(:merge) \g /dev/null
+SELECT pg_temp.says('one', 'inbound', '03:00', thread => 'one') \g /dev/null
+SELECT is(pg_temp.clocks('one'), 'first_response fr 01:00-02:00 due 02:00 met, next_response nr 03:00- due 04:00 open told 0', 'who writes again is promised an answer');
+SELECT pg_temp.follow(), pg_temp.says('one', 'outbound', '00:30', 'failed', thread => 'zz'), pg_temp.follow() \g /dev/null
+SELECT is(pg_temp.clocks('one'), 'first_response fr 01:00-02:00 due 02:00 met, next_response nr 03:00- due 04:00 breached told 1', 'and has it still when clocks are reckoned anew');
 SELECT * FROM finish();
 ROLLBACK;
