@@ -47,6 +47,18 @@
 #define replay_is_past(position) ((position) == InvalidXLogRecPtr)
 #endif
 
+/* A btree index is searched with its table at hand since 16; no snapshot is too old for a page since 17. */
+#if PG_VERSION_NUM >= 170000
+#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, table, key, leaf, BT_READ)
+#define page_test_snapshot(snapshot, relation, page) ((void) (page))
+#elif PG_VERSION_NUM >= 160000
+#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, table, key, leaf, BT_READ, snapshot)
+#define page_test_snapshot(snapshot, relation, page) TestForOldSnapshot(snapshot, relation, page)
+#else
+#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, key, leaf, BT_READ, snapshot)
+#define page_test_snapshot(snapshot, relation, page) TestForOldSnapshot(snapshot, relation, page)
+#endif
+
 /* Settings below a prefix that the library does not know are told of, in 15 by a better name. */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

@@ -19,8 +19,8 @@
  *
  * For a cache of configuration only some of this matters: config_cache_get() has decided with whose rights its rows are
  * read, and only those read with the owner's come this way. There the table must hold its rows itself, which it may not
- * where there is Citus. Where the index holds all columns, its rows on pages that everyone sees are read from it alone,
- * as index-only scans do.
+ * where there is Citus. Its rows are found on the index's leaves (core/look_leaf.c), and where the index holds all
+ * columns, those on pages that everyone sees are read from it alone, as index-only scans do.
  *
  * What was found to hold is kept until any relation or role changes.
  */
@@ -31,13 +31,12 @@
 #include "access/relation.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
-#include "access/visibilitymap.h"
+#include "access/tupmacs.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
-#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -148,13 +147,18 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		snapshot = GetActiveSnapshot();
 	}
-	/* What the index holds needs none, but for a row whose page is not all visible. */
-	scan->slot = look->nkeys > 0 && look->covered ? NULL : table_slot_create(scan->table, NULL);
+	scan->slot = NULL;
+	scan->leaves = NULL;
 	scan->nkeys = nkeys;
 	scan->buffer = InvalidBuffer;
-	memset(scan->maps, 0, sizeof(scan->maps));
 	scan->follows = false;
 	scan->leaps = 0;
+	if (look->nkeys > 0 && look->for_cache && IsMVCCSnapshot(snapshot) && !IsolationIsSerializable())
+	{
+		leaf_open(scan, snapshot);
+		return true;
+	}
+	scan->slot = table_slot_create(scan->table, NULL);
 	if (look->nkeys == 0)
 	{
 		scan->whole = table_beginscan_strat(scan->table, snapshot, 0, NULL, true, false);
@@ -162,7 +166,6 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	}
 	memcpy(scan->keys, look->scan_keys, sizeof(ScanKeyData) * nkeys);
 	scan->scan = index_scan_begin(scan->table, scan->index, snapshot, nkeys);
-	scan->scan->xs_want_itup = look->covered;
 	return true;
 }
 
@@ -172,6 +175,11 @@ look_find(LookScan *scan, const Datum *keys)
 {
 	if (scan->empty)
 		return;
+	if (scan->leaves != NULL)
+	{
+		leaf_find(scan, keys);
+		return;
+	}
 	for (int i = 0; i < scan->nkeys; i++)
 		scan->keys[i].sk_argument = keys[i];
 	scan->follows = false;
@@ -211,20 +219,11 @@ look_ahead(LookScan *scan)
 	return scan->ahead;
 }
 
-/* Returns whether two keys are the same: byte for byte, as is what a deterministic collation calls equal. */
+/* Returns whether two keys are the same. */
 static bool
 keys_equal(const LookScan *scan, int key, Datum a, Datum b)
 {
-	text *left;
-	text *right;
-	Size length;
-
-	if (TupleDescAttr(RelationGetDescr(scan->index), key)->attbyval)
-		return a == b;
-	left = DatumGetTextPP(a);
-	right = DatumGetTextPP(b);
-	length = VARSIZE_ANY_EXHDR(left);
-	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
+	return index_keys_equal(TupleDescAttr(RelationGetDescr(scan->index), key), a, b);
 }
 
 /* Returns whether the row that the index is on has the last of the keys. */
@@ -297,6 +296,11 @@ look_follow(LookScan *scan, const Datum *keys)
 
 	if (scan->empty)
 		return;
+	if (scan->leaves != NULL)
+	{
+		leaf_find(scan, keys);
+		return;
+	}
 	if (scan->follows && may_follow(scan, keys))
 		for (int i = 0; i < FOLLOW_ROWS; i++)
 		{
@@ -400,39 +404,6 @@ next_row(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
-/* Blocks of a table that a page of the visibility map tells of, but for its header. */
-#define MAP_BLOCKS (BLCKSZ * BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
-
-/* Returns whether all see all of a block. Rows of one key lie apart: a few pages of the map stay pinned. */
-static bool
-is_visible(LookScan *scan, BlockNumber block)
-{
-	return VM_ALL_VISIBLE(scan->table, block, &scan->maps[block / MAP_BLOCKS % LOOK_MAPS]);
-}
-
-/* Goes to the next row that the snapshot sees, in the index alone where its page is all visible. */
-static bool
-next_covered(LookScan *scan, ScanDirection direction)
-{
-	ItemPointer place;
-
-	while ((place = next_place(scan, direction)) != NULL)
-	{
-		BlockNumber block = ItemPointerGetBlockNumber(place);
-
-		if (is_visible(scan, block))
-		{
-			PredicateLockPage(scan->table, block, scan->scan->xs_snapshot);
-			return true;
-		}
-		if (scan->slot == NULL)
-			scan->slot = table_slot_create(scan->table, NULL);
-		if (index_fetch_row(scan->scan, place, &scan->buffer, scan->slot))
-			return true;
-	}
-	return false;
-}
-
 /* Sets the columns from the slot. */
 static void
 columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
@@ -449,18 +420,32 @@ columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
 
 /* Sets the columns from what the index holds. */
 static void
-columns_of_index(LookScan *scan, Datum *values, bool *nulls)
+columns_of_index(LookScan *scan, IndexTuple columns, Datum *values, bool *nulls)
 {
-	const LookUp *look = scan->look;
-	Datum held[INDEX_MAX_KEYS];
-	bool held_nulls[INDEX_MAX_KEYS];
+	TupleDesc desc = RelationGetDescr(scan->index);
+	const bits8 *present =
+		IndexTupleHasNulls(columns) ? (const bits8 *) ((char *) columns + sizeof(IndexTupleData)) : NULL;
+	const char *data = (char *) columns + IndexInfoFindDataOffset(columns->t_info);
+	Size place = 0;
 
-	if (look->ncolumns > 0)
-		index_deform_tuple(scan->scan->xs_itup, scan->scan->xs_itupdesc, held, held_nulls);
-	for (int i = 0; i < look->ncolumns; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
-		values[i] = held[look->places[i] - 1];
-		nulls[i] = held_nulls[look->places[i] - 1];
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		int column = scan->look->columns_of[i];
+
+		if (present != NULL && att_isnull(i, present))
+		{
+			if (column >= 0)
+				nulls[column] = true;
+			continue;
+		}
+		place = att_align_pointer(place, attribute->attalign, attribute->attlen, data + place);
+		if (column >= 0)
+		{
+			values[column] = fetchatt(attribute, data + place);
+			nulls[column] = false;
+		}
+		place = att_addlength_pointer(place, attribute->attlen, data + place);
 	}
 }
 
@@ -488,16 +473,18 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
 	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
+	IndexTuple columns;
 
 	CHECK_FOR_INTERRUPTS();
 	if (scan->empty)
 		return false;
-	if (look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, scan->slot)
-		: look->covered  ? !next_covered(scan, direction)
-						 : !next_row(scan, direction))
+	Assert(scan->leaves == NULL || !backwards);
+	if (look->nkeys == 0       ? !table_scan_getnextslot(scan->whole, direction, scan->slot)
+		: scan->leaves != NULL ? !leaf_next(scan, &columns)
+							   : !next_row(scan, direction))
 		return false;
-	if (look->nkeys > 0 && look->covered)
-		columns_of_index(scan, values, nulls);
+	if (look->covered && scan->leaves != NULL)
+		columns_of_index(scan, columns, values, nulls);
 	else
 		columns_of_slot(scan, values, nulls);
 	for (int i = 0; i < look->ncolumns; i++)
@@ -518,8 +505,8 @@ look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, D
 		return false;
 	scan->slot = table_slot_create(scan->table, NULL);
 	scan->whole = NULL;
+	scan->leaves = NULL;
 	scan->buffer = InvalidBuffer;
-	memset(scan->maps, 0, sizeof(scan->maps));
 	scan->snapshot = false;
 	if (ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(scan->table) &&
 		table_tuple_fetch_row_version(scan->table, place, snapshot, scan->slot))
@@ -560,11 +547,10 @@ look_end(LookScan *scan)
 		if (scan->whole != NULL)
 			table_endscan(scan->whole);
 	}
+	else if (scan->leaves != NULL)
+		leaf_end(scan);
 	else
 		index_endscan(scan->scan);
-	for (int i = 0; i < LOOK_MAPS; i++)
-		if (BufferIsValid(scan->maps[i]))
-			ReleaseBuffer(scan->maps[i]);
 	if (BufferIsValid(scan->buffer))
 		ReleaseBuffer(scan->buffer);
 	if (scan->snapshot)

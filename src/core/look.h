@@ -16,9 +16,6 @@
 
 #define LOOK_KEYS 5
 
-/* Pages of a table's visibility map that a scan keeps pinned; each tells of 256 MB. */
-#define LOOK_MAPS 4
-
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
@@ -42,8 +39,8 @@ typedef struct LookUp
 	Oid index_oid;
 	AttrNumber last; /* of the attributes */
 	AttrNumber attributes[TABLE_COLUMNS];
-	AttrNumber places[TABLE_COLUMNS]; /* in the index */
-	FmgrInfo *outputs;                /* by column, where one has no type */
+	int8 columns_of[INDEX_MAX_KEYS]; /* of each attribute of the index, if it holds them all; -1: none */
+	FmgrInfo *outputs;               /* by column, where one has no type */
 	ScanKeyData scan_keys[LOOK_KEYS];
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
@@ -56,6 +53,9 @@ typedef enum LookKey
 	LOOK_ANY   /* not at all */
 } LookKey;
 
+/* Of a scan that finds its rows on the leaves of the index; see look_leaf.c. */
+typedef struct LeafScan LeafScan;
+
 typedef struct LookScan
 {
 	const LookUp *look;
@@ -64,12 +64,12 @@ typedef struct LookScan
 	int nkeys;
 	ScanKeyData keys[LOOK_KEYS];
 	IndexScanDesc scan;
+	LeafScan *leaves;                /* instead of it, or NULL */
 	struct TableScanDescData *whole; /* without keys */
 	TupleTableSlot *slot;
-	Buffer buffer;          /* pinned page of the row */
-	Buffer maps[LOOK_MAPS]; /* the same of the visibility map */
-	bool snapshot;          /* one was taken for it */
-	bool empty;             /* the table is: nothing else is open */
+	Buffer buffer; /* pinned page of the row */
+	bool snapshot; /* one was taken for it */
+	bool empty;    /* the table is: nothing else is open */
 	/* of look_follow() */
 	bool follows;
 	bool ahead; /* the index is on a row that was not asked for yet */
@@ -89,6 +89,30 @@ extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot
 extern bool look_touched(const LookScan *scan);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);
+
+/* Returns whether two values of a key are the same: byte for byte, as is what a deterministic collation calls equal. */
+static inline bool
+index_keys_equal(Form_pg_attribute attribute, Datum a, Datum b)
+{
+	const char *left = DatumGetPointer(a);
+	const char *right = DatumGetPointer(b);
+	Size length;
+
+	if (attribute->attbyval)
+		return a == b;
+	if (VARATT_IS_COMPRESSED(left) || VARATT_IS_EXTERNAL(left))
+		left = (const char *) DatumGetTextPP(a);
+	if (VARATT_IS_COMPRESSED(right) || VARATT_IS_EXTERNAL(right))
+		right = (const char *) DatumGetTextPP(b);
+	length = VARSIZE_ANY_EXHDR(left);
+	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
+}
+
+/* look_leaf.c */
+extern void leaf_open(LookScan *scan, Snapshot snapshot);
+extern void leaf_find(LookScan *scan, const Datum *keys);
+extern bool leaf_next(LookScan *scan, IndexTuple *columns);
+extern void leaf_end(LookScan *scan);
 
 /* look_resolve.c */
 extern bool look_resolve(LookUp *look, Relation table);

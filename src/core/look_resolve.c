@@ -136,16 +136,19 @@ has_columns(LookUp *look, Relation table, Relation index)
 {
 	if (!look->for_cache)
 		return false;
+	memset(look->columns_of, -1, sizeof(look->columns_of));
 	for (int i = 0; i < look->ncolumns; i++)
 	{
-		look->places[i] = 0;
-		for (int j = 0; j < index->rd_index->indnatts; j++)
-			if (index->rd_index->indkey.values[j] == look->attributes[i] &&
-				TupleDescAttr(RelationGetDescr(index), j)->atttypid ==
-					TupleDescAttr(RelationGetDescr(table), look->attributes[i] - 1)->atttypid)
-				look->places[i] = (AttrNumber) (j + 1);
-		if (look->places[i] == 0)
+		int place = 0;
+
+		while (place < index->rd_index->indnatts &&
+			   (index->rd_index->indkey.values[place] != look->attributes[i] ||
+				TupleDescAttr(RelationGetDescr(index), place)->atttypid !=
+					TupleDescAttr(RelationGetDescr(table), look->attributes[i] - 1)->atttypid))
+			place++;
+		if (place == index->rd_index->indnatts)
 			return false;
+		look->columns_of[place] = (int8) i;
 	}
 	return true;
 }

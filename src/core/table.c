@@ -151,31 +151,41 @@ page_prune(Relation relation, Buffer buffer)
 }
 
 /*
- * index_fetch_row fetches into a slot of the table the row at a place that index_getnext_tid() gave, or a newer version
- * of it on its page; returns false where the snapshot sees none. The caller releases the buffer, at first invalid.
- *
- * It is for heaps and MVCC snapshots.
+ * heap_fetch_row fetches into a slot of the table the row at a place that an index gave, or a newer version of it on
+ * its page; returns false where the snapshot, an MVCC one, sees none, and whether nobody does in *all_dead. The caller
+ * releases the buffer, at first invalid.
  */
 bool
-index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot)
+heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, Buffer *buffer, TupleTableSlot *slot,
+			   bool *all_dead)
 {
 	HeapTuple tuple = &((BufferHeapTupleTableSlot *) slot)->base.tupdata;
 	ItemPointerData tid = *place;
+	bool found;
+
+	*buffer = ReleaseAndReadBuffer(*buffer, table, ItemPointerGetBlockNumber(&tid));
+	page_prune(table, *buffer);
+	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&tid, table, *buffer, snapshot, tuple, all_dead, true);
+	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
+	if (found)
+	{
+		tuple->t_tableOid = RelationGetRelid(table);
+		ExecStoreBufferHeapTuple(tuple, slot, *buffer);
+	}
+	return found;
+}
+
+/* index_fetch_row does so with a place that index_getnext_tid() gave. */
+bool
+index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot)
+{
 	bool all_dead;
 	bool found;
 
 	pgstat_count_heap_fetch(scan->indexRelation);
-	*buffer = ReleaseAndReadBuffer(*buffer, scan->heapRelation, ItemPointerGetBlockNumber(&tid));
-	page_prune(scan->heapRelation, *buffer);
-	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
-	found = heap_hot_search_buffer(&tid, scan->heapRelation, *buffer, scan->xs_snapshot, tuple, &all_dead, true);
-	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
-	if (found)
-	{
-		tuple->t_tableOid = RelationGetRelid(scan->heapRelation);
-		ExecStoreBufferHeapTuple(tuple, slot, *buffer);
-	}
-	else if (!scan->xactStartedInRecovery)
+	found = heap_fetch_row(scan->heapRelation, scan->xs_snapshot, place, buffer, slot, &all_dead);
+	if (!found && !scan->xactStartedInRecovery)
 		scan->kill_prior_tuple = all_dead;
 	return found;
 }
