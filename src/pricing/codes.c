@@ -44,11 +44,11 @@ code_map_place(CodeMap *map, const CodeEntry *entry)
 	map->entries[i] = *entry;
 }
 
-/* Enters a code that is not there yet; the map keeps the pointers. */
+/* Enters a code of this hash that is not there yet; the map keeps the pointers. */
 void
-code_map_put(CodeMap *map, const char *code, uint32 length, void *value)
+code_map_put_hashed(CodeMap *map, const char *code, uint32 length, uint32 hash, void *value)
 {
-	CodeEntry entry = {code_hash(code, length), length, code, value};
+	CodeEntry entry = {hash, length, code, value};
 
 	if (map->count >= map->size / 3 * 2)
 	{

@@ -41,13 +41,20 @@ code_tag(uint32 hash)
 }
 
 extern void code_map_init(CodeMap *map, MemoryContext context, uint32 expected);
-extern void code_map_put(CodeMap *map, const char *code, uint32 length, void *value);
+extern void code_map_put_hashed(CodeMap *map, const char *code, uint32 length, uint32 hash, void *value);
 
 /* Returns the hash of a code. */
 static inline uint32
 code_hash(const char *code, uint32 length)
 {
 	return hash_bytes((const unsigned char *) code, (int) length);
+}
+
+/* Enters a code that is not there yet; the map keeps the pointers. */
+static inline void
+code_map_put(CodeMap *map, const char *code, uint32 length, void *value)
+{
+	code_map_put_hashed(map, code, length, code_hash(code, length), value);
 }
 
 /* Asks for the memory where a code of this hash is looked for first. */

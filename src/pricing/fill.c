@@ -88,7 +88,7 @@ enter_product(PriceCache *cache, PriceRules *rules, const Datum *values, const b
 	Product *product = product_read(rules, values, nulls, cache->hoard);
 
 	product->hoard = cache->hoard;
-	code_map_put(&cache->products, product->target.code, product->target.length, product);
+	code_map_put_hashed(&cache->products, product->target.code, product->target.length, product->target.hash, product);
 	return product;
 }
 
@@ -169,19 +169,13 @@ compare_codes(const void *a, const void *b)
 	return order != 0 ? order : left_length - right_length;
 }
 
-/* So many of them may lie side by side. */
-#define CODES_TO_FOLLOW 4
-
-/* Begins with the rows of a code, one of so many. */
+/* Begins with the rows of a code: those that come in the order of the index are found side by side. */
 static void
-seek(LookScan *scan, text *code, int ncodes)
+seek(LookScan *scan, text *code)
 {
 	Datum argument = PointerGetDatum(code);
 
-	if (ncodes < CODES_TO_FOLLOW)
-		look_find(scan, &argument);
-	else
-		look_follow(scan, &argument);
+	look_find(scan, &argument);
 }
 
 /* Does what select_products() does through open scans of both tables; puts the codes in order. */
@@ -191,7 +185,7 @@ scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *pr
 	Gathering gathering = {NULL};
 	List *products = NIL;
 
-	if (ncodes >= CODES_TO_FOLLOW)
+	if (ncodes > 1)
 		qsort(codes, ncodes, sizeof(text *), compare_codes);
 	for (int i = 0; i < ncodes; i++)
 	{
@@ -200,15 +194,15 @@ scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *pr
 		Product *product;
 
 		/* A page may name one twice. */
-		if (find_product(cache, VARDATA_ANY(codes[i]), VARSIZE_ANY_EXHDR(codes[i])) != NULL)
+		if (i > 0 && compare_codes(&codes[i - 1], &codes[i]) == 0)
 			continue;
-		seek(scan, codes[i], ncodes);
+		seek(scan, codes[i]);
 		if (!look_next(scan, false, values, nulls))
 			continue;
 		product = enter_product(cache, rules, values, nulls);
 		products = lappend(products, product);
 		gathering.target = &product->target;
-		seek(prices, codes[i], ncodes);
+		seek(prices, codes[i]);
 		scan_rows(cache, rules, prices, &gathering);
 	}
 	return products;
@@ -285,7 +279,7 @@ read_categories(PriceCache *cache, PriceRules *rules, List *targets, bool scans)
 		foreach_ptr (PriceTarget, target, targets)
 		{
 			gathering.target = target;
-			seek(&scan, cstring_to_text_with_len(target->code, target->length), 1);
+			seek(&scan, cstring_to_text_with_len(target->code, target->length));
 			scan_rows(cache, rules, &scan, &gathering);
 		}
 		look_end(&scan);

@@ -260,14 +260,15 @@ static TimestampTz
 lookback_start(const OmnibusRule *rule, TimestampTz since)
 {
 	OmnibusRule *known = unconstify(OmnibusRule *, rule);
-
 	/* Many reductions begin together. */
-	if (known->known_since != since || known->known_from == 0)
+	int place = (int) (murmurhash32((uint32) since) % KNOWN_REDUCTIONS);
+
+	if (known->known_since[place] != since || known->known_from[place] == 0)
 	{
-		known->known_from = days_before(since, rule->lookback_days, rule->time_zone);
-		known->known_since = since;
+		known->known_from[place] = days_before(since, rule->lookback_days, rule->time_zone);
+		known->known_since[place] = since;
 	}
-	return known->known_from;
+	return known->known_from[place];
 }
 
 /*

@@ -141,6 +141,8 @@ typedef struct Promotion
 	Spans used_up; /* when nothing was left of it */
 } Promotion;
 
+#define KNOWN_REDUCTIONS 16
+
 /* How a country compares a reduced price. */
 typedef struct OmnibusRule
 {
@@ -153,8 +155,8 @@ typedef struct OmnibusRule
 	bool new_exempt;
 	bool personalised_exempt;
 	const char *time_zone;
-	TimestampTz known_since; /* the start of a reduction asked about last */
-	TimestampTz known_from;  /* when the days before it begin; 0: none was asked about */
+	TimestampTz known_since[KNOWN_REDUCTIONS]; /* starts of reductions that were asked about last */
+	TimestampTz known_from[KNOWN_REDUCTIONS];  /* when the days before each begin; 0: none was asked about */
 } OmnibusRule;
 
 typedef struct LowestAnswer
