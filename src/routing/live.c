@@ -4,9 +4,9 @@
  *
  * This is the one place that reads a table without a plan, because a plan spends more on fetching some hundred rows by
  * key than all the rest of a match takes (test/bench/match.sh: 1.8 ms with a plan, 0.55 ms so). For each agent the
- * place of his row is remembered. A row at that place, or further along its chain of HOT updates, which is visible to
- * the snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so
- * is asked for with the plan, and its place remembered.
+ * place of his row is remembered. A row at that place, or further along its chain of updates, which is visible to the
+ * snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so is
+ * asked for with the plan, and its place remembered.
  *
  * What a plan would guard is checked here: the right to read the table, row-level security, and that the table is a
  * plain heap with the columns that it was made with. Where any of that is not so, and under SERIALIZABLE, which wants
@@ -170,6 +170,18 @@ read_by_place(RoutingConfig *config, Pool *pool, Relation relation, Snapshot sna
 	/* Rows move. */
 	if (missing > pool->count / 8 || strayed > STRAYED_MAX)
 		pool->unsorted = true;
+	for (int member = 0; missing > 0 && member < pool->count; member++)
+	{
+		RoutingAgent *agent = &config->agents[pool->members[member].agent];
+		HeapTuple tuple = found[member] ? NULL : rows_trace(relation, snapshot, blocks, agent->agent_id, &agent->place);
+
+		if (tuple == NULL)
+			continue;
+		fill_live(config, (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff), &lives[member]);
+		heap_freetuple(tuple);
+		found[member] = true;
+		missing--;
+	}
 	return missing;
 }
 

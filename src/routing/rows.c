@@ -332,7 +332,12 @@ rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, Row
 	return walk_chain(page, root, buffer, snapshot, key, trail, tuple);
 }
 
-/* rows_locate does what rows_find() does, by the index, and fills in the place. */
+/*
+ * rows_locate does what rows_find() does, by the index, and fills in the place.
+ *
+ * The index has the versions of a row by their places: where an old snapshot keeps many, the newest is as a rule the
+ * last of them.
+ */
 bool
 rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place)
 {
@@ -340,7 +345,7 @@ rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place)
 	ItemPointer root;
 	bool found = false;
 
-	while (!found && scan != NULL && (root = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	while (!found && scan != NULL && (root = index_getnext_tid(scan, BackwardScanDirection)) != NULL)
 	{
 		place->root = ItemPointerGetOffsetNumber(root);
 		found = index_fetch_heap(scan, rows->slots[table]);
@@ -360,19 +365,18 @@ rows_moved(RowPlace *place, HeapTuple changed)
 		place->root = ItemPointerGetOffsetNumber(&changed->t_self);
 }
 
-/* How many pages a row is followed to. */
-#define TRAIL_MAX 256
+/* How many pages a row is followed to; from there on the index is as near. */
+#define TRAIL_MAX 8
 
 /*
- * rows_follow returns a copy of the row of a key, the first column, or NULL where there is none; keeps its place.
+ * rows_trace returns a copy of the row of a key, the first column, that is to be had from the place where it was last,
+ * or NULL where no trail leads from there to the version that the snapshot sees; keeps its place.
  *
- * Follows it from the place where it was last, however many versions of it an old snapshot keeps in the index. It is
- * about to be changed: its page is tidied up for that.
+ * Its pages are tidied up on the way: it is about to be changed, or has just been. The table has so many pages.
  */
 HeapTuple
-rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place)
+rows_trace(Relation relation, Snapshot snapshot, BlockNumber blocks, int64 key, RowPlace *place)
 {
-	Relation relation = rows->tables[table];
 	RowsTrail trail = {*place, InvalidTransactionId};
 
 	for (int pages = 0; ItemPointerIsValid(&trail.place.last) && pages < TRAIL_MAX; pages++)
@@ -383,12 +387,12 @@ rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place)
 		Buffer buffer;
 
 		/* A trail that was followed to here leads to a page; one that was kept may not. */
-		if (pages == 0 && !has_page(rows, table, block))
+		if (pages == 0 && block >= blocks)
 			break;
 		buffer = ReadBuffer(relation, block);
 		page_prune(relation, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (rows_on_page(relation, buffer, rows->snapshot, key, &trail, &tuple))
+		if (rows_on_page(relation, buffer, snapshot, key, &trail, &tuple))
 			copy = heap_copytuple(&tuple);
 		UnlockReleaseBuffer(buffer);
 		if (copy != NULL)
@@ -397,7 +401,24 @@ rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place)
 			return copy;
 		}
 	}
-	return rows_locate(rows, table, key, place) ? ExecCopySlotHeapTuple(rows->slots[table]) : NULL;
+	return NULL;
+}
+
+/*
+ * rows_follow returns a copy of the row of a key, the first column, or NULL where there is none; keeps its place.
+ *
+ * Follows it from the place where it was last, however many versions of it an old snapshot keeps in the index.
+ */
+HeapTuple
+rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place)
+{
+	HeapTuple copy = NULL;
+
+	if (ItemPointerIsValid(&place->last) && has_page(rows, table, ItemPointerGetBlockNumber(&place->last)))
+		copy = rows_trace(rows->tables[table], rows->snapshot, rows->blocks[table], key, place);
+	if (copy == NULL && rows_locate(rows, table, key, place))
+		copy = ExecCopySlotHeapTuple(rows->slots[table]);
+	return copy;
 }
 
 /* Inserts a row of all columns. Raises 23505 for a key that is there. */

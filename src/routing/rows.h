@@ -200,6 +200,7 @@ extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, in
 						 HeapTuple tuple);
 extern bool rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern void rows_moved(RowPlace *place, HeapTuple changed);
+extern HeapTuple rows_trace(Relation relation, Snapshot snapshot, BlockNumber blocks, int64 key, RowPlace *place);
 extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern const void *rows_data(Rows *rows, RowsTable table);
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);

@@ -113,6 +113,17 @@ $node->safe_psql('postgres', <<'SQL');
 DO $$ BEGIN FOR n IN 1 .. 1000 LOOP UPDATE omnichannel.agent_state SET idle_since = now() WHERE agent_id BETWEEN 61 AND 70; COMMIT; END LOOP; END $$;
 SQL
 is(value($session, "BEGIN;\n$scans \\gset before_\n$open;\nSELECT scans - :before_scans FROM ($scans) AS s;\nCOMMIT"), "t\n0", 'and finds them again without the index');
+
+# Also where an old snapshot keeps every version that there was meanwhile.
+my $pages_of = "SELECT public.pages(format('SELECT omnichannel.route(%s)', omnichannel.open_request(1, 'question', 'chat', queue => 'y')))";
+my $holder = $node->background_psql('postgres', on_error_stop => 1);
+value($holder, "BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT count(*) FROM omnichannel.company");
+my $few = value($session, $pages_of);
+$node->safe_psql('postgres', <<'SQL');
+DO $$ BEGIN FOR n IN 1 .. 1000 LOOP UPDATE omnichannel.agent_state SET idle_since = now() WHERE agent_id BETWEEN 61 AND 70; COMMIT; END LOOP; END $$;
+SQL
+cmp_ok(value($session, $pages_of), '<', 10 * 20 + $few, 'and near the last of a thousand versions, where a snapshot keeps them');
+$holder->quit;
 $session->quit;
 
 done_testing();
