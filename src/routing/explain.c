@@ -212,6 +212,7 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 	MatchRequest request;
 	MatchResult result;
 	SpiScope scope;
+	bool scoped;
 
 	if (max < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot return %d agents", max),
@@ -219,10 +220,14 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 
 	init_materialized_srf(fcinfo);
 	config = routing_config();
-	routing_scope_begin(&scope);
+	config->rows = rows_open_reading(ROUTE_ROWS);
+	scoped = config->rows == NULL || config->keeps_room;
+	if (scoped)
+		routing_scope_begin(&scope);
 	match_read(config, PG_GETARG_INT64(0), true, &request);
 	/* Of those who keep their room none counts. */
 	match_find(config, &request, now, true, config->keeps_room ? PG_INT32_MAX : max, NULL, NULL, &result);
+	route_rows_end(config);
 	for (int i = 0; i < result.count && max > 0; i++)
 	{
 		const Candidate *candidate = &result.candidates[i];
@@ -238,7 +243,8 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 		values[7] = CStringGetTextDatum(match_reason(config, &request, candidate, now));
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	}
-	spi_scope_end(&scope);
+	if (scoped)
+		spi_scope_end(&scope);
 	return (Datum) 0;
 }
 

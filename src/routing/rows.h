@@ -157,6 +157,7 @@ typedef struct Rows
 	Relation *indexes[ROWS_TABLES]; /* of tables that rows are inserted into */
 	int index_counts[ROWS_TABLES];
 	Snapshot snapshot; /* the active one */
+	bool reading;      /* nothing is written */
 	struct
 	{
 		int64 key;
@@ -177,6 +178,7 @@ typedef struct RowsTrail
 
 /* rows_open.c */
 extern Rows *rows_open(int tables);
+extern Rows *rows_open_reading(int tables);
 extern bool rows_open_more(Rows *rows, int tables);
 extern void rows_done(Rows *rows, RowsTable table);
 extern void rows_close(Rows *rows);

@@ -190,14 +190,15 @@ has_idle_triggers(Relation relation)
 
 /* Returns whether nothing but the heap and its indexes matters for a table. */
 static bool
-is_ordinary(Relation relation, const RowsSpec *spec)
+is_ordinary(Relation relation, const RowsSpec *spec, bool reading)
 {
+	AclMode rights = reading ? READ : spec->rights;
 	TupleDesc desc = RelationGetDescr(relation);
 	Form_pg_class class = relation->rd_rel;
 
 	if (class->relkind != RELKIND_RELATION || class->relam != HEAP_TABLE_AM_OID || class->relhassubclass ||
 		class->relispartition || relation->rd_rules != NULL || desc->natts < spec->count ||
-		(spec->inserts && desc->natts != spec->count))
+		(spec->inserts && !reading && desc->natts != spec->count))
 		return false;
 	for (int i = 0; i < spec->count; i++)
 	{
@@ -208,7 +209,7 @@ is_ordinary(Relation relation, const RowsSpec *spec)
 			strcmp(NameStr(column->attname), spec->columns[i].name) != 0)
 			return false;
 	}
-	if (spec->rights != ACL_SELECT)
+	if (rights != READ)
 	{
 		if (desc->constr != NULL && (desc->constr->num_check != spec->checks || desc->constr->has_generated_stored))
 			return false;
@@ -216,7 +217,7 @@ is_ordinary(Relation relation, const RowsSpec *spec)
 			return false;
 		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	}
-	return pg_class_aclmask(RelationGetRelid(relation), GetUserId(), spec->rights, ACLMASK_ALL) == spec->rights &&
+	return pg_class_aclmask(RelationGetRelid(relation), GetUserId(), rights, ACLMASK_ALL) == rights &&
 		   check_enable_rls(RelationGetRelid(relation), GetUserId(), true) != RLS_ENABLED;
 }
 
@@ -384,6 +385,29 @@ rows_open(int tables)
 	return rows;
 }
 
+/*
+ * rows_open_reading does the same for whoever only reads, and sees what the statement sees that calls him; he needs the
+ * right to read only. Returns NULL under SERIALIZABLE, which wants its read locks.
+ */
+Rows *
+rows_open_reading(int tables)
+{
+	Rows *rows;
+
+	if (IsolationIsSerializable() || !ActiveSnapshotSet() || ExecutorCheckPerms_hook != NULL)
+		return NULL;
+
+	rows = palloc0(sizeof(Rows));
+	rows->reading = true;
+	if (!rows_open_more(rows, tables))
+	{
+		rows_close(rows);
+		return NULL;
+	}
+	rows->snapshot = GetActiveSnapshot();
+	return rows;
+}
+
 /* Opens further tables; returns false, with what is open as it was or more, where they are to be had by SQL only. */
 bool
 rows_open_more(Rows *rows, int tables)
@@ -393,10 +417,11 @@ rows_open_more(Rows *rows, int tables)
 		if (!(tables & ROWS_BIT(table)) || rows->slots[table] != NULL)
 			continue;
 		if (rows->tables[table] == NULL)
-			rows->tables[table] = table_open(omni_table(specs[table].name),
-											 specs[table].rights == READ ? AccessShareLock : RowExclusiveLock);
-		if (!is_ordinary(rows->tables[table], &specs[table]) || !find_orders(rows, table) ||
-			(specs[table].inserts && !open_indexes(rows, table)))
+			rows->tables[table] =
+				table_open(omni_table(specs[table].name),
+						   rows->reading || specs[table].rights == READ ? AccessShareLock : RowExclusiveLock);
+		if (!is_ordinary(rows->tables[table], &specs[table], rows->reading) || !find_orders(rows, table) ||
+			(specs[table].inserts && !rows->reading && !open_indexes(rows, table)))
 			return false;
 		rows->slots[table] = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
 	}
@@ -419,7 +444,7 @@ rows_close(Rows *rows)
 		if (rows->tables[table] != NULL)
 			table_close(rows->tables[table], NoLock);
 	}
-	if (rows->snapshot != NULL)
+	if (rows->snapshot != NULL && !rows->reading)
 	{
 		PopActiveSnapshot();
 		CommandCounterIncrement();

@@ -1,6 +1,6 @@
 -- Offers are written without SQL where nothing asks for SQL. Both ways leave the same; and whatever asks for SQL is heard.
 BEGIN;
-SELECT plan(38);
+SELECT plan(41);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -40,6 +40,14 @@ END
 $$;
 SELECT matches(pg_temp.offers(), '^\d+ 102$', 'an offer and a claim');
 SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '(UPDATE|DELETE FROM|INSERT INTO) omnichannel.(agent_state|assignment|request) '$$, 'without SQL');
+
+-- So does who asks for the agents only, and sees what the statement sees that asks.
+CREATE TEMP TABLE matches AS SELECT * FROM match_agents(100, 20);
+SELECT isnt_empty('SELECT * FROM matches', 'there are agents');
+SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ 'FROM omnichannel.relationship AS r WHERE r.customer_id = ANY'$$, 'found without SQL');
+SELECT bag_eq($$WITH busy AS (UPDATE omnichannel.agent_state SET used = 1000 RETURNING 1), all_busy AS MATERIALIZED (SELECT count(*) FROM busy)
+	SELECT m.* FROM all_busy, omnichannel.match_agents(100, 20) AS m$$, 'SELECT * FROM matches', 'not what the same statement does');
+UPDATE omnichannel.agent_state SET used = 0;
 
 -- Many things that happen, always the same; what stands in the tables then.
 CREATE FUNCTION pg_temp.live() RETURNS text LANGUAGE plpgsql AS $$
