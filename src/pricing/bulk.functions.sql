@@ -337,19 +337,23 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- What is replaced keeps the time that no new price takes.
+	-- What is replaced keeps the time that no new price takes; where that begins now, under another number, as a price
+	-- whose start is moved to now keeps its past.
 	CREATE TEMP TABLE omnichannel_replaced_price ON COMMIT DROP AS
-	SELECT p.price_id, ARRAY(SELECT unnest(tstzmultirange(p.valid) - range_agg(coalesce(s.valid, tstzrange(now(), NULL))))) AS pieces
-	FROM omnichannel.price_staging AS s JOIN omnichannel.price AS p ON p.price_list = s.price_list AND p.min_quantity = s.min_quantity
-		AND coalesce('p' || p.product, 'c' || p.category_path, '*') = coalesce('p' || s.product, 'c' || s.category, '*')
-		AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
-	GROUP BY p.price_id, p.valid;
+	SELECT replaced.*, replaced.pieces = '{}' OR coalesce(lower(replaced.pieces[1]) = now() AND lower(replaced.valid) IS DISTINCT FROM now(), false) AS gone
+	FROM (
+		SELECT p.*, ARRAY(SELECT unnest(tstzmultirange(p.valid) - range_agg(coalesce(s.valid, tstzrange(now(), NULL))))) AS pieces
+		FROM omnichannel.price_staging AS s JOIN omnichannel.price AS p ON p.price_list = s.price_list AND p.min_quantity = s.min_quantity
+			AND coalesce('p' || p.product, 'c' || p.category_path, '*') = coalesce('p' || s.product, 'c' || s.category, '*')
+			AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
+		GROUP BY p.price_id
+	) AS replaced;
 	BEGIN
-		DELETE FROM omnichannel.price AS p USING pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces = '{}';
-		UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.pieces <> '{}';
+		DELETE FROM omnichannel.price AS p USING pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.gone;
+		UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND NOT r.gone;
 		INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
-		SELECT p.price_list, p.product, p.category, p.everything, p.min_quantity, p.amount, p.adjust, p.surcharge, p.round_to, piece, p.created_at
-		FROM pg_temp.omnichannel_replaced_price AS r JOIN omnichannel.price AS p ON p.price_id = r.price_id, unnest(r.pieces[2:]) AS piece;
+		SELECT r.price_list, r.product, r.category, r.everything, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, piece, r.created_at
+		FROM pg_temp.omnichannel_replaced_price AS r, unnest(CASE WHEN r.gone THEN r.pieces ELSE r.pieces[2:] END) AS piece;
 		PERFORM omnichannel.insert_staged_prices();
 	EXCEPTION WHEN exclusion_violation THEN
 		-- The lines do not overlap, and what they replace gave way: as it was when they were checked.

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(79);
+SELECT plan(83);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -159,6 +159,20 @@ SELECT is(public.jumps(-95, NULL, 'sale'), '-95 percent instead of -5', 'of a pe
 SELECT is(public.jumps(-20, NULL, 'sale'), NULL, 'a small one');
 SELECT is(public.jumps(0, '(,)'), '0 instead of 1000', 'down to nothing');
 DELETE FROM price_staging;
+
+-- What ends now leaves the rest of what it replaces, also in a list that follows.
+INSERT INTO product (product) VALUES ('late');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'late', 10, '[2025-01-01,)');
+INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'late', 8, tstzrange('2025-07-01', now())), ('list', 'late', 9, tstzrange('2025-02-01', '2025-03-01'));
+SELECT is((SELECT applied FROM apply_prices(accept => '{jump}') WHERE applied IS NOT NULL), 2::bigint, 'prices of until now are applied');
+DELETE FROM price WHERE product = 'late';
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'late', 10, '[2025-01-01,)');
+INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'late', 8, tstzrange(NULL, now()));
+SELECT is((SELECT applied FROM apply_prices(accept => '{jump}') WHERE applied IS NOT NULL), 1::bigint, 'from ever on too');
+SELECT is((SELECT array_agg(unit_price || ' ' || price_list ORDER BY at) FROM unnest(ARRAY['2025-06-01', now() - interval '1 microsecond', now()]) AS at, quote(NULL, 'late', at => at)),
+	'{8.00 derived,8.00 derived,10.00 derived}', 'and each holds for its time');
+INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'late', 9, '[2024-01-01,2024-02-01)');
+SELECT is((SELECT applied FROM apply_prices() WHERE applied IS NOT NULL), 1::bigint, 'what was from ever on keeps both of its ends');
 
 SELECT * FROM finish();
 ROLLBACK;
