@@ -70,6 +70,8 @@ BEGIN
 			SELECT unnest(ARRAY[lower(promotion.valid), upper(promotion.valid)]) FROM omnichannel.promotion
 			UNION ALL
 			SELECT unnest(ARRAY[lower(time), upper(time)]) FROM omnichannel.promotion, unnest(promotion.active) AS time
+			UNION ALL
+			SELECT unnest(ARRAY[used_up.since, used_up.until]) FROM omnichannel.promotion_used_up AS used_up
 		) AS bound (moment)
 		WHERE moment > $2 AND moment <= $3
 		ORDER BY moment DESC LIMIT $4);
@@ -92,6 +94,8 @@ DECLARE
 	moment timestamptz;
 	unseen timestamptz[];
 	code text;
+	tier numeric;
+	segments text[];
 	smallest numeric;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -156,6 +160,19 @@ BEGIN
 	IF cause IS NULL AND known <> '{}' THEN
 		other := omnichannel.quote(customer_id, product, quantity, currency, at);
 		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
+		FOR code, moment IN
+			SELECT given.coupon, hold.until - interval '1 microsecond'
+			FROM omnichannel.coupon AS given CROSS JOIN LATERAL (VALUES (upper(given.valid)), ((SELECT max(used.reserved_at) FROM omnichannel.promotion_use AS used
+				WHERE used.coupon = given.coupon AND used.reserved_at <= check_shown_price.at AND used.state <> 'released'))) AS hold (until)
+			WHERE cause IS NULL AND given.coupon = ANY (known) AND hold.until <= check_shown_price.at
+			ORDER BY 2 DESC, 1 LIMIT 20
+		LOOP
+			other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
+			IF other.unit_price = price THEN
+				cause := format('coupon %s, which did not hold any more', code);
+				EXIT;
+			END IF;
+		END LOOP;
 	END IF;
 	IF cause IS NULL AND price = answer.list_price THEN
 		cause := 'list price shown instead of the reduced one';
@@ -164,17 +181,38 @@ BEGIN
 		other := omnichannel.quote(NULL, product, quantity, currency, at, known);
 		cause := CASE WHEN other.unit_price = price THEN 'price of an unknown visitor' END;
 	END IF;
-	IF cause IS NULL AND quantity <> 1 THEN
-		other := omnichannel.quote(customer_id, product, 1, currency, at, known);
-		cause := CASE WHEN other.unit_price = price THEN 'price of a single unit' END;
+	IF cause IS NULL AND quantity <> 1 AND price = answer.line_total THEN
+		cause := 'price of the whole line';
 	END IF;
 	IF cause IS NULL THEN
-		FOR code IN SELECT DISTINCT unnest(list.segments_any || list.segments_all) FROM omnichannel.price_list AS list
-			WHERE list.currency = check_shown_price.currency ORDER BY 1 LIMIT 100
+		-- A single unit, and each quantity from which on a price or a promotion holds.
+		FOR tier IN SELECT DISTINCT asked.quantity
+			FROM (SELECT 1::numeric UNION ALL
+				SELECT (price_row.value ->> 'min_quantity')::numeric FROM jsonb_each(omnichannel.quote_rules(product, currency, at, '{}') -> 'price') AS price_row
+				UNION ALL SELECT promotion.min_quantity FROM omnichannel.promotion) AS asked (quantity)
+			WHERE asked.quantity > 0 AND asked.quantity <> check_shown_price.quantity ORDER BY 1 LIMIT 20
 		LOOP
-			other := omnichannel.quote_segments(ARRAY[code], product, quantity, currency, at, known);
+			other := omnichannel.quote(customer_id, product, tier, currency, at, known);
 			IF other.unit_price = price THEN
-				cause := format('price of segment %s', code);
+				cause := CASE WHEN tier = 1 THEN 'price of a single unit' ELSE format('price of %s units', tier) END;
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
+	IF cause IS NULL THEN
+		-- Each segment that makes a difference, and all those together that one rule asks for.
+		FOR segments IN
+			SELECT DISTINCT asked.segments
+			FROM (SELECT list.segments_any, list.segments_all FROM omnichannel.price_list AS list WHERE list.currency = check_shown_price.currency
+				UNION ALL SELECT promotion.segments_any, promotion.segments_all FROM omnichannel.promotion) AS rule (segments_any, segments_all)
+				CROSS JOIN LATERAL (SELECT ARRAY[one] FROM unnest(rule.segments_any || rule.segments_all) AS one
+					UNION ALL SELECT ARRAY(SELECT DISTINCT each_one FROM unnest(rule.segments_all || one) AS each_one WHERE each_one IS NOT NULL ORDER BY each_one)
+					FROM unnest(CASE WHEN rule.segments_any = '{}' THEN '{NULL}' ELSE rule.segments_any END) AS one) AS asked (segments)
+			WHERE asked.segments <> '{}' ORDER BY 1 LIMIT 100
+		LOOP
+			other := omnichannel.quote_segments(segments, product, quantity, currency, at, known);
+			IF other.unit_price = price THEN
+				cause := format(CASE WHEN cardinality(segments) = 1 THEN 'price of segment %s' ELSE 'price of segments %s' END, array_to_string(segments, ', '));
 				EXIT;
 			END IF;
 		END LOOP;
@@ -196,7 +234,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon, an unknown visitor''s price, another segment''s or a single unit''s, rounding. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon that was left out or did not hold any more, an unknown visitor''s price, that of the whole line, of another quantity or of other segments, rounding. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -75,6 +75,22 @@ SELECT is(likely_cause, expected_cause, place) FROM report_price_divergence RIGH
 SELECT throws_ok('SELECT * FROM shown_price', '42501', NULL, 'an analyst reads the report only');
 RESET ROLE;
 
+-- what is shown of another quantity, of segments together or of a promotion's, after a promotion is used up, or with a coupon that ended or was used
+INSERT INTO segment (segment) VALUES ('gold');
+INSERT INTO product (product) VALUES ('s');
+INSERT INTO price_list (price_list, kind, segments_all, priority) VALUES ('both', 'override', '{club,staff}', 9);
+INSERT INTO price (price_list, product, amount, valid) VALUES ('base', 's', 200, '(,)'), ('both', 's', 170, '(,)');
+INSERT INTO price (price_list, product, min_quantity, amount, valid) VALUES ('base', 's', 4, 120, '(,)');
+INSERT INTO promotion (promotion, kind, value, needs_coupon, segments_any, products, use_limit, valid) VALUES ('fifth', 'percent', 5, true, '{}', '{s}', NULL, '(,)'),
+	('gold', 'percent', 20, false, '{gold}', '{s}', NULL, '(,)'), ('few', 'percent', 30, false, '{}', '{s}', 5, '(,)');
+INSERT INTO promotion_used_up (promotion, since) VALUES ('few', now() - interval '2 hours');
+INSERT INTO coupon (coupon, promotion, use_limit, uses, valid) VALUES ('OLD', 'fifth', NULL, 0, tstzrange(NULL, now() - interval '1 hour')), ('GONE', 'fifth', 1, 1, '(,)');
+INSERT INTO promotion_use (key, promotion, coupon, amount, state, reserved_at, expires_at) VALUES ('gone', 'fifth', 'GONE', 1, 'committed', now() - interval '30 minutes', now());
+SELECT is(shown.cause, told, told || ': ' || price) FROM (VALUES (120, 1, '{}'::text[], 'price of 4 units'), (200, 4, '{}', 'price of a single unit'), (480, 4, '{}', 'price of the whole line'),
+	(170, 1, '{}', 'price of segments club, staff'), (160, 1, '{}', 'price of segment gold'), (140, 1, '{}', 'stale: the price until ' || now() - interval '2 hours'),
+	(190, 1, '{OLD}', 'coupon OLD, which did not hold any more'), (190, 1, '{GONE}', 'coupon GONE, which did not hold any more'), (190, 1, '{}', 'not known'), (200, 1, '{OLD}', NULL)) AS v (price, quantity, coupons, told),
+	check_shown_price('s', price, NULL, quantity, 'PLN', coupons, NULL, now()) AS shown;
+
 -- a locked quote is right for whoever it was made for, and for what
 INSERT INTO customer (customer_id) VALUES (901), (902), (903);
 UPDATE customer SET merged_into = 901 WHERE customer_id = 903;
