@@ -127,6 +127,11 @@ BEGIN
 		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT c.price_list FROM coming AS c)
+	), tiered AS (
+		-- Lists in which tiers can rise: most have none.
+		SELECT tier.price_list FROM (
+			SELECT s.price_list, s.min_quantity FROM staged AS s UNION ALL SELECT e.price_list, e.min_quantity FROM existing AS e
+		) AS tier GROUP BY 1 HAVING min(tier.min_quantity) < max(tier.min_quantity)
 	), place AS MATERIALIZED (
 		SELECT * FROM omnichannel.staged_places()
 	), asked AS MATERIALIZED (
@@ -259,7 +264,7 @@ BEGIN
 		SELECT e.price_list, e.target, e.min_quantity, e.amount, e.valid FROM existing AS e WHERE NOT EXISTS (
 			SELECT FROM staged AS s WHERE s.price_list = e.price_list AND s.target = e.target AND s.min_quantity = e.min_quantity AND s.during @> e.valid)
 	) AS a ON a.price_list = b.price_list AND a.target = b.target AND a.min_quantity < b.min_quantity AND a.during && b.during
-	WHERE b.amount > a.amount
+	WHERE b.amount > a.amount AND b.price_list IN (SELECT tiered.price_list FROM tiered)
 	UNION ALL
 	-- Of each line the price of its own list before those of derived ones, and of a product the first moment.
 	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' ELSE '%s is not below %s' END, trim_scale(w.price), trim_scale(w.bound))
