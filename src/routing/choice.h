@@ -44,6 +44,7 @@ typedef struct Taking
 	int passed_count;
 	Choice *choices;
 	int count;
+	bool busy; /* somebody had what would have suited */
 } Taking;
 
 extern void choices_find(Taking *taking);

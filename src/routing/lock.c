@@ -1,6 +1,6 @@
 /*
  * lock.c
- *	  The locks of matching, always taken in this order: customers, queues, requests, agents, heads of lanes.
+ *	  The locks of matching, always taken in this order: requests, customers, queues, agents, heads of lanes.
  *
  * A queue's lock is one advisory transaction lock whose mode says what its holder does: an arrival reads the agents and
  * may leave a waiting request, a freed agent reads the waiting requests and may leave himself idle. If both ran at
@@ -16,21 +16,19 @@
  * has while somebody else wants what it has: further queues are tried for a moment, and what is not to be had then is
  * left to the sweep. So nobody locks up over queues.
  *
- * A request is kept apart by the lock of its row, of which a transaction can have any number, an agent by that of his.
- * Whoever changes what an agent has locks the request first, and then him: both, in the order of their ids, where it
- * goes from one to another. Who leaves locks all that is offered to him before himself. The head of a lane, which is
- * written where a request goes back to before it, comes last, those of several lanes in the order of these: no agent is
- * waited for with a head in hand.
+ * A request is kept apart by the lock of its row, of which a transaction can have any number. It comes first: whoever
+ * has one may be waiting for what others have written about its customer, who wait for a queue themselves, as where
+ * something is opened and routed in one transaction while a message is logged. Under the lock of a queue requests are
+ * only tried: a freed agent passes over what somebody has, and looks again for a moment where there is nothing else.
  *
- * A freed agent is locked before it is known what he gets. He passes over what somebody is taking out of its queue, and
- * waits for a request only when he has taken it out: whoever has one that waits, and wants its place, has the lock of
- * its queue for arrivals, which keeps the two apart, or has locked the place before. The sweep, and whoever gives
- * others their turn, only tries to lock requests and agents.
+ * An agent is locked by his row, both in the order of their ids where a request goes from one to the other. The head of
+ * a lane, which is written where a request that goes back comes before it, is last, those of several lanes in the order
+ * of these: no agent is waited for with a head in hand. The sweep, and whoever gives others their turn, only tries.
  *
  * To whom a request goes depends on who has the customer's others: who decides it in a queue that holds requests for
- * their owners has the lock of the customer. An arrival takes it first and waits for it. Who finds out under the locks
- * of queues whose request he comes upon, a freed agent, the sweep, who gives one back, only tries: what another decides
- * about at this moment waits, for the sweep at the latest.
+ * their owners has the lock of the customer. An arrival waits for it, before it locks queues. Who finds out under the
+ * locks of queues whose request he comes upon, a freed agent, the sweep, who gives one back, only tries: what another
+ * decides about at this moment waits, for the sweep at the latest.
  *
  * A request that has just come is not locked by route(): it is changed after its agent, if it is still as it was read
  * and nobody else has it, and the agent is let go otherwise. Those who route the newest requests at once meet on a page
@@ -267,7 +265,11 @@ typedef struct LockWait
 	int msecs;
 } LockWait;
 
-/* Takes a queue's lock, waiting for so long at most, for subtransaction_try(). */
+/*
+ * Takes a queue's lock, waiting for so long at most, for subtransaction_try().
+ *
+ * The time may run out just as the lock is had: that is to end here, not at whatever comes next.
+ */
 static void
 wait_for_lock(void *argument)
 {
@@ -275,6 +277,7 @@ wait_for_lock(void *argument)
 
 	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, wait->msecs) : wait->msecs;
 	(void) take("waiting", wait->key, wait->mode, true);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* Takes a queue's lock, waiting until that time at most; returns whether it was to be had. */
@@ -406,7 +409,7 @@ take_customer(int64 customer_id, bool wait)
 
 /*
  * customer_lock keeps the requests of a customer that arrive at the same moment apart, so that the later one sees whose
- * the earlier one is; returns whether the caller may go on. It is taken before all other locks.
+ * the earlier one is; returns whether the caller may go on. It is taken before the locks of queues.
  *
  * A later call of a transaction, which holds what others may wait for, is never seen waiting, as with queues.
  */

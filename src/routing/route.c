@@ -433,6 +433,23 @@ hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
 		(void) rows_lock(rows, ROWS_REQUEST);
 }
 
+/*
+ * Returns whether a request that was found by rows may be one that has just come: one that stood somewhere is locked
+ * before the queue is.
+ */
+static bool
+may_have_come(Rows *rows, int64 request_id)
+{
+	Datum state;
+	bool isnull;
+
+	if (!rows_kept_free(rows) || !rows_find(rows, ROWS_REQUEST, request_id))
+		return false;
+	state = slot_getattr(rows->slots[ROWS_REQUEST], REQUEST_STATE, &isnull);
+	return text_equals(state, "new") ||
+		   (text_equals(state, "waiting_agent") && !rows_find(rows, ROWS_WAITING, request_id));
+}
+
 /* Returns whether a request stands nowhere yet, neither in its queue nor with an agent. */
 static bool
 has_just_come(const MatchRequest *request)
@@ -457,8 +474,14 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	QueueLocks *locks = queue_locks(config);
 	int64 customer_id;
 	int queue = queue_of(config, request_id, &customer_id);
-	bool alone = config->queues[queue].hold_for_owner == 0 || customer_lock(owner_root(config, customer_id));
+	bool hold = rows == NULL || !may_have_come(rows, request_id);
 	MatchRequest request;
+	bool alone;
+
+	/* What has just come is not locked before it is given away: whoever changes it meanwhile makes us look again. */
+	if (hold)
+		hold_row(config, request_id, customer_id);
+	alone = config->queues[queue].hold_for_owner == 0 || customer_lock(owner_root(config, customer_id));
 
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	config = *at = queue_locks_take(config, locks);
@@ -467,8 +490,7 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	if (!again)
 		*later = locks->later;
 
-	/* What has just come is not locked before it is given away: whoever changes it meanwhile makes us look again. */
-	for (bool hold = rows == NULL || !rows_kept_free(rows);; hold = true)
+	for (;; hold = true)
 	{
 		int64 agent_id;
 

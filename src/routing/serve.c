@@ -69,14 +69,14 @@ static KeptPlan available_select = {
 	.indexed = true,
 };
 
-/* What is offered to an agent, and in which queue; by lanes, in the order in which their heads are locked. */
-static KeptPlan offers_select = {
-	.sql = "SELECT a.request_id, a.customer_id, q.queue FROM omnichannel.assignment AS a"
-		   " JOIN omnichannel.request AS q USING (request_id, customer_id)"
-		   " WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND q.queue IS NOT NULL ORDER BY a.lane_id, a.request_id",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
+/* What is offered to an agent, and in which queue: in the order in which requests are locked, or heads of lanes. */
+#define OFFERS_SQL(order)                                                                                              \
+	"SELECT a.request_id, a.customer_id, q.queue FROM omnichannel.assignment AS a"                                     \
+	" JOIN omnichannel.request AS q USING (request_id, customer_id)"                                                   \
+	" WHERE a.agent_id = $1 AND a.accepted_at IS NULL AND q.queue IS NOT NULL ORDER BY " order ", a.request_id"
+
+static KeptPlan offers_by_customer = {.sql = OFFERS_SQL("a.customer_id"), .nargs = 1, .argtypes = {INT8OID}};
+static KeptPlan offers_by_lane = {.sql = OFFERS_SQL("a.lane_id"), .nargs = 1, .argtypes = {INT8OID}};
 
 static KeptPlan offer_select = {
 	.sql = "SELECT a.request_id FROM omnichannel.assignment AS a JOIN omnichannel.lane AS l USING (lane_id)"
@@ -130,13 +130,13 @@ typedef struct Offer
 
 /* Returns what is offered to an agent. */
 static Offer *
-offers_to(const RoutingConfig *config, int64 agent_id, int *count)
+offers_to(const RoutingConfig *config, int64 agent_id, KeptPlan *in_order, int *count)
 {
 	Datum id = Int64GetDatum(agent_id);
 	Offer *offers;
 	bool isnull;
 
-	*count = (int) kept_plan_run(&offers_select, &id, NULL, false, 0);
+	*count = (int) kept_plan_run(in_order, &id, NULL, false, 0);
 	offers = palloc(sizeof(Offer) * (*count + 1));
 	for (int i = 0; i < *count; i++)
 	{
@@ -172,24 +172,23 @@ lock_offers(RoutingConfig *config, QueueLocks *locks, const Offer *offers, int c
 /*
  * Notes that an agent takes nothing new from now on, and offers to others what was offered to him.
  *
- * What is offered to him is locked before he is. What was offered meanwhile, and is in somebody's hands, is left to the
- * sweep.
+ * What is offered to him is locked before all else. What was offered meanwhile, and is in somebody's hands, is left to
+ * the sweep.
  */
 static void
 leave(RoutingConfig *config, int64 agent_id, const char *state)
 {
 	QueueLocks *locks = queue_locks(config);
 	int count;
-	Offer *offers = offers_to(config, agent_id, &count);
+	Offer *offers = offers_to(config, agent_id, &offers_by_customer, &count);
 
-	config = lock_offers(config, locks, offers, count);
 	for (int i = 0; i < count; i++)
-		if (offers[i].queue >= 0 && locks->modes[offers[i].queue] != 0)
-			(void) request_hold(offers[i].request_id, offers[i].customer_id, true);
+		(void) request_hold(offers[i].request_id, offers[i].customer_id, true);
+	config = lock_offers(config, locks, offers, count);
 	note_presence(agent_id, state, false);
 
 	/* Nothing more is offered to him now, but something may have been meanwhile. */
-	offers = offers_to(config, agent_id, &count);
+	offers = offers_to(config, agent_id, &offers_by_lane, &count);
 	config = lock_offers(config, locks, offers, count);
 	for (int i = 0; i < count; i++)
 		if (offers[i].queue >= 0 && locks->modes[offers[i].queue] != 0)

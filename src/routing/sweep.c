@@ -286,6 +286,9 @@ step_all(void *argument)
 	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, WAIT_MSECS) : WAIT_MSECS;
 	for (int i = 0; i < batch->count; i++)
 		batch->done += batch->step(batch->sweep, batch->ids[i]);
+
+	/* The time may have run out just as the last lock was had. */
+	CHECK_FOR_INTERRUPTS();
 }
 
 /*

@@ -80,10 +80,63 @@ hold_customer(const Taking *taking, const Choice *choice)
 	return choice_suits(taking, choice);
 }
 
+/* Fills in the request of a choice as it is offered. */
+static void
+request_of(const Choice *choice, int64 owner_id, MatchRequest *request)
+{
+	memset(request, 0, sizeof(*request));
+	strlcpy(request->state, "waiting_agent", sizeof(request->state));
+	request->request_id = choice->row.request_id;
+	request->customer_id = choice->row.customer_id;
+	request->agent_id = owner_id;
+	request->due_at = choice->row.due_at;
+	request->entered_at = choice->row.entered_at;
+	request->queued_at = choice->row.queued_at;
+	request->priority = choice->row.priority;
+	request->lane_id = choice->lane->lane_id;
+	request->queue = choice->lane->queue;
+	request->channel = choice->lane->channel;
+	request->requires = choice->lane->requires;
+	request->prefers = choice->lane->prefers;
+}
+
 /*
- * Takes the request that comes first for the agent out of its queue; returns whether, and the request.
+ * Gives the agent, who has room for it, the request of a choice, if nobody else has it and it is as it was read;
+ * returns whether. Nobody else takes it out of its queue then.
+ */
+static bool
+give(Taking *taking, Choice *choice, MatchRequest *request)
+{
+	RoutingConfig *config = taking->config;
+	bool accepted = taking->how & SERVE_ASSIGN;
+	Datum id = Int64GetDatum(request->request_id);
+	int64 owner_id;
+
+	if (config->rows != NULL)
+	{
+		request->unheld = true;
+		if (!offer_note(config, request, taking->agent, accepted, request->lane_id))
+			return false;
+		if (rows_delete(config->rows, ROWS_WAITING, &choice->place, true) != TM_Ok)
+			route_changed_meanwhile(request);
+		if (!accepted)
+			offer_notify(config, taking->agent, request->request_id);
+		return true;
+	}
+	if (!request_hold(request->request_id, request->customer_id, false) ||
+		standing_of(taking, choice, &owner_id) != STANDS || kept_plan_run(&waiting_take, &id, NULL, false, 0) != 1)
+		return false;
+	request->agent_id = owner_id;
+	if (route_offer(config, request, taking->agent, accepted, true, taking->now) != OFFER_MADE)
+		rows_not_taken("agent_state");
+	return true;
+}
+
+/*
+ * Gives the agent the request that comes first for him; returns whether, and the request.
  *
- * By rows, the agent's room is taken before the request: whoever cannot have both leaves the queue as it was.
+ * By rows, the agent's room is taken before the request: whoever cannot have both leaves the queue as it was. What
+ * somebody has is passed over, and noted.
  */
 static bool
 take_first(Taking *taking, MatchRequest *request)
@@ -94,15 +147,15 @@ take_first(Taking *taking, MatchRequest *request)
 	bool has_room = false;
 	Choice *choice;
 
+	taking->busy = false;
 	while ((choice = choices_first(taking)) != NULL && choice->fits)
 	{
 		int32 cost = config->channels[choice->lane->channel].cost;
 		int64 owner_id = 0;
-		Standing standing = hold_customer(taking, choice) ? standing_of(taking, choice, &owner_id) : STANDS_ELSEWHERE;
 		Datum id = Int64GetDatum(choice->row.request_id);
-		bool gone = false;
+		Standing standing;
 
-		if (rows != NULL && standing == STANDS && (!has_room || taken != cost))
+		if (rows != NULL && (!has_room || taken != cost))
 		{
 			if (has_room)
 			{
@@ -116,28 +169,21 @@ take_first(Taking *taking, MatchRequest *request)
 			taken = cost;
 		}
 
-		/* A request that was closed without a word to the queue leaves it. */
-		if (standing != STANDS_ELSEWHERE)
-			gone = rows != NULL ? rows_delete(rows, ROWS_WAITING, &choice->place, false) == TM_Ok
-								: kept_plan_run(&waiting_take, &id, NULL, false, 0) == 1;
-		if (gone && standing == STANDS)
+		/* What was seen before the agent was waited for is not to be gone by. */
+		standing = hold_customer(taking, choice) ? standing_of(taking, choice, &owner_id) : STANDS_ELSEWHERE;
+		if (standing == STANDS)
 		{
-			memset(request, 0, sizeof(*request));
-			strlcpy(request->state, "waiting_agent", sizeof(request->state));
-			request->request_id = choice->row.request_id;
-			request->customer_id = choice->row.customer_id;
-			request->agent_id = owner_id;
-			request->due_at = choice->row.due_at;
-			request->entered_at = choice->row.entered_at;
-			request->queued_at = choice->row.queued_at;
-			request->priority = choice->row.priority;
-			request->lane_id = choice->lane->lane_id;
-			request->queue = choice->lane->queue;
-			request->channel = choice->lane->channel;
-			request->requires = choice->lane->requires;
-			request->prefers = choice->lane->prefers;
-			return true;
+			request_of(choice, owner_id, request);
+			if (give(taking, choice, request))
+				return true;
+			taking->busy = true;
 		}
+
+		/* A request that was closed without a word to the queue leaves it. */
+		if (standing == CLOSED && rows != NULL)
+			(void) rows_delete(rows, ROWS_WAITING, &choice->place, false);
+		else if (standing == CLOSED)
+			(void) kept_plan_run(&waiting_take, &id, NULL, false, 0);
 		choice->looked = false;
 		choice->found = false;
 		choice->after = true;
@@ -185,13 +231,16 @@ read_agent(Taking *taking, bool read_only)
 		   busy_until <= taking->now;
 }
 
+/* So often, and after so long, an agent looks again for what others had, where there is nothing else for him. */
+#define BUSY_TRIES 4
+#define BUSY_USECS 5000
+
 /*
  * take_for_agent does what serve_agent() does, with config->rows open or in an SPI scope.
  */
 int64
 take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now)
 {
-	bool accepted = how & SERVE_ASSIGN;
 	Taking taking = {.config = config,
 					 .agent = agent,
 					 .agent_id = config->agents[agent].agent_id,
@@ -199,6 +248,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 					 .how = how,
 					 .now = now};
 	int64 first = 0;
+	int left = BUSY_TRIES;
 
 	if (!read_agent(&taking, false))
 		return 0;
@@ -209,16 +259,14 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 		CHECK_FOR_INTERRUPTS();
 		choices_find(&taking);
 		if (!take_first(&taking, &request))
-			break;
-		if (config->rows != NULL)
 		{
-			if (!offer_note(config, &request, agent, accepted, request.lane_id))
-				route_changed_meanwhile(&request);
-			if (!accepted)
-				offer_notify(config, agent, request.request_id);
+			if (!taking.busy || left-- == 0)
+				break;
+			pg_usleep(BUSY_USECS);
+			if (config->rows != NULL)
+				rows_refresh(config->rows);
+			continue;
 		}
-		else if (route_offer(config, &request, agent, accepted, true, now) != OFFER_MADE)
-			rows_not_taken("agent_state");
 		taking.used += config->channels[request.channel].cost;
 		taking.idle_since = GetCurrentTimestamp();
 		if (first == 0)

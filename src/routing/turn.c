@@ -33,11 +33,7 @@ typedef enum Turn
 	TURN_UNHELD  /* another's, and the request is not held */
 } Turn;
 
-/*
- * Locks the place of a request that waits, and then it, if nobody else has them, and reads it; returns whether.
- *
- * Whoever takes a request out of its queue waits for it then, so that it must not be held without its place.
- */
+/* Locks a request that waits, and its place, if nobody else has them, and reads it; returns whether. */
 static bool
 hold_waiting(RoutingConfig *config, int64 request_id, MatchRequest *request)
 {
@@ -47,11 +43,11 @@ hold_waiting(RoutingConfig *config, int64 request_id, MatchRequest *request)
 	if (!match_look(config, request_id, false, request) || !request->waiting)
 		return false;
 	if (rows != NULL)
-		return (request->closed || offer_suits_rows(request)) && rows_find(rows, ROWS_WAITING, request_id) &&
-			   rows_hold(rows, ROWS_WAITING) && rows_find(rows, ROWS_REQUEST, request_id) &&
-			   rows_hold(rows, ROWS_REQUEST);
-	return kept_plan_run(&place_hold, &id, NULL, false, 1) == 1 &&
-		   request_hold(request_id, request->customer_id, false) && match_look(config, request_id, false, request) &&
+		return (request->closed || offer_suits_rows(request)) && rows_find(rows, ROWS_REQUEST, request_id) &&
+			   rows_hold(rows, ROWS_REQUEST) && rows_find(rows, ROWS_WAITING, request_id) &&
+			   rows_hold(rows, ROWS_WAITING);
+	return request_hold(request_id, request->customer_id, false) &&
+		   kept_plan_run(&place_hold, &id, NULL, false, 1) == 1 && match_look(config, request_id, false, request) &&
 		   request->waiting;
 }
 

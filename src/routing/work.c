@@ -128,24 +128,28 @@ queue_is_held(const RoutingConfig *config, int queue)
 /*
  * Takes the locks for ending what an agent does with a request, and reads the request under them.
  *
- * The agent's queues are locked for him; with arrives the request's own is for it, because it goes back there, and the
- * queue to which it may go next. That of a request that waits is locked against those who would take it out meanwhile.
+ * It is locked before the queues: nobody waits for a request with those in his hands, because whoever has it may be
+ * waiting for what somebody who waits for the same queue has written, as messages of one customer do. The agent's
+ * queues are locked for him; with arrives the request's own is for it, because it goes back there, and the queue to
+ * which it may go next.
  */
 static RoutingConfig *
 lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives, const char *to_queue,
 		  MatchRequest *request)
 {
 	QueueLocks *locks = *at = queue_locks(config);
-	int64 agent_id;
+	uint64 generation = config->generation;
 	int target = -1;
 	int queue;
 	int agent;
 
 	match_load(config, request_id, false, request);
-	agent_id = request->assigned_to;
+	if (!request_hold(request_id, request->customer_id, true))
+		route_changed_meanwhile(request);
+	match_load(config, request_id, false, request);
 	queue = request->queue;
-	agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
-	if (queue >= 0 && (arrives || request->waiting))
+	agent = request->assigned_to == 0 ? -1 : config_agent(config, request->assigned_to);
+	if (queue >= 0 && arrives)
 		queue_locks_add(locks, queue, QUEUE_ARRIVE);
 	if (to_queue != NULL)
 	{
@@ -163,11 +167,8 @@ lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives
 		queue_is_held(config, queue);
 	if (target >= 0 && locks->stuck[target])
 		queue_is_held(config, target);
-	if (!request_hold(request_id, request->customer_id, true))
-		route_changed_meanwhile(request);
-	match_load(config, request_id, false, request);
-	if (request->assigned_to != agent_id || request->queue != queue)
-		route_changed_meanwhile(request);
+	if (config->generation != generation)
+		match_load(config, request_id, false, request);
 	return config;
 }
 
