@@ -136,7 +136,7 @@ BEGIN
 		SELECT * FROM omnichannel.staged_places()
 	), asked AS MATERIALIZED (
 		-- Each line at each product that it can be the price of.
-		SELECT c.line, c.steps, c.price_list, c.kind, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level,
+		SELECT c.line, c.steps, c.price_list, c.kind, list.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level,
 			greatest(CASE WHEN place.min_price_currency = list.currency THEN place.min_price END, CASE WHEN place.cost_currency = list.currency THEN place.cost END) AS lowest
 		FROM coming AS c JOIN place ON place.target = c.target JOIN list ON list.price_list = c.price_list
 		WHERE num_nonnulls(c.amount, c.adjust, c.surcharge) > 0
@@ -166,32 +166,35 @@ BEGIN
 			SELECT a.*, 'below floor' AS problem, a.min_quantity AS quantity, NULL::text[] AS segments FROM asked AS a WHERE a.amount < a.lowest
 			UNION ALL
 			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[]
-			FROM asked AS a JOIN list ON list.price_list = a.price_list JOIN offered AS o ON o.product = a.product AND o.currency = list.currency
+			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency
 			WHERE a.kind = 'sale' AND o.min_quantity <= a.min_quantity AND o.during && a.during
 				AND coalesce(a.amount, omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode)) >= o.amount
 			UNION ALL
 			SELECT DISTINCT ON (a.line, a.price_list, a.product, quantity, segments) a.*, 'below floor', greatest(a.min_quantity, o.min_quantity) AS quantity,
 				ARRAY(SELECT DISTINCT code FROM unnest(list.segments_all || base.segments_all || mine || theirs) AS code WHERE code IS NOT NULL ORDER BY code) AS segments
-			FROM asked AS a JOIN list ON list.price_list = a.price_list JOIN offered AS o ON o.product = a.product AND o.currency = list.currency
+			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency JOIN list ON list.price_list = a.price_list
 				JOIN list AS base ON base.price_list = o.price_list,
 				unnest(CASE WHEN list.segments_any = '{}' THEN '{NULL}' ELSE list.segments_any END) AS mine,
 				unnest(CASE WHEN base.segments_any = '{}' THEN '{NULL}' ELSE base.segments_any END) AS theirs
 			WHERE a.amount IS NULL AND a.lowest IS NOT NULL AND o.during && a.during
 				AND omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
 		) AS found
+	), nearer AS MATERIALIZED (
+		SELECT s.suspect, s.price_list, s.quantity, s.during, place.target, CASE WHEN place.level = s.level THEN s.min_quantity ELSE -1 END AS above
+		FROM suspect AS s JOIN place ON place.product = s.product AND place.level <= s.level
 	), own AS (
-		-- The time that nearer prices of its list leave to a line.
-		SELECT s.suspect, tstzmultirange(s.during) * list.would_answer - coalesce(nearer.during, '{}') AS during
+		-- The time that nearer prices of its list, and such of higher tiers, leave to a line.
+		SELECT s.suspect, tstzmultirange(s.during) * list.would_answer - coalesce(taken.during, '{}') AS during
 		FROM suspect AS s JOIN list ON list.price_list = s.price_list LEFT JOIN (
-			SELECT s.suspect, range_agg(row.during) AS during
-			FROM suspect AS s JOIN place ON place.product = s.product AND place.level <= s.level JOIN (
+			SELECT n.suspect, range_agg(row.during) AS during
+			FROM nearer AS n JOIN (
 				SELECT c.price_list, c.target, c.min_quantity, c.during FROM coming AS c
 				UNION ALL
 				SELECT e.price_list, e.target, e.min_quantity, e.valid FROM existing AS e
-			) AS row ON row.target = place.target AND row.price_list = s.price_list
-			WHERE row.min_quantity <= s.quantity AND (place.level < s.level OR row.min_quantity > s.min_quantity) AND row.during && s.during
+			) AS row ON row.target = n.target AND row.price_list = n.price_list
+			WHERE row.min_quantity <= n.quantity AND row.min_quantity > n.above AND row.during && n.during
 			GROUP BY 1
-		) AS nearer ON nearer.suspect = s.suspect
+		) AS taken ON taken.suspect = s.suspect
 	), based AS (
 		-- The base price of each moment for whoever has the line's price: of each list the nearest, of lists that all of them
 		-- have the first; where there is none of these, the lowest that some have. By the lists that are active, and then by
@@ -202,20 +205,20 @@ BEGIN
 			SELECT n.suspect, n.later, n.price_list, n.priority, n.amount, unnest(tstzmultirange(n.piece) - coalesce(range_agg(n.piece) OVER
 				(PARTITION BY n.suspect, n.later, n.price_list ORDER BY n.level, n.min_quantity DESC, n.new DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}')) AS piece
 			FROM (
-				SELECT s.suspect, later, o.price_list, o.level, o.min_quantity, o.new, o.amount,
+				SELECT s.suspect, s.segments, later, o.price_list, o.level, o.min_quantity, o.new, o.amount,
 					CASE WHEN base.segments_all <@ who.segments AND (base.segments_any = '{}' OR base.segments_any && who.segments
 						OR (s.segments IS NULL AND list.segments_any <> '{}' AND list.segments_any <@ base.segments_any)) THEN base.priority END AS priority,
 					unnest(tstzmultirange(o.during * s.during) * CASE WHEN later AND (base.status = 'approved' OR (base.status = 'draft' AND list.status = 'draft'))
 						THEN base.would_answer ELSE base.answers END) AS piece
-				FROM suspect AS s JOIN list ON list.price_list = s.price_list
-					JOIN offered AS o ON o.product = s.product AND o.currency = list.currency AND o.min_quantity <= s.quantity AND o.during && s.during
+				FROM suspect AS s JOIN offered AS o ON o.product = s.product AND o.currency = s.currency AND o.min_quantity <= s.quantity AND o.during && s.during
+					JOIN list ON list.price_list = s.price_list
 					JOIN list AS base ON base.price_list = o.price_list
 					CROSS JOIN LATERAL (SELECT coalesce(s.segments, CASE WHEN cardinality(list.segments_any) = 1 THEN list.segments_all || list.segments_any ELSE list.segments_all END) AS segments) AS who
 					CROSS JOIN unnest('{false,true}'::boolean[]) AS later
 				WHERE (s.amount IS NULL OR s.problem = 'sale above base')
 					AND (NOT later OR EXISTS (SELECT FROM list AS planned WHERE planned.kind = 'base' AND planned.status IN ('approved', 'draft')))
-			) AS n JOIN suspect AS s ON s.suspect = n.suspect
-			WHERE n.priority IS NOT NULL OR s.segments IS NULL
+			) AS n
+			WHERE n.priority IS NOT NULL OR n.segments IS NULL
 		) AS o
 	), wrong AS (
 		SELECT s.*, s.amount AS price, s.lowest AS bound, own.during AS wrong_during, false AS later, NULL AS base_list

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(83);
+SELECT plan(86);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -89,12 +89,14 @@ DELETE FROM product WHERE product = 'top';
 INSERT INTO product (product, parent) SELECT 'many' || i, CASE WHEN i % 4 = 0 THEN 'many' || i - 1 END FROM generate_series(1, 20000) AS i;
 INSERT INTO price (price_list, product, amount) SELECT 'list', product, 100 FROM product WHERE product LIKE 'many%' AND parent IS NULL;
 INSERT INTO price_staging (price_list, product, amount) SELECT 'sale', 'many' || i, CASE WHEN i % 4 = 0 THEN 150 ELSE 90 END FROM generate_series(1, 20000) AS i;
+INSERT INTO price_list (price_list, kind) SELECT 'none' || i, 'sale' FROM generate_series(1, 3000) AS i;
 SET LOCAL statement_timeout = '15s';
 SELECT results_eq($$SELECT problem, detail, count(*) FROM check_staged_prices() GROUP BY problem, detail$$,
 	$$VALUES ('sale above base', '150 is not below 100', 5000::bigint)$$, 'twenty thousand lines are checked soon');
 ANALYZE product, price, price_staging;
 SELECT is((SELECT count(*) FROM check_staged_prices()), 5000::bigint, 'and with statistics');
 SET LOCAL statement_timeout = 0;
+DELETE FROM price_list WHERE price_list LIKE 'none%';
 DELETE FROM price_staging;
 DELETE FROM price WHERE product LIKE 'many%';
 DELETE FROM product WHERE product LIKE 'many%' AND parent IS NOT NULL;
@@ -173,6 +175,18 @@ SELECT is((SELECT array_agg(unit_price || ' ' || price_list ORDER BY at) FROM un
 	'{8.00 derived,8.00 derived,10.00 derived}', 'and each holds for its time');
 INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'late', 9, '[2024-01-01,2024-02-01)');
 SELECT is((SELECT applied FROM apply_prices() WHERE applied IS NOT NULL), 1::bigint, 'what was from ever on keeps both of its ends');
+
+-- What becomes of a line in a derived list can be a jump, or no price at all.
+INSERT INTO product (product) VALUES ('leap');
+INSERT INTO price (price_list, product, amount) VALUES ('list', 'leap', 10);
+INSERT INTO price_list (price_list, kind) VALUES ('fresh', 'override');
+INSERT INTO price_list (price_list, kind, derived_from, derived_surcharge) VALUES ('less', 'override', 'derived', -9), ('based', 'base', 'fresh', NULL);
+INSERT INTO price_staging (line, price_list, product, amount, adjust) VALUES (1, 'list', 'leap', 12, NULL), (2, 'fresh', 'leap', NULL, -5);
+SELECT results_eq($$SELECT line, problem, detail FROM check_staged_prices()$$, $$VALUES (1::bigint, 'jump', '3 instead of 1 in derived price list ''less'''),
+	(2, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none in derived price list ''based''')$$, 'told with the list');
+SELECT throws_ok($$INSERT INTO price (price_list, product, adjust) VALUES ('fresh', 'leap', -5)$$, '23514', NULL, 'as it cannot be written');
+UPDATE price_staging SET amount = 10.4 WHERE line = 1;
+SELECT is((SELECT array_agg(line) FROM check_staged_prices()), '{2}', 'a smaller step');
 
 SELECT * FROM finish();
 ROLLBACK;
