@@ -232,7 +232,7 @@ for _ in 1 2 3; do
 		milliseconds "SELECT count(omnichannel.quote($from + 1 + g % 10, 'p' || 1 + g % 10, 1)) FROM generate_series(1, 100000) AS g"
 	done | paste -s -d ' ' >>"$folder/hot_members"
 	run -c '\timing on' -c "SELECT omnichannel.quote(8, 'p8')" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1 50/p' >>"$folder/first"
-	run -c "SELECT count(omnichannel.quote(g, 'p' || 1 + g::bigint * 7919 % $products, 12)) FROM generate_series(1, $customers) AS g" \
+	run -c "SELECT count(omnichannel.quote(g, 'p' || 1 + g::bigint * 7919 % $products, 12)) FROM generate_series(1, 100000) AS g" \
 		-c "SELECT sum(bytes) / 1048576.0, 64 FROM omnichannel.cache_status()" | sed -n '2s/|/ /p' >>"$folder/memory"
 done
 paste "$folder/ours.tps" "$folder/lookup.tps" | report "quote() of a random product, a look-up by primary key (goal 0.7)" '%.0f /s'
@@ -249,4 +249,4 @@ report "times a hash join with the base price: the whole catalogue for a custome
 report "times as with 1 segment: quote() for new customers with 50 segments" '%.2f ms' <"$folder/cold_members"
 report "times as with 1 segment: quote() for known customers with 50 segments" '%.2f ms' <"$folder/hot_members"
 report "times 50 ms: the first quote() of a session" '%.2f ms' <"$folder/first"
-report "times omnichannel.price_cache: what a session keeps after a quote for each customer" '%.2f MB' <"$folder/memory"
+report "times omnichannel.price_cache: what a session keeps after quotes of 100,000 products" '%.2f MB' <"$folder/memory"
