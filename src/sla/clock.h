@@ -12,7 +12,7 @@
 /* Stands for a time that there is not. */
 #define NO_TIME DT_NOBEGIN
 
-/* At the same time they come in this order. */
+/* At the same time they come in this order, but for a request's end, which comes last. */
 typedef enum MomentKind
 {
 	MOMENT_REQUEST,
@@ -165,8 +165,11 @@ typedef struct SlaMachine
 	SlaClock **told; /* the same of whom the customer was told, though nothing is promised now */
 	int unmade_count;
 	SlaClock **unmade; /* as SlaFamily has them */
-	bool asked;        /* of what prompt.c does not read */
-	bool partial;      /* what the customer wrote earlier is not here: ask */
+	int ending_count;
+	int ending_room;
+	const SlaMoment **endings; /* of requests, that are yet to come: what is of the same time comes before them */
+	bool asked;                /* of what prompt.c does not read */
+	bool partial;              /* what the customer wrote earlier is not here: ask */
 	bool (*wrote_before)(struct SlaMachine *machine, const SlaMoment *moment);
 	void (*find_memberships)(struct SlaMachine *machine);
 	int64 root;
@@ -180,9 +183,6 @@ extern void sla_machine_apply(SlaMachine *machine, const SlaMoment *moment);
 extern void sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count);
 extern SlaQuestion sla_machine_question(SlaMachine *machine, SlaMetric metric, const SlaRequest *request,
 										const char *channel, TimestampTz at);
-extern int sla_moment_compare(const void *a, const void *b);
-extern bool sla_same_text(const char *left, const char *right);
-extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern bool sla_is_response(const SlaClock *clock);
 extern void sla_clock_stop(SlaClock *clock, TimestampTz at, bool cancelled);
 extern bool sla_clock_moved(const SlaClock *clock, const SlaClock *before);
@@ -402,6 +402,9 @@ extern void sla_machine_settle(SlaMachine *machine, const SlaFamily *family);
 extern void sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFamily *family);
 
 /* compare.c */
+extern int sla_moment_compare(const void *a, const void *b);
+extern bool sla_same_text(const char *left, const char *right);
+extern bool sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source);
 extern SlaClock **sla_clock_find(SlaClock **clocks, int count, SlaMetric metric, int64 moment_id);
 extern int sla_clock_compare_starts(const void *a, const void *b);
 extern SlaClock **sla_clocks_sorted(SlaClock *const *clocks, int count);

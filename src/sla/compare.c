@@ -1,7 +1,7 @@
 /*
  * compare.c
- *	  Clocks by their start, and what those are compared with that are reckoned anew: those without what is new, or as
- *	  one with others.
+ *	  The order of moments and of clocks, and what clocks are compared with that are reckoned anew: those without what is
+ *	  new, or as one with others.
  */
 #include "postgres.h"
 
@@ -9,6 +9,63 @@
 
 #include "omnichannel.h"
 #include "sla/clock.h"
+
+/* Compares texts, of which NULL is the first. */
+static int
+compare_texts(const char *left, const char *right)
+{
+	if (left == NULL || right == NULL)
+		return left == right ? 0 : left == NULL ? -1 : 1;
+	return strcmp(left, right);
+}
+
+/* Returns whether texts are the same, or both NULL. */
+bool
+sla_same_text(const char *left, const char *right)
+{
+	return compare_texts(left, right) == 0;
+}
+
+/* Returns whether threads are the same key of the same source, or there is neither. */
+bool
+sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source)
+{
+	return sla_same_text(thread, other) && sla_same_text(source, other_source);
+}
+
+static int
+compare_ids(int64 left, int64 right)
+{
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * Orders moments by time; at the same time by what they say, so that the order of logging makes no difference, and only
+ * those that say the same by their ids. For qsort of pointers.
+ */
+int
+sla_moment_compare(const void *a, const void *b)
+{
+	const SlaMoment *left = *(SlaMoment *const *) a;
+	const SlaMoment *right = *(SlaMoment *const *) b;
+	int order = compare_ids(left->at, right->at);
+
+	if (order == 0)
+		order = compare_ids(left->what, right->what);
+	if (order == 0)
+		order = compare_ids(left->request_id, right->request_id);
+	if (order == 0)
+		order = compare_ids(left->version, right->version);
+	if (order == 0)
+		order = compare_texts(left->channel, right->channel);
+	if (order == 0)
+		order = compare_texts(left->thread, right->thread);
+	if (order == 0)
+		order = compare_texts(left->source, right->source);
+	if (order == 0)
+		order = compare_texts(left->outcome, right->outcome);
+	return order != 0 ? order : compare_ids(left->moment_id, right->moment_id);
+}
 
 /* Orders clocks by the moment that started them, and metric. For qsort and bsearch of pointers. */
 int
@@ -18,7 +75,7 @@ sla_clock_compare_starts(const void *a, const void *b)
 	const SlaClock *right = *(SlaClock *const *) b;
 
 	if (left->moment_id != right->moment_id)
-		return left->moment_id < right->moment_id ? -1 : 1;
+		return compare_ids(left->moment_id, right->moment_id);
 	return (int) left->metric - (int) right->metric;
 }
 

@@ -89,63 +89,6 @@ sla_machine_request(SlaMachine *machine, int64 request_id)
 	return request;
 }
 
-/* Compares texts, of which NULL is the first. */
-static int
-compare_texts(const char *left, const char *right)
-{
-	if (left == NULL || right == NULL)
-		return left == right ? 0 : left == NULL ? -1 : 1;
-	return strcmp(left, right);
-}
-
-/* Returns whether texts are the same, or both NULL. */
-bool
-sla_same_text(const char *left, const char *right)
-{
-	return compare_texts(left, right) == 0;
-}
-
-/* Returns whether threads are the same key of the same source, or there is neither. */
-bool
-sla_same_thread(const char *thread, const char *source, const char *other, const char *other_source)
-{
-	return sla_same_text(thread, other) && sla_same_text(source, other_source);
-}
-
-static int
-compare_ids(int64 left, int64 right)
-{
-	return left < right ? -1 : left > right;
-}
-
-/*
- * Orders moments by time; at the same time by what they say, so that the order of logging makes no difference, and only
- * those that say the same by their ids. For qsort of pointers.
- */
-int
-sla_moment_compare(const void *a, const void *b)
-{
-	const SlaMoment *left = *(SlaMoment *const *) a;
-	const SlaMoment *right = *(SlaMoment *const *) b;
-	int order = compare_ids(left->at, right->at);
-
-	if (order == 0)
-		order = compare_ids(left->what, right->what);
-	if (order == 0)
-		order = compare_ids(left->request_id, right->request_id);
-	if (order == 0)
-		order = compare_ids(left->version, right->version);
-	if (order == 0)
-		order = compare_texts(left->channel, right->channel);
-	if (order == 0)
-		order = compare_texts(left->thread, right->thread);
-	if (order == 0)
-		order = compare_texts(left->source, right->source);
-	if (order == 0)
-		order = compare_texts(left->outcome, right->outcome);
-	return order != 0 ? order : compare_ids(left->moment_id, right->moment_id);
-}
-
 /* Returns whether the contact concerns the clock. */
 static bool
 concerns(const SlaMoment *moment, const SlaClock *clock)
@@ -549,11 +492,34 @@ stop_again(SlaMachine *machine, TimestampTz at)
 	}
 }
 
+/* Ends the requests that end before a moment: whatever else is of the same time is not too late, but of the request. */
+static void
+end_requests(SlaMachine *machine, TimestampTz at, int64 request_id)
+{
+	int kept = 0;
+
+	for (int i = 0; i < machine->ending_count; i++)
+	{
+		const SlaMoment *ending = machine->endings[i];
+
+		if (ending->at >= at && ending->request_id != request_id)
+		{
+			machine->endings[kept++] = ending;
+			continue;
+		}
+		stop_again(machine, ending->at);
+		apply_request(machine, ending);
+		drop_stopped(machine);
+	}
+	machine->ending_count = kept;
+}
+
 /* sla_machine_apply takes the next moment, which comes after all that the machine has taken. */
 void
 sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 {
 	CHECK_FOR_INTERRUPTS();
+	end_requests(machine, moment->at, moment->what == MOMENT_REQUEST ? moment->request_id : 0);
 	stop_again(machine, moment->at);
 	if (moment->settled)
 	{
@@ -564,7 +530,14 @@ sla_machine_apply(SlaMachine *machine, const SlaMoment *moment)
 	switch (moment->what)
 	{
 		case MOMENT_REQUEST:
-			apply_request(machine, moment);
+			if (sla_state_ends(moment->state))
+			{
+				machine->endings =
+					grow(machine->endings, machine->ending_count, &machine->ending_room, sizeof(SlaMoment *));
+				machine->endings[machine->ending_count++] = moment;
+			}
+			else
+				apply_request(machine, moment);
 			break;
 		case MOMENT_INBOUND:
 			apply_inbound(machine, moment);
@@ -587,6 +560,7 @@ sla_machine_feed(SlaMachine *machine, SlaMoment *const *moments, int count)
 
 	for (int i = 0; i < count; i++)
 		sla_machine_apply(machine, moments[i]);
+	end_requests(machine, DT_NOEND, 0);
 	stop_again(machine, DT_NOEND);
 	for (int i = 0; i < machine->clock_count; i++)
 	{

@@ -100,7 +100,8 @@ differs(const SlaFamily *family, SlaClock *clock)
 {
 	const SlaClock *compared = find_compared(family, clock);
 
-	return compared == NULL || !same_times(clock, compared) || clock->request_id != compared->request_id;
+	return compared == NULL || !same_times(clock, compared) || clock->cancelled != compared->cancelled ||
+		   clock->request_id != compared->request_id;
 }
 
 /*
@@ -243,8 +244,12 @@ take_over(const SlaFamily *family, SlaClock *clock, SlaClock *before, SlaChanges
 {
 	bool ended = clock->stopped_at != NO_TIME && before->stopped_at != NO_TIME;
 
-	/* What has ended keeps the policy that it ended under, but not the request of who is another again. */
-	if (ended && same_times(clock, before))
+	/*
+	 * What has ended keeps the policy that it ended under, but not the request of who is another again; nor is it what
+	 * something else of the same time has started or stopped.
+	 */
+	if (ended && same_times(clock, before) && clock->moment_id == before->moment_id &&
+		(clock->cancelled == before->cancelled || before->outcome == SLA_BREACHED))
 	{
 		SlaClock *same = sla_clock_copy(before);
 

@@ -245,6 +245,13 @@ sla_moment_add(const SlaMoment *moment)
 		sla_moments_add(&family, 1);
 }
 
+/* Returns what comes first or last of moments at the same time, which machine.c takes in the order of this. */
+static int16
+moment_rank(const SlaMoment *moment)
+{
+	return moment->what == MOMENT_REQUEST && sla_state_ends(moment->state) ? MOMENT_OUTBOUND + 1 : (int16) moment->what;
+}
+
 /*
  * sla_moments_write writes the families' new moments, which are sorted, takes the families' locks, and sets late,
  * grouped and from. The families are sorted by root. Needs an SPI scope.
@@ -262,13 +269,24 @@ sla_moments_write(SlaFamily *families, int count)
 	{
 		const SlaMoment *first = families[i].moments[0];
 		const SlaMoment *last = families[i].moments[families[i].moment_count - 1];
+		int16 first_rank = moment_rank(first);
+		int16 last_rank = moment_rank(last);
 
+		for (int j = 0; j < families[i].moment_count; j++)
+		{
+			const SlaMoment *moment = families[i].moments[j];
+
+			if (moment->at == first->at)
+				first_rank = Min(first_rank, moment_rank(moment));
+			if (moment->at == last->at)
+				last_rank = Max(last_rank, moment_rank(moment));
+		}
 		families[i].from = first->at;
 		sla_column_add_id(&columns[0], families[i].root);
 		sla_column_add(&columns[1], TimestampTzGetDatum(first->at), false);
-		sla_column_add(&columns[2], Int16GetDatum((int16) first->what), false);
+		sla_column_add(&columns[2], Int16GetDatum(first_rank), false);
 		sla_column_add(&columns[3], TimestampTzGetDatum(last->at), false);
-		sla_column_add(&columns[4], Int16GetDatum((int16) last->what), false);
+		sla_column_add(&columns[4], Int16GetDatum(last_rank), false);
 		for (int j = 0; j < families[i].moment_count; j++)
 			add_moment(&columns[5], families[i].moments[j]);
 	}

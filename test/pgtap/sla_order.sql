@@ -2,7 +2,7 @@
 -- eight other orders, with threads and without, also where the log opens requests, and with a sweep in between; in the
 -- last ten of them several moments are at the same time.
 BEGIN;
-SELECT plan(11);
+SELECT plan(15);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target, calendar) VALUES
@@ -112,5 +112,48 @@ SELECT pg_temp.fetched('line', 'outbound', 'answered', NULL) < 100 AS few;
 SELECT results_eq(format('SELECT count(*) FILTER (WHERE stopped_at IS NULL), string_agg(thread, %L) FILTER (WHERE stopped_at IS NOT NULL AND channel = %L),
 	count(*) FILTER (WHERE stopped_at IS NOT NULL AND metric = %L) FROM omnichannel.sla_clock WHERE customer_id = %s', ',', 'crowd', 'callback', :many),
 	$$VALUES (1000::bigint, 'many-7', 1::bigint)$$, 'each has moved its own');
+
+-- What is of the very time at which its request ends is of the request, whatever is logged first.
+CREATE FUNCTION pg_temp.ends(name text, steps text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := omnichannel.identify('account', 'ends-' || name);
+	request bigint := omnichannel.open_request(customer, 'order', 'mail', opened_at => '2026-06-02 06:00Z');
+	step text;
+BEGIN
+	PERFORM omnichannel.log_contact('mail', customer, request_id => request, occurred_at => '2026-06-02 07:00Z');
+	FOREACH step IN ARRAY steps LOOP
+		IF step = 'done' THEN
+			UPDATE omnichannel.request AS r SET state = 'done', state_since = '2026-06-02 09:00Z', closed_at = '2026-06-02 09:00Z' WHERE r.request_id = request;
+		ELSIF step = 'again' THEN
+			UPDATE omnichannel.request AS r SET state = 'waiting_agent', state_since = '2026-06-02 09:00Z', closed_at = NULL WHERE r.request_id = request;
+		ELSE
+			PERFORM omnichannel.log_contact('mail', customer, direction => step, request_id => request, occurred_at => '2026-06-02 09:00Z');
+		END IF;
+	END LOOP;
+	RETURN (SELECT string_agg(format('%s %s-%s %s', c.metric, to_char(c.started_at, 'HH24:MI'), to_char(c.stopped_at, 'HH24:MI'), c.outcome), ', ' ORDER BY c.metric, c.started_at)
+		FROM omnichannel.sla_clock AS c WHERE c.request_id = request);
+END
+$$;
+SELECT is(ARRAY[pg_temp.ends('before', '{outbound,done}'), pg_temp.ends('after', '{done,outbound}')],
+	array_fill('first_response 07:00-09:00 met, resolution 06:00-09:00 met'::text, '{2}'), 'an answer of that time is one');
+SELECT is(ARRAY[pg_temp.ends('asked', '{inbound,done}'), pg_temp.ends('asks', '{done,inbound}')],
+	array_fill('first_response 07:00-09:00 cancelled, resolution 06:00-09:00 met'::text, '{2}'), 'and a question is promised nothing');
+SELECT is(ARRAY[pg_temp.ends('opened', '{outbound,done,again}'), pg_temp.ends('open', '{done,again,outbound}')],
+	array_fill('first_response 07:00-09:00 met, resolution 06:00- '::text, '{2}'), 'also where it is opened again at that time');
+-- Which of two messages of the same time begins a promise does not hang on which is logged first, nor on what is logged in between.
+CREATE FUNCTION pg_temp.begins(name text, first text, second text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	customer bigint := omnichannel.identify('account', 'begins-' || name);
+	request bigint := omnichannel.open_request(customer, 'order', 'mail', opened_at => '2026-06-02 06:00Z');
+BEGIN
+	PERFORM omnichannel.log_contact(first, customer, request_id => request, outcome => 'received', occurred_at => '2026-06-02 07:00Z');
+	PERFORM omnichannel.log_contact('mail', customer, direction => 'outbound', request_id => request, occurred_at => '2026-06-02 09:00Z');
+	PERFORM omnichannel.log_contact(second, customer, request_id => request, outcome => 'received', occurred_at => '2026-06-02 07:00Z');
+	RETURN (SELECT string_agg(format('%s %s %s %s', c.metric, c.policy, c.channel, c.outcome), ', ' ORDER BY c.metric)
+		FROM omnichannel.sla_clock AS c WHERE c.request_id = request AND c.metric = 'first_response');
+END
+$$;
+SELECT is(ARRAY[pg_temp.begins('mail', 'mail', 'chat'), pg_temp.begins('chat', 'chat', 'mail')], array_fill('first_response chat chat breached'::text, '{2}'),
+	'nor what began it');
 SELECT * FROM finish();
 ROLLBACK;
