@@ -120,6 +120,7 @@ sla_requests_gone(SlaFamily *family)
 
 		clock->orphaned =
 			clock->stopped_at != NO_TIME && bsearch(&clock->request_id, gone, count, sizeof(int64), id_compare) != NULL;
+		clock->stays |= clock->orphaned;
 	}
 }
 

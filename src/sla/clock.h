@@ -161,6 +161,7 @@ typedef struct SlaMachine
 	const SlaMoment **threads; /* in which the customer has written: one moment of each */
 	int stored_count;
 	SlaClock **stored; /* stored ones, by start: what was promised then was */
+	bool parted;       /* but for what was promised to this customer as one with others */
 	int told_count;
 	SlaClock **told; /* the same of whom the customer was told, though nothing is promised now */
 	int unmade_count;

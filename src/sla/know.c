@@ -83,8 +83,7 @@ sla_machine_know(SlaMachine *machine, const SlaPolicies *policies, const SlaFami
 	sla_machine_begin(machine, policies, family->root);
 	machine->memberships = family->memberships;
 	sla_machine_settle(machine, family);
-	if (family->parted)
-		return;
+	machine->parted = family->parted;
 	machine->stored_count = family->clock_count;
 	machine->stored = sla_clocks_sorted(family->clocks, family->clock_count);
 	machine->unmade_count = family->unmade_count;

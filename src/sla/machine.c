@@ -228,7 +228,7 @@ start_clock(SlaMachine *machine, SlaMetric metric, const SlaMoment *moment, cons
 	const SlaPolicy *policy = sla_policy_fit(machine->policies, &question, NULL, NULL);
 	SlaClock **stored = sla_clock_find(machine->stored, machine->stored_count, metric, moment->moment_id);
 	const SlaClock *told = find_told(machine, metric, moment);
-	bool former = policy == NULL && stored != NULL && (*stored)->stopped_at != NO_TIME;
+	bool former = policy == NULL && !machine->parted && stored != NULL && (*stored)->stopped_at != NO_TIME;
 	SlaClock *clock;
 
 	if (policy == NULL && !former && metric != SLA_RESOLUTION && told == NULL)

@@ -1,6 +1,6 @@
 -- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
 BEGIN;
-SELECT plan(21);
+SELECT plan(23);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -163,5 +163,17 @@ SELECT tick_sla() \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), '1 first_response 13:10-15:01 breached told 1', 'a new policy does not make go on what was answered as one');
 SELECT pg_temp.says(:a, 'mail', 'outbound', 'failed', '07:00') \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), '1 first_response 13:10-15:01 breached told 1', 'nor does a contact after it that says nothing');
+
+-- With what stopped in a request that is no more, by the answer of the other, nothing waits either.
+ROLLBACK TO answered;
+SELECT identify('account', 'orphan-a') AS a, identify('account', 'orphan-b') AS b \gset
+SELECT open_request(:a, 'complaint', 'mail', opened_at => '2026-06-01 05:00') AS r \gset
+SELECT log_contact('mail', :a, occurred_at => '2026-06-01 06:00', request_id => :r, thread => 'orphan'), merge_customers(:b, :a) AS merge \gset
+SELECT log_contact('mail', :b, direction => 'outbound', occurred_at => '2026-06-01 08:00', request_id => :r),
+	log_contact('mail', :a, occurred_at => '2026-06-01 09:00', request_id => :r, thread => 'orphan') \g /dev/null
+DELETE FROM request WHERE request_id = :r;
+SELECT tick_sla(), unmerge_customers(:merge) \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), '1 first_response 06:00-08:00 met, 1 next_response 09:00- breached told 1', 'who wrote again in it still waits');
+SELECT is((SELECT count(*) FROM recompute_sla()), 0::bigint, 'and recompute_sla() has nothing to add');
 SELECT * FROM finish();
 ROLLBACK;
