@@ -1,7 +1,7 @@
 /*
  * compare.c
- *	  The order of moments and of clocks, and what clocks are compared with that are reckoned anew: those without what is
- *	  new, or as one with others.
+ *	  The order of moments and of clocks, and what clocks are compared with that are reckoned anew: those without what
+ *	  is new, or as one with others.
  */
 #include "postgres.h"
 
