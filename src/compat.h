@@ -47,6 +47,13 @@
 #define replay_is_past(position) ((position) == InvalidXLogRecPtr)
 #endif
 
+/* The file of a relation has its name since 16. */
+#if PG_VERSION_NUM < 160000
+#define RelFileLocator RelFileNode
+#define RelFileLocatorEquals(a, b) RelFileNodeEquals(a, b)
+#define rd_locator rd_node
+#endif
+
 /* A btree index is searched with its table at hand since 16; no snapshot is too old for a page since 17. */
 #if PG_VERSION_NUM >= 170000
 #define bt_search(index, table, key, leaf, snapshot) _bt_search(index, table, key, leaf, BT_READ)

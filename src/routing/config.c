@@ -522,9 +522,6 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 		ids[i] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
 	pool->agent_ids = array_of(ids, NULL, pool->count, INT8OID);
 	pfree(ids);
-	pool->by_place = palloc(sizeof(int) * (pool->count + 1));
-	for (int i = 0; i < pool->count; i++)
-		pool->by_place[i] = i;
 	MemoryContextSwitchTo(caller);
 
 	pool->next = config->pools;

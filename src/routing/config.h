@@ -152,9 +152,8 @@ typedef struct Pool
 	SkillSet *prefers;
 	PoolMember *members;
 	int count;
-	Datum agent_ids; /* bigint[] */
-	int *by_place;   /* members in the order in which their rows in agent_state lay once */
-	bool unsorted;   /* too many of them have moved since */
+	Datum agent_ids;         /* bigint[] */
+	struct PoolLives *lives; /* their presence and load as it was read last; see live.c */
 } Pool;
 
 /* What is read by while it is going on: rows, or the statements of a scope of their own. */

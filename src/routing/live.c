@@ -6,7 +6,8 @@
  * key than all the rest of a match takes (test/bench/match.sh: 1.8 ms with a plan, 0.55 ms so). For each agent the
  * place of his row is remembered. A row at that place, or further along its chain of updates, which is visible to the
  * snapshot and bears the agent's id is his row, whatever happened to the place meanwhile; whose row is not found so is
- * asked for with the plan, and its place remembered.
+ * asked for with the plan, and its place remembered. What was read of a page is kept until its LSN says that something
+ * on it was changed, so that a match reads again only what has changed since the last one of its kind.
  *
  * What a plan would guard is checked here: the right to read the table, row-level security, and that the table is a
  * plain heap with the columns that it was made with. Where any of that is not so, and under SERIALIZABLE, which wants
@@ -33,6 +34,9 @@
 
 #include "routing/live.h"
 #include "routing/rows.h"
+
+/* An agent who was never there. */
+static const Live nobody = {.busy_until = DT_NOBEGIN};
 
 #define LIVE_SQL(place)                                                                                                \
 	"SELECT agent_id, state, used, idle_since, busy_until" place                                                       \
@@ -117,89 +121,278 @@ fill_live(const RoutingConfig *config, const AgentStateRow *row, Live *live)
 	live->used = row->used;
 }
 
-/* So many pages out of order are as dear as putting them in order. */
+/* So many agents on other pages than they were are as dear as putting all in order. */
 #define STRAYED_MAX 4
 
-/* Reads the rows that are where they were, or near; returns how many agents were not found. */
-static int
-read_by_place(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, Live *lives, bool *found)
+/* Members of a pool whose rows lay on one page, and what was read of it. */
+typedef struct LivePage
 {
-	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
-	Buffer buffer = InvalidBuffer;
-	BlockNumber last = 0;
-	int missing = 0;
-	int strayed = 0;
+	BlockNumber block; /* InvalidBlockNumber for those whose rows are not known to be anywhere */
+	int first;         /* in the order of the rows */
+	int count;
+	Buffer buffer;        /* where the page was */
+	XLogRecPtr lsn;       /* that it had, or InvalidXLogRecPtr where it must be read again */
+	TransactionId newest; /* of those who wrote what was read */
+} LivePage;
 
-	/* By place: each page is locked once, as a rule. */
+typedef struct PoolLives
+{
+	RelFileLocator file; /* that the pages are of */
+	bool unsorted;       /* too many rows have moved since */
+	int *order;          /* members in the order in which their rows lay */
+	LivePage *pages;
+	int page_count;
+	Live *lives; /* by member, those on pages that need not be read again as they are */
+} PoolLives;
+
+/* A member whose row was not on its page, and whether it has been found elsewhere. */
+typedef struct Missing
+{
+	int member;
+	BlockNumber block;
+	bool found;
+} Missing;
+
+typedef struct PlaceOrder
+{
+	const RoutingConfig *config;
+	const Pool *pool;
+} PlaceOrder;
+
+/* Returns where the row of a pool's member was last, invalid where that is not known. */
+static ItemPointer
+place_of(const RoutingConfig *config, const Pool *pool, int member)
+{
+	return &config->agents[pool->members[member].agent].place.last;
+}
+
+/* Returns the page on which the row of a pool's member was last, or InvalidBlockNumber. */
+static BlockNumber
+block_of(const RoutingConfig *config, const Pool *pool, int member)
+{
+	ItemPointer place = place_of(config, pool, member);
+
+	return ItemPointerIsValid(place) ? ItemPointerGetBlockNumber(place) : InvalidBlockNumber;
+}
+
+/* Orders the members of a pool by the places of their rows. */
+static int
+compare_places(const void *a, const void *b, void *arg)
+{
+	const PlaceOrder *order = arg;
+
+	return ItemPointerCompare(place_of(order->config, order->pool, *(const int *) a),
+							  place_of(order->config, order->pool, *(const int *) b));
+}
+
+/* Puts the members in the order of their rows, page by page. */
+static void
+sort_by_place(const RoutingConfig *config, Pool *pool)
+{
+	PlaceOrder order = {config, pool};
+	PoolLives *lives = pool->lives;
+	LivePage *page = NULL;
+
+	qsort_arg(lives->order, pool->count, sizeof(int), compare_places, &order);
+	lives->page_count = 0;
 	for (int i = 0; i < pool->count; i++)
 	{
-		int member = pool->by_place[i];
+		BlockNumber block = block_of(config, pool, lives->order[i]);
+
+		if (page == NULL || page->block != block)
+		{
+			page = &lives->pages[lives->page_count++];
+			*page = (LivePage){.block = block, .first = i};
+		}
+		page->count++;
+	}
+	lives->unsorted = false;
+}
+
+/* Returns what is kept of a pool, in order, with nothing kept of another file than the table's. */
+static PoolLives *
+pool_lives(RoutingConfig *config, Pool *pool, Relation relation)
+{
+	PoolLives *lives = pool->lives;
+
+	if (lives == NULL)
+	{
+		/* A page for each at the most. */
+		lives = MemoryContextAllocZero(config->pool_context, sizeof(PoolLives));
+		lives->order = MemoryContextAllocHuge(config->pool_context, sizeof(int) * pool->count);
+		lives->pages = MemoryContextAllocHuge(config->pool_context, sizeof(LivePage) * pool->count);
+		lives->lives = MemoryContextAllocHuge(config->pool_context, sizeof(Live) * pool->count);
+		for (int i = 0; i < pool->count; i++)
+			lives->order[i] = i;
+		lives->unsorted = true;
+		pool->lives = lives;
+	}
+	if (lives->unsorted)
+		sort_by_place(config, pool);
+	if (!RelFileLocatorEquals(lives->file, relation->rd_locator))
+	{
+		lives->file = relation->rd_locator;
+		for (int i = 0; i < lives->page_count; i++)
+			lives->pages[i].lsn = InvalidXLogRecPtr;
+	}
+	return lives;
+}
+
+/* Returns whether nobody was about to change a row when its page was read. */
+static bool
+is_settled(const HeapTupleHeaderData *header)
+{
+	return (header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask);
+}
+
+/* Reads the members' rows on a page that is pinned; adds those who are not there to the missing and returns how many. */
+static int
+read_page(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, LivePage *page, Missing *missing)
+{
+	PoolLives *lives = pool->lives;
+	TransactionId newest = FrozenTransactionId;
+	bool settled = RelationNeedsWAL(relation);
+	XLogRecPtr lsn;
+	int count = 0;
+
+	page->lsn = InvalidXLogRecPtr;
+	LockBuffer(page->buffer, BUFFER_LOCK_SHARE);
+	lsn = PageGetLSN(BufferGetPage(page->buffer));
+	for (int i = page->first; i < page->first + page->count; i++)
+	{
+		int member = lives->order[i];
 		RoutingAgent *agent = &config->agents[pool->members[member].agent];
-		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&agent->place.last);
 		RowsTrail trail = {agent->place, InvalidTransactionId};
 		HeapTupleData tuple;
+		TransactionId writer;
 
-		if (!ItemPointerIsValid(&agent->place.last) || block >= blocks)
+		if (block_of(config, pool, member) != page->block ||
+			!rows_on_page(relation, page->buffer, snapshot, agent->agent_id, &trail, &tuple))
 		{
-			missing++;
-			continue;
-		}
-		if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != block)
-		{
-			if (BufferIsValid(buffer))
-				UnlockReleaseBuffer(buffer);
-			CHECK_FOR_INTERRUPTS();
-			if (block < last)
-				strayed++;
-			last = block;
-			buffer = ReadBuffer(relation, block);
-			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		}
-		if (!rows_on_page(relation, buffer, snapshot, agent->agent_id, &trail, &tuple))
-		{
-			missing++;
+			missing[count++] = (Missing){member, page->block, false};
 			continue;
 		}
 		agent->place = trail.place;
-		fill_live(config, (const AgentStateRow *) ((char *) tuple.t_data + tuple.t_data->t_hoff), &lives[member]);
-		found[member] = true;
+		fill_live(config, (const AgentStateRow *) ((char *) tuple.t_data + tuple.t_data->t_hoff),
+				  &lives->lives[member]);
+		writer = HeapTupleHeaderGetXmin(tuple.t_data);
+		if (TransactionIdFollows(writer, newest))
+			newest = writer;
+		settled = settled && is_settled(tuple.t_data);
 	}
-	if (BufferIsValid(buffer))
-		UnlockReleaseBuffer(buffer);
-
-	/* Rows move. */
-	if (missing > pool->count / 8 || strayed > STRAYED_MAX)
-		pool->unsorted = true;
-	for (int member = 0; missing > 0 && member < pool->count; member++)
+	LockBuffer(page->buffer, BUFFER_LOCK_UNLOCK);
+	if (settled && count == 0)
 	{
-		RoutingAgent *agent = &config->agents[pool->members[member].agent];
-		HeapTuple tuple = found[member] ? NULL : rows_trace(relation, snapshot, blocks, agent->agent_id, &agent->place);
+		page->newest = newest;
+		page->lsn = lsn;
+	}
+	return count;
+}
 
+/*
+ * Reads the rows that are on the pages where they were; returns how many are not, who then are the missing.
+ *
+ * A page is read again only if it has changed: whatever changes rows gives their page another LSN, and what was written
+ * by transactions that had all ended when the snapshot was taken looks the same to it now as it did then. The LSN is
+ * looked at without a lock on the page: a transaction that the snapshot sees had set it before it committed.
+ */
+static int
+read_by_page(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, Missing *missing)
+{
+	PoolLives *lives = pool_lives(config, pool, relation);
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+	int count = 0;
+
+	for (int i = 0; i < lives->page_count; i++)
+	{
+		LivePage *page = &lives->pages[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (page->block >= blocks)
+		{
+			for (int j = page->first; j < page->first + page->count; j++)
+				missing[count++] = (Missing){lives->order[j], page->block, false};
+			continue;
+		}
+		if (!BufferIsValid(page->buffer) ||
+			!ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, page->block, page->buffer))
+			page->buffer = ReadBuffer(relation, page->block);
+		if (page->lsn == InvalidXLogRecPtr || page->lsn != PageGetLSN(BufferGetPage(page->buffer)) ||
+			!TransactionIdPrecedes(page->newest, snapshot->xmin))
+			count += read_page(config, pool, relation, snapshot, page, &missing[count]);
+		ReleaseBuffer(page->buffer);
+	}
+	return count;
+}
+
+/* Follows the rows of the missing to where they moved; returns how many were not found. */
+static int
+read_by_trail(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, Missing *missing, int count,
+			  Live *lives)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+	int left = count;
+
+	for (int i = 0; i < count; i++)
+	{
+		int member = missing[i].member;
+		RoutingAgent *agent = &config->agents[pool->members[member].agent];
+		HeapTuple tuple = rows_trace(relation, snapshot, blocks, agent->agent_id, &agent->place);
+
+		CHECK_FOR_INTERRUPTS();
 		if (tuple == NULL)
 			continue;
 		fill_live(config, (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff), &lives[member]);
 		heap_freetuple(tuple);
-		found[member] = true;
-		missing--;
+		missing[i].found = true;
+		left--;
 	}
-	return missing;
+	return left;
 }
 
-/* Reads the rows of the agents that were not found by the key. */
+/* Reads the rows of those who are still missing by the key. */
 static void
-read_by_key(RoutingConfig *config, Pool *pool, Live *lives, const bool *found)
+read_by_key(RoutingConfig *config, Pool *pool, const Missing *missing, int count, Live *lives)
 {
-	Rows *rows = config->rows;
-
-	for (int member = 0; member < pool->count; member++)
+	for (int i = 0; i < count; i++)
 	{
-		RoutingAgent *agent = &config->agents[pool->members[member].agent];
+		RoutingAgent *agent = &config->agents[pool->members[missing[i].member].agent];
 
 		CHECK_FOR_INTERRUPTS();
-		if (found[member] || !rows_locate(rows, ROWS_AGENT_STATE, agent->agent_id, &agent->place))
-			continue;
-		fill_live(config, rows_data(rows, ROWS_AGENT_STATE), &lives[member]);
+		if (!missing[i].found && rows_locate(config->rows, ROWS_AGENT_STATE, agent->agent_id, &agent->place))
+			fill_live(config, rows_data(config->rows, ROWS_AGENT_STATE), &lives[missing[i].member]);
 	}
+}
+
+/* Reads the rows of those who are still missing, so many, with the plan. */
+static void
+read_left_by_plan(RoutingConfig *config, Pool *pool, const Missing *missing, int left, bool read_only, Live *lives)
+{
+	Datum *ids = palloc(sizeof(Datum) * left);
+	int asked = 0;
+
+	for (int i = 0; asked < left; i++)
+	{
+		if (!missing[i].found)
+			ids[asked++] = Int64GetDatum(config->agents[pool->members[missing[i].member].agent].agent_id);
+	}
+	read_by_plan(config, pool, array_of(ids, NULL, asked, INT8OID), read_only, lives);
+}
+
+/* Notes whether too many rows of those who were missing are by now known to be on other pages. */
+static void
+note_strayed(const RoutingConfig *config, Pool *pool, const Missing *missing, int count)
+{
+	int strayed = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		BlockNumber block = block_of(config, pool, missing[i].member);
+
+		strayed += block != InvalidBlockNumber && block != missing[i].block;
+	}
+	if (strayed > STRAYED_MAX)
+		pool->lives->unsorted = true;
 }
 
 /* Returns a copy of an agent's row in agent_state as config->rows sees it, or NULL where there is none. */
@@ -218,105 +411,90 @@ live_one(RoutingConfig *config, int agent, Live *live)
 	Datum id = Int64GetDatum(config->agents[agent].agent_id);
 	HeapTuple tuple;
 
-	memset(live, 0, sizeof(*live));
-	live->busy_until = DT_NOBEGIN;
+	*live = nobody;
 	if (config->rows == NULL)
 		read_by_plan(config, &alone, array_of(&id, NULL, 1, INT8OID), false, live);
 	else if ((tuple = live_row(config, agent)) != NULL)
 		fill_live(config, (const AgentStateRow *) ((char *) tuple->t_data + tuple->t_data->t_hoff), live);
 }
 
-typedef struct PlaceOrder
+/* Returns presence and load of all of a pool's members by the plan. */
+static const Live *
+read_all_by_plan(RoutingConfig *config, Pool *pool, bool read_only)
 {
-	RoutingConfig *config;
-	Pool *pool;
-} PlaceOrder;
+	Live *lives = palloc(sizeof(Live) * pool->count);
 
-/* Orders the members of a pool by the places of their rows. */
-static int
-compare_places(const void *a, const void *b, void *arg)
-{
-	const PlaceOrder *order = arg;
-	RoutingAgent *agents = order->config->agents;
-	const PoolMember *members = order->pool->members;
-
-	return ItemPointerCompare(&agents[members[*(const int *) a].agent].place.last,
-							  &agents[members[*(const int *) b].agent].place.last);
-}
-
-/* Puts the members in the order of their rows, where too many are out of it. */
-static void
-sort_by_place(RoutingConfig *config, Pool *pool)
-{
-	PlaceOrder order = {config, pool};
-
-	if (pool->unsorted)
-		qsort_arg(pool->by_place, pool->count, sizeof(int), compare_places, &order);
-	pool->unsorted = false;
+	for (int i = 0; i < pool->count; i++)
+		lives[i] = nobody;
+	read_by_plan(config, pool, pool->agent_ids, read_only, lives);
+	return lives;
 }
 
 /*
- * live_read returns presence and load of a pool's members, in their order.
+ * live_read returns presence and load of a pool's members, in their order; live_free() frees it.
  *
  * Sees what config->rows sees, if they are open. Otherwise needs an SPI scope and sees what a plan would see: with
- * read_only the active snapshot, otherwise a new one.
+ * read_only the active snapshot, otherwise a new one. Good until it is called again.
  */
-Live *
+const Live *
 live_read(RoutingConfig *config, Pool *pool, bool read_only)
 {
-	Live *lives = palloc0(sizeof(Live) * (pool->count + 1));
-	bool *found;
+	bool by_rows = config->rows != NULL;
 	Relation relation;
-	Datum *ids;
-	int missing = pool->count;
-	int asked = 0;
+	Missing *missing;
+	Live *lives = NULL;
+	int left = 0;
+	int count;
 
-	for (int i = 0; i < pool->count; i++)
-		lives[i].busy_until = DT_NOBEGIN;
 	if (pool->count == 0)
-		return lives;
+		return NULL;
 	if (IsolationIsSerializable())
+		return read_all_by_plan(config, pool, read_only);
+	relation =
+		by_rows ? config->rows->tables[ROWS_AGENT_STATE] : table_open(omni_table("agent_state"), AccessShareLock);
+	if (!by_rows && !is_plain(relation))
 	{
-		read_by_plan(config, pool, pool->agent_ids, read_only, lives);
-		return lives;
+		table_close(relation, NoLock);
+		return read_all_by_plan(config, pool, read_only);
 	}
 
-	found = palloc0(sizeof(bool) * pool->count);
-	if (config->rows != NULL)
+	if (!by_rows && !read_only)
 	{
-		missing =
-			read_by_place(config, pool, config->rows->tables[ROWS_AGENT_STATE], config->rows->snapshot, lives, found);
-		if (missing > 0)
-			read_by_key(config, pool, lives, found);
-		sort_by_place(config, pool);
-		pfree(found);
-		return lives;
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
 	}
-	relation = table_open(omni_table("agent_state"), AccessShareLock);
-	if (is_plain(relation))
+	missing = palloc(sizeof(Missing) * pool->count);
+	count = read_by_page(config, pool, relation, by_rows ? config->rows->snapshot : GetActiveSnapshot(), missing);
+	if (count > 0)
 	{
-		if (!read_only)
-		{
-			CommandCounterIncrement();
-			PushActiveSnapshot(GetTransactionSnapshot());
-		}
-		missing = read_by_place(config, pool, relation, GetActiveSnapshot(), lives, found);
-		if (!read_only)
-			PopActiveSnapshot();
+		/* What is kept stays that of the pages. */
+		lives = palloc(sizeof(Live) * pool->count);
+		memcpy(lives, pool->lives->lives, sizeof(Live) * pool->count);
+		for (int i = 0; i < count; i++)
+			lives[missing[i].member] = nobody;
+		left = read_by_trail(config, pool, relation, by_rows ? config->rows->snapshot : GetActiveSnapshot(), missing,
+							 count, lives);
 	}
-	table_close(relation, NoLock);
+	if (!by_rows && !read_only)
+		PopActiveSnapshot();
+	if (!by_rows)
+		table_close(relation, NoLock);
 
 	/* Agents who were never there are missing each time; they cost a look at the index only. */
-	if (missing > 0)
-	{
-		ids = palloc(sizeof(Datum) * missing);
-		for (int i = 0; i < pool->count; i++)
-		{
-			if (!found[i])
-				ids[asked++] = Int64GetDatum(config->agents[pool->members[i].agent].agent_id);
-		}
-		read_by_plan(config, pool, array_of(ids, NULL, asked, INT8OID), read_only, lives);
-	}
-	sort_by_place(config, pool);
-	return lives;
+	if (left > 0 && by_rows)
+		read_by_key(config, pool, missing, count, lives);
+	else if (left > 0)
+		read_left_by_plan(config, pool, missing, left, read_only, lives);
+	if (count > 0)
+		note_strayed(config, pool, missing, count);
+	pfree(missing);
+	return count > 0 ? lives : pool->lives->lives;
+}
+
+/* live_free frees what live_read() returned. */
+void
+live_free(const Pool *pool, const Live *lives)
+{
+	if (lives != NULL && (pool->lives == NULL || lives != pool->lives->lives))
+		pfree(unconstify(Live *, lives));
 }

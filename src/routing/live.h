@@ -17,7 +17,8 @@ typedef struct Live
 	int32 used;
 } Live;
 
-extern Live *live_read(RoutingConfig *config, Pool *pool, bool read_only);
+extern const Live *live_read(RoutingConfig *config, Pool *pool, bool read_only);
+extern void live_free(const Pool *pool, const Live *lives);
 extern void live_one(RoutingConfig *config, int agent, Live *live);
 extern HeapTuple live_row(RoutingConfig *config, int agent);
 extern const RoutingState *live_state(const RoutingConfig *config, const void *datum);

@@ -324,42 +324,63 @@ match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchR
 	match_check(request);
 }
 
-/* Returns what becomes of an agent as of now, before the owner's right is looked at; fills the candidate. */
-static Verdict
-judge_now(const RoutingConfig *config, const MatchRequest *request, const PoolMember *member, const Acquaintance *known,
-		  const RoutingState *state, TimestampTz now, Candidate *candidate)
+/* A match as it is going on. */
+typedef struct Match
 {
-	const RoutingQueue *queue = &config->queues[request->queue];
-	const RoutingAgent *agent = &config->agents[member->agent];
-	/* Who waited for a lock began before what it now sees. */
-	int64 waited = Max(now - request->queued_at, 0);
-	double idle = (double) now - (double) candidate->idle_since;
+	const RoutingConfig *config;
+	const MatchRequest *request;
+	const RoutingQueue *queue;
+	TimestampTz now;
+	int64 waited;
+	int max;
+	MatchResult *result;
+} Match;
 
-	candidate->contacts = known->contacts;
-	candidate->parts[PART_RELATIONSHIP] = known->strength / (known->strength + 1);
-	candidate->parts[PART_FLUENCY] = member->fluency;
-	candidate->parts[PART_SKILL] = member->skill;
-	candidate->parts[PART_IDLE] = idle <= 0 ? 0 : idle / (idle + IDLE_HALF);
-	candidate->parts[PART_LOAD] =
-		candidate->used >= agent->capacity ? 0 : 1 - (double) candidate->used / agent->capacity;
-	candidate->score = 0;
-	for (int part = 0; part < SCORE_PARTS; part++)
-		candidate->score += queue->weights[part] * candidate->parts[part];
+/* Returns what becomes of an agent as of now, before the owner's right is looked at. */
+static Verdict
+judge_now(const Match *match, const PoolMember *member, const Acquaintance *known, const Live *live, bool owner)
+{
+	int32 cost = match->config->channels[match->request->channel].cost;
 
-	candidate->welcome = !known->refused && (member->preferred || waited >= queue->prefer_for || candidate->owner);
-	if (waited < member->join_after)
+	if (match->waited < member->join_after)
 		return VERDICT_LATER;
-	if (state == NULL || !state->available)
+	if (live->state == NULL || !live->state->available)
 		return VERDICT_ABSENT;
-	if (candidate->busy_until > now)
+	if (live->busy_until > match->now)
 		return VERDICT_WRAP_UP;
-	if ((int64) candidate->used + config->channels[request->channel].cost > agent->capacity)
+	if ((int64) live->used + cost > match->config->agents[member->agent].capacity)
 		return VERDICT_NO_ROOM;
 	if (known->refused)
 		return VERDICT_REFUSED;
-	if (!member->preferred && waited < queue->prefer_for && !candidate->owner)
+	if (!member->preferred && match->waited < match->queue->prefer_for && !owner)
 		return VERDICT_PREFERRED;
 	return VERDICT_CANDIDATE;
+}
+
+/* Returns what speaks for an agent. */
+static Candidate
+candidate_of(const Match *match, const PoolMember *member, const Acquaintance *known, const Live *live, bool owner)
+{
+	int32 capacity = match->config->agents[member->agent].capacity;
+	Candidate candidate = {
+		.agent = member->agent,
+		.idle_since = live->state == NULL ? match->now : live->idle_since,
+		.busy_until = live->busy_until,
+		.used = live->used,
+		.contacts = known->contacts,
+		.owner = owner,
+		.welcome = !known->refused && (member->preferred || match->waited >= match->queue->prefer_for || owner),
+	};
+	double idle = (double) match->now - (double) candidate.idle_since;
+
+	candidate.parts[PART_RELATIONSHIP] = known->strength / (known->strength + 1);
+	candidate.parts[PART_FLUENCY] = member->fluency;
+	candidate.parts[PART_SKILL] = member->skill;
+	candidate.parts[PART_IDLE] = idle <= 0 ? 0 : idle / (idle + IDLE_HALF);
+	candidate.parts[PART_LOAD] = live->used >= capacity ? 0 : 1 - (double) live->used / capacity;
+	for (int part = 0; part < SCORE_PARTS; part++)
+		candidate.score += match->queue->weights[part] * candidate.parts[part];
+	return candidate;
 }
 
 /* Orders candidates: the owner, then the higher score, the longer idle, the lower id. */
@@ -378,33 +399,23 @@ match_compare(const void *left, const void *right)
 	return a->agent - b->agent;
 }
 
-/* Leaves the best max of the candidates, in order: in one pass where few are asked for. */
-static int
-keep_best(Candidate *candidates, int count, int max)
+/* Adds a candidate: where few are wanted, in order and in the place of the last one if these are enough already. */
+static void
+add_candidate(const Match *match, const Candidate *candidate)
 {
-	int kept = 0;
+	Candidate *candidates = match->result->candidates;
+	int place = match->result->count;
 
-	if (max > FEW)
+	if (match->max <= FEW)
 	{
-		qsort(candidates, count, sizeof(Candidate), match_compare);
-		return Min(count, max);
-	}
-	for (int i = 0; i < count; i++)
-	{
-		Candidate candidate = candidates[i];
-		int place = kept;
-
-		if (kept == max && (max == 0 || match_compare(&candidate, &candidates[max - 1]) >= 0))
-			continue;
-		if (kept == max)
-			place--;
-		else
-			kept++;
-		for (; place > 0 && match_compare(&candidate, &candidates[place - 1]) < 0; place--)
+		if (place == match->max && match_compare(candidate, &candidates[--place]) >= 0)
+			return;
+		for (; place > 0 && match_compare(candidate, &candidates[place - 1]) < 0; place--)
 			candidates[place] = candidates[place - 1];
-		candidates[place] = candidate;
 	}
-	return kept;
+	candidates[place] = *candidate;
+	if (match->max > FEW || match->result->count < match->max)
+		match->result->count++;
 }
 
 /* What an owner is found by, beside what a free agent is served from. */
@@ -458,48 +469,55 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 {
 	Pool *pool = config_pool(config, request->queue, request->channel, request->requires, request->prefers);
 	Acquaintance *known = palloc0(sizeof(Acquaintance) * (pool->count + 1));
-	Candidate *candidates = palloc0(sizeof(Candidate) * (pool->count + 1));
+	Match match = {
+		.config = config,
+		.request = request,
+		.queue = &config->queues[request->queue],
+		.now = now,
+		/* Who waited for a lock began before what it now sees. */
+		.waited = Max(now - request->queued_at, 0),
+		.max = max,
+		.result = result,
+	};
 	const PoolMember *owner_member;
-	Live *lives;
+	const Live *lives;
 
 	memset(result, 0, sizeof(*result));
+	result->candidates = palloc(sizeof(Candidate) * ((max <= FEW ? max : pool->count) + 1));
 	result->owner_id = owner_find(config, request, pool, now, read_only, known, &owner_member);
-
 	lives = live_read(config, pool, read_only);
-	for (int place = 0; place < pool->count; place++)
-	{
-		candidates[place].agent = pool->members[place].agent;
-		candidates[place].used = lives[place].used;
-		candidates[place].idle_since = lives[place].state == NULL ? now : lives[place].idle_since;
-		candidates[place].busy_until = lives[place].busy_until;
-	}
 
 	/* The owner is looked at first: the others may have to step back. */
 	if (owner_member != NULL)
 	{
 		int place = (int) (owner_member - pool->members);
 
-		candidates[place].owner = true;
-		if (judge_now(config, request, owner_member, &known[place], lives[place].state, now, &candidates[place]) !=
-			VERDICT_CANDIDATE)
+		if (judge_now(&match, owner_member, &known[place], &lives[place], true) != VERDICT_CANDIDATE)
 			result->held_until = owner_held_until(config, request, owner_member, &known[place], &lives[place], now);
 	}
 
 	for (int place = 0; place < pool->count; place++)
 	{
-		Candidate *candidate = &candidates[place];
-		Verdict verdict;
+		const PoolMember *member = &pool->members[place];
+		bool owner = member == owner_member;
+		Verdict verdict = judge_now(&match, member, &known[place], &lives[place], owner);
+		Candidate candidate;
 
-		verdict = judge_now(config, request, &pool->members[place], &known[place], lives[place].state, now, candidate);
 		if (verdict == VERDICT_CANDIDATE && result->held_until != 0)
 			verdict = VERDICT_HELD;
+		if (verdict != VERDICT_CANDIDATE && collect == NULL)
+			continue;
+		candidate = candidate_of(&match, member, &known[place], &lives[place], owner);
 		if (collect != NULL)
-			collect(arg, verdict, candidate);
+			collect(arg, verdict, &candidate);
 		if (verdict == VERDICT_CANDIDATE)
-			candidates[result->count++] = *candidate;
+			add_candidate(&match, &candidate);
 	}
-	result->candidates = candidates;
-	result->count = keep_best(candidates, result->count, max);
+	if (max > FEW)
+	{
+		qsort(result->candidates, result->count, sizeof(Candidate), match_compare);
+		result->count = Min(result->count, max);
+	}
 
 	/* Whom the configuration rules out is of interest to the collector only. */
 	for (int agent = 0; collect != NULL && agent < config->agent_count; agent++)
@@ -513,8 +531,8 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		if (verdict != VERDICT_CANDIDATE)
 			collect(arg, verdict, &candidate);
 	}
+	live_free(pool, lives);
 	pfree(known);
-	pfree(lives);
 }
 
 /* The agent who lacks the least room for a request. */
