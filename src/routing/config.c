@@ -449,6 +449,7 @@ config_judge(const RoutingConfig *config, int queue, int channel, const SkillSet
 		return VERDICT_SKILL;
 
 	member->agent = agent;
+	member->capacity = found->capacity;
 	member->join_after = membership->join_after;
 	member->preferred = skill_set_contains(found->skills, prefers);
 	member->fluency = (double) fluency / 10;

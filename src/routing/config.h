@@ -136,6 +136,7 @@ typedef enum Verdict
 typedef struct PoolMember
 {
 	int agent;
+	int32 capacity; /* of his */
 	int64 join_after;
 	bool preferred; /* has all preferred skills */
 	double fluency; /* parts of the score */

@@ -348,7 +348,7 @@ judge_now(const Match *match, const PoolMember *member, const Acquaintance *know
 		return VERDICT_ABSENT;
 	if (live->busy_until > match->now)
 		return VERDICT_WRAP_UP;
-	if ((int64) live->used + cost > match->config->agents[member->agent].capacity)
+	if ((int64) live->used + cost > member->capacity)
 		return VERDICT_NO_ROOM;
 	if (known->refused)
 		return VERDICT_REFUSED;
@@ -361,7 +361,6 @@ judge_now(const Match *match, const PoolMember *member, const Acquaintance *know
 static Candidate
 candidate_of(const Match *match, const PoolMember *member, const Acquaintance *known, const Live *live, bool owner)
 {
-	int32 capacity = match->config->agents[member->agent].capacity;
 	Candidate candidate = {
 		.agent = member->agent,
 		.idle_since = live->state == NULL ? match->now : live->idle_since,
@@ -377,7 +376,7 @@ candidate_of(const Match *match, const PoolMember *member, const Acquaintance *k
 	candidate.parts[PART_FLUENCY] = member->fluency;
 	candidate.parts[PART_SKILL] = member->skill;
 	candidate.parts[PART_IDLE] = idle <= 0 ? 0 : idle / (idle + IDLE_HALF);
-	candidate.parts[PART_LOAD] = live->used >= capacity ? 0 : 1 - (double) live->used / capacity;
+	candidate.parts[PART_LOAD] = live->used >= member->capacity ? 0 : 1 - (double) live->used / member->capacity;
 	for (int part = 0; part < SCORE_PARTS; part++)
 		candidate.score += match->queue->weights[part] * candidate.parts[part];
 	return candidate;

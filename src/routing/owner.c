@@ -72,45 +72,66 @@ owner_root(const RoutingConfig *config, int64 customer_id)
 	return isnull ? customer_id : DatumGetInt64(root);
 }
 
+/* Returns the member of the pool who an agent is, or NULL. */
+static const PoolMember *
+member_of(const Facts *facts, int64 agent_id)
+{
+	int agent = agent_id == 0 ? -1 : config_agent(facts->config, agent_id);
+
+	return agent < 0 ? NULL : pool_member(facts->pool, agent);
+}
+
+/* Returns whether a member of the pool can ever have the request. */
+static bool
+has_room(const Facts *facts, const PoolMember *member)
+{
+	return facts->config->channels[facts->request->channel].cost <= member->capacity;
+}
+
 /* Returns the member of the pool who an agent is if he can ever have the request, or NULL. */
 static const PoolMember *
 can_own(const Facts *facts, int64 agent_id)
 {
-	const RoutingConfig *config = facts->config;
-	int agent = agent_id == 0 ? -1 : config_agent(config, agent_id);
+	const PoolMember *member = member_of(facts, agent_id);
 
-	if (agent < 0 || config->channels[facts->request->channel].cost > config->agents[agent].capacity)
-		return NULL;
-	return pool_member(facts->pool, agent);
+	return member != NULL && has_room(facts, member) ? member : NULL;
 }
 
-/* Returns what is known of an agent, or NULL where he is not in the pool. */
+/* Returns what is known of a member of the pool. */
 static Acquaintance *
-fact_of(Facts *facts, int64 agent_id)
+fact_of(Facts *facts, const PoolMember *member)
 {
-	int agent = config_agent(facts->config, agent_id);
-	const PoolMember *member = agent < 0 ? NULL : pool_member(facts->pool, agent);
+	return &facts->known[member - facts->pool->members];
+}
 
-	return member == NULL ? NULL : &facts->known[member - facts->pool->members];
+/* Takes in that an agent refused the request. */
+static void
+add_refusal(Facts *facts, int64 agent_id)
+{
+	const PoolMember *member = member_of(facts, agent_id);
+
+	if (member != NULL)
+		fact_of(facts, member)->refused = true;
 }
 
 /* Takes in a relationship; rows of merged customers add up. */
 static void
 add_relationship(Facts *facts, int64 agent_id, int64 contacts, double strength, TimestampTz aged_at)
 {
-	Acquaintance *found = fact_of(facts, agent_id);
-	const PoolMember *member;
+	const PoolMember *member = member_of(facts, agent_id);
+	Acquaintance *found;
 
-	if (found == NULL)
+	if (member == NULL)
 		return;
 
 	/* Anything can be written into the table. */
+	found = fact_of(facts, member);
 	if (strength > 0 && !isinf(strength))
 		found->strength += relationship_strength_at(strength, aged_at, facts->now);
 	found->contacts += contacts;
-	member = can_own(facts, agent_id);
-	if (member != NULL && (found->strength > facts->best_strength ||
-						   (found->strength == facts->best_strength && facts->best != NULL && member < facts->best)))
+	if (has_room(facts, member) &&
+		(found->strength > facts->best_strength ||
+		 (found->strength == facts->best_strength && facts->best != NULL && member < facts->best)))
 	{
 		facts->best_strength = found->strength;
 		facts->best = member;
@@ -164,6 +185,13 @@ name_by_rows(Facts *facts, const int64 *family, int count)
 	}
 }
 
+/* Is asked by rows_next_of() whether an agent is in the pool. */
+static bool
+is_member(void *arg, int64 agent_id)
+{
+	return member_of(arg, agent_id) != NULL;
+}
+
 /* Gathers the facts where rows are open. */
 static void
 facts_by_rows(Facts *facts)
@@ -178,7 +206,7 @@ facts_by_rows(Facts *facts)
 	for (int i = 0; i < count; i++)
 	{
 		scan = rows_scan(rows, ROWS_RELATIONSHIP, ROWS_BY_KEY, family[i]);
-		while (rows_next(rows, ROWS_RELATIONSHIP, scan, ForwardScanDirection))
+		while (rows_next_of(rows, ROWS_RELATIONSHIP, scan, is_member, facts))
 		{
 			const RelationshipRow *row = rows_data(rows, ROWS_RELATIONSHIP);
 
@@ -192,10 +220,9 @@ facts_by_rows(Facts *facts)
 	while (rows_next(rows, ROWS_REFUSAL, scan, ForwardScanDirection))
 	{
 		const RefusalRow *row = rows_data(rows, ROWS_REFUSAL);
-		Acquaintance *found = fact_of(facts, row->agent_id);
 
-		if (found != NULL && row->until > facts->now)
-			found->refused = true;
+		if (row->until > facts->now)
+			add_refusal(facts, row->agent_id);
 	}
 	rows_end(scan);
 	name_by_rows(facts, family, count);
@@ -214,12 +241,11 @@ facts_by_plan(Facts *facts, bool read_only)
 		bool isnull;
 		int fact = DatumGetInt32(spi_datum(row, 1, &isnull));
 		int64 agent_id = spi_id(row, 2);
-		Acquaintance *found;
 
 		if (fact == FACT_OWNER && facts->named == NULL)
 			facts->named = can_own(facts, agent_id);
-		else if (fact == FACT_REFUSAL && (found = fact_of(facts, agent_id)) != NULL)
-			found->refused = true;
+		else if (fact == FACT_REFUSAL)
+			add_refusal(facts, agent_id);
 		else if (fact == FACT_RELATIONSHIP)
 			add_relationship(facts, agent_id, spi_id(row, 3), DatumGetFloat8(spi_datum(row, 4, &isnull)),
 							 spi_time(row, 5, facts->now));

@@ -29,6 +29,15 @@ has_page(Rows *rows, RowsTable table, BlockNumber page)
 	return page < rows->blocks[table];
 }
 
+/* Returns whether an index has the first two columns of its table as its own. */
+static bool
+has_second(Relation index)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indnatts >= 2 && form->indkey.values[0] == 1 && form->indkey.values[1] == 2;
+}
+
 /*
  * rows_scan begins to read rows whose first column of the order, a bigint, has this value; rows_end() ends it.
  *
@@ -44,6 +53,7 @@ rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key)
 	if (rows->orders[table][order] == NULL && !has_page(rows, table, 0))
 		return NULL;
 	scan = index_scan_begin(rows->tables[table], rows_order(rows, table, order), rows->snapshot, 1);
+	scan->xs_want_itup = table == ROWS_RELATIONSHIP && has_second(scan->indexRelation);
 	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
 	index_rescan(scan, &equal, 1, NULL, 0);
 	return scan;
@@ -154,6 +164,26 @@ rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection d
 	while (scan != NULL && (place = index_getnext_tid(scan, direction)) != NULL)
 	{
 		if (rows->found[table].key == key && ItemPointerEquals(place, &rows->found[table].place))
+			continue;
+		if (index_fetch_heap(scan, rows->slots[table]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * rows_next_of does what rows_next() does, but passes over rows whose second column, a bigint, is not wanted, without a
+ * look at their pages where the index has that column; they may come all the same.
+ */
+bool
+rows_next_of(Rows *rows, RowsTable table, IndexScanDesc scan, bool (*wanted)(void *arg, int64 second), void *arg)
+{
+	while (scan != NULL && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool isnull;
+
+		if (scan->xs_itup != NULL &&
+			!wanted(arg, DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &isnull))))
 			continue;
 		if (index_fetch_heap(scan, rows->slots[table]))
 			return true;

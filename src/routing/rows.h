@@ -191,6 +191,8 @@ extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirec
 extern bool rows_none(Rows *rows, RowsTable table);
 extern void rows_end(IndexScanDesc scan);
 extern bool rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key);
+extern bool rows_next_of(Rows *rows, RowsTable table, IndexScanDesc scan, bool (*wanted)(void *arg, int64 second),
+						 void *arg);
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
