@@ -121,8 +121,8 @@ fill_live(const RoutingConfig *config, const AgentStateRow *row, Live *live)
 	live->used = row->used;
 }
 
-/* So many agents on other pages than they were are as dear as putting all in order. */
-#define STRAYED_MAX 4
+/* To look for one of so many agents on another page than he was is as dear as putting all in order. */
+#define STRAYED_OF 16
 
 /* Members of a pool whose rows lay on one page, and what was read of it. */
 typedef struct LivePage
@@ -138,7 +138,7 @@ typedef struct LivePage
 typedef struct PoolLives
 {
 	RelFileLocator file; /* that the pages are of */
-	bool unsorted;       /* too many rows have moved since */
+	int strayed;         /* so many rows were looked for on other pages since they were put in order */
 	int *order;          /* members in the order in which their rows lay */
 	LivePage *pages;
 	int page_count;
@@ -206,7 +206,7 @@ sort_by_place(const RoutingConfig *config, Pool *pool)
 		}
 		page->count++;
 	}
-	lives->unsorted = false;
+	lives->strayed = 0;
 }
 
 /* Returns what is kept of a pool, in order, with nothing kept of another file than the table's. */
@@ -224,10 +224,10 @@ pool_lives(RoutingConfig *config, Pool *pool, Relation relation)
 		lives->lives = MemoryContextAllocHuge(config->pool_context, sizeof(Live) * pool->count);
 		for (int i = 0; i < pool->count; i++)
 			lives->order[i] = i;
-		lives->unsorted = true;
+		lives->strayed = pool->count;
 		pool->lives = lives;
 	}
-	if (lives->unsorted)
+	if (lives->strayed > pool->count / STRAYED_OF)
 		sort_by_place(config, pool);
 	if (!RelFileLocatorEquals(lives->file, relation->rd_locator))
 	{
@@ -245,7 +245,7 @@ is_settled(const HeapTupleHeaderData *header)
 	return (header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask);
 }
 
-/* Reads the members' rows on a page that is pinned; adds those who are not there to the missing and returns how many. */
+/* Reads the members' rows on a page that is pinned; adds those who are not there to the missing, returns how many. */
 static int
 read_page(RoutingConfig *config, Pool *pool, Relation relation, Snapshot snapshot, LivePage *page, Missing *missing)
 {
@@ -379,20 +379,16 @@ read_left_by_plan(RoutingConfig *config, Pool *pool, const Missing *missing, int
 	read_by_plan(config, pool, array_of(ids, NULL, asked, INT8OID), read_only, lives);
 }
 
-/* Notes whether too many rows of those who were missing are by now known to be on other pages. */
+/* Counts the missing whose rows are by now known to be on other pages. */
 static void
 note_strayed(const RoutingConfig *config, Pool *pool, const Missing *missing, int count)
 {
-	int strayed = 0;
-
 	for (int i = 0; i < count; i++)
 	{
 		BlockNumber block = block_of(config, pool, missing[i].member);
 
-		strayed += block != InvalidBlockNumber && block != missing[i].block;
+		pool->lives->strayed += block != InvalidBlockNumber && block != missing[i].block;
 	}
-	if (strayed > STRAYED_MAX)
-		pool->lives->unsorted = true;
 }
 
 /* Returns a copy of an agent's row in agent_state as config->rows sees it, or NULL where there is none. */

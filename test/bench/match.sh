@@ -6,7 +6,8 @@
 # an array and looks at every row; the other has a byte each and a GIN index of each skill with each level up to the
 # agent's, of those who are available, which is the best that was found of what can be kept while agents come, go and
 # are given work. (A table of an agent's row once for each of his skills, with all columns in the index, takes a fifth
-# less as long as nobody is given anything.) Each number is the mean latency in ms of one client with prepared
+# less as long as nobody is given anything.) The last row is of the same while another session writes 500 agents'
+# rows a second, of either table; there the server has a second core. Each number is the mean latency in ms of one client with prepared
 # statements over the socket, on one core with its server; the ratio is peer / ours.
 set -eu
 . test/bench/lib.sh
@@ -84,6 +85,9 @@ SQL
 
 sed 's/peer_match/peer_indexed_match/' peer.sql >peer_indexed.sql
 
+printf '%s\n' '\set agent random(1, 10000)' 'UPDATE omnichannel.agent_state SET used = used WHERE agent_id = :agent;' >change.sql
+printf '%s\n' '\set agent random(1, 10000)' 'UPDATE public.peer_indexed SET used = used WHERE agent_id = :agent;' >peer_change.sql
+
 one_core=
 if command -v taskset >/dev/null; then
 	one_core='taskset -c 0'
@@ -112,3 +116,19 @@ for _ in 1 2 3; do
 done >rounds
 cut -d ' ' -f 1,2 rounds | report 'match_agents(), 10,000 agents, and levels in arrays' '%.3f ms' inverse
 cut -d ' ' -f 1,3 rounds | report 'match_agents(), 10,000 agents, and an index of levels' '%.3f ms' inverse
+
+# changing SCRIPT MATCH: the latency while another session changes agents
+changing() {
+	pgbench -n -M prepared -c 1 -T 5 -R 500 -f "$1" >/dev/null 2>&1 &
+	changer=$!
+	sleep 1
+	latency "$2"
+	wait $changer
+}
+last_core=$(($(nproc) - 1))
+if [ -n "$one_core" ]; then
+	taskset -c -p "0,$last_core" "$(head -n 1 "$(psql -X -A -t -c 'SHOW data_directory')/postmaster.pid")" >/dev/null
+fi
+for _ in 1 2 3; do
+	echo "$(changing change.sql ours.sql) $(changing peer_change.sql peer_indexed.sql)"
+done | report 'match_agents(), 10,000 agents, 500 changed a second, and an index of levels' '%.3f ms' inverse
