@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/look.h"
+#include "core/prefetch.h"
 #include "core/table.h"
 
 /* A row of the index that has the keys. */
@@ -57,6 +58,9 @@ struct LeafScan
 	Size bytes_space;
 	Buffer maps[LEAF_MAPS];
 };
+
+/* So many rows ahead memory is asked for: a key or two. */
+#define ROWS_AHEAD 8
 
 /* Blocks of a table that a page of the visibility map tells of, but for its header. */
 #define MAP_BLOCKS (BLCKSZ * BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
@@ -119,18 +123,27 @@ row_on(Page page, OffsetNumber place)
 	return (IndexTuple) PageGetItem(page, PageGetItemId(page, place));
 }
 
-/* Returns the place of the first row on a leaf that does not come before the keys. */
+/* So many rows are looked behind first where keys lie near one another: rows of a key or two. */
+#define NEAR_ROWS 4
+
+/*
+ * Returns the place of the first row on a leaf from low on that does not come before the keys; fastest where it lies
+ * within the first `leap` rows.
+ */
 static OffsetNumber
-first_place(const LookScan *scan, Page page, OffsetNumber low)
+first_place(const LookScan *scan, Page page, OffsetNumber low, int leap)
 {
 	OffsetNumber high = PageGetMaxOffsetNumber(page) + 1;
 
 	while (low < high)
 	{
-		OffsetNumber middle = low + (high - low) / 2;
+		OffsetNumber middle = low + Min((high - low) / 2, leap);
 
 		if (_bt_compare(scan->index, scan->leaves->key, page, middle) > 0)
+		{
 			low = middle + 1;
+			leap *= 2;
+		}
 		else
 			high = middle;
 	}
@@ -163,6 +176,8 @@ find_near(LookScan *scan)
 	BTPageOpaque opaque = (BTPageOpaque) PageGetSpecialPointer(page);
 	OffsetNumber first;
 	OffsetNumber last;
+	OffsetNumber place;
+	bool behind;
 
 	LockBuffer(leaves->leaf, BUFFER_LOCK_SHARE);
 	first = P_FIRSTDATAKEY(opaque);
@@ -172,13 +187,16 @@ find_near(LookScan *scan)
 	if (leaves->next > first && leaves->next <= last && has_keys(scan, row_on(page, leaves->next)) &&
 		!has_keys(scan, row_on(page, leaves->next - 1)))
 		return leaves->next;
-	/* Rows of the first one's key may be on leaves to the left. */
-	if (_bt_compare(scan->index, leaves->key, page, first) <= 0)
+	/* Rows of the first one's key may be on leaves to the left; those behind a row that comes before it are not. */
+	behind = leaves->next > first && leaves->next <= last + 1 &&
+			 _bt_compare(scan->index, leaves->key, page, leaves->next - 1) > 0;
+	if (!behind && _bt_compare(scan->index, leaves->key, page, first) <= 0)
 		return InvalidOffsetNumber;
-	if (!is_right_of(scan, page))
+	place = behind ? first_place(scan, page, leaves->next, NEAR_ROWS) : first_place(scan, page, first, MaxOffsetNumber);
+	if (place <= last || !is_right_of(scan, page))
 	{
 		leaves->near = true;
-		return first_place(scan, page, first);
+		return place;
 	}
 	if (!leaves->near)
 		return InvalidOffsetNumber;
@@ -191,7 +209,7 @@ find_near(LookScan *scan)
 	first = P_FIRSTDATAKEY(opaque);
 	if (first <= PageGetMaxOffsetNumber(page) && has_keys(scan, row_on(page, first)))
 		return first;
-	return first_place(scan, page, first);
+	return first_place(scan, page, first, NEAR_ROWS);
 }
 
 /* Seeks the keys from the root; returns their first place on the leaf, locked, or 0 where the index is empty. */
@@ -206,7 +224,7 @@ find_from_root(LookScan *scan)
 	if (!BufferIsValid(leaves->leaf))
 		return InvalidOffsetNumber;
 	page = BufferGetPage(leaves->leaf);
-	return first_place(scan, page, P_FIRSTDATAKEY((BTPageOpaque) PageGetSpecialPointer(page)));
+	return first_place(scan, page, P_FIRSTDATAKEY((BTPageOpaque) PageGetSpecialPointer(page)), MaxOffsetNumber);
 }
 
 /* Notes a row of the index, or several that share their columns. */
@@ -258,8 +276,13 @@ gather_rows(LookScan *scan, OffsetNumber place)
 
 		page_test_snapshot(leaves->snapshot, scan->index, page);
 		for (; place <= last && has_keys(scan, row_on(page, place)); place++)
+		{
+			/* The next keys mostly have the rows behind. */
+			if (place + ROWS_AHEAD <= last)
+				prefetch(row_on(page, place + ROWS_AHEAD));
 			if (!leaves->skips_dead || !ItemIdIsDead(PageGetItemId(page, place)))
 				add_rows(scan, row_on(page, place));
+		}
 		more = place > last && !P_RIGHTMOST(opaque) && _bt_compare(scan->index, leaves->key, page, P_HIKEY) >= 0;
 		leaves->next = place;
 		LockBuffer(leaves->leaf, BUFFER_LOCK_UNLOCK);

@@ -7,6 +7,8 @@
 
 #include "common/hashfn.h"
 
+#include "core/prefetch.h"
+
 typedef struct CodeEntry
 {
 	uint32 hash;
@@ -23,15 +25,6 @@ typedef struct CodeMap
 	CodeEntry *entries;
 	uint8 *tags; /* of each entry; 0: there is none. Small enough to stay in the processor's cache */
 } CodeMap;
-
-/* Asks for the memory at an address. */
-static inline void
-prefetch(const void *address)
-{
-#ifdef __GNUC__
-	__builtin_prefetch(address);
-#endif
-}
 
 /* Returns some bits of the hash that do not choose the place. */
 static inline uint8

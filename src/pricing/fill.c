@@ -178,6 +178,9 @@ seek(LookScan *scan, text *code)
 	look_find(scan, &argument);
 }
 
+/* What a product with a handful of prices mostly takes. */
+#define PRODUCT_BYTES 1024
+
 /* Does what select_products() does through open scans of both tables; puts the codes in order. */
 static List *
 scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *prices, text **codes, int ncodes)
@@ -196,6 +199,7 @@ scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *pr
 		/* A page may name one twice. */
 		if (i > 0 && compare_codes(&codes[i - 1], &codes[i]) == 0)
 			continue;
+		hoard_prefetch(cache->hoard, PRODUCT_BYTES);
 		seek(scan, codes[i]);
 		if (!look_next(scan, false, values, nulls))
 			continue;

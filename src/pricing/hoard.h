@@ -15,6 +15,8 @@
 
 #include "utils/memutils.h"
 
+#include "core/prefetch.h"
+
 typedef struct Hoard
 {
 	MemoryContext context; /* goes with all that is in it */
@@ -27,6 +29,7 @@ typedef struct Hoard
 #define HOARD_FIRST_BLOCK ((Size) 8 * 1024)
 #define HOARD_BLOCK ((Size) 64 * 1024)
 
+#define SMALL_PAGE ((Size) 64 * 1024) /* or less, by system */
 #define LARGE_PAGE ((Size) 2 * 1024 * 1024)
 
 /* Returns how large the blocks of a hoard may be that is not to hold more bytes than limit. */
@@ -41,12 +44,28 @@ static inline void *
 in_large_pages(void *bytes, Size size)
 {
 #ifdef MADV_HUGEPAGE
-	char *first = (char *) TYPEALIGN(LARGE_PAGE, bytes);
-	char *end = (char *) TYPEALIGN_DOWN(LARGE_PAGE, (char *) bytes + size);
+	/* A mapping of its own begins at a large page, as far as the system sees to that, and it begins with headers. */
+	char *first = (char *) TYPEALIGN_DOWN(SMALL_PAGE, bytes);
+	char *end = (char *) TYPEALIGN(SMALL_PAGE, (char *) bytes + size);
 
 	/* Where it is refused, small ones do. */
-	if (first < end)
+	if (size >= LARGE_PAGE)
 		(void) madvise(first, end - first, MADV_HUGEPAGE);
+#endif
+	return bytes;
+}
+
+/* Returns the memory, which the system has been asked for at once: page by page takes five times as long. */
+static inline void *
+at_hand(void *bytes, Size size)
+{
+#ifdef MADV_POPULATE_WRITE
+	char *first = (char *) TYPEALIGN(SMALL_PAGE, bytes);
+	char *end = (char *) TYPEALIGN_DOWN(SMALL_PAGE, (char *) bytes + size);
+
+	/* Where it is refused, it comes page by page. */
+	if (first < end)
+		(void) madvise(first, end - first, MADV_POPULATE_WRITE);
 #endif
 	return bytes;
 }
@@ -60,16 +79,24 @@ hoard_alloc(Hoard *hoard, Size size)
 	size = MAXALIGN(size);
 	if (unlikely(size > hoard->left))
 	{
-		hoard->block = Min(Max(hoard->block * 2, HOARD_FIRST_BLOCK), Max(hoard->largest, HOARD_BLOCK));
+		hoard->block = Min(Max(hoard->block * 4, HOARD_FIRST_BLOCK), Max(hoard->largest, HOARD_BLOCK));
 		if (size > hoard->block / 8)
 			return MemoryContextAllocHuge(hoard->context, size);
-		hoard->place = in_large_pages(MemoryContextAllocHuge(hoard->context, hoard->block), hoard->block);
+		hoard->place =
+			at_hand(in_large_pages(MemoryContextAllocHuge(hoard->context, hoard->block), hoard->block), hoard->block);
 		hoard->left = hoard->block;
 	}
 	bytes = hoard->place;
 	hoard->place += size;
 	hoard->left -= size;
 	return bytes;
+}
+
+/* Asks for the memory that is given next, so many bytes. */
+static inline void
+hoard_prefetch(const Hoard *hoard, Size size)
+{
+	prefetch_to_write(hoard->place, Min(size, hoard->left));
 }
 
 #endif /* OMNICHANNEL_HOARD_H */
