@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -263,7 +264,7 @@ route_in_place(const RoutingConfig *config, const MatchRequest *request)
 											request->prefers, request->priority);
 }
 
-/* Locks a request that was read without; returns whether it is as it was read. */
+/* Locks a request that was read without, if nobody else has it; returns whether it is as it was read. */
 static bool
 hold_as_read(Rows *rows, MatchRequest *request)
 {
@@ -272,7 +273,7 @@ hold_as_read(Rows *rows, MatchRequest *request)
 	if (!rows_find(rows, ROWS_REQUEST, request->request_id))
 		return false;
 	place = rows->slots[ROWS_REQUEST]->tts_tid;
-	request->unheld = !rows_lock(rows, ROWS_REQUEST);
+	request->unheld = !rows_lock(rows, ROWS_REQUEST, false);
 	return !request->unheld && ItemPointerEquals(&rows->slots[ROWS_REQUEST]->tts_tid, &place);
 }
 
@@ -421,16 +422,36 @@ queue_of(RoutingConfig *config, int64 request_id, int64 *customer_id)
 	return found;
 }
 
-/* Locks the row of a request that is about to be read, by config->rows or in an SPI scope. */
-static void
-hold_row(RoutingConfig *config, int64 request_id, int64 customer_id)
+/*
+ * Locks the row of a request that is about to be read, by config->rows or in an SPI scope; returns whether it is there
+ * and, without wait, nobody else has it.
+ */
+static bool
+hold_row(RoutingConfig *config, int64 request_id, int64 customer_id, bool wait)
 {
 	Rows *rows = config->rows;
 
 	if (rows == NULL)
-		(void) request_hold(request_id, customer_id, true);
-	else if (rows_find(rows, ROWS_REQUEST, request_id))
-		(void) rows_lock(rows, ROWS_REQUEST);
+		return request_hold(request_id, customer_id, wait);
+	return rows_find(rows, ROWS_REQUEST, request_id) && rows_lock(rows, ROWS_REQUEST, wait);
+}
+
+/* So often, and after so long, the row of a request is tried under the locks of its queue and customer. */
+#define HOLD_TRIES 5
+#define HOLD_USECS 5000
+
+/* Does the same with those locks in hand, for a moment: whoever has the row may be waiting for them. */
+static bool
+hold_row_try(RoutingConfig *config, int64 request_id, int64 customer_id)
+{
+	for (int left = HOLD_TRIES; !hold_row(config, request_id, customer_id, false); left--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (left == 0)
+			return false;
+		pg_usleep(HOLD_USECS);
+	}
+	return true;
 }
 
 /*
@@ -462,7 +483,7 @@ has_just_come(const MatchRequest *request)
  * Routes a request, with config->rows open or in an SPI scope; returns the agent's id, or 0 where it waits. The
  * configuration is then the one under the locks.
  *
- * Returns -1, with the locks held, where the rows turned out not to suit the request. A later call of a transaction,
+ * Returns -1, with the locks held, where the rows turned out not to suit the request, to be called again. A later call of a transaction,
  * which may have changed agents whom others wait for, waits for nobody's change of an agent; it is told by the first
  * try, which sets later.
  */
@@ -479,8 +500,8 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	bool alone;
 
 	/* What has just come is not locked before it is given away: whoever changes it meanwhile makes us look again. */
-	if (hold)
-		hold_row(config, request_id, customer_id);
+	if (hold && !again)
+		(void) hold_row(config, request_id, customer_id, true);
 	alone = config->queues[queue].hold_for_owner == 0 || customer_lock(owner_root(config, customer_id));
 
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);
@@ -493,12 +514,14 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 	for (;; hold = true)
 	{
 		int64 agent_id;
+		bool held;
 
 		if (rows != NULL)
 			rows_refresh(rows);
-		if (hold)
-			hold_row(config, request_id, customer_id);
+		held = hold && hold_row_try(config, request_id, customer_id);
 		match_load(config, request_id, false, &request);
+		if (hold && !held)
+			route_changed_meanwhile(&request);
 		request.unheld = !hold;
 		if (!hold && !has_just_come(&request))
 			continue;

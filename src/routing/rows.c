@@ -530,11 +530,11 @@ rows_hold(Rows *rows, RowsTable table)
 }
 
 /*
- * rows_lock locks the row in the table's slot, whose key will not change, waiting for whoever has it; returns whether
- * it is there still. Its latest version is visible then.
+ * rows_lock locks the row in the table's slot, whose key will not change, with wait waiting for whoever has it; returns
+ * whether it is there still and, without wait, nobody else has it. Its latest version is visible then.
  */
 bool
-rows_lock(Rows *rows, RowsTable table)
+rows_lock(Rows *rows, RowsTable table, bool wait)
 {
 	TupleTableSlot *slot = rows->slots[table];
 	ItemPointerData place = slot->tts_tid;
@@ -544,7 +544,8 @@ rows_lock(Rows *rows, RowsTable table)
 	if (table == rows->kept_table)
 		rows->kept = NULL;
 	result = table_tuple_lock(rows->tables[table], &place, rows->snapshot, slot, GetCurrentCommandId(true),
-							  LockTupleNoKeyExclusive, LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+							  LockTupleNoKeyExclusive, wait ? LockWaitBlock : LockWaitSkip,
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 
 	/* Nobody else can change it now: it need not be read again. */
 	if (result == TM_Ok)

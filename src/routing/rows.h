@@ -209,7 +209,7 @@ extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *p
 extern const void *rows_data(Rows *rows, RowsTable table);
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);
 extern bool rows_hold(Rows *rows, RowsTable table);
-extern bool rows_lock(Rows *rows, RowsTable table);
+extern bool rows_lock(Rows *rows, RowsTable table, bool wait);
 extern TM_Result rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, bool wait);
 extern TM_Result rows_delete(Rows *rows, RowsTable table, ItemPointer place, bool wait);
 
