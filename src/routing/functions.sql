@@ -253,7 +253,7 @@ CREATE FUNCTION omnichannel.route(request_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_route';
 COMMENT ON FUNCTION omnichannel.route(bigint) IS
-'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. What waits and comes before it for that agent, in any of his queues, as when his wrap-up has just ended, is offered to the first of its own match_agents() before it, up to 8 requests; where more wait before it, it waits too. A request that is offered or assigned already stays so; one that is offered in another channel than its customer is in by now does until the next tick_queues(), which offers it anew. Only in READ COMMITTED; takes the queue''s lock and, where the queue holds for owners, the customer''s until the transaction ends, so commit soon. Raises 22023 for NULL, 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, 25006 on a standby.';
+'Offers the request to the first of match_agents() and returns his agent_id, or lets it wait in its queue and returns NULL. What waits and comes before it for that agent, in any of his queues, as when his wrap-up has just ended, is offered to the first of its own match_agents() before it, up to 8 requests; where more wait before it, it waits too. A request that is offered or assigned already stays so; one that is offered in another channel than its customer is in by now does until the next tick_queues(), which offers it anew. Only in READ COMMITTED; takes the queue''s lock and, where the queue holds for owners, the customer''s until the transaction ends, so commit soon. Raises 22023 for NULL, 23503 for an unknown request, 55000 for one that is closed or in no queue, above READ COMMITTED and before setup(), 40001 where it was changed meanwhile, or somebody is changing it (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.set_presence(agent_id bigint, state text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
@@ -304,7 +304,7 @@ CREATE FUNCTION omnichannel.abandon_request(request_id bigint, keep_for interval
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000
 AS 'MODULE_PATHNAME', 'omnichannel_abandon_request';
 COMMENT ON FUNCTION omnichannel.abandon_request(bigint, interval) IS
-'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent, above READ COMMITTED and before setup(), 22023 for NULL or a time out of range, 23503 for an unknown request, 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
+'The customer has left the queue: the request waits for the customer. route() within keep_for, at most 366 days, gives it its old place. Raises 55000 where it does not wait for an agent or was closed, above READ COMMITTED and before setup(), 22023 for NULL or a time out of range, 23503 for an unknown request, 40001 where somebody else changed the request meanwhile (try again), 25006 on a standby.';
 
 CREATE FUNCTION omnichannel.request_callback(request_id bigint, channel text DEFAULT 'phone') RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000

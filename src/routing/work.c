@@ -182,8 +182,8 @@ serve_freed(RoutingConfig *config, const QueueLocks *locks, int64 agent_id)
 }
 
 /*
- * work_take_back takes back what is offered to an agent who takes nothing new any more, and offers it to the others;
- * what somebody has in his hands is left.
+ * work_take_back takes back what is offered to an agent who takes nothing new any more, and offers it to the others, or
+ * ends it where the request was closed; what somebody has in his hands is left.
  *
  * The holder has the lock of the request's queue for arrivals. He has changed that agent, as others who leave have
  * changed themselves: nobody is waited for. Needs an SPI scope.
@@ -196,8 +196,9 @@ work_take_back(RoutingConfig *config, int64 request_id, int64 customer_id, int64
 	if (!request_hold(request_id, customer_id, false) || !match_look(config, request_id, false, &request) ||
 		request.assigned_to != agent_id || request.accepted)
 		return;
-	assignment_end(config, &request, "expired", false);
-	(void) route_again(config, &request, NULL);
+	assignment_end(config, &request, request.closed ? "finished" : "expired", false);
+	if (!request.closed)
+		(void) route_again(config, &request, NULL);
 }
 
 /* Raises 55000 because a request is not offered to an agent. */
@@ -491,9 +492,10 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 						errhint("Keep it between 0 and 366 days.")));
 	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);
-	if (request.accepted || !(request.waiting || request.assigned_to != 0))
+	if (request.closed || request.accepted || !(request.waiting || request.assigned_to != 0))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
+						request.closed ? errdetail("It was closed.") : 0,
 						errhint("release_request() ends the work of its agent.")));
 	agent_id = request.assigned_to;
 	if (agent_id != 0)

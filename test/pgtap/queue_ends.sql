@@ -1,6 +1,6 @@
 -- Ends that are not as usual: of what was never accepted, of places that are kept, and arguments that are missing.
 BEGIN;
-SELECT plan(18);
+SELECT plan(23);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0');
@@ -34,5 +34,18 @@ SELECT is(route(4), NULL, 'whoever comes back');
 SELECT results_eq('SELECT entered_at, queued_at FROM waiting WHERE request_id = 4', $$VALUES (now() - interval '1 hour', now() - interval '1 minute')$$,
 	'has waited in this queue for as long as before, and altogether');
 SELECT is_empty('SELECT FROM kept_place WHERE request_id = 4', 'in the old place');
+
+-- what was offered, or waits, and was closed by a plain statement since
+SELECT release_request(4, 'done');
+INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 1, 'question', 'chat', 'a' FROM generate_series(5, 6) AS n;
+SELECT route(5), set_presence(1, 'available');
+UPDATE request SET state = 'cancelled' WHERE request_id = 5;
+SELECT throws_ok('SELECT abandon_request(5)', '55000', 'request 5 does not wait for an agent', 'nobody gives up what is closed');
+SELECT lives_ok($$SELECT set_presence(1, 'break')$$, 'nor does it keep the agent to whom it was offered');
+SELECT results_eq('SELECT state, used FROM agent_state WHERE agent_id = 1', $$VALUES ('break', 0)$$, 'who is free of it');
+SELECT is((SELECT state FROM request WHERE request_id = 5), 'cancelled', 'it stays closed');
+SELECT route(6);
+UPDATE request SET state = 'cancelled' WHERE request_id = 6;
+SELECT throws_ok('SELECT abandon_request(6)', '55000', 'request 6 does not wait for an agent', 'nor what waited');
 SELECT * FROM finish();
 ROLLBACK;
