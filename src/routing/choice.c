@@ -68,7 +68,7 @@ choices_find(Taking *taking)
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
 
-	bool any_fits = false;
+	bool any_fits = taking->beside;
 
 	taking->count = 0;
 	taking->choices = palloc0(sizeof(Choice) * (count + 1));
@@ -459,10 +459,11 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 					 .agent = candidate->agent,
 					 .agent_id = config->agents[candidate->agent].agent_id,
 					 .now = now,
+					 .beside = true,
 					 .used = candidate->used,
 					 .passed = passed,
 					 .passed_count = passed_count};
-	bool in_place = request->waiting && !request->misplaced;
+	bool in_place = !request->misplaced && match_in_place(config, request);
 	Choice own = {.age = queue_age(queue, now),
 				  .looked = in_place,
 				  .at = {.request_id = request->request_id,

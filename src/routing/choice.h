@@ -44,7 +44,8 @@ typedef struct Taking
 	int passed_count;
 	Choice *choices;
 	int count;
-	bool busy; /* somebody had what would have suited */
+	bool beside; /* he has room for another request, beside which it is looked at what comes first */
+	bool busy;   /* somebody had what would have suited */
 } Taking;
 
 extern void choices_find(Taking *taking);

@@ -192,13 +192,24 @@ score_values(const Candidate *candidate, Datum *values)
 static int64
 room_is_for(RoutingConfig *config, const MatchRequest *request, const Candidate *candidate, TimestampTz now)
 {
+	int64 passed[TURNS_MAX + 1] = {request->request_id};
 	bool kept = false;
-	int64 other;
 
 	if (!config->keeps_room || candidate->used == 0)
 		return 0;
-	other = choices_before(config, candidate, request, now, &request->request_id, 1, &kept);
-	return kept ? other : 0;
+	for (int count = 1; count <= TURNS_MAX; count++)
+	{
+		MatchRequest first;
+		int64 other = choices_before(config, candidate, request, now, passed, count, &kept);
+
+		if (other == 0 || kept)
+			return other;
+		/* What the sweep has to see to is passed over. */
+		if (!match_look(config, other, true, &first) || match_in_place(config, &first))
+			break;
+		passed[count] = other;
+	}
+	return 0;
 }
 
 /* match_agents(request_id, max_agents): the agents whom route() would offer the request to, best first. */

@@ -294,6 +294,17 @@ match_moved(const RoutingConfig *config, const MatchRequest *request)
 	return lane != NULL && lane->channel != request->channel;
 }
 
+/* match_in_place returns whether a request waits as what it is by now; if not, the sweep will see to it. */
+bool
+match_in_place(const RoutingConfig *config, const MatchRequest *request)
+{
+	const Lane *lane = request->waiting ? lane_find(config, request->waits_in) : NULL;
+
+	return lane != NULL && request->waits_with == request->priority && strcmp(request->state, "waiting_agent") == 0 &&
+		   request->queue >= 0 && lane->queue == request->queue && lane->channel == request->channel &&
+		   same_skills(lane->requires, request->requires) && same_skills(lane->prefers, request->prefers);
+}
+
 /* match_load does what match_look() does; raises 23503 for an unknown request. */
 void
 match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request)
@@ -538,10 +549,10 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 typedef struct Nearest
 {
 	const RoutingConfig *config;
+	const MatchResult *result;
 	int32 cost;
 	int agent; /* or -1 */
 	int64 lacks;
-	bool owner;
 } Nearest;
 
 static void
@@ -551,19 +562,19 @@ collect_nearest(void *arg, Verdict verdict, const Candidate *candidate)
 	int64 lacks = (int64) candidate->used - nearest->config->agents[candidate->agent].capacity;
 
 	if (verdict != VERDICT_NO_ROOM || nearest->config->agents[candidate->agent].capacity < nearest->cost ||
-		!candidate->welcome || (nearest->owner && !candidate->owner))
+		!candidate->welcome || (nearest->result->held_until != 0 && !candidate->owner))
 		return;
-	if (nearest->agent < 0 || (candidate->owner && !nearest->owner) || lacks < nearest->lacks)
+	if (nearest->agent < 0 || lacks < nearest->lacks)
 	{
 		nearest->agent = candidate->agent;
 		nearest->lacks = lacks;
-		nearest->owner = candidate->owner;
 	}
 }
 
 /*
  * match_nearest returns the agent who has to finish the least before he has room for a waiting request, or 0 where
- * somebody has room for it, or nobody ever will; its owner where it is held for him.
+ * somebody has room for it, or nobody ever will, or the sweep has to see to it first; of agents only its owner while it
+ * is held for him.
  *
  * Reads as match_owner() does.
  */
@@ -571,16 +582,16 @@ int64
 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now)
 {
 	RoutingReads reads;
-	Nearest nearest = {.config = config, .agent = -1};
-	MatchRequest request;
 	MatchResult result = {0};
+	Nearest nearest = {.config = config, .result = &result, .agent = -1};
+	MatchRequest request;
 
 	routing_reads_begin(config, OWNER_ROWS, &reads);
-	if (match_look(config, request_id, false, &request) && request.queue >= 0)
+	if (match_look(config, request_id, false, &request) && match_in_place(config, &request))
 	{
 		nearest.cost = config->channels[request.channel].cost;
 		match_find(config, &request, now, false, 1, collect_nearest, &nearest, &result);
-		if (result.count > 0 || (result.held_until != 0 && !nearest.owner))
+		if (result.count > 0)
 			nearest.agent = -1;
 	}
 	routing_reads_end(config, &reads);

@@ -73,6 +73,7 @@ typedef struct MatchResult
 
 extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern bool match_moved(const RoutingConfig *config, const MatchRequest *request);
+extern bool match_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_check(const MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);

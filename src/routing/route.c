@@ -255,15 +255,6 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 		requests_changed(&request->request_id, 1);
 }
 
-/* route_in_place returns whether a waiting request waits as what it is, and with its priority. */
-bool
-route_in_place(const RoutingConfig *config, const MatchRequest *request)
-{
-	return request->waits_with == request->priority &&
-		   request->waits_in == lane_ensure(config, request->queue, request->channel, request->requires,
-											request->prefers, request->priority);
-}
-
 /* Locks a request that was read without, if nobody else has it; returns whether it is as it was read. */
 static bool
 hold_as_read(Rows *rows, MatchRequest *request)
@@ -290,8 +281,7 @@ offer_or_enqueue(RoutingConfig *config, MatchRequest *request, bool patient, int
 		return agent_id;
 	if (request->unheld && !hold_as_read(config->rows, request))
 		return -1;
-	if (!request->waiting || request->misplaced || strcmp(request->state, "waiting_agent") != 0 ||
-		!route_in_place(config, request))
+	if (request->misplaced || !match_in_place(config, request))
 	{
 		SpiScope scope;
 		bool by_rows = config->rows != NULL;

@@ -60,7 +60,6 @@ typedef enum OfferResult
 	 ROWS_BIT(ROWS_KEPT_PLACE) | ROWS_BIT(ROWS_REFUSAL) | ROWS_BIT(ROWS_RELATIONSHIP) | ROWS_BIT(ROWS_AGENT_STATE))
 
 extern void route_rows_end(RoutingConfig *config);
-extern bool route_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool patient, int64 *given);
 extern int64 route_again(RoutingConfig *config, MatchRequest *request, int64 *given);
 extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,

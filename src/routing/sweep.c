@@ -26,7 +26,7 @@
 
 SQL_FUNCTION(omnichannel_tick_queues);
 
-/* For so long the sweep waits for queues in all, and for whatever else a change of one request needs. */
+/* For so long the sweep waits for queues in all, and once for whatever else changes need; then for a moment. */
 #define WAIT_MSECS 100
 
 static KeptPlan arrival_delete = {
@@ -53,7 +53,8 @@ typedef struct Sweep
 	RoutingConfig *config;
 	QueueLocks *locks;
 	TimestampTz now;
-	IdList freed; /* agents */
+	IdList freed;   /* agents */
+	bool impatient; /* it has waited for as long as it may */
 } Sweep;
 
 /* Does what is due with one request or agent; returns how many requests that moved. */
@@ -236,7 +237,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	if (waits)
 	{
 		request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
-		if (request.waiting && !request.misplaced && route_in_place(config, &request))
+		if (!request.misplaced && match_in_place(config, &request))
 			return 0;
 		if (lane != NULL && lane->queue != request.queue)
 			request.queued_at = sweep->now;
@@ -283,7 +284,9 @@ step_all(void *argument)
 {
 	Batch *batch = argument;
 
-	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, WAIT_MSECS) : WAIT_MSECS;
+	int most = batch->sweep->impatient ? 1 : WAIT_MSECS;
+
+	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, most) : most;
 	for (int i = 0; i < batch->count; i++)
 		batch->done += batch->step(batch->sweep, batch->ids[i]);
 
@@ -314,6 +317,7 @@ attempt(Sweep *sweep, SweepStep step, const int64 *ids, int count, const char *w
 		ReThrowError(error);
 	sweep->config->rows = NULL;
 	sweep->freed.count = freed;
+	sweep->impatient = sweep->impatient || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	if (count == 1 && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
 		ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
 		ereport(WARNING,

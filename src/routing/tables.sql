@@ -123,7 +123,7 @@ COMMENT ON COLUMN omnichannel.queue.decline_for IS
 'How long a request is not offered again to an agent who declined it or let the offer expire; a second at least.';
 COMMENT ON COLUMN omnichannel.queue.wrap_up IS 'Time after the end of a request in which its agent gets nothing new.';
 COMMENT ON COLUMN omnichannel.queue.keep_room_after IS
-'After how long of waiting room is kept for a request that fits nobody: the agent who suits it and lacks the least room gets nothing that comes after it until it fits. NULL for never: then requests of channels that cost less pass it.';
+'After how long of waiting room is kept for a request that fits nobody: the agent who suits it and lacks the least room, its owner while it is held for him, gets nothing that comes after it until it fits. NULL for never: then requests of channels that cost less pass it.';
 COMMENT ON COLUMN omnichannel.queue.overflow_queue IS
 'The queue that a request moves to after overflow_after of waiting in this one, with its age; not in a circle, and not while nobody serves it.';
 COMMENT ON COLUMN omnichannel.queue.weight_relationship IS 'Weight of how well the agent knows the customer: contacts / (contacts + 1), aged.';

@@ -96,8 +96,7 @@ serve_waiting(RoutingConfig *config, int64 request_id, bool locked, Turns *turns
 		return false;
 	if (request.closed)
 		leave_queue(config, &request);
-	else if (customer_hold_try(config, &request) && request.queue >= 0 && request.assigned_to == 0 &&
-			 strcmp(request.state, "waiting_agent") == 0 && route_in_place(config, &request) &&
+	else if (customer_hold_try(config, &request) && request.assigned_to == 0 && match_in_place(config, &request) &&
 			 (locked || queue_lock_try(config, request.queue, QUEUE_ARRIVE)) &&
 			 turn_offer(config, &request, false, turns) > 0)
 	{

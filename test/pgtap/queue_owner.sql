@@ -1,6 +1,6 @@
 -- To whom a waiting request goes first: what a free agent is given is what the matching says, by rows and by statements.
 BEGIN;
-SELECT plan(42);
+SELECT plan(60);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -109,6 +109,31 @@ EXCEPTION WHEN SQLSTATE 'RT000' THEN
 END
 $$;
 
+-- Who keeps his room for a call of customer 1, whose owner is agent 1, and to whom the first e-mail of all goes then. The
+-- owner lacks 4 for the call, the other one 2; chats come before it and are in nobody's way until they are changed.
+CREATE FUNCTION pg_temp.kept(hold interval, change text DEFAULT 'SELECT') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	asked bigint;
+	said text;
+BEGIN
+	UPDATE omnichannel.queue SET keep_room_after = '1 minute', hold_for_owner = hold WHERE queue = 'plain';
+	INSERT INTO omnichannel.agent_channel (agent_id, channel) VALUES (1, 'email'), (2, 'email');
+	INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 1, 5, 5);
+	PERFORM omnichannel.set_presence(1, 'busy'), omnichannel.set_presence(2, 'busy');
+	PERFORM omnichannel.route(omnichannel.open_request(1, 'call', 'phone', 'plain'));
+	EXECUTE change;
+	UPDATE omnichannel.waiting SET queued_at = now() - interval '30 minutes', entered_at = now() - interval '30 minutes';
+	DELETE FROM omnichannel.lane_head;
+	UPDATE omnichannel.agent_state SET state = 'available', used = CASE agent_id WHEN 1 THEN 4 ELSE 2 END;
+	asked := omnichannel.open_request(3, 'question', 'email', 'plain');
+	SELECT string_agg(agent_id || ' ' || verdict, ', ' ORDER BY agent_id) INTO said FROM omnichannel.explain_match(asked) WHERE agent_id < 3;
+	said := concat_ws(', ', said, (SELECT string_agg(agent_id::text, ' ') FROM omnichannel.match_agents(asked)), omnichannel.route(asked));
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN said;
+END
+$$;
+
 CREATE FUNCTION pg_temp.all_of(how text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN NEXT is(pg_temp.declined(), '1 declines 0 freed t 2', how || ': what its owner declined goes to whoever is freed');
@@ -131,6 +156,13 @@ BEGIN
 	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.waiting SET queued_at = now() - interval ''2 hours'''), '0 then t', how || ': for as long as the queue says');
 	RETURN NEXT is(pg_temp.held('INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 2, 9, 9)'), '0 then t', how || ': who is not the one any more');
 	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.queue SET hold_for_owner = ''0'''), '0 then t', how || ': in a queue that holds nothing any more');
+	RETURN NEXT is(pg_temp.kept('1 hour'), '1 keeps_room, 2 best, 2, 2', how || ': for a call that is held for him its owner keeps his room, also from the first of another kind');
+	RETURN NEXT is(pg_temp.kept('10 minutes'), '1 best, 2 keeps_room, 1, 1', how || ': and whoever lacks the least when the hold is over');
+	RETURN NEXT is(pg_temp.kept('1 hour', 'UPDATE omnichannel.queue SET keep_room_after = NULL'), '1 lower_score, 2 best, 2 1, 2', how || ': nobody where the queue keeps none');
+	RETURN NEXT is(pg_temp.kept('10 minutes', 'UPDATE omnichannel.request SET queue = ''q'' WHERE kind = ''call'''), '1 lower_score, 2 best, 2 1, 2', how || ': nor for what has left the queue');
+	RETURN NEXT is(pg_temp.kept('10 minutes', 'UPDATE omnichannel.request SET queue = ''q'' WHERE kind = ''call''; SELECT omnichannel.tick_queues(); UPDATE omnichannel.queue SET keep_room_after = ''0'' WHERE queue = ''q'''), '1 keeps_room, 2 best, 2, 2', how || ': until it stands in the other one, if that keeps any');
+	RETURN NEXT is(pg_temp.kept('10 minutes', $x$SELECT omnichannel.route(omnichannel.open_request(4, 'chat', 'chat', 'plain', 9)); UPDATE omnichannel.request SET priority = 8 WHERE kind = 'chat'$x$),
+		'1 best, 2 keeps_room, 1, 1', how || ': also where what the sweep has yet to see comes before it');
 END
 $$;
 SELECT pg_temp.all_of('by rows');

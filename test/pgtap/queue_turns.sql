@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(33);
+SELECT plan(36);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -137,6 +137,25 @@ $$;
 SELECT is(pg_temp.kept(NULL), '48 49 no_room 0 0 0 50 51', 'what fits passes what does not');
 SELECT is(pg_temp.kept('1 minute'), '0 48 keeps_room 0 0 0 0 47', 'unless room is kept: by one agent, who then gets it');
 SELECT is(pg_temp.kept('1 hour'), '48 49 no_room 0 0 0 50 51', 'after a time');
+
+-- whose priority was changed has its turn by the new one, and a second lane of a kind is as good as the first
+INSERT INTO queue (queue, hold_for_owner, age_after) VALUES ('d', '0', NULL);
+INSERT INTO agent (agent_id, name) VALUES (21, 'Flo');
+INSERT INTO agent_channel (agent_id, channel) VALUES (21, 'phone');
+INSERT INTO queue_member (queue, agent_id) VALUES ('d', 21);
+INSERT INTO customer (customer_id) VALUES (61), (62);
+SELECT set_presence(21, 'busy'), route(pg_temp.ask(61, 'd')), route(pg_temp.ask(62, 'd', priority => 3));
+UPDATE agent_state SET state = 'available' WHERE agent_id = 21;
+UPDATE request SET priority = 5 WHERE request_id = 61;
+SELECT is(route(61), 21::bigint, 'a request that has become more urgent goes before what was');
+SELECT is(release_request(61, 'done'), 62::bigint, 'which comes after it');
+SELECT set_presence(21, 'busy');
+INSERT INTO lane (queue, channel) VALUES ('d', 'phone');
+UPDATE waiting SET lane_id = (SELECT max(lane_id) FROM lane) WHERE request_id = 62;
+UPDATE agent_state SET state = 'available' WHERE agent_id = 21;
+SELECT tick_queues();
+SELECT is((SELECT agent_id FROM assignment WHERE request_id = 62), 21::bigint, 'the sweep serves what waits in the second lane of its kind');
+SELECT release_request(62, 'done'), set_presence(21, 'offline');
 
 -- a statement that routes a backlog does not lock all its customers
 INSERT INTO queue (queue) VALUES ('backlog');

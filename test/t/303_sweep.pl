@@ -79,6 +79,21 @@ ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_locks WHER
 is($node->safe_psql('postgres', "SET statement_timeout = '30s'; SELECT omnichannel.route(1005)"), '1', 'and keeps no arrival waiting');
 $sitter->query_safe('COMMIT');
 $ticker->query_until(qr/ticked/, '');
+
+# Many requests for a lane whose first one somebody has just brought, and sits on.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, queue, priority) VALUES (2001, 1, 'question', 'email', 'z6', 0), (2002, 1, 'question', 'email', 'z6', 5);
+SELECT omnichannel.route(2001);
+SELECT omnichannel.tick_queues();
+SQL
+$sitter->query_safe('BEGIN; SELECT omnichannel.route(2002)');
+$node->safe_psql('postgres', "INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, priority) SELECT n, 1, 'question', 'waiting_agent', 'email', 'z6', 10 FROM generate_series(2101, 2200) AS n");
+$began = time;
+$node->safe_psql('postgres', 'SELECT omnichannel.tick_queues()');
+cmp_ok(time - $began, '<', 5, 'the sweep does not wait for him with each');
+$sitter->query_safe('COMMIT');
+is($node->safe_psql('postgres', "SELECT omnichannel.tick_queues() >= 100, (SELECT count(*) FROM omnichannel.waiting WHERE request_id > 2000)"), 't|2', 'but leaves them to the next');
+is($node->safe_psql('postgres', "SELECT count(*) FROM omnichannel.waiting WHERE request_id > 2000"), '102', 'who lets them wait');
 $_->quit foreach $sitter, $ticker;
 
 # Who routes and frees in one transaction, many at once: a session learns what it needs by its first deadlock.
