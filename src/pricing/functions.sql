@@ -297,7 +297,9 @@ BEGIN
 	END IF;
 	sources := ARRAY(SELECT changed.price_id FROM changed JOIN omnichannel.price_list AS list ON list.derived_from = changed.price_list);
 	IF TG_OP = 'UPDATE' THEN
-		DELETE FROM omnichannel.price WHERE price.source_price = ANY (sources);
+		-- Also of those that have left a list which others are derived from.
+		DELETE FROM omnichannel.price WHERE price.source_price = ANY (ARRAY(SELECT former.price_id
+			FROM former JOIN omnichannel.price_list AS list ON list.derived_from = former.price_list));
 		INSERT INTO omnichannel.price (price_list, product, category, everything, min_quantity, amount, adjust, surcharge, round_to, valid, created_at)
 		SELECT former.price_list, former.product, former.category, former.everything, former.min_quantity, former.amount, former.adjust,
 			former.surcharge, former.round_to, former.valid * tstzrange(NULL, moved.began), former.created_at
@@ -541,7 +543,7 @@ RETURNS record
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_lowest_price';
 COMMENT ON FUNCTION omnichannel.lowest_price(text, text, timestamptz, text, text[], numeric, boolean) IS
-'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. A price at which a product is first offered reduces none that was charged, whatever list price is shown beside it: where a series of cuts counts as one reduction (article 6a(5)) or perishables are compared with the price before the first cut and nothing was offered before, the first cut is the first one of that price, so that article 6a(1) and (2) have a price that was charged. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, 55000 before setup(), and as quote_segments().';
+'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. A price at which a product is first offered reduces none that was charged, whatever list price is shown beside it: where a series of cuts counts as one reduction (article 6a(5)) or perishables are compared with the price before the first cut and nothing was offered before, the first cut is the first one of that price, so that article 6a(1) and (2) have a price that was charged. Days without offer, fewer than are looked back, do not part the cuts of perishables from the price before them. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, 55000 before setup(), and as quote_segments().';
 
 CREATE FUNCTION omnichannel.explain_quote(customer_id bigint, product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}',

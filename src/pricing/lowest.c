@@ -182,33 +182,6 @@ state_before(const PriceQuestion *question, const Moments *moments, int i)
 }
 
 /*
- * Returns the place in moments of the start of the reduction in force, and in *before the state before it, or -1 where
- * the price was always this one.
- */
-static int
-reduction_start(const PriceQuestion *question, const Moments *moments, PriceState now, bool whole_run, bool progressive,
-				PriceState *before)
-{
-	for (int i = 0; i < moments->n; i++)
-	{
-		int order;
-
-		CHECK_FOR_INTERRUPTS();
-		*before = state_before(question, moments, i);
-		if (!before->found || !before->reduced)
-			return i;
-		order = money_compare(before->price, now.price);
-		/*
-		 * A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change.
-		 */
-		if (!whole_run && order != 0 && !(progressive && order > 0))
-			return i;
-		now = *before;
-	}
-	return -1;
-}
-
-/*
  * Returns the place in moments of the first cut of the price that a series began with at moments->at[start], and in
  * *before the state before it; start where there is none.
  */
@@ -269,6 +242,56 @@ lookback_start(const OmnibusRule *rule, TimestampTz since)
 		known->known_since[place] = since;
 	}
 	return known->known_from[place];
+}
+
+/*
+ * Sets *before to the last state in which the product was offered before moments->at[i], from a moment on, and returns
+ * the place of the moment that it lasted until.
+ */
+static int
+offered_before(const PriceQuestion *question, const Moments *moments, int i, TimestampTz from, PriceState *before)
+{
+	*before = state_before(question, moments, i);
+	while (!before->found && i + 1 < moments->n && moments->at[i + 1] > from)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*before = state_before(question, moments, ++i);
+	}
+	return i;
+}
+
+/*
+ * Returns the place in moments of the start of the reduction in force, and in *before the state before it, or -1 where
+ * the price was always this one.
+ *
+ * With whole_run a reduction lasts as long as the price is below the list price, and days on which the product is not
+ * offered, fewer than the rule looks back, do not end it.
+ */
+static int
+reduction_start(const PriceQuestion *question, const Moments *moments, const OmnibusRule *rule, PriceState now,
+				bool whole_run, bool progressive, PriceState *before)
+{
+	for (int i = 0; i < moments->n; i++)
+	{
+		int start = i;
+		int order;
+
+		CHECK_FOR_INTERRUPTS();
+		if (whole_run)
+			i = offered_before(question, moments, i, lookback_start(rule, moments->at[i]), before);
+		else
+			*before = state_before(question, moments, i);
+		if (!before->found || !before->reduced)
+			return start;
+		order = money_compare(before->price, now.price);
+		/*
+		 * A deeper cut is a reduction of its own, unless the rule lets a series count as one; so is any other change.
+		 */
+		if (!whole_run && order != 0 && !(progressive && order > 0))
+			return i;
+		now = *before;
+	}
+	return -1;
 }
 
 /*
@@ -343,7 +366,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		return;
 
 	moments = moments_collect(&question);
-	start = reduction_start(&question, &moments, now, first, rule->progressive, &before);
+	start = reduction_start(&question, &moments, rule, now, first, rule->progressive, &before);
 
 	/* What it was first offered at reduces nothing: a series that begins so begins with the first cut of that price. */
 	if (start >= 0 && (first || rule->progressive) && !before.found &&
@@ -357,7 +380,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		if (answer->until <= question.at)
 		{
 			answer->until = DT_NOEND;
-			start = reduction_start(&question, &moments, now, first, false, &before);
+			start = reduction_start(&question, &moments, rule, now, first, false, &before);
 		}
 	}
 	if (start < 0)

@@ -1,6 +1,6 @@
 -- Derived lists and their past; many prices at once.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(16);
+SELECT plan(21);
 INSERT INTO product (product) SELECT 'p' || n FROM generate_series(1, 10000) AS n;
 INSERT INTO price_list (price_list, kind, created_at) VALUES ('list', 'base', now() - interval '1 year');
 INSERT INTO price_list (price_list, kind, derived_from, derived_adjust, created_at) VALUES ('derived', 'override', 'list', -10, now() - interval '1 year');
@@ -37,4 +37,17 @@ SELECT throws_ok($$INSERT INTO price (price_list, product, amount, min_quantity,
 SELECT throws_ok($$UPDATE price SET price_list = 'derived', min_quantity = 7 WHERE price_list = 'list' AND product = 'p8' AND upper_inf(valid)$$, '23514');
 DELETE FROM price WHERE price_list = 'list' AND product = 'p8';
 SELECT is((SELECT count(*) FROM price WHERE price_list = 'derived' AND product = 'p8' AND source_price IS NOT NULL), 0::bigint, 'they go with their source');
+
+-- a price that goes to another list leaves nothing behind, but for what was charged
+INSERT INTO price_list (price_list, kind, created_at) VALUES ('other', 'base', now() - interval '1 year');
+INSERT INTO product (product) VALUES ('moved'), ('planned');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'moved', 100, tstzrange(now() - interval '1 month', NULL)),
+	('list', 'planned', 100, tstzrange(now() + interval '1 day', NULL));
+SELECT pg_sleep(0.01), clock_timestamp() AS charged \gset
+SELECT unit_price || ' ' || price_list AS then FROM quote(NULL, 'moved', at => :'charged') \gset
+SELECT lives_ok($$UPDATE price SET price_list = 'other' WHERE product IN ('moved', 'planned') AND source_price IS NULL$$, 'prices go to another list');
+SELECT is((SELECT string_agg(price_list || ' ' || amount, ', ' ORDER BY price_list) FROM price WHERE product = 'planned'), 'other 100', 'without what was derived of it');
+SELECT is((SELECT string_agg(price_list || ' ' || amount, ', ' ORDER BY price_list) FROM price WHERE product = 'moved' AND upper_inf(valid)), 'other 100', 'also one in force');
+SELECT is((SELECT unit_price FROM quote(NULL, 'moved')), 100.00, 'which holds now');
+SELECT is((SELECT unit_price || ' ' || price_list FROM quote(NULL, 'moved', at => :'charged')), :'then', 'and what was charged stays: ' || :'then');
 SELECT * FROM finish();

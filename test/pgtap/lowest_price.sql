@@ -109,7 +109,7 @@ BEGIN
 END $$;
 \ir cases.psql
 
-SELECT plan(count(*)::int + 12) FROM history_case;
+SELECT plan(count(*)::int + 17) FROM history_case;
 SELECT is(pg_temp.plain(pg_temp.undone(body)), pg_temp.plain(body -> 'expected'), id) FROM history_case ORDER BY id;
 
 -- quote() carries it, a promotion is a reduction too, and a planned one is known before it begins
@@ -121,6 +121,29 @@ SELECT is(reference_price, NULL) FROM quote(NULL, 'q', at => '2025-05-31');
 SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-02');
 SELECT is(reference_price, 80.00) FROM quote(NULL, 'q', at => '2025-06-03');
 SELECT is(max_percent_claim, 0.00) FROM lowest_price('q', at => '2025-06-03');
+
+DELETE FROM promotion;
+-- days on which goods that perish are not offered do not end what came before them
+INSERT INTO product (product, perishable) VALUES ('roll', true);
+INSERT INTO price_list (price_list, kind) VALUES ('cut', 'sale');
+INSERT INTO price (price_list, product, amount, valid) VALUES
+	('list', 'roll', 100, '[2026-01-01 00:00+01, 2026-01-17 00:00+01)'), ('list', 'roll', 100, '[2026-01-19 00:00+01, 2026-02-01 00:00+01)'),
+	('list', 'roll', 90, '[2026-03-10 00:00+01,)'),
+	('cut', 'roll', 80, '[2026-01-15 00:00+01, 2026-01-17 00:00+01)'), ('cut', 'roll', 80, '[2026-01-19 00:00+01, 2026-01-20 00:00+01)'),
+	('cut', 'roll', 60, '[2026-01-20 00:00+01, 2026-02-01 00:00+01)'), ('cut', 'roll', 50, '[2026-03-10 00:00+01,)');
+SELECT is(string_agg(asked.lowest_price || ' ' || asked.reduced_since AT TIME ZONE 'Europe/Warsaw', ', ' ORDER BY day),
+	'100.00 2026-01-15 00:00:00, 100.00 2026-01-15 00:00:00, 100.00 2026-01-15 00:00:00', 'a cut over a weekend without sale')
+FROM unnest(ARRAY[16, 19, 20]) AS day, lowest_price('roll', at => make_timestamptz(2026, 1, day, 12, 0, 0, 'Europe/Warsaw'), country => 'PL') AS asked;
+DELETE FROM price WHERE price_list = 'cut' AND product = 'roll' AND valid << '[2026-01-19 00:00+01,)';
+SELECT is((lowest_price, reduced_since AT TIME ZONE 'Europe/Warsaw'), (100.00, '2026-01-19 00:00'::timestamp), 'one that begins after it')
+FROM lowest_price('roll', at => '2026-01-20 12:00+01', country => 'PL');
+SELECT is(reference_price, 100.00, 'so says the quote') FROM quote(NULL, 'roll', at => '2026-01-20 12:00+01');
+SELECT is((lowest_price, reason), (NULL::numeric, text 'it was not offered in the days before the reduction'), 'more days than are looked back begin anew')
+FROM lowest_price('roll', at => '2026-03-11 12:00+01', country => 'PL');
+UPDATE product SET perishable = false WHERE product = 'roll';
+SELECT is((lowest_price, reduced_since AT TIME ZONE 'Europe/Warsaw'), (80.00, '2026-01-20 00:00'::timestamp), 'of other goods each cut counts')
+FROM lowest_price('roll', at => '2026-01-20 12:00+01', country => 'PL');
+
 SELECT throws_ok($$SELECT lowest_price('q', country => 'US')$$, '23503');
 SELECT throws_ok($$SELECT lowest_price('nothing')$$, '23503');
 SELECT throws_ok($$SELECT lowest_price('q', 'QQQ')$$, '23503');
