@@ -330,6 +330,26 @@ $$;
 COMMENT ON FUNCTION omnichannel.insert_derived_prices(text[], bigint[]) IS
 'Writes what derived_prices() says. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.check_price_source() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	derived text;
+BEGIN
+	SELECT list.price_list INTO derived FROM omnichannel.price_list AS list
+	WHERE list.derived_from = NEW.price_list AND (list.currency, list.tax_inclusive) <> (NEW.currency, NEW.tax_inclusive)
+	ORDER BY list.price_list LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'price list "%" has the currency and tax_inclusive of "%", which it is derived from', derived, NEW.price_list
+			USING ERRCODE = 'check_violation', HINT = 'Amounts are never converted. Set derived_from of that list to NULL first.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.check_price_source() IS
+'Trigger function of price_list: raises 23514 where lists that are derived from this one would be in another currency, or with tax where it is without.';
+
 CREATE FUNCTION omnichannel.derive_price_list() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -337,7 +357,7 @@ AS $$
 DECLARE
 	ancestor text := NEW.derived_from;
 	path text[] := ARRAY[NEW.price_list];
-	source_currency text;
+	source record;
 BEGIN
 	WHILE ancestor IS NOT NULL
 	LOOP
@@ -358,10 +378,15 @@ BEGIN
 	-- For transactions whose snapshot is older than what this one does: see derive_prices().
 	UPDATE omnichannel.price_list SET name = name WHERE price_list.price_list = NEW.derived_from;
 	IF NEW.derived_from IS NOT NULL THEN
-		SELECT list.currency INTO source_currency FROM omnichannel.price_list AS list WHERE list.price_list = NEW.derived_from;
-		IF source_currency <> NEW.currency THEN
-			RAISE EXCEPTION 'price list "%" in % cannot be derived from one in %', NEW.price_list, NEW.currency, source_currency
+		SELECT list.currency, list.tax_inclusive INTO source FROM omnichannel.price_list AS list WHERE list.price_list = NEW.derived_from;
+		IF source.currency <> NEW.currency THEN
+			RAISE EXCEPTION 'price list "%" in % cannot be derived from one in %', NEW.price_list, NEW.currency, source.currency
 				USING ERRCODE = 'check_violation', HINT = 'Amounts are never converted.';
+		END IF;
+		IF source.tax_inclusive <> NEW.tax_inclusive THEN
+			RAISE EXCEPTION 'price list "%" % tax cannot be derived from one % tax', NEW.price_list,
+				CASE WHEN NEW.tax_inclusive THEN 'with' ELSE 'without' END, CASE WHEN source.tax_inclusive THEN 'with' ELSE 'without' END
+				USING ERRCODE = 'check_violation', HINT = 'Give both the same tax_inclusive.';
 		END IF;
 		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL
 			AND NOT coalesce(upper(price.valid) <= now(), false)) THEN
@@ -381,7 +406,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.derive_price_list() IS
-'Trigger function of price_list: writes the prices of a derived list from now on, and keeps what they were; raises 23514 for a cycle, another currency, or a list with prices of its own, 55000 above READ COMMITTED, where changes of its source cannot be waited for.';
+'Trigger function of price_list: writes the prices of a derived list from now on, and keeps what they were; raises 23514 for a cycle, another currency, another tax_inclusive, or a list with prices of its own, 55000 above READ COMMITTED, where changes of its source cannot be waited for.';
 
 CREATE FUNCTION omnichannel.note_derivation() RETURNS trigger
 LANGUAGE plpgsql

@@ -104,7 +104,7 @@ BEGIN
 				USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'explain_quote() shows every candidate.';
 		END IF;
 		inputs := jsonb_build_object('customer_id', customer_id, 'segments', omnichannel.quote_segments_of(customer_id, now()),
-			'product', product, 'quantity', quantity, 'currency', currency, 'coupons', coupons, 'at', now());
+			'product', product, 'quantity', quantity, 'currency', currency, 'coupons', coupons, 'at', now(), 'valid_until', now() + hold);
 		INSERT INTO omnichannel.locked_quote AS held (key, customer_id, product, quantity, currency, unit_price, line_total, locked_at, valid_until,
 			inputs, rules, result, digest)
 		VALUES (key, customer_id, product, quantity, currency, answer.unit_price, answer.line_total, now(), now() + hold,
@@ -298,9 +298,9 @@ BEGIN
 	changes := omnichannel.rule_changes(held.rules, rules, omnichannel.rules_beside(held.rules, rules, asked));
 
 	IF held.digest <> omnichannel.quote_digest(held.inputs, held.rules, held.result)
-		OR (held.customer_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at)
+		OR (held.customer_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at, held.valid_until)
 			IS DISTINCT FROM ((held.inputs ->> 'customer_id')::bigint, held.inputs ->> 'product', (held.inputs ->> 'quantity')::numeric,
-				held.inputs ->> 'currency', locked.unit_price, locked.line_total, asked)
+				held.inputs ->> 'currency', locked.unit_price, locked.line_total, asked, (held.inputs ->> 'valid_until')::timestamptz)
 	THEN
 		same := false;
 		reason := 'the record of the quote was altered after it was made';

@@ -468,6 +468,13 @@ extern Span span_without(const Unseen *unseen, Span span);
 extern const AudienceSet *customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen,
 											TimestampTz *until);
 
+/* Returns what an amount without tax is multiplied by, of a product that has a tax rate. */
+static inline Money
+tax_factor(const Product *product)
+{
+	return money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
+}
+
 /* resolve.c */
 extern void price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector *collector);
 

@@ -285,7 +285,7 @@ tax_values(const PriceQuestion *question, const PriceAnswer *answer, Datum *valu
 	values[QUOTE_UNIT_NET] = values[QUOTE_UNIT_GROSS] = values[QUOTE_UNIT_PRICE];
 	if (!product->has_tax_rate)
 		return;
-	factor = money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
+	factor = tax_factor(product);
 	if (answer->list->tax_inclusive)
 		values[QUOTE_UNIT_NET] = amount_datum(question, money_divide_round(price, factor, decimals, rounding));
 	else

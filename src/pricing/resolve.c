@@ -4,8 +4,9 @@
  *
  * From the nearest target to the widest, each list that fits sends one row: its survivor. Survivors of base lists make
  * the list price, those of override and sale lists compete to replace it. Every order ends in the list's code, so that
- * the answer does not depend on the order in which rows were read. explain_quote() passes a collector through the very
- * same walk.
+ * the answer does not depend on the order in which rows were read. Lists with and without tax are compared by what the
+ * product's rate makes of their amounts; the answer is that of the list that is charged. explain_quote() passes a
+ * collector through the very same walk.
  */
 #include "postgres.h"
 
@@ -238,9 +239,20 @@ walk_wider(Walk *walk, const PriceTarget *first)
 		unconstify(PriceTarget *, first)->unasked = audience;
 }
 
+/* Returns an amount of one list as another one would say it: with or without the product's tax. */
+static inline Money
+amount_in(const PriceQuestion *question, Money amount, const PriceList *from, const PriceList *to)
+{
+	const Product *product = question->product;
+
+	if (likely(from->tax_inclusive == to->tax_inclusive) || !product->has_tax_rate)
+		return amount;
+	return to->tax_inclusive ? money_multiply(amount, tax_factor(product)) : money_divide(amount, tax_factor(product));
+}
+
 /* Returns whether a comes before b, and why. */
 static bool
-survivor_before(const Survivor *a, const Survivor *b, PriceVerdict *why)
+survivor_before(const PriceQuestion *question, const Survivor *a, const Survivor *b, PriceVerdict *why)
 {
 	int order;
 
@@ -249,7 +261,11 @@ survivor_before(const Survivor *a, const Survivor *b, PriceVerdict *why)
 		*why = VERDICT_LOST_PRIORITY;
 		return a->list->priority > b->list->priority;
 	}
-	order = money_compare(a->amount, b->amount);
+	/* Both with tax, where one is. */
+	if (a->list->tax_inclusive)
+		order = money_compare(a->amount, amount_in(question, b->amount, b->list, a->list));
+	else
+		order = money_compare(amount_in(question, a->amount, a->list, b->list), b->amount);
 	if (order != 0)
 	{
 		*why = VERDICT_LOST_AMOUNT;
@@ -261,13 +277,13 @@ survivor_before(const Survivor *a, const Survivor *b, PriceVerdict *why)
 
 /* Returns the first of two, of which best may be NULL; the other one has lost. */
 static Survivor *
-survivor_choose(Survivor *best, Survivor *survivor)
+survivor_choose(const PriceQuestion *question, Survivor *best, Survivor *survivor)
 {
 	PriceVerdict why;
 
 	if (best == NULL)
 		return survivor;
-	if (survivor_before(survivor, best, &why))
+	if (survivor_before(question, survivor, best, &why))
 	{
 		best->verdict = why;
 		return survivor;
@@ -292,15 +308,18 @@ adjusted_amount(const PriceQuestion *question, const PriceRow *row, Money base)
 static void
 walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 {
+	const PriceQuestion *question = walk->question;
+
 	*base = NULL;
 	*winner = NULL;
 	for (int i = 0; i < walk->nsurvivors; i++)
 		if (walk->survivors[i].list->kind == LIST_BASE && walk->survivors[i].row->adjusts == NULL)
-			*base = survivor_choose(*base, &walk->survivors[i]);
+			*base = survivor_choose(question, *base, &walk->survivors[i]);
 
 	for (int i = 0; i < walk->nsurvivors; i++)
 	{
 		Survivor *survivor = &walk->survivors[i];
+		Money below = MONEY_ZERO;
 
 		if (survivor->list->kind == LIST_BASE && survivor->row->adjusts == NULL)
 			continue;
@@ -312,14 +331,16 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 			walk_reason(walk, PRICE_NO_BASE);
 			continue;
 		}
+		if (*base != NULL)
+			below = amount_in(question, (*base)->amount, (*base)->list, survivor->list);
 		if (survivor->row->adjusts)
-			survivor->amount = adjusted_amount(walk->question, survivor->row, (*base)->amount);
-		if (survivor->list->kind == LIST_SALE && money_compare(survivor->amount, (*base)->amount) >= 0)
+			survivor->amount = adjusted_amount(question, survivor->row, below);
+		if (survivor->list->kind == LIST_SALE && money_compare(survivor->amount, below) >= 0)
 		{
 			survivor->verdict = VERDICT_NOT_LOWER;
 			continue;
 		}
-		*winner = survivor_choose(*winner, survivor);
+		*winner = survivor_choose(question, *winner, survivor);
 	}
 }
 
@@ -375,13 +396,14 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 	{
 		const Survivor *listed = winner != NULL && winner->list->kind == LIST_OVERRIDE ? winner : base;
 		const Survivor *charged = winner != NULL ? winner : base;
+		Money list_price = amount_in(question, listed->amount, listed->list, charged->list);
 
 		answer->reason = PRICE_FOUND;
 		answer->base = listed->list;
 		answer->list = charged->list;
 		answer->row = charged->row;
-		answer->list_price = money_round(listed->amount, decimals, rules->rounding);
-		promotions_apply(question, answer, charged->amount, listed->amount, &walk.until, collector);
+		answer->list_price = money_round(list_price, decimals, rules->rounding);
+		promotions_apply(question, answer, charged->amount, list_price, &walk.until, collector);
 		answer->valid_until = walk.until;
 	}
 	else

@@ -68,11 +68,13 @@ COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is 
 COMMENT ON COLUMN omnichannel.price_list.derived_since IS 'Since when it is derived so; kept by a trigger. Prices of before stand on their own. NULL: always.';
 COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired. Kept by a trigger; other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.active IS 'When status was active; kept by a trigger, so that past answers stay what they were. From ever on, where the list was made active. It, not status, is what answers follow: whoever writes it by hand corrects them, which price_correction notes.';
-COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate.';
+COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate. Lists that do are compared with such that do not by what that rate makes of the amounts; what a price adjusts is brought to its own list''s way first. Derived lists have that of their source, else 23514.';
 CREATE TRIGGER price_list_segments BEFORE INSERT OR UPDATE OF segments_any, segments_all ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
 CREATE TRIGGER price_list_note_active BEFORE INSERT OR UPDATE OF status ON omnichannel.price_list
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_active();
+CREATE TRIGGER price_list_source BEFORE UPDATE OF currency, tax_inclusive ON omnichannel.price_list
+FOR EACH ROW EXECUTE FUNCTION omnichannel.check_price_source();
 CREATE TRIGGER price_list_base BEFORE UPDATE OF kind ON omnichannel.price_list
 FOR EACH ROW WHEN (NEW.kind = 'base') EXECUTE FUNCTION omnichannel.check_price_base();
 
@@ -142,7 +144,7 @@ FOR EACH ROW WHEN (OLD.source_price IS NULL AND OLD.valid = NEW.valid
 		OR OLD.price_list IS DISTINCT FROM NEW.price_list
 		OR OLD.category::text IS DISTINCT FROM NEW.category::text))
 EXECUTE FUNCTION omnichannel.keep_past_price();
-CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency
+CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency, tax_inclusive
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
 ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
@@ -313,7 +315,7 @@ CREATE TABLE omnichannel.omnibus_rule (
 COMMENT ON TABLE omnichannel.omnibus_rule IS
 'How a country wants a reduced price compared: with the lowest price of the days before the reduction (Directive 98/6/EC article 6a, inserted by Directive (EU) 2019/2161). Personal reductions: Commission notice 2021/C 526/02, no. 2.3. Not legal advice: check the rows of the countries that you sell in.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.country IS 'ISO 3166-1 alpha-2; EU for the directive itself.';
-COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30.';
+COMMENT ON COLUMN omnichannel.omnibus_rule.lookback_days IS 'Calendar days before the day on which the reduction began. Article 6a(2): not shorter than 30; fewer are taken for a rule of another law.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.progressive IS 'Whether an unbroken series of ever deeper cuts counts as one reduction, compared with the price before its first cut: article 6a(5). The first offer is no cut: see lowest_price().';
 COMMENT ON COLUMN omnichannel.omnibus_rule.progressive_days IS 'Calendar days from its first cut for which such a series counts as one; after them each cut counts by itself. NULL: without a limit.';
 COMMENT ON COLUMN omnichannel.omnibus_rule.perishables IS 'Goods that perish, article 6a(3): same rule, exempt, or the price before the first cut.';

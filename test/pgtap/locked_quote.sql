@@ -1,6 +1,6 @@
 -- Quotes that hold, and that can be checked.
 BEGIN;
-SELECT plan(50);
+SELECT plan(51);
 SET LOCAL search_path = omnichannel, public;
 CREATE ROLE locker;
 SELECT grant_access('locker', 'app');
@@ -116,6 +116,9 @@ INSERT INTO price (price_id, price_list, product, amount, valid) VALUES (105, 'r
 SELECT is(public.changes(:first), '{}', 'a price that keeps its past under another number');
 DELETE FROM price WHERE price_id = 105;
 UPDATE price SET valid = tstzrange(now(), NULL) WHERE price_id = 101;
+UPDATE locked_quote SET valid_until = valid_until + interval '9 years' WHERE quote_id = :first;
+SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :first), $$VALUES (false, 'the record of the quote was altered after it was made')$$, 'held for longer');
+UPDATE locked_quote SET valid_until = valid_until - interval '9 years' WHERE quote_id = :first;
 UPDATE locked_quote SET line_total = 1 WHERE quote_id = :first;
 SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :first), $$VALUES (false, 'the record of the quote was altered after it was made')$$, 'altered');
 UPDATE locked_quote SET line_total = 160, result = jsonb_set(result, '{unit_price}', '1') WHERE quote_id = :first;

@@ -1,0 +1,54 @@
+-- Lists with and without tax beside each other.
+BEGIN;
+SELECT plan(18);
+SET LOCAL search_path = omnichannel, public;
+INSERT INTO product (product, tax_rate, min_price) VALUES ('cup', 23, NULL), ('book', NULL, NULL);
+INSERT INTO price_list (price_list, kind, tax_inclusive) VALUES ('shop', 'base', true), ('trade', 'sale', false), ('firm', 'override', false);
+INSERT INTO price (price_list, product, amount) VALUES ('shop', 'cup', 123), ('shop', 'book', 100);
+CREATE FUNCTION pg_temp.said(product text) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', price_list, list_price, unit_price, unit_net, unit_gross, CASE WHEN tax_inclusive THEN 'with' ELSE 'without' END)
+	FROM omnichannel.quote(NULL, product) $$;
+SELECT is(pg_temp.said('cup'), 'shop 123.00 123.00 100.00 123.00 with', 'the base price');
+
+INSERT INTO price (price_list, product, amount) VALUES ('trade', 'cup', 110);
+SELECT is(pg_temp.said('cup'), 'shop 123.00 123.00 100.00 123.00 with', 'a sale that is dearer with its tax');
+SELECT is(verdict, 'not lower') FROM explain_quote(NULL, 'cup') WHERE candidate = 'trade';
+UPDATE price SET amount = 100 WHERE price_list = 'trade';
+SELECT is(pg_temp.said('cup'), 'shop 123.00 123.00 100.00 123.00 with', 'or costs the same');
+UPDATE price SET amount = 99.99 WHERE price_list = 'trade';
+SELECT is(pg_temp.said('cup'), 'trade 100.00 99.99 99.99 122.99 without', 'a cheaper one: the list price as it would say it');
+UPDATE price_list SET status = 'retired' WHERE price_list = 'shop';
+INSERT INTO price_list (price_list, kind, tax_inclusive) VALUES ('net', 'base', false);
+INSERT INTO price (price_list, product, amount) VALUES ('net', 'cup', 95);
+UPDATE price_list SET tax_inclusive = true WHERE price_list = 'trade';
+SELECT is(pg_temp.said('cup'), 'trade 116.85 99.99 81.29 99.99 with', 'the other way round');
+DELETE FROM price WHERE price_list IN ('trade', 'net');
+UPDATE price_list SET status = 'active' WHERE price_list = 'shop';
+
+INSERT INTO price (price_list, product, adjust) VALUES ('firm', 'cup', -10);
+SELECT is(pg_temp.said('cup'), 'firm 90.00 90.00 90.00 110.70 without', 'a percentage of what the base is without tax');
+UPDATE price SET amount = 130, adjust = NULL WHERE price_list = 'firm';
+SELECT is(pg_temp.said('cup'), 'firm 130.00 130.00 130.00 159.90 without', 'an amount that replaces it');
+INSERT INTO price (price_list, product, adjust) VALUES ('firm', 'book', -10);
+SELECT is(pg_temp.said('book'), 'firm 90.00 90.00 90.00 90.00 without', 'without a rate they are the same');
+
+-- among lists of one priority the cheaper one with tax
+INSERT INTO price_list (price_list, kind, tax_inclusive, priority) VALUES ('a', 'override', false, 5), ('b', 'override', true, 5);
+INSERT INTO price (price_list, product, amount) VALUES ('a', 'cup', 90), ('b', 'cup', 110);
+SELECT is(pg_temp.said('cup'), 'b 110.00 110.00 89.43 110.00 with', 'a lower amount can be more');
+UPDATE price SET amount = 89 WHERE price_list = 'a';
+SELECT is(pg_temp.said('cup'), 'a 89.00 89.00 89.00 109.47 without', 'or less');
+UPDATE price SET amount = CASE price_list WHEN 'a' THEN 100 ELSE 123 END WHERE price_list IN ('a', 'b');
+SELECT is(pg_temp.said('cup'), 'a 100.00 100.00 100.00 123.00 without', 'the same: by code');
+
+-- derived lists are as their source
+SELECT throws_ok($$INSERT INTO price_list (price_list, derived_from) VALUES ('wrong', 'net')$$, '23514', 'price list "wrong" with tax cannot be derived from one without tax');
+INSERT INTO price_list (price_list, derived_from, tax_inclusive, derived_adjust) VALUES ('right', 'net', false, 5);
+SELECT throws_ok($$UPDATE price_list SET tax_inclusive = true WHERE price_list = 'right'$$, '23514', 'price list "right" with tax cannot be derived from one without tax');
+SELECT throws_ok($$UPDATE price_list SET tax_inclusive = true WHERE price_list = 'net'$$, '23514', 'price list "right" has the currency and tax_inclusive of "net", which it is derived from');
+SELECT throws_ok($$UPDATE price_list SET currency = 'EUR' WHERE price_list = 'net'$$, '23514', 'price list "right" has the currency and tax_inclusive of "net", which it is derived from');
+SELECT lives_ok($$UPDATE price_list SET currency = currency, tax_inclusive = false WHERE price_list = 'net'$$, 'what stays is not refused');
+UPDATE price_list SET derived_from = NULL, derived_adjust = NULL WHERE price_list = 'right';
+SELECT lives_ok($$UPDATE price_list SET currency = 'EUR' WHERE price_list = 'net'$$, 'nor one that nothing is derived from');
+SELECT * FROM finish();
+ROLLBACK;
