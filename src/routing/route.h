@@ -106,6 +106,7 @@ extern bool could_take(RoutingConfig *config, int agent, TimestampTz now);
 /* How an agent is served. */
 #define SERVE_ASSIGN 0x1 /* what he gets is his at once, not offered */
 #define SERVE_ALL 0x2    /* all that fits, not the first only */
+#define SERVE_POLL 0x4   /* he looks again by himself for what others have */
 
 extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int how, TimestampTz now);
 

@@ -265,14 +265,18 @@ rows_kept_free(const Rows *rows)
 		   (TransactionIdIsCurrentTransactionId(owner) || !TransactionIdIsInProgress(owner));
 }
 
-/* Returns whether another transaction is about to delete the row in the table's slot, or has it locked. */
+/*
+ * Returns whether another transaction is about to change or delete the row in the table's slot, or has it locked other
+ * than for a foreign key.
+ */
 bool
 rows_is_taken(const Rows *rows, RowsTable table)
 {
 	HeapTuple tuple = ExecFetchSlotHeapTuple(rows->slots[table], false, NULL);
 	TransactionId owner;
 
-	if (tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI))
+	if ((tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) ||
+		HEAP_XMAX_IS_KEYSHR_LOCKED(tuple->t_data->t_infomask))
 		return false;
 	owner = HeapTupleHeaderGetRawXmax(tuple->t_data);
 	return !TransactionIdIsCurrentTransactionId(owner) && TransactionIdIsInProgress(owner);

@@ -399,7 +399,7 @@ serve_now(int64 agent_id)
 	locks = queue_locks(config);
 	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
 	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL, now);
+	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL | SERVE_POLL, now);
 	spi_scope_end(&scope);
 	if (request_id != 0)
 		ReleaseCurrentSubTransaction();

@@ -80,6 +80,24 @@ hold_customer(const Taking *taking, const Choice *choice)
 	return choice_suits(taking, choice);
 }
 
+/* Returns whether somebody has the request of a choice, as far as is to be seen without taking it. */
+static bool
+is_taken(const Taking *taking, const Choice *choice)
+{
+	Rows *rows = taking->config->rows;
+
+	return rows != NULL && rows_find(rows, ROWS_REQUEST, choice->row.request_id) && rows_is_taken(rows, ROWS_REQUEST);
+}
+
+/* Passes a choice over: what comes next in its lane is looked for. */
+static void
+pass_over(Choice *choice)
+{
+	choice->looked = false;
+	choice->found = false;
+	choice->after = true;
+}
+
 /* Fills in the request of a choice as it is offered. */
 static void
 request_of(const Choice *choice, int64 owner_id, MatchRequest *request)
@@ -136,7 +154,7 @@ give(Taking *taking, Choice *choice, MatchRequest *request)
  * Gives the agent the request that comes first for him; returns whether, and the request.
  *
  * By rows, the agent's room is taken before the request: whoever cannot have both leaves the queue as it was. What
- * somebody has is passed over, and noted.
+ * somebody has is passed over, and noted, before room is taken where that is to be seen.
  */
 static bool
 take_first(Taking *taking, MatchRequest *request)
@@ -155,6 +173,12 @@ take_first(Taking *taking, MatchRequest *request)
 		Datum id = Int64GetDatum(choice->row.request_id);
 		Standing standing;
 
+		if (is_taken(taking, choice))
+		{
+			taking->busy = true;
+			pass_over(choice);
+			continue;
+		}
 		if (rows != NULL && (!has_room || taken != cost))
 		{
 			if (has_room)
@@ -184,9 +208,7 @@ take_first(Taking *taking, MatchRequest *request)
 			(void) rows_delete(rows, ROWS_WAITING, &choice->place, false);
 		else if (standing == CLOSED)
 			(void) kept_plan_run(&waiting_take, &id, NULL, false, 0);
-		choice->looked = false;
-		choice->found = false;
-		choice->after = true;
+		pass_over(choice);
 	}
 	if (has_room)
 		offer_give_back(config, taking->agent, taken, taking->idle_since);
@@ -248,7 +270,7 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 					 .how = how,
 					 .now = now};
 	int64 first = 0;
-	int left = BUSY_TRIES;
+	int left = how & SERVE_POLL ? 0 : BUSY_TRIES;
 
 	if (!read_agent(&taking, false))
 		return 0;
@@ -290,15 +312,23 @@ take_could(Taking *taking)
 }
 
 /*
- * could_take returns whether something waits that the agent could be offered now. Only reads, with config->rows open or
- * in an SPI scope.
+ * could_take returns whether something waits that the agent could be offered now, and nobody has. Only reads, with
+ * config->rows open or in an SPI scope.
  */
 bool
 could_take(RoutingConfig *config, int agent, TimestampTz now)
 {
 	Taking taking = {.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .now = now};
+	Choice *first;
 
-	const Choice *first;
-
-	return take_could(&taking) && (first = choices_first(&taking)) != NULL && first->fits;
+	if (!take_could(&taking))
+		return false;
+	while ((first = choices_first(&taking)) != NULL && first->fits)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!is_taken(&taking, first))
+			return true;
+		pass_over(first);
+	}
+	return false;
 }
