@@ -144,6 +144,9 @@ BEGIN
 		cause := 'shown without tax';
 	ELSIF price = answer.unit_gross THEN
 		cause := 'shown with tax';
+	ELSIF known <> '{}' THEN
+		other := omnichannel.quote(customer_id, product, quantity, currency, at);
+		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
 	END IF;
 
 	-- The cause is looked for by asking the engine what the channel may have asked instead.
@@ -158,8 +161,6 @@ BEGIN
 		END LOOP;
 	END IF;
 	IF cause IS NULL AND known <> '{}' THEN
-		other := omnichannel.quote(customer_id, product, quantity, currency, at);
-		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
 		FOR code, moment IN
 			SELECT given.coupon, hold.until - interval '1 microsecond'
 			FROM omnichannel.coupon AS given CROSS JOIN LATERAL (VALUES (upper(given.valid)), ((SELECT max(used.reserved_at) FROM omnichannel.promotion_use AS used

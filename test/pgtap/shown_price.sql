@@ -90,6 +90,8 @@ SELECT is(shown.cause, told, told || ': ' || price) FROM (VALUES (120, 1, '{}'::
 	(170, 1, '{}', 'price of segments club, staff'), (160, 1, '{}', 'price of segment gold'), (140, 1, '{}', 'stale: the price until ' || now() - interval '2 hours'),
 	(190, 1, '{OLD}', 'coupon OLD, which did not hold any more'), (190, 1, '{GONE}', 'coupon GONE, which did not hold any more'), (190, 1, '{}', 'not known'), (200, 1, '{OLD}', NULL)) AS v (price, quantity, coupons, told),
 	check_shown_price('s', price, NULL, quantity, 'PLN', coupons, NULL, now()) AS shown;
+INSERT INTO coupon (coupon, promotion, valid) VALUES ('FRESH', 'tenth', tstzrange(now() - interval '1 hour', NULL));
+SELECT is(shown.cause, 'coupon left out', 'which was not charged before either') FROM check_shown_price('p', 100, NULL, 1, 'PLN', '{FRESH}', NULL, now()) AS shown;
 
 -- a locked quote is right for whoever it was made for, and for what
 INSERT INTO customer (customer_id) VALUES (901), (902), (903);
