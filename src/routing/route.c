@@ -473,10 +473,9 @@ has_just_come(const MatchRequest *request)
  * Routes a request, with config->rows open or in an SPI scope; returns the agent's id, or 0 where it waits. The
  * configuration is then the one under the locks.
  *
- * Returns -1, with the locks held, where the rows turned out not to suit the request, to be called again. A later call of
- * a transaction,
- * which may have changed agents whom others wait for, waits for nobody's change of an agent; it is told by the first
- * try, which sets later.
+ * Returns -1, with the locks held, where the rows turned out not to suit the request, to be called again. A later call
+ * of a transaction, which may have changed agents whom others wait for, waits for nobody's change of an agent; it is
+ * told by the first try, which sets later.
  */
 static int64
 route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)

@@ -120,4 +120,27 @@ my ($said) = PostgreSQL::Test::Utils::run_command([ 'pgbench', '-n', '-c', '8', 
 like($said, qr/processed: 240\/240/, 'all come through');
 $said =~ /retries: (\d+)/;
 cmp_ok($1 // 0, '<=', 24, 'with few retries');
+# Many that need what one transaction has: the head of their lane. Whom the sweep keeps from a queue waits for it as long.
+my $lone = omni_node('head');
+
+omni_setup($lone);
+$lone->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.customer (customer_id) VALUES (1);
+INSERT INTO omnichannel.queue (queue, hold_for_owner) VALUES ('head', '0');
+INSERT INTO omnichannel.agent (agent_id, name) VALUES (2, 'Bo');
+INSERT INTO omnichannel.agent_channel (agent_id, channel) VALUES (2, 'email');
+INSERT INTO omnichannel.queue_member (queue, agent_id) VALUES ('head', 2);
+INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, priority) SELECT n, 1, 'question', 'new', 'email', 'head', 5 * (n - 2001) FROM generate_series(2001, 2002) AS n;
+SELECT omnichannel.route(2001);
+SELECT omnichannel.tick_queues();
+SQL
+is($lone->safe_psql('postgres', "SELECT count(*) FROM omnichannel.lane_head JOIN omnichannel.lane USING (lane_id) WHERE queue = 'head'"), '1', 'a lane has a head');
+my $router = $lone->background_psql('postgres');
+$router->query_safe('BEGIN; SELECT omnichannel.route(2002)');
+$lone->safe_psql('postgres', "INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, priority) SELECT n, 1, 'question', 'waiting_agent', 'email', 'head', 10 FROM generate_series(2101, 2300) AS n");
+$began = time;
+is($lone->safe_psql('postgres', 'SELECT omnichannel.tick_queues()'), '0', 'while somebody sits on it, nothing of a higher priority comes in');
+cmp_ok(time - $began, '<', 5, 'which the sweep does not wait for again and again');
+$router->query_safe('COMMIT');
+is($lone->safe_psql('postgres', 'SELECT omnichannel.tick_queues()'), '200', 'afterwards all of it does');
 done_testing();
