@@ -228,21 +228,26 @@ route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool 
 }
 
 /*
- * route_enqueue lets a request wait, with the age that it has.
+ * route_enqueue lets a request wait, with the age that it has, and notes where.
  *
  * The holder has the queue's lock and the request's.
  */
 void
-route_enqueue(const RoutingConfig *config, const MatchRequest *request)
+route_enqueue(const RoutingConfig *config, MatchRequest *request)
 {
+	bool returns = strcmp(request->state, "waiting_customer") == 0;
 	Datum values[9];
 
+	request->waits_in =
+		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority);
+	request->waits_with = request->priority;
+	request->rank = -queue_level(&config->queues[request->queue], request->priority, request->entered_at);
+	request->due_at = sla_request_due(request->request_id);
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);
-	values[2] = Int64GetDatum(
-		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority));
-	values[3] = Int64GetDatum(-queue_level(&config->queues[request->queue], request->priority, request->entered_at));
-	values[4] = TimestampTzGetDatum(sla_request_due(request->request_id));
+	values[2] = Int64GetDatum(request->waits_in);
+	values[3] = Int64GetDatum(request->rank);
+	values[4] = TimestampTzGetDatum(request->due_at);
 	values[5] = TimestampTzGetDatum(request->entered_at);
 	values[6] = Int32GetDatum(request->priority);
 	values[7] = Int64GetDatum(request->agent_id);
@@ -251,8 +256,14 @@ route_enqueue(const RoutingConfig *config, const MatchRequest *request)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
 		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
-	if (strcmp(request->state, "waiting_customer") == 0)
-		requests_changed(&request->request_id, 1);
+	request->kept_place = false;
+	request->waiting = true;
+	strlcpy(request->state, "waiting_agent", sizeof(request->state));
+	if (!returns)
+		return;
+	/* Its clocks go on: it is due at another time. */
+	requests_changed(&request->request_id, 1);
+	request->due_at = sla_request_due(request->request_id);
 }
 
 /* Locks a request that was read without, if nobody else has it; returns whether it is as it was read. */
@@ -334,14 +345,6 @@ int64
 route_again(RoutingConfig *config, MatchRequest *request, int64 *given)
 {
 	route_enqueue(config, request);
-	request->kept_place = false;
-	request->waiting = true;
-	request->waits_with = request->priority;
-	request->waits_in =
-		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority);
-	request->rank = -queue_level(&config->queues[request->queue], request->priority, request->entered_at);
-	request->due_at = sla_request_due(request->request_id);
-	strlcpy(request->state, "waiting_agent", sizeof(request->state));
 	if (!customer_hold_try(config, request))
 		return 0;
 	return route_request(config, request, false, given);

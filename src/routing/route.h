@@ -64,7 +64,7 @@ extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool pa
 extern int64 route_again(RoutingConfig *config, MatchRequest *request, int64 *given);
 extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 							   TimestampTz now);
-extern void route_enqueue(const RoutingConfig *config, const MatchRequest *request);
+extern void route_enqueue(const RoutingConfig *config, MatchRequest *request);
 pg_noreturn extern void route_changed_meanwhile(const MatchRequest *request);
 extern bool queue_is_served(const RoutingConfig *config, int queue);
 extern void queue_check_members(const RoutingConfig *config, int queue);
