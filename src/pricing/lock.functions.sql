@@ -12,6 +12,13 @@ $$;
 COMMENT ON FUNCTION omnichannel.quote_segments_of(bigint, timestamptz) IS
 'The segments of a customer, and of those merged with it, at a moment; none for NULL. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.rule_body(kind text, body jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN $2 - CASE $1 WHEN 'product' THEN '{name,unit,data,created_at}'::text[] WHEN 'price' THEN '{price_id,created_at}'
+	ELSE '{name,created_at,approved_by,approved_at}' END;
+COMMENT ON FUNCTION omnichannel.rule_body(text, jsonb) IS
+'What a row says of prices: a product, price, price list or promotion as jsonb, without its names and what is only kept about it.';
+
 CREATE FUNCTION omnichannel.quote_rules(product text, currency text, at timestamptz, promotions text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -37,11 +44,11 @@ BEGIN
 				OR price.category_path = ANY (ARRAY(SELECT category.path FROM category)) OR price.everything)
 	)
 	SELECT jsonb_build_object(
-		'product', (SELECT jsonb_object_agg(chain.product, chain.body - '{name,unit,data,created_at}'::text[]) FROM chain),
-		'price', (SELECT coalesce(jsonb_object_agg(priced.price_id, priced.body - '{price_id,created_at}'::text[]), '{}') FROM priced),
-		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, to_jsonb(list) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
+		'product', (SELECT jsonb_object_agg(chain.product, omnichannel.rule_body('product', chain.body)) FROM chain),
+		'price', (SELECT coalesce(jsonb_object_agg(priced.price_id, omnichannel.rule_body('price', priced.body)), '{}') FROM priced),
+		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, omnichannel.rule_body('price list', to_jsonb(list))), '{}')
 			FROM omnichannel.price_list AS list WHERE list.price_list IN (SELECT priced.price_list FROM priced)),
-		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, to_jsonb(applied) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
+		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, omnichannel.rule_body('promotion', to_jsonb(applied))), '{}')
 			FROM omnichannel.promotion AS applied WHERE applied.promotion = ANY ($4)),
 		'setting', (SELECT jsonb_build_object('company', jsonb_build_object('rounding', company.rounding),
 			'currency', jsonb_build_object('minor_units', (SELECT unit.minor_units FROM omnichannel.currency AS unit WHERE unit.currency = $2)))
@@ -223,11 +230,11 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_setup();
 	RETURN jsonb_build_object(
-		'product', (SELECT coalesce(jsonb_object_agg(sold.product, to_jsonb(sold) - '{name,unit,data,created_at}'::text[]), '{}')
+		'product', (SELECT coalesce(jsonb_object_agg(sold.product, omnichannel.rule_body('product', to_jsonb(sold))), '{}')
 			FROM omnichannel.product AS sold WHERE sold.product = ANY (products) AND (rules_then -> 'product' ? sold.product OR sold.created_at < at)),
-		'price', (SELECT coalesce(jsonb_object_agg(price.price_id, to_jsonb(price) - '{price_id,created_at}'::text[]), '{}')
+		'price', (SELECT coalesce(jsonb_object_agg(price.price_id, omnichannel.rule_body('price', to_jsonb(price))), '{}')
 			FROM omnichannel.price WHERE price.price_id = ANY (prices) AND (rules_then -> 'price' ? price.price_id::text OR price.created_at < at)),
-		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, to_jsonb(list) - '{name,created_at,approved_by,approved_at}'::text[]), '{}')
+		'price list', (SELECT coalesce(jsonb_object_agg(list.price_list, omnichannel.rule_body('price list', to_jsonb(list))), '{}')
 			FROM omnichannel.price_list AS list WHERE list.price_list = ANY (lists) AND (rules_then -> 'price list' ? list.price_list OR list.created_at < at)));
 END
 $$;
@@ -243,23 +250,24 @@ AS $$
 		SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($2) AS part, jsonb_each(part.value) AS entry
 	), change AS (
 		SELECT coalesce(before.kind, after.kind) AS kind, coalesce(before.code, after.code) AS code, before.body AS old, after.body AS new,
-			$3 -> coalesce(before.kind, after.kind) -> coalesce(before.code, after.code) AS stands
+			coalesce(after.body, found.body) AS present, found.body IS NOT NULL AS stands
 		FROM before FULL JOIN after ON after.kind = before.kind AND after.code = before.code
+			CROSS JOIN LATERAL (SELECT $3 -> coalesce(before.kind, after.kind) -> coalesce(before.code, after.code) AS body) AS found
 		WHERE before.body IS DISTINCT FROM after.body
 	)
 	SELECT coalesce(array_agg(format('%s %s %s', change.kind, change.code,
-		CASE WHEN coalesce(change.new, change.stands) IS NULL THEN 'is gone'
-			WHEN change.old IS NULL THEN CASE WHEN change.stands IS NULL THEN 'is new' ELSE 'concerns the product now' END
-			WHEN change.old = coalesce(change.new, change.stands) THEN 'concerns the product no more'
+		CASE WHEN change.present IS NULL THEN 'is gone'
+			WHEN change.old IS NULL THEN CASE WHEN change.stands THEN 'concerns the product now' ELSE 'is new' END
+			WHEN change.old = change.present THEN 'concerns the product no more'
 			ELSE 'has changed: ' || (
-				SELECT string_agg(format('%s from %s to %s', name.key, coalesce(change.old ->> name.key, 'NULL'),
-					coalesce(coalesce(change.new, change.stands) ->> name.key, 'NULL')), ', ' ORDER BY name.key)
-				FROM jsonb_object_keys(change.old || coalesce(change.new, change.stands)) AS name (key)
-				WHERE change.old -> name.key IS DISTINCT FROM coalesce(change.new, change.stands) -> name.key) END)
+				SELECT string_agg(format('%s from %s to %s', name.key, coalesce(change.old ->> name.key, 'NULL'), coalesce(change.present ->> name.key, 'NULL')),
+					', ' ORDER BY name.key)
+				FROM jsonb_object_keys(change.old || change.present) AS name (key)
+				WHERE change.old -> name.key IS DISTINCT FROM change.present -> name.key) END)
 		ORDER BY change.kind, change.code), '{}')
 	FROM change
 	-- A list without prices of the product says nothing, and a price that the same one took over from has not changed.
-	WHERE NOT (change.kind = 'price list' AND change.stands IS NOT NULL AND coalesce(change.old, change.stands) = coalesce(change.new, change.stands))
+	WHERE NOT (change.kind = 'price list' AND change.stands AND coalesce(change.old, change.present) = change.present)
 		AND NOT (change.kind = 'price' AND change.new IS NULL AND EXISTS (SELECT FROM after WHERE after.kind = 'price' AND after.body - 'valid' = change.old - 'valid'))
 		AND NOT (change.kind = 'price' AND change.old IS NULL AND EXISTS (SELECT FROM before WHERE before.kind = 'price' AND before.body - 'valid' = change.new - 'valid'))
 $$;
