@@ -148,7 +148,7 @@ BEGIN
 		RAISE EXCEPTION 'the data of a request are no JSON object'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
 	END IF;
-	-- Before the row is locked: queues and agents are locked before requests.
+	-- Ends what routing does with it: that locks the request, and then its queues and its agent.
 	PERFORM omnichannel.prepare_close(complete_request.request_id);
 	SELECT r.customer_id, r.kind, r.state, r.closed_at, r.version INTO found_request FROM omnichannel.request AS r
 	WHERE r.request_id = complete_request.request_id FOR NO KEY UPDATE;

@@ -34,7 +34,7 @@ extern bool request_state_ends(RequestState state);
 /*
  * Whoever writes requests does so by requests_write() and calls requests_changed() afterwards, in the same SPI scope: a
  * later room does what follows. A call too many does no harm. See follow.c. Whoever closes requests calls
- * requests_closing() before their rows are locked, for the room that holds locks which come before those.
+ * requests_closing() before that, for the room that ends its own work with them: it locks them and then what it needs.
  */
 typedef void (*RequestListener)(const int64 *request_ids, int count);
 

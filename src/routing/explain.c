@@ -302,6 +302,7 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 		Verdict verdict = judgements.rows[i].verdict;
 		int64 agent_id = config->agents[candidate->agent].agent_id;
 		const char *name = verdict_names[verdict];
+		const char *reason;
 		int64 other = verdict == VERDICT_CANDIDATE ? room_is_for(config, &request, candidate, now) : 0;
 		bool judged = verdict == VERDICT_CANDIDATE || verdict >= VERDICT_LATER;
 		Datum values[9];
@@ -320,10 +321,13 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 		values[0] = Int64GetDatum(agent_id);
 		values[1] = CStringGetTextDatum(name);
 		score_values(candidate, &values[2]);
-		values[8] = CStringGetTextDatum(
-			request.assigned_to == agent_id && judged ? match_reason(config, &request, candidate, now)
-			: other != 0                              ? psprintf("keeps room for request " INT64_FORMAT, other)
-						 : verdict_reason(config, &request, &result, verdict, candidate, now));
+		if (request.assigned_to == agent_id && judged)
+			reason = match_reason(config, &request, candidate, now);
+		else if (other != 0)
+			reason = psprintf("keeps room for request " INT64_FORMAT, other);
+		else
+			reason = verdict_reason(config, &request, &result, verdict, candidate, now);
+		values[8] = CStringGetTextDatum(reason);
 		for (int column = 2; column < 8; column++)
 			nulls[column] = !judged;
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);

@@ -436,6 +436,7 @@ const Live *
 live_read(RoutingConfig *config, Pool *pool, bool read_only)
 {
 	bool by_rows = config->rows != NULL;
+	Snapshot snapshot;
 	Relation relation;
 	Missing *missing;
 	Live *lives = NULL;
@@ -459,8 +460,9 @@ live_read(RoutingConfig *config, Pool *pool, bool read_only)
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 	}
+	snapshot = by_rows ? config->rows->snapshot : GetActiveSnapshot();
 	missing = palloc(sizeof(Missing) * pool->count);
-	count = read_by_page(config, pool, relation, by_rows ? config->rows->snapshot : GetActiveSnapshot(), missing);
+	count = read_by_page(config, pool, relation, snapshot, missing);
 	if (count > 0)
 	{
 		/* What is kept stays that of the pages. */
@@ -468,8 +470,7 @@ live_read(RoutingConfig *config, Pool *pool, bool read_only)
 		memcpy(lives, pool->lives->lives, sizeof(Live) * pool->count);
 		for (int i = 0; i < count; i++)
 			lives[missing[i].member] = nobody;
-		left = read_by_trail(config, pool, relation, by_rows ? config->rows->snapshot : GetActiveSnapshot(), missing,
-							 count, lives);
+		left = read_by_trail(config, pool, relation, snapshot, missing, count, lives);
 	}
 	if (!by_rows && !read_only)
 		PopActiveSnapshot();

@@ -283,7 +283,6 @@ static void
 step_all(void *argument)
 {
 	Batch *batch = argument;
-
 	int most = batch->sweep->impatient ? 1 : WAIT_MSECS;
 
 	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, most) : most;
