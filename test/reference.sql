@@ -1,4 +1,6 @@
 -- Prints the README's reference: the public functions and types, each with the first sentence of its COMMENT, up to a list.
+-- test/reference.sh has put into tables which room each stands in (made), how the rooms are headed (room),
+-- and the words of the README (shown).
 \pset format unaligned
 \pset tuples_only on
 WITH support AS (
@@ -31,8 +33,17 @@ WITH support AS (
 	SELECT type.typname, format('type `%s`', type.typname), pg_catalog.obj_description(type.oid, 'pg_type')
 	FROM pg_catalog.pg_type AS type LEFT JOIN pg_catalog.pg_class AS class ON class.oid = type.typrelid
 	WHERE type.typnamespace = 'omnichannel'::regnamespace AND type.typcategory <> 'A' AND coalesce(class.relkind, 'c') = 'c'
+), line AS (
+	SELECT CASE
+			WHEN name IN ('setup', 'upgrade', 'upgrade_script', 'tick') THEN 'core'
+			WHEN signature LIKE 'type %' OR name IN (SELECT shown.name FROM shown)
+				THEN coalesce((SELECT made.room FROM made WHERE made.name = entry.name), 'core')
+		END AS room, name, signature,
+		format('| %s | %s |', replace(regexp_replace(replace(signature, 'timestamp with time zone', 'timestamptz'), 'omnichannel\.', '', 'g'), '|', '\|'),
+			replace(regexp_replace(regexp_replace(comment, '^((?:[^(.;:]|\([^)]*\)|[.](?!\s)|;(?!\s)|:(?!\n))*)[.;:](\s.*)?$', '\1'), '\s+', ' ', 'g'),
+				'|', '\|')) AS text
+	FROM entry
 )
-SELECT format('| %s | %s |', replace(regexp_replace(replace(signature, 'timestamp with time zone', 'timestamptz'), 'omnichannel\.', '', 'g'), '|', '\|'),
-	replace(regexp_replace(regexp_replace(comment, '^((?:[^(.;:]|\([^)]*\)|[.](?!\s)|;(?!\s)|:(?!\n))*)[.;:](\s.*)?$', '\1'), '\s+', ' ', 'g'),
-		'|', '\|'))
-FROM entry ORDER BY name COLLATE "C", signature COLLATE "C";
+SELECT format(E'### %s\n\n| | |\n| --- | --- |\n%s\n', coalesce(title, 'For the extension itself'),
+	string_agg(text, E'\n' ORDER BY name COLLATE "C", signature COLLATE "C"))
+FROM line LEFT JOIN room USING (room) GROUP BY room.place, room.title ORDER BY room.place NULLS LAST;
