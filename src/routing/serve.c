@@ -15,7 +15,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -364,6 +363,36 @@ offer_of_agent(int64 agent_id)
 	return request_id;
 }
 
+/* Raised inside a poll that gives the locks back, because somebody else was quicker. */
+#define NOTHING_LEFT MAKE_SQLSTATE('O', 'M', 'N', 'I', '2')
+
+/* A poll for an agent, and the first request that it gave him. */
+typedef struct Poll
+{
+	int64 agent_id;
+	TimestampTz now;
+	int64 request_id;
+} Poll;
+
+/* Offers the agent what waits and suits him, for subtransaction_try(); raises NOTHING_LEFT where there is none. */
+static void
+serve_poll(void *argument)
+{
+	Poll *polled = argument;
+	RoutingConfig *config = routing_config();
+	QueueLocks *locks = queue_locks(config);
+	SpiScope scope;
+
+	routing_scope_begin(&scope);
+	queue_locks_add_agent(config, locks, agent_argument(config, polled->agent_id));
+	config = queue_locks_take(config, locks);
+	polled->request_id =
+		serve_agent(config, agent_argument(config, polled->agent_id), locks, SERVE_ALL | SERVE_POLL, polled->now);
+	spi_scope_end(&scope);
+	if (polled->request_id == 0)
+		ereport(ERROR, (errcode(NOTHING_LEFT), errmsg("somebody else was quicker")));
+}
+
 /*
  * Offers the agent what waits and suits him at this moment, as when his wrap-up has ended meanwhile; returns the first
  * of it, or 0.
@@ -374,19 +403,16 @@ offer_of_agent(int64 agent_id)
 static int64
 serve_now(int64 agent_id)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	Poll polled = {.agent_id = agent_id, .now = GetCurrentTimestamp()};
 	RoutingConfig *config = routing_config();
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	QueueLocks *locks;
+	ErrorData *error;
 	SpiScope scope;
-	int64 request_id;
 	bool worth_it;
 
 	config->rows = rows_open(SERVE_ROWS);
 	if (config->rows == NULL)
 		routing_scope_begin(&scope);
-	worth_it = could_take(config, agent_argument(config, agent_id), now);
+	worth_it = could_take(config, agent_argument(config, agent_id), polled.now);
 	if (config->rows == NULL)
 		spi_scope_end(&scope);
 	else
@@ -394,20 +420,13 @@ serve_now(int64 agent_id)
 	if (!worth_it)
 		return 0;
 
-	BeginInternalSubTransaction(NULL);
-	routing_scope_begin(&scope);
-	locks = queue_locks(config);
-	queue_locks_add_agent(config, locks, agent_argument(config, agent_id));
-	config = queue_locks_take(config, locks);
-	request_id = serve_agent(config, agent_argument(config, agent_id), locks, SERVE_ALL | SERVE_POLL, now);
-	spi_scope_end(&scope);
-	if (request_id != 0)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return request_id;
+	error = subtransaction_try(serve_poll, &polled);
+	if (error == NULL)
+		return polled.request_id;
+	if (error->sqlerrcode != NOTHING_LEFT)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return 0;
 }
 
 /* next_offer(agent_id, wait): the oldest request that is offered to the agent, waited for, or NULL. */

@@ -30,6 +30,18 @@ sub heard
 	return join ' ', $said =~ /notification "(\w+)" with payload "(\d+)"/g;
 }
 
+# What psql says of an error of a statement in a session that stays open, or an empty text.
+sub in_error
+{
+	my ($session, $statement) = @_;
+
+	$session->{stderr} = '';
+	$session->query($statement);
+	my $said = $session->{stderr};
+	$session->{stderr} = '';
+	return $said;
+}
+
 my $anna = $node->background_psql('postgres');
 my $bo = $node->background_psql('postgres');
 $anna->query_safe('LISTEN offer_1');
@@ -73,6 +85,34 @@ $waiter->query_until(qr/waits/, "\\echo waits\nSELECT coalesce(omnichannel.next_
 is($node->safe_psql('postgres', "SET lock_timeout = '500ms'; SELECT omnichannel.route(8)"), '', 'who waits in vain keeps no lock');
 $waiter->query_until(qr/ends/, '');
 $waiter->quit;
+
+# An error while the queue is waited for: the session is where it was before, in a transaction block and without one.
+my $holder = $node->background_psql('postgres');
+my $poller = $node->background_psql('postgres', on_error_stop => 0);
+$node->safe_psql('postgres', 'CREATE TABLE note (what text)');
+$holder->query_safe('BEGIN; SELECT omnichannel.route(9)');
+$node->safe_psql('postgres', "UPDATE omnichannel.agent_state SET state = 'available' WHERE agent_id = 1");
+foreach my $case ([ 'lock_timeout', 'lock_not_available' ], [ 'statement_timeout', 'query_canceled' ])
+{
+	my ($setting, $condition) = @$case;
+	my $poll = "SELECT omnichannel.next_offer(1, '5 seconds')";
+
+	$poller->query("RESET ALL; SET $setting = '200ms'");
+	like(in_error($poller, $poll), qr/due to lock timeout|due to statement timeout/, "$setting ends the waiting");
+	is(in_error($poller, "INSERT INTO note VALUES ('after $setting')"), '', 'and the session goes on');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM note WHERE what = 'after $setting'"), '1', 'what it writes is committed');
+	is( in_error($poller,
+			"DO \$\$ BEGIN BEGIN PERFORM 1 FROM ($poll) AS poll; EXCEPTION WHEN $condition THEN INSERT INTO note VALUES ('handled $setting'); END; END \$\$"),
+		'', "a handler of $condition ends it too");
+	is(in_error($poller, "INSERT INTO note VALUES ('handled $setting')"), '', 'and the session goes on');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM note WHERE what = 'handled $setting'"), '2', 'what both write is committed');
+	$poller->query('ROLLBACK');
+	in_error($poller, '');
+}
+$holder->query_safe('ROLLBACK');
+is($poller->query("RESET ALL; SELECT omnichannel.next_offer(1, '5 seconds')"), '8', 'once the queue is free, the offer comes');
+$node->safe_psql('postgres', "SELECT omnichannel.set_presence(1, 'busy')");
+$_->quit foreach $holder, $poller;
 
 # Above READ COMMITTED: 55000, and nothing has changed.
 $node->safe_psql('postgres', "UPDATE omnichannel.queue SET wrap_up = '0'; SELECT omnichannel.set_presence(1, 'available')");
