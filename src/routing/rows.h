@@ -180,6 +180,7 @@ typedef struct RowsTrail
 extern Rows *rows_open(int tables);
 extern Rows *rows_open_reading(int tables);
 extern bool rows_open_more(Rows *rows, int tables);
+extern bool rows_may_insert(Rows *rows, RowsTable table);
 extern void rows_done(Rows *rows, RowsTable table);
 extern void rows_close(Rows *rows);
 extern void rows_refresh(Rows *rows);
@@ -207,6 +208,8 @@ extern void rows_moved(RowPlace *place, HeapTuple changed);
 extern HeapTuple rows_trace(Relation relation, Snapshot snapshot, BlockNumber blocks, int64 key, RowPlace *place);
 extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern const void *rows_data(Rows *rows, RowsTable table);
+
+/* rows_write.c */
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);
 extern bool rows_hold(Rows *rows, RowsTable table);
 extern bool rows_lock(Rows *rows, RowsTable table, bool wait);

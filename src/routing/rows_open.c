@@ -325,6 +325,35 @@ find_orders(Rows *rows, RowsTable table)
 	return true;
 }
 
+/* What was found out about tables for a role: as long as no relation has changed since, it is so. */
+static struct
+{
+	uint64 generation; /* of relations, or 0 */
+	Oid role;
+} known_tables[ROWS_TABLES][2];
+
+/* Returns whether an open table and its indexes are as they should be. */
+static bool
+is_suitable(Rows *rows, RowsTable table)
+{
+	Relation relation = rows->tables[table];
+	uint64 generation = relations_generation();
+
+	if (known_tables[table][rows->reading].generation == generation &&
+		known_tables[table][rows->reading].role == GetUserId())
+		return true;
+	known_tables[table][rows->reading].generation = 0;
+	if (!is_ordinary(relation, &specs[table], rows->reading) || !find_orders(rows, table))
+		return false;
+	/* Whether rows are hidden depends on more than the table. Opening the indexes may have told of a change. */
+	if (!relation->rd_rel->relrowsecurity && relations_generation() == generation)
+	{
+		known_tables[table][rows->reading].generation = generation;
+		known_tables[table][rows->reading].role = GetUserId();
+	}
+	return true;
+}
+
 /* Returns the open index of an order. */
 Relation
 rows_order(Rows *rows, RowsTable table, RowsOrder order)
@@ -334,7 +363,9 @@ rows_order(Rows *rows, RowsTable table, RowsOrder order)
 	if (*index == NULL)
 	{
 		*index = index_open(known_orders[table][order], AccessShareLock);
-		if (!gives_order(*index, order))
+		if ((known_tables[table][rows->reading].generation != relations_generation() ||
+			 (*index)->rd_index->indcheckxmin) &&
+			!gives_order(*index, order))
 		{
 			known_orders[table][order] = InvalidOid;
 			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -420,12 +451,25 @@ rows_open_more(Rows *rows, int tables)
 			rows->tables[table] =
 				table_open(omni_table(specs[table].name),
 						   rows->reading || specs[table].rights == READ ? AccessShareLock : RowExclusiveLock);
-		if (!is_ordinary(rows->tables[table], &specs[table], rows->reading) || !find_orders(rows, table) ||
-			(specs[table].inserts && !rows->reading && !open_indexes(rows, table)))
+		if (!is_suitable(rows, table) || (specs[table].inserts && !rows->reading && !open_indexes(rows, table)))
 			return false;
 		rows->slots[table] = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
 	}
 	return true;
+}
+
+/*
+ * rows_may_insert makes an open table ready for new rows where these are seldom; returns false where they are to be had
+ * by SQL only.
+ */
+bool
+rows_may_insert(Rows *rows, RowsTable table)
+{
+	if (rows->indexes[table] != NULL)
+		return true;
+	if (rows->reading || RelationGetDescr(rows->tables[table])->natts != specs[table].count)
+		return false;
+	return open_indexes(rows, table);
 }
 
 /* Ends what rows_open() began; the tables stay locked until the transaction ends. */
