@@ -59,41 +59,37 @@ static KeptPlan waiting_next = {
 				 INT8OID},
 };
 
-/* choices_find finds the lanes that suit the agent with the room that he has. */
-void
-choices_find(Taking *taking)
+/* Adds the lanes of a queue that suit the agent; returns whether he has room for what waits in any of them. */
+static bool
+add_choices(Taking *taking, int queue_index)
 {
 	const RoutingConfig *config = taking->config;
-	int64 room = config->agents[taking->agent].capacity - taking->used;
+	const RoutingQueue *queue = &config->queues[queue_index];
+	int32 capacity = config->agents[taking->agent].capacity;
+	int64 room = capacity - taking->used;
 	int count;
 	const Lane *lanes = lanes_get(config, &count);
+	const int *own = lanes_of_queue(config, queue_index, &count);
+	bool any_fits = false;
 
-	bool any_fits = taking->beside;
-
-	taking->count = 0;
-	taking->choices = palloc0(sizeof(Choice) * (count + 1));
 	for (int i = 0; i < count; i++)
 	{
-		const Lane *lane = &lanes[i];
+		const Lane *lane = &lanes[own[i]];
 		Choice *choice = &taking->choices[taking->count];
-		const RoutingQueue *queue;
 		PoolMember member;
 		TimestampTz kept_before;
 		int64 cost;
 
-		if (lane->queue < 0 || lane->channel < 0)
+		if (lane->channel < 0)
 			continue;
-		queue = &config->queues[lane->queue];
 		cost = config->channels[lane->channel].cost;
-		if (cost > room && (queue->keep_room_after < 0 || cost > config->agents[taking->agent].capacity))
+		if (cost > room && (queue->keep_room_after < 0 || cost > capacity))
 			continue;
-		if (taking->locks != NULL && taking->locks->modes[lane->queue] != QUEUE_FREE &&
-			taking->locks->modes[lane->queue] != QUEUE_BOTH)
-			continue;
-		if (config_judge(config, lane->queue, lane->channel, lane->requires, lane->prefers, taking->agent, &member) !=
+		if (config_judge(config, queue_index, lane->channel, lane->requires, lane->prefers, taking->agent, &member) !=
 			VERDICT_CANDIDATE)
 			continue;
 		/* Who waited for the lock began before what arrived meanwhile: no wait is no bound. */
+		memset(choice, 0, sizeof(*choice));
 		choice->lane = lane;
 		choice->age = queue_age(queue, taking->now);
 		choice->fits = cost <= room;
@@ -107,6 +103,33 @@ choices_find(Taking *taking)
 			member.preferred || queue->prefer_for == 0 ? DT_NOEND : taking->now - queue->prefer_for;
 		choice->held_since = queue->hold_for_owner == 0 ? DT_NOEND : taking->now - queue->hold_for_owner;
 		taking->count++;
+	}
+	return any_fits;
+}
+
+/* choices_find finds the lanes that suit the agent with the room that he has. */
+void
+choices_find(Taking *taking)
+{
+	const RoutingConfig *config = taking->config;
+	const RoutingAgent *agent = &config->agents[taking->agent];
+	bool any_fits = taking->beside;
+	int total = 0;
+
+	for (int i = 0; i < agent->queue_count; i++)
+	{
+		int count;
+
+		(void) lanes_of_queue(config, agent->queues[i], &count);
+		total += count;
+	}
+	taking->count = 0;
+	taking->choices = palloc(sizeof(Choice) * (total + 1));
+	for (int i = 0; i < agent->queue_count; i++)
+	{
+		if (taking->locks == NULL || taking->locks->modes[agent->queues[i]] == QUEUE_FREE ||
+			taking->locks->modes[agent->queues[i]] == QUEUE_BOTH)
+			any_fits |= add_choices(taking, agent->queues[i]);
 	}
 	if (!any_fits)
 		taking->count = 0;
@@ -387,7 +410,8 @@ next_to_look(const Taking *taking, const Choice *best)
 /*
  * Returns the choice whose request comes first, or NULL.
  *
- * Most lanes show by where they begin that they have nothing before what was found in another.
+ * Most lanes show by where they begin that they have nothing before what was found in another, or before the bound:
+ * what does not come before that may be returned or not.
  */
 static Choice *
 first_found(const Taking *taking)
@@ -395,11 +419,11 @@ first_found(const Taking *taking)
 	Choice *best = best_found(taking);
 	Choice *choice;
 
-	while ((choice = next_to_look(taking, best)) != NULL)
+	while ((choice = next_to_look(taking, best != NULL ? best : taking->bound)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (taking->config->rows != NULL)
-			look_by_rows(taking, choice, best);
+			look_by_rows(taking, choice, best != NULL ? best : taking->bound);
 		else
 		{
 			choice->found = false;
@@ -433,11 +457,7 @@ comes_before_request(const Choice *choice, Choice *own, const MatchRequest *requ
 {
 	if (!own->looked && choice->at.rank - choice->age == own->at.rank - own->age)
 	{
-		SpiScope scope;
-
-		routing_scope_begin(&scope);
 		own->at.due_at = sla_request_due(request->request_id);
-		spi_scope_end(&scope);
 		own->looked = true;
 	}
 	return comes_before(choice, own);
@@ -470,6 +490,7 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 						 .rank = in_place ? request->rank : -queue_level(queue, request->priority, request->entered_at),
 						 .due_at = request->due_at,
 						 .entered_at = request->entered_at}};
+	Choice bound = own;
 	const Choice *first;
 	int64 request_id = 0;
 	RoutingReads reads;
@@ -482,6 +503,9 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 		return 0;
 	for (int i = 0; i < taking.count; i++)
 		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.at.rank - own.age + taking.choices[i].age);
+	if (!own.looked)
+		bound.at.due_at = DT_NOEND;
+	taking.bound = &bound;
 	routing_reads_begin(config, ROWS_BIT(ROWS_LANE_HEAD), &reads);
 	first = choices_first(&taking);
 	if (first != NULL && comes_before_request(first, &own, request))

@@ -44,8 +44,9 @@ typedef struct Taking
 	int passed_count;
 	Choice *choices;
 	int count;
-	bool beside; /* he has room for another request, beside which it is looked at what comes first */
-	bool busy;   /* somebody had what would have suited */
+	bool beside;         /* he has room for another request, beside which it is looked at what comes first */
+	const Choice *bound; /* what does not come before this need not be found, or NULL */
+	bool busy;           /* somebody had what would have suited */
 } Taking;
 
 extern void choices_find(Taking *taking);

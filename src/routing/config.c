@@ -161,6 +161,7 @@ read_agents(RoutingConfig *config, MemoryContext context)
 		agent->capacity = spi_int32(i, 2);
 		agent->active = spi_bool(i, 3);
 		agent->department = spi_text(i, 4, context);
+		agent->queue_count = 0;
 		skills = PG_DETOAST_DATUM_PACKED(spi_datum(i, 5, &isnull));
 		agent->skills = MemoryContextAlloc(context, VARSIZE_ANY(skills));
 		memcpy(agent->skills, skills, VARSIZE_ANY(skills));
@@ -248,6 +249,37 @@ read_queues(RoutingConfig *config, MemoryContext context)
 	}
 }
 
+/* Notes with each agent which queues he serves. */
+static void
+note_queues(RoutingConfig *config, MemoryContext context)
+{
+	size_t total = 0;
+	int *queues;
+
+	for (int queue = 0; queue < config->queue_count; queue++)
+	{
+		total += config->queues[queue].member_count;
+		for (int i = 0; i < config->queues[queue].member_count; i++)
+			config->agents[config->queues[queue].members[i].agent].queue_count++;
+	}
+	queues = MemoryContextAllocHuge(context, sizeof(int) * (total + 1));
+	for (int agent = 0; agent < config->agent_count; agent++)
+	{
+		config->agents[agent].queues = queues;
+		queues += config->agents[agent].queue_count;
+		config->agents[agent].queue_count = 0;
+	}
+	for (int queue = 0; queue < config->queue_count; queue++)
+	{
+		for (int i = 0; i < config->queues[queue].member_count; i++)
+		{
+			RoutingAgent *agent = &config->agents[config->queues[queue].members[i].agent];
+
+			unconstify(int *, agent->queues)[agent->queue_count++] = queue;
+		}
+	}
+}
+
 /*
  * Begins an SPI scope for statements on the tables of what is going on.
  *
@@ -301,6 +333,7 @@ routing_build(ConfigCache *cache, MemoryContext context)
 	read_states(config, context);
 	read_agents(config, context);
 	read_queues(config, context);
+	note_queues(config, context);
 	if (kept_plan_run(&notify_select, NULL, NULL, true, 1) > 0)
 		config->notify_channel = spi_text(0, 1, context);
 	config->pool_context = AllocSetContextCreate(context, "omnichannel pools of agents", ALLOCSET_DEFAULT_SIZES);
@@ -478,27 +511,27 @@ copy_skills(const SkillSet *set, MemoryContext context)
 Pool *
 config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers)
 {
-	const RoutingQueue *found = &config->queues[queue];
+	RoutingQueue *found = &config->queues[queue];
 	MemoryContext caller;
 	Datum *ids;
 	Pool *pool;
 
-	for (Pool **link = &config->pools; *link != NULL; link = &(*link)->next)
+	for (Pool **link = &found->pools; *link != NULL; link = &(*link)->next)
 	{
 		pool = *link;
-		if (pool->queue == queue && pool->channel == channel && same_skills(pool->requires, requires) &&
-			same_skills(pool->prefers, prefers))
+		if (pool->channel == channel && same_skills(pool->requires, requires) && same_skills(pool->prefers, prefers))
 		{
 			*link = pool->next;
-			pool->next = config->pools;
-			config->pools = pool;
+			pool->next = found->pools;
+			found->pools = pool;
 			return pool;
 		}
 	}
 
 	if (config->pool_count >= POOLS_MAX)
 	{
-		config->pools = NULL;
+		for (int i = 0; i < config->queue_count; i++)
+			config->queues[i].pools = NULL;
 		config->pool_count = 0;
 		MemoryContextReset(config->pool_context);
 	}
@@ -506,7 +539,6 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 	/* Nothing is linked in before it is whole. */
 	caller = MemoryContextSwitchTo(config->pool_context);
 	pool = palloc0(sizeof(Pool));
-	pool->queue = queue;
 	pool->channel = channel;
 	pool->requires = copy_skills(requires, config->pool_context);
 	pool->prefers = copy_skills(prefers, config->pool_context);
@@ -525,8 +557,8 @@ config_pool(RoutingConfig *config, int queue, int channel, SkillSet *requires, S
 	pfree(ids);
 	MemoryContextSwitchTo(caller);
 
-	pool->next = config->pools;
-	config->pools = pool;
+	pool->next = found->pools;
+	found->pools = pool;
 	config->pool_count++;
 	return pool;
 }

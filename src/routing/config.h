@@ -26,6 +26,8 @@ typedef struct RoutingAgent
 	bool active;
 	const char *department; /* or NULL */
 	SkillSet *skills;
+	const int *queues; /* that he serves, in their order */
+	int queue_count;
 	RowPlace place; /* of his row in agent_state */
 } RoutingAgent;
 
@@ -76,6 +78,7 @@ typedef struct RoutingQueue
 	double weights[SCORE_PARTS];
 	RoutingMember *members; /* by agent */
 	int member_count;
+	struct Pool *pools; /* of its requests; the one asked for last is first */
 } RoutingQueue;
 
 typedef struct RoutingConfig
@@ -97,7 +100,6 @@ typedef struct RoutingConfig
 	uint64 generation;          /* another one for other data */
 	struct Rows *rows;          /* open for this call, or NULL where rows are to be had by SQL */
 	MemoryContext pool_context; /* child of the configuration's */
-	struct Pool *pools;
 	int pool_count;
 } RoutingConfig;
 
@@ -147,7 +149,6 @@ typedef struct PoolMember
 typedef struct Pool
 {
 	struct Pool *next;
-	int queue;
 	int channel;
 	SkillSet *requires;
 	SkillSet *prefers;
@@ -182,6 +183,7 @@ extern int64 interval_usecs(const Interval *interval);
 
 /* lane.c */
 extern Lane *lanes_get(const RoutingConfig *config, int *count);
+extern const int *lanes_of_queue(const RoutingConfig *config, int queue, int *count);
 extern const Lane *lane_find(const RoutingConfig *config, int64 lane_id);
 extern int64 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers,
 						 int32 priority);

@@ -25,6 +25,9 @@ typedef struct Lanes
 	Lane *lanes; /* by lane_id */
 	int count;
 	uint64 generation; /* of the configuration that queue and channel are indexes of */
+	int *by_queue;     /* indexes of those whose queue there is, by it */
+	int *firsts;       /* of each queue, where its own begin there; and of the next one after the last */
+	MemoryContext context;
 } Lanes;
 
 static KeptPlan lanes_select = {
@@ -74,6 +77,8 @@ lane_build(ConfigCache *cache, MemoryContext context)
 
 	lanes->count = (int) kept_plan_run(&lanes_select, NULL, NULL, true, 0);
 	lanes->lanes = MemoryContextAllocHuge(context, sizeof(Lane) * (lanes->count + 1));
+	lanes->by_queue = MemoryContextAllocHuge(context, sizeof(int) * (lanes->count + 1));
+	lanes->context = context;
 	for (int i = 0; i < lanes->count; i++)
 	{
 		Lane *lane = &lanes->lanes[i];
@@ -91,22 +96,65 @@ lane_build(ConfigCache *cache, MemoryContext context)
 	return lanes;
 }
 
-/* Returns all lanes by lane_id, with the queues and channels of this configuration, or -1 where it has them not. */
-Lane *
-lanes_get(const RoutingConfig *config, int *count)
+/* Makes queues and channels those of this configuration, or -1 where it has them not. */
+static void
+resolve(Lanes *lanes, const RoutingConfig *config)
 {
-	Lanes *lanes = unconstify(Lanes *, (const Lanes *) config_cache_get(&lane_cache));
+	int *next = MemoryContextAllocZero(lanes->context, sizeof(int) * (config->queue_count + 2));
+	int *old = lanes->firsts;
 
-	for (int i = 0; lanes->generation != config->generation && i < lanes->count; i++)
+	lanes->generation = 0;
+	lanes->firsts = next;
+	if (old != NULL)
+		pfree(old);
+	for (int i = 0; i < lanes->count; i++)
 	{
 		Lane *lane = &lanes->lanes[i];
 
 		lane->queue = config_queue(config, lane->queue_code);
 		lane->channel = config_channel(config, lane->channel_code);
+		if (lane->queue >= 0)
+			next[lane->queue + 2]++;
+	}
+	for (int queue = 1; queue <= config->queue_count; queue++)
+		next[queue + 1] += next[queue];
+	for (int i = 0; i < lanes->count; i++)
+	{
+		if (lanes->lanes[i].queue >= 0)
+			lanes->by_queue[next[lanes->lanes[i].queue + 1]++] = i;
 	}
 	lanes->generation = config->generation;
+}
+
+/* Returns the lanes, with the queues and channels of this configuration. */
+static Lanes *
+lanes_resolved(const RoutingConfig *config)
+{
+	Lanes *lanes = unconstify(Lanes *, (const Lanes *) config_cache_get(&lane_cache));
+
+	if (lanes->firsts == NULL || lanes->generation != config->generation)
+		resolve(lanes, config);
+	return lanes;
+}
+
+/* Returns all lanes by lane_id, with the queues and channels of this configuration, or -1 where it has them not. */
+Lane *
+lanes_get(const RoutingConfig *config, int *count)
+{
+	Lanes *lanes = lanes_resolved(config);
+
 	*count = lanes->count;
 	return lanes->lanes;
+}
+
+/* lanes_of_queue returns which of all lanes are of a queue, as indexes. */
+const int *
+lanes_of_queue(const RoutingConfig *config, int queue, int *count)
+{
+	const Lanes *lanes = lanes_resolved(config);
+
+	*count = lanes->firsts[queue + 1] - lanes->firsts[queue];
+	return &lanes->by_queue[lanes->firsts[queue]];
 }
 
 /* Returns a lane, or NULL. */

@@ -167,11 +167,8 @@ queue_locks_add(QueueLocks *locks, int queue, QueueLock mode)
 void
 queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent)
 {
-	for (int queue = 0; queue < config->queue_count; queue++)
-	{
-		if (config_member(config, queue, agent) != NULL)
-			queue_locks_add(locks, queue, QUEUE_FREE);
-	}
+	for (int i = 0; i < config->agents[agent].queue_count; i++)
+		queue_locks_add(locks, config->agents[agent].queues[i], QUEUE_FREE);
 	locks->agent_id = config->agents[agent].agent_id;
 }
 

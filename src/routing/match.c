@@ -35,6 +35,9 @@
 /* Up to so many are kept in order by insertion. */
 #define FEW 32
 
+/* So many are found for whoever wants one: somebody may be changing the first of them. */
+#define NEXT 8
+
 static KeptPlan request_select = {
 	.sql = "SELECT q.customer_id, q.state, q.queue, coalesce(q.current_channel, q.channel), q.requires, q.prefers,"
 		   " q.priority, q.agent_id, q.state_since, w.entered_at, w.due_at, a.agent_id, a.accepted_at IS NOT NULL,"
@@ -466,8 +469,27 @@ match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held
 	return owner_id;
 }
 
+/* Looks at the owner, by rows; returns whether nobody else need be looked at: it is for him. */
+static bool
+find_owner(RoutingConfig *config, const Match *match, const PoolMember *owner, const Acquaintance *known)
+{
+	Live live;
+
+	live_one(config, owner->agent, &live);
+	if (judge_now(match, owner, known, &live, true) == VERDICT_CANDIDATE)
+	{
+		Candidate candidate = candidate_of(match, owner, known, &live, true);
+
+		add_candidate(match, &candidate);
+		match->result->more = true;
+		return true;
+	}
+	match->result->held_until = owner_held_until(config, match->request, owner, known, &live, match->now);
+	return match->result->held_until != 0;
+}
+
 /*
- * match_find finds the best agents for a request, at most max, as of now.
+ * match_find finds the best agents for a request, at most max or MATCH_NEXT, as of now.
  *
  * Reads by config->rows if they are open, otherwise needs an SPI scope. Does not lock. With collect it is told what
  * becomes of every agent; one verdict can come later than the others, because only the owner shows whether the request
@@ -486,15 +508,21 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		.now = now,
 		/* Who waited for a lock began before what it now sees. */
 		.waited = Max(now - request->queued_at, 0),
-		.max = max,
+		.max = max == MATCH_NEXT ? NEXT : max,
 		.result = result,
 	};
 	const PoolMember *owner_member;
 	const Live *lives;
 
 	memset(result, 0, sizeof(*result));
-	result->candidates = palloc(sizeof(Candidate) * ((max <= FEW ? max : pool->count) + 1));
+	result->candidates = palloc(sizeof(Candidate) * ((match.max <= FEW ? match.max : pool->count) + 1));
 	result->owner_id = owner_find(config, request, pool, now, read_only, known, &owner_member);
+	if (max == MATCH_NEXT && config->rows != NULL && owner_member != NULL &&
+		find_owner(config, &match, owner_member, &known[owner_member - pool->members]))
+	{
+		pfree(known);
+		return;
+	}
 	lives = live_read(config, pool, read_only);
 
 	/* The owner is looked at first: the others may have to step back. */
@@ -523,11 +551,12 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 		if (verdict == VERDICT_CANDIDATE)
 			add_candidate(&match, &candidate);
 	}
-	if (max > FEW)
+	if (match.max > FEW)
 	{
 		qsort(result->candidates, result->count, sizeof(Candidate), match_compare);
-		result->count = Min(result->count, max);
+		result->count = Min(result->count, match.max);
 	}
+	result->more = result->count == match.max;
 
 	/* Whom the configuration rules out is of interest to the collector only. */
 	for (int agent = 0; collect != NULL && agent < config->agent_count; agent++)

@@ -67,9 +67,13 @@ typedef struct MatchResult
 {
 	Candidate *candidates; /* best first */
 	int count;
+	bool more;              /* there may be further ones, who were not looked for */
 	int64 owner_id;         /* whom the request should wait for or prefer, or 0 */
 	TimestampTz held_until; /* until when it is held for the owner, or 0 */
 } MatchResult;
+
+/* So many agents are looked for where one is wanted: the owner alone, if he can have the request, or else a few. */
+#define MATCH_NEXT 0
 
 extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern bool match_moved(const RoutingConfig *config, const MatchRequest *request);

@@ -15,7 +15,7 @@
 #include "routing/rows.h"
 
 static KeptPlan request_note = {
-	.sql = "UPDATE omnichannel.request SET state = $3, agent_id = $4"
+	.sql = "UPDATE omnichannel.request SET state = $3, agent_id = nullif($4, 0)"
 		   " WHERE request_id = $1 AND customer_id = $2 AND closed_at IS NULL",
 	.nargs = 4,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, INT8OID},
@@ -133,13 +133,13 @@ leave_queue(Rows *rows, int64 request_id)
 }
 
 /*
- * Notes state and agent in a request that is found by its id; returns whether it is open still, and, where it is not
- * held, as it was read.
+ * offer_note_state notes state and agent, or 0, in a request that is found by its id; returns whether it is open still,
+ * and, where it is not held, as it was read.
  *
  * What guard_request() would do is done here; nobody else goes by these states.
  */
-static bool
-note_request(Rows *rows, const MatchRequest *request, const char *state, int64 agent_id)
+bool
+offer_note_state(Rows *rows, const MatchRequest *request, const char *state, int64 agent_id)
 {
 	for (;;)
 	{
@@ -166,6 +166,7 @@ note_request(Rows *rows, const MatchRequest *request, const char *state, int64 a
 		same = text_equals(before, state);
 		values[0] = CStringGetTextDatum(state);
 		values[1] = Int64GetDatum(agent_id);
+		nulls[1] = agent_id == 0;
 		values[2] = Int64GetDatum(DatumGetInt64(slot_getattr(slot, REQUEST_VERSION, &isnull)) + 1);
 		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 		tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
@@ -186,7 +187,8 @@ offer_ends(const RoutingQueue *queue)
 }
 
 /*
- * offer_note writes down the assignment of a request to an agent whose room was taken; returns as note_request() does,
+ * offer_note writes down the assignment of a request to an agent whose room was taken; returns as
+ * offer_note_state() does,
  * and writes nothing where that is not so.
  */
 bool
@@ -198,7 +200,7 @@ offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool a
 	Datum values[13];
 	bool nulls[13] = {0};
 
-	if (!note_request(config->rows, request, accepted ? "assigned" : "offered", agent_id))
+	if (!offer_note_state(config->rows, request, accepted ? "assigned" : "offered", agent_id))
 		return false;
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = Int64GetDatum(request->customer_id);

@@ -53,32 +53,10 @@ static KeptPlan offer_plans[2][2] = {
 	{{.sql = OFFER_SQL("$3", ""), OFFER_ARGS}, {.sql = OFFER_SQL("$3", LEAVES_QUEUE), OFFER_ARGS}},
 };
 
-static KeptPlan place_delete = {
-	.sql = "DELETE FROM omnichannel.kept_place WHERE request_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
-
 static KeptPlan queue_select = {
 	.sql = "SELECT queue, customer_id FROM omnichannel.request WHERE request_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
-};
-
-static KeptPlan enqueue = {
-	.sql = "WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
-		   " priority, queued_at)"
-		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $9)"
-		   " ON CONFLICT (request_id) DO UPDATE SET lane_id = excluded.lane_id, rank = excluded.rank,"
-		   " due_at = excluded.due_at, priority = excluded.priority, queued_at = excluded.queued_at"
-		   " RETURNING request_id),"
-		   " head AS (UPDATE omnichannel.lane_head AS h SET rank = $4, due_at = $5, entered_at = $6, request_id = $1"
-		   " WHERE h.lane_id = $3 AND (h.rank, h.due_at, h.entered_at, h.request_id) > ($4, $5, $6, $1))"
-		   " UPDATE omnichannel.request AS q SET state = 'waiting_agent',"
-		   " agent_id = nullif($8, 0) FROM waits"
-		   " WHERE q.request_id = $1 AND q.customer_id = $2 AND q.closed_at IS NULL",
-	.nargs = 9,
-	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID, TIMESTAMPTZOID},
 };
 
 /* The trigger of the table notes it when the transaction ends. */
@@ -193,7 +171,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 	if (DatumGetInt64(spi_datum(0, 2, &isnull)) == 0)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
-		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
+		route_forget_place(request->request_id);
 	if (strcmp(request->state, "waiting_customer") == 0)
 		requests_changed(&request->request_id, 1);
 	return true;
@@ -227,45 +205,6 @@ route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool 
 	return OFFER_MADE;
 }
 
-/*
- * route_enqueue lets a request wait, with the age that it has, and notes where.
- *
- * The holder has the queue's lock and the request's.
- */
-void
-route_enqueue(const RoutingConfig *config, MatchRequest *request)
-{
-	bool returns = strcmp(request->state, "waiting_customer") == 0;
-	Datum values[9];
-
-	request->waits_in =
-		lane_ensure(config, request->queue, request->channel, request->requires, request->prefers, request->priority);
-	request->waits_with = request->priority;
-	request->rank = -queue_level(&config->queues[request->queue], request->priority, request->entered_at);
-	request->due_at = sla_request_due(request->request_id);
-	values[0] = Int64GetDatum(request->request_id);
-	values[1] = Int64GetDatum(request->customer_id);
-	values[2] = Int64GetDatum(request->waits_in);
-	values[3] = Int64GetDatum(request->rank);
-	values[4] = TimestampTzGetDatum(request->due_at);
-	values[5] = TimestampTzGetDatum(request->entered_at);
-	values[6] = Int32GetDatum(request->priority);
-	values[7] = Int64GetDatum(request->agent_id);
-	values[8] = TimestampTzGetDatum(request->queued_at);
-	if (requests_write(&enqueue, values, NULL) != 1)
-		route_changed_meanwhile(request);
-	if (request->kept_place)
-		(void) kept_plan_run(&place_delete, values, NULL, false, 0);
-	request->kept_place = false;
-	request->waiting = true;
-	strlcpy(request->state, "waiting_agent", sizeof(request->state));
-	if (!returns)
-		return;
-	/* Its clocks go on: it is due at another time. */
-	requests_changed(&request->request_id, 1);
-	request->due_at = sla_request_due(request->request_id);
-}
-
 /* Locks a request that was read without, if nobody else has it; returns whether it is as it was read. */
 static bool
 hold_as_read(Rows *rows, MatchRequest *request)
@@ -294,17 +233,17 @@ offer_or_enqueue(RoutingConfig *config, MatchRequest *request, bool patient, int
 		return -1;
 	if (request->misplaced || !match_in_place(config, request))
 	{
-		SpiScope scope;
-		bool by_rows = config->rows != NULL;
-
-		if (by_rows)
+		if (config->rows == NULL)
+			route_enqueue(config, request);
+		else if (!enqueue_by_rows(config, request))
 		{
+			SpiScope scope;
+
 			route_rows_end(config);
 			routing_scope_begin(&scope);
-		}
-		route_enqueue(config, request);
-		if (by_rows)
+			route_enqueue(config, request);
 			spi_scope_end(&scope);
+		}
 	}
 	return 0;
 }

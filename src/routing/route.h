@@ -64,17 +64,22 @@ extern int64 route_request(RoutingConfig *config, MatchRequest *request, bool pa
 extern int64 route_again(RoutingConfig *config, MatchRequest *request, int64 *given);
 extern OfferResult route_offer(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, bool wait,
 							   TimestampTz now);
-extern void route_enqueue(const RoutingConfig *config, MatchRequest *request);
 pg_noreturn extern void route_changed_meanwhile(const MatchRequest *request);
 extern bool queue_is_served(const RoutingConfig *config, int queue);
 extern void queue_check_members(const RoutingConfig *config, int queue);
 extern int64 queue_level(const RoutingQueue *queue, int32 priority, TimestampTz entered_at);
 extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 
+/* enqueue.c */
+extern void route_enqueue(const RoutingConfig *config, MatchRequest *request);
+extern bool enqueue_by_rows(RoutingConfig *config, MatchRequest *request);
+extern void route_forget_place(int64 request_id);
+
 /* offer.c */
 extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now,
 							TimestampTz *idle_since);
 extern void offer_give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_since);
+extern bool offer_note_state(struct Rows *rows, const MatchRequest *request, const char *state, int64 agent_id);
 extern bool offer_note(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted, int64 lane_id);
 extern TimestampTz offer_ends(const RoutingQueue *queue);
 extern void offer_notify(const RoutingConfig *config, int agent, int64 request_id);

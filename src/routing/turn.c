@@ -143,7 +143,7 @@ turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *tu
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	MatchResult result;
-	int max = 8;
+	int max = MATCH_NEXT;
 
 	for (;;)
 	{
@@ -195,8 +195,8 @@ turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *tu
 			continue;
 		}
 
-		/* All of them were taken while we looked: look at everybody. */
-		if (result.count < max)
+		/* All of them were taken while we looked, or keep their room for others: look at everybody. */
+		if (!result.more)
 			return 0;
 		max = PG_INT32_MAX;
 	}

@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "omnichannel.h"
+#include "core/look.h"
 #include "sla/clock.h"
 #include "sla/sla.h"
 
@@ -81,6 +82,15 @@ static KeptPlan due_select = {
 	.nargs = 1,
 	.argtypes = {INT8OID},
 	.indexed = true,
+};
+
+static LookUp due_look = {
+	.table = "sla_clock",
+	.nkeys = 1,
+	.seldom = true,
+	.ncolumns = 3,
+	.columns =
+		(const TableColumn[]){{"request_id", INT8OID}, {"due_at", TIMESTAMPTZOID}, {"stopped_at", TIMESTAMPTZOID}},
 };
 
 /* Returns what a state means for clocks. */
@@ -368,12 +378,28 @@ sla_requests_changed(const int64 *request_ids, int count)
 	sla_requests_follow(request_ids, count, sla_policies_to_write(), &changes);
 }
 
-/* Returns when the first open clock of a request is due, infinity where none is. Needs an SPI scope. */
+/* Returns when the first open clock of a request is due, infinity where none is. */
 TimestampTz
 sla_request_due(int64 request_id)
 {
-	Datum values[1] = {Int64GetDatum(request_id)};
+	Datum key = Int64GetDatum(request_id);
+	TimestampTz due_at = DT_NOEND;
+	Datum values[3];
+	bool nulls[3];
+	LookScan look;
+	SpiScope scope;
 
-	(void) kept_plan_run(&due_select, values, NULL, false, 1);
-	return spi_time(0, 1, NO_TIME);
+	if (look_begin(&look, &due_look, &key, 1, NULL))
+	{
+		while (look_next(&look, false, values, nulls))
+			if (!nulls[1] && nulls[2])
+				due_at = Min(due_at, DatumGetTimestampTz(values[1]));
+		look_end(&look);
+		return due_at;
+	}
+	spi_scope_begin(&scope, false);
+	(void) kept_plan_run(&due_select, &key, NULL, false, 1);
+	due_at = spi_time(0, 1, NO_TIME);
+	spi_scope_end(&scope);
+	return due_at;
 }

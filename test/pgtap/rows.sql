@@ -1,6 +1,6 @@
 -- Offers are written without SQL where nothing asks for SQL. Both ways leave the same; and whatever asks for SQL is heard.
 BEGIN;
-SELECT plan(41);
+SELECT plan(54);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -29,6 +29,10 @@ DECLARE
 	answer text;
 BEGIN
 	answer := omnichannel.route(100);
+	EXECUTE format('UPDATE omnichannel.%I SET used = used + 1000', 'agent_state');
+	answer := concat_ws(' ', answer, coalesce(omnichannel.route(104)::text, 'waits'));
+	EXECUTE format('UPDATE omnichannel.%I SET used = used - 1000', 'agent_state');
+	DELETE FROM omnichannel.waiting;
 	INSERT INTO omnichannel.lane (queue, channel, prefers) VALUES ('a', 'email', 'lang.pl');
 	INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at, priority)
 	SELECT 102, 3, lane_id, 0, now(), 2 FROM omnichannel.lane WHERE channel = 'email';
@@ -38,8 +42,9 @@ EXCEPTION WHEN SQLSTATE 'RT000' THEN
 	RETURN answer;
 END
 $$;
-SELECT matches(pg_temp.offers(), '^\d+ 102$', 'an offer and a claim');
+SELECT matches(pg_temp.offers(), '^\d+ waits 102$', 'an offer, a request that waits and a claim');
 SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '(UPDATE|DELETE FROM|INSERT INTO) omnichannel.(agent_state|assignment|request) '$$, 'without SQL');
+SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '^WITH waits AS'$$, 'and what waits');
 
 -- So does who asks for the agents only, and sees what the statement sees that asks.
 CREATE TEMP TABLE matches AS SELECT * FROM match_agents(100, 20);
@@ -168,5 +173,31 @@ SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.assignment ENABLE ROW LEVEL S
 SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0, state = ''available''; UPDATE omnichannel.request SET agent_id = 2 WHERE request_id = 2; ALTER TABLE omnichannel.relationship ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE rows_role',
 	'SELECT omnichannel.route(2)', 'SELECT agent_id FROM omnichannel.assignment'), '2', 'a policy that hides');
 SELECT is(pg_temp.outcome('CREATE TABLE public.child () INHERITS (omnichannel.assignment)', 'SELECT pg_temp.offer(2)', 'SELECT count(*) FROM ONLY omnichannel.assignment'), '1', 'a child table');
+
+-- The same of what waits, because nobody has room.
+CREATE FUNCTION pg_temp.waits(request_id bigint) RETURNS bigint LANGUAGE sql AS $$
+	DELETE FROM omnichannel.waiting;
+	UPDATE omnichannel.agent_state SET used = 1000;
+	UPDATE omnichannel.request SET queue = 'a', state = 'waiting_agent', agent_id = NULL, requires = NULL, prefers = NULL, priority = 7 WHERE request.request_id = $1;
+	DELETE FROM omnichannel.arrival;
+	SELECT omnichannel.route($1)
+$$;
+SELECT is(pg_temp.outcome('SELECT', 'SELECT pg_temp.waits(2)', 'SELECT concat_ws('' '', r.state, r.agent_id, r.version, r.state_since > now(), w.customer_id, w.priority, w.rank = -waiting_level(7, w.entered_at, ''1 minute''), w.due_at, w.queued_at = w.entered_at) FROM omnichannel.request AS r JOIN omnichannel.waiting AS w USING (request_id) WHERE request_id = 2'),
+	'waiting_agent 3 f 3 7 t infinity t', 'a request waits');
+SELECT is(pg_temp.outcome('SELECT', 'SELECT pg_temp.waits(2)', 'SELECT count(*) FROM omnichannel.arrival'), '0', 'in its place: nothing is left to the sweep');
+SELECT is(pg_temp.outcome('SELECT', 'SELECT pg_temp.waits(2); INSERT INTO omnichannel.lane_head SELECT lane_id, rank + 1, due_at, entered_at, 1 FROM omnichannel.waiting ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank; SELECT pg_temp.waits(2)',
+	'SELECT count(*) FROM omnichannel.lane_head JOIN omnichannel.waiting USING (lane_id, rank, due_at, entered_at, request_id)'), '1', 'the head of its lane goes back to it');
+SELECT is(pg_temp.outcome('SELECT', 'SELECT pg_temp.waits(2); INSERT INTO omnichannel.lane_head SELECT lane_id, rank - 1, due_at, entered_at, 1 FROM omnichannel.waiting ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank; SELECT pg_temp.waits(2)',
+	'SELECT count(*) FROM omnichannel.lane_head AS h JOIN omnichannel.waiting AS w ON w.lane_id = h.lane_id AND h.rank = w.rank - 1'), '1', 'but not on');
+SELECT is(pg_temp.outcome('SELECT pg_temp.waits(2); INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, request_id, channel, moment_id, started_at, target, due_at, stopped_at, outcome, time_left) SELECT 3, ''resolution'', ''p'', 2, ''chat'', 1, now(), ''1 hour'', d.due_at, d.stopped_at, CASE WHEN d.stopped_at IS NOT NULL THEN ''met'' END, CASE WHEN d.due_at IS NULL THEN interval ''1 minute'' END FROM (VALUES (''2030-01-03Z''::timestamptz, NULL::timestamptz), (''2030-01-02Z'', NULL), (NULL, NULL), (''2030-01-01Z'', now())) AS d (due_at, stopped_at)',
+	'DELETE FROM omnichannel.waiting; SELECT omnichannel.route(2)', 'SELECT due_at = ''2030-01-02Z'' FROM omnichannel.waiting'), 'true', 'due when the first of its clocks is that runs');
+SELECT is(pg_temp.outcome('CREATE TRIGGER mine AFTER INSERT ON omnichannel.waiting FOR EACH ROW EXECUTE FUNCTION public.see()', 'SELECT pg_temp.waits(2)', 'SELECT string_agg(what, '','') FROM public.seen'), 'waiting INSERT', 'a trigger on what waits fires');
+SELECT is(pg_temp.outcome('CREATE TRIGGER mine BEFORE UPDATE ON omnichannel.lane_head FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()', 'SELECT pg_temp.waits(2)', 'SELECT'), 'ZZ001', 'one on heads of lanes');
+SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.waiting ADD CHECK (priority < 7)', 'SELECT pg_temp.waits(2)', 'SELECT'), '23514', 'a check of what waits');
+SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.waiting ADD COLUMN mine text DEFAULT ''x''', 'SELECT pg_temp.waits(2)', 'SELECT mine FROM omnichannel.waiting'), 'x', 'a default');
+SELECT is(pg_temp.outcome('CREATE UNIQUE INDEX ON omnichannel.waiting ((1))', 'SELECT pg_temp.waits(2); INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at) SELECT 1000, 1, 2, 1, now()', 'SELECT'), '23505', 'a unique index on an expression');
+SELECT is(pg_temp.outcome('REVOKE ' || revoked || ' FROM rows_role; UPDATE omnichannel.agent_state SET used = 1000; SET LOCAL ROLE rows_role', 'SELECT omnichannel.route(2)', 'SELECT'), '42501', 'without ' || revoked)
+FROM unnest(ARRAY['INSERT ON omnichannel.waiting']) AS revoked;
+SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.waiting ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON omnichannel.waiting USING (true) WITH CHECK (priority < 0); UPDATE omnichannel.agent_state SET used = 1000; SET LOCAL ROLE rows_role', 'SELECT omnichannel.route(2)', 'SELECT'), '42501', 'a policy on what waits');
 SELECT * FROM finish();
 ROLLBACK;
