@@ -39,6 +39,7 @@ typedef struct Spans
 
 extern Span span_from_range(Datum range);
 extern bool spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until);
+extern Spans spans_merged(const Spans *spans, MemoryContext context);
 
 typedef struct Currency
 {
@@ -139,6 +140,7 @@ typedef struct Promotion
 	Span active;
 	Spans pauses;
 	Spans used_up; /* when nothing was left of it */
+	Spans noted;   /* of which sessions noted that, ordered by their starts: they can overlap */
 } Promotion;
 
 #define KNOWN_REDUCTIONS 16

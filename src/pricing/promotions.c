@@ -457,7 +457,7 @@ promotions_take_used_up(PriceRules *rules)
 		return false;
 	rules->used_up_generation = used_up_cache.generation;
 	for (int i = 0; i < rules->npromotions; i++)
-		rules->promotions[i].used_up.n = 0;
+		rules->promotions[i].used_up.n = rules->promotions[i].noted.n = 0;
 	for (int i = 0; i < used_up->n; i++)
 	{
 		const UsedUp *entry = &used_up->spans[i];
@@ -470,10 +470,13 @@ promotions_take_used_up(PriceRules *rules)
 				n++;
 			promotion = promotion_find(rules, entry->promotion);
 			if (promotion != NULL)
-				promotion->used_up.spans = MemoryContextAllocHuge(used_up->context, mul_size(n, sizeof(Span)));
+				promotion->noted.spans = MemoryContextAllocHuge(used_up->context, mul_size(n, sizeof(Span)));
 		}
-		if (promotion != NULL)
-			promotion->used_up.spans[promotion->used_up.n++] = entry->span;
+		if (promotion == NULL)
+			continue;
+		promotion->noted.spans[promotion->noted.n++] = entry->span;
+		if (i + 1 == used_up->n || strcmp(entry->promotion, used_up->spans[i + 1].promotion) != 0)
+			promotion->used_up = spans_merged(&promotion->noted, used_up->context);
 	}
 	return true;
 }

@@ -104,6 +104,26 @@ spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until)
 	return true;
 }
 
+/* Returns what spans that are in order of their starts cover, kept in context; empty ones cover nothing. */
+Spans
+spans_merged(const Spans *spans, MemoryContext context)
+{
+	Spans merged = {0, MemoryContextAllocHuge(context, mul_size(Max(spans->n, 1), sizeof(Span)))};
+
+	for (int i = 0; i < spans->n; i++)
+	{
+		const Span *span = &spans->spans[i];
+
+		if (span->until <= span->from)
+			continue;
+		if (merged.n > 0 && span->from <= merged.spans[merged.n - 1].until)
+			merged.spans[merged.n - 1].until = Max(merged.spans[merged.n - 1].until, span->until);
+		else
+			merged.spans[merged.n++] = *span;
+	}
+	return merged;
+}
+
 /* Returns the span over a whole tstzmultirange; *pauses, kept in context, become what lies in it between the ranges. */
 Span
 keep_active(Datum active, MemoryContext context, Spans *pauses)

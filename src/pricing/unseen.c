@@ -39,23 +39,23 @@ span_without(const Unseen *unseen, Span span)
 	return span;
 }
 
-/* Returns a copy of spans without the changes; one that a change began is left empty, in its place. */
+/* Returns spans, which can overlap, as they were without the changes. */
 static Spans
-spans_without(const Unseen *unseen, Spans spans)
+spans_without(const Unseen *unseen, const Spans *spans)
 {
-	Spans kept = {spans.n, palloc(Max(spans.n, 1) * sizeof(Span))};
+	Spans kept = {spans->n, palloc(Max(spans->n, 1) * sizeof(Span))};
 
-	for (int i = 0; i < spans.n; i++)
+	for (int i = 0; i < spans->n; i++)
 	{
-		Span span = spans.spans[i];
+		Span *span = &kept.spans[i];
 
-		if (is_unseen(unseen, span.from))
-			span.until = span.from;
-		else if (is_unseen(unseen, span.until))
-			span.until = DT_NOEND;
-		kept.spans[i] = span;
+		*span = spans->spans[i];
+		if (is_unseen(unseen, span->from))
+			span->until = span->from;
+		else if (is_unseen(unseen, span->until))
+			span->until = DT_NOEND;
 	}
-	return kept;
+	return spans_merged(&kept, CurrentMemoryContext);
 }
 
 /* Returns a copy of the rules without the changes, for price_resolve() only. */
@@ -72,7 +72,7 @@ rules_without(const Unseen *unseen, const PriceRules *rules)
 
 		*list = rules->lists[i];
 		list->active = span_without(unseen, list->active);
-		list->pauses = spans_without(unseen, list->pauses);
+		list->pauses = spans_without(unseen, &list->pauses);
 	}
 	kept->promotions =
 		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(Max(rules->npromotions, 1), sizeof(Promotion)));
@@ -83,7 +83,8 @@ rules_without(const Unseen *unseen, const PriceRules *rules)
 		*promotion = rules->promotions[i];
 		promotion->valid = span_without(unseen, promotion->valid);
 		promotion->active = span_without(unseen, promotion->active);
-		promotion->pauses = spans_without(unseen, promotion->pauses);
+		promotion->pauses = spans_without(unseen, &promotion->pauses);
+		promotion->used_up = spans_without(unseen, &promotion->noted);
 	}
 	return kept;
 }
