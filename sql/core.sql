@@ -119,17 +119,21 @@ DROP OWNED BY regress_omni_reader, regress_omni_team;
 DROP ROLE regress_omni_reader, regress_omni_team;
 
 -- The trigger function defends itself.
-CREATE TABLE regress_config (x int);
 SELECT omnichannel.invalidate_cache();
-CREATE TRIGGER a BEFORE INSERT ON regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('company');
-INSERT INTO regress_config VALUES (1);
-DROP TRIGGER a ON regress_config;
-CREATE TRIGGER a AFTER INSERT ON regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache();
-INSERT INTO regress_config VALUES (1);
-DROP TRIGGER a ON regress_config;
-CREATE TRIGGER a AFTER INSERT ON regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('no_such_cache');
+CREATE TABLE regress_config (x int);
+CREATE TRIGGER a AFTER INSERT ON regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('company');
 INSERT INTO regress_config VALUES (1);
 DROP TABLE regress_config;
+CREATE TABLE omnichannel.regress_config (x int);
+CREATE TRIGGER a BEFORE INSERT ON omnichannel.regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('company');
+INSERT INTO omnichannel.regress_config VALUES (1);
+DROP TRIGGER a ON omnichannel.regress_config;
+CREATE TRIGGER a AFTER INSERT ON omnichannel.regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache();
+INSERT INTO omnichannel.regress_config VALUES (1);
+DROP TRIGGER a ON omnichannel.regress_config;
+CREATE TRIGGER a AFTER INSERT ON omnichannel.regress_config FOR EACH ROW EXECUTE FUNCTION omnichannel.invalidate_cache('no_such_cache');
+INSERT INTO omnichannel.regress_config VALUES (1);
+DROP TABLE omnichannel.regress_config;
 
 -- The company's row is checked.
 UPDATE omnichannel.company SET currency = 'zloty';

@@ -90,8 +90,9 @@ extern void owner_switch_begin(OwnerSwitch *owner);
 extern void owner_switch_end(OwnerSwitch *owner);
 
 /*
- * core/owner.c: functions in PL/pgSQL that run with the rights of the tables' owner.
+ * core/owner.c: functions that run with the rights of the tables' owner.
  */
+extern struct TriggerData *own_trigger(FunctionCallInfo fcinfo, const char *table);
 extern Datum call_as_owner(FunctionCallInfo fcinfo, const char *readable);
 
 typedef struct RelationScope

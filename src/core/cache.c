@@ -574,12 +574,8 @@ config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg
 Datum
 omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, NULL);
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"invalidate_cache\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),

@@ -1,6 +1,6 @@
 /*
  * owner.c
- *	  Functions in PL/pgSQL that run with the rights of the tables' owner.
+ *	  Functions that run with the rights of the tables' owner.
  *
  * SECURITY DEFINER would lend them the rights of the extension's owner, a superuser as a rule, and with them whatever
  * triggers the tables' owner, who need be none, puts on the tables. So a function that others are to call without any
@@ -10,10 +10,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_proc.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "omnichannel.h"
@@ -42,10 +44,39 @@ find_body(Oid function)
 }
 
 /*
+ * own_trigger returns what a trigger function was called with; raises 39P01 unless it was by a trigger of a table of
+ * the extension's: of this name, or any for NULL.
+ *
+ * Whoever may call a function may put it on a table of his own, whose columns are named alike and have types of his
+ * making: neither the owner's rights nor code that takes columns for what they should be may meet those. So this comes
+ * before anything that looks at a row.
+ */
+TriggerData *
+own_trigger(FunctionCallInfo fcinfo, const char *table)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	char *name = get_func_name(fcinfo->flinfo->fn_oid);
+	Form_pg_class form;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s\" was not called by the trigger manager", name)));
+	form = RelationGetForm(trigger->tg_relation);
+	if (form->relnamespace != omni_schema() || form->relowner != omni_owner() ||
+		(table != NULL && RelationGetRelid(trigger->tg_relation) != omni_table(table)))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s\" was called for table \"%s\"", name,
+							   RelationGetRelationName(trigger->tg_relation)),
+						table != NULL ? errhint("The trigger belongs to the table %s.%s.", OMNI_SCHEMA, table)
+									  : errhint("The trigger belongs to tables that setup() makes and its caller owns.")));
+	return trigger;
+}
+
+/*
  * call_as_owner returns what the function that does the work returns, called with the rights of the tables' owner.
  *
  * readable names a table that the caller must be allowed to read, NULL for a trigger function: that fires for whoever
- * may write to its table, and must look itself at which that is. Raises 42501, 55000 before setup(), and what the
+ * may write to its table, and only on the extension's own. Raises 42501, 39P01, 55000 before setup(), and what the
  * function raises.
  */
 Datum
@@ -63,6 +94,8 @@ call_as_owner(FunctionCallInfo fcinfo, const char *readable)
 		if (right != ACLCHECK_OK)
 			aclcheck_error(right, OBJECT_TABLE, readable);
 	}
+	else
+		(void) own_trigger(fcinfo, NULL);
 	if (body == NULL)
 	{
 		body = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));

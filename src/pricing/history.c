@@ -46,15 +46,11 @@ Datum
 omnichannel_write_prices(PG_FUNCTION_ARGS)
 {
 	LOCAL_FCINFO(call, 0);
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, NULL);
 	FmgrInfo function;
 	Datum result = (Datum) 0;
 	Oid relation;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"write_prices\" was not called by the trigger manager")));
 	relation = RelationGetRelid(trigger->tg_relation);
 	if (relation != omni_table("price") && relation != omni_table("price_list"))
 		ereport(ERROR,
@@ -114,14 +110,9 @@ derives(TriggerData *trigger)
 Datum
 omnichannel_lock_prices(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, "price_list");
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"lock_prices\" was not called by the trigger manager")));
-	if (RelationGetRelid(trigger->tg_relation) != omni_table("price_list") ||
-		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"lock_prices\" is for the extension's own triggers of price_list")));

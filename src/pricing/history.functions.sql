@@ -40,13 +40,16 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-	after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+	before jsonb;
+	after jsonb;
 BEGIN
+	-- Before anything looks at the row: types of other tables may bring code along.
 	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
 		RAISE EXCEPTION 'function "note_correction" is for the extension''s own triggers'
 			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
+	before := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+	after := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 	IF TG_TABLE_NAME = 'price' AND TG_OP = 'INSERT' THEN
 		IF NOT EXISTS (SELECT FROM omnichannel.price_list AS list WHERE list.price_list = NEW.price_list
 			AND omnichannel.past_of(now(), list.valid, list.active) && NEW.valid)

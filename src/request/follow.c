@@ -284,20 +284,12 @@ note_row(TriggerData *trigger)
 Datum
 omnichannel_follow_request(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, "request");
 	SpiScope scope;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"follow_request\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"follow_request\" must be fired AFTER INSERT, UPDATE or DELETE")));
-	if (RelationGetRelid(trigger->tg_relation) != omni_table("request"))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"follow_request\" was called for table \"%s\"",
-							   RelationGetRelationName(trigger->tg_relation)),
-						errhint("The trigger belongs to the table omnichannel.request.")));
 
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		note_row(trigger);

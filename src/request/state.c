@@ -152,7 +152,7 @@ refuse_other_customer(const TriggerData *trigger)
 Datum
 omnichannel_guard_request(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, "request");
 	Relation relation;
 	TupleDesc desc;
 	int columns[3];
@@ -165,9 +165,6 @@ omnichannel_guard_request(PG_FUNCTION_ARGS)
 	char *after;
 	bool isnull;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"guard_request\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),

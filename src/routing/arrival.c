@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/look.h"
+#include "request/request.h"
 #include "routing/route.h"
 #include "sla/sla.h"
 
@@ -121,34 +122,25 @@ arrivals_init(void)
 	sla_due_listener = dues_changed;
 }
 
-/* Returns a bigint of the trigger's row. */
+/* Returns a column of the trigger's row. */
 static Datum
 id_column(TriggerData *trigger, HeapTuple tuple, const char *name)
 {
-	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	int number = SPI_fnumber(desc, name);
 	bool isnull;
 
-	if (number <= 0)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(trigger->tg_relation),
-							   name),
-						errhint("The trigger belongs to the table omnichannel.request.")));
-	return heap_getattr(tuple, number, desc, &isnull);
+	return heap_getattr(tuple, request_column(trigger->tg_relation, name), RelationGetDescr(trigger->tg_relation),
+						&isnull);
 }
 
-/* note_arrival(): trigger function; notes a request that does not stand where it should. */
+/* note_arrival(): trigger function; notes a request that does not stand where it should. Raises 39P01. */
 Datum
 omnichannel_note_arrival(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, "request");
 	HeapTuple tuple;
 	Datum values[2];
 	SpiScope scope;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"note_arrival\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"note_arrival\" must be fired AFTER ... FOR EACH ROW")));

@@ -259,16 +259,13 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 Datum
 omnichannel_level_waiting(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, "queue");
 	Datum queue;
 	SpiScope scope;
 	bool isnull;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"level_waiting\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || RelationGetRelid(trigger->tg_relation) != omni_table("queue"))
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"level_waiting\" must be fired AFTER UPDATE FOR EACH ROW of queue")));
 	routing_writes("a change of queue.age_after");

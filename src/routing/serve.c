@@ -285,7 +285,7 @@ serve_one(void *argument)
 Datum
 omnichannel_serve_changed(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = own_trigger(fcinfo, NULL);
 	TupleDesc desc;
 	HeapTuple tuple;
 	SpiScope scope;
@@ -293,9 +293,6 @@ omnichannel_serve_changed(PG_FUNCTION_ARGS)
 	bool isnull;
 	bool available;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"serve_changed\" was not called by the trigger manager")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
