@@ -54,16 +54,23 @@
 #define rd_locator rd_node
 #endif
 
-/* A btree index is searched with its table at hand since 16; no snapshot is too old for a page since 17. */
-#if PG_VERSION_NUM >= 170000
-#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, table, key, leaf, BT_READ)
-#define page_test_snapshot(snapshot, relation, page) ((void) (page))
-#elif PG_VERSION_NUM >= 160000
-#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, table, key, leaf, BT_READ, snapshot)
-#define page_test_snapshot(snapshot, relation, page) TestForOldSnapshot(snapshot, relation, page)
+/* The root of a btree index is found with its table at hand since 16; no snapshot is too old for a page since 17. */
+#if PG_VERSION_NUM >= 160000
+#define bt_getroot(index, table) _bt_getroot(index, table, BT_READ)
 #else
-#define bt_search(index, table, key, leaf, snapshot) _bt_search(index, key, leaf, BT_READ, snapshot)
+#define bt_getroot(index, table) _bt_getroot(index, BT_READ)
+#endif
+#if PG_VERSION_NUM >= 170000
+#define page_test_snapshot(snapshot, relation, page) ((void) (page))
+#else
 #define page_test_snapshot(snapshot, relation, page) TestForOldSnapshot(snapshot, relation, page)
+#endif
+
+/* 18 keeps with a collation whether it compares bytes. Needs utils/pg_locale.h, and that the headers of ICU. */
+#if PG_VERSION_NUM >= 180000
+#define collation_is_c(collation) (pg_newlocale_from_collation(collation)->collate_is_c)
+#else
+#define collation_is_c(collation) lc_collate_is_c(collation)
 #endif
 
 /* Settings below a prefix that the library does not know are told of, in 15 by a better name. */

@@ -169,6 +169,30 @@ look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot)
 	return true;
 }
 
+/*
+ * look_turn goes on in the table by another look-up, of a cache too, as look_open() with the first nkeys keys would:
+ * the table stays open. Returns false where it must be opened anew, or has been closed: nothing is left to end then.
+ */
+bool
+look_turn(LookScan *scan, LookUp *look, int nkeys)
+{
+	Snapshot snapshot;
+
+	if (scan->empty || scan->leaves == NULL || look->refused || look->generation != relations_generation() ||
+		look->role != GetUserId() || look->table_oid != RelationGetRelid(scan->table))
+	{
+		look_end(scan);
+		return false;
+	}
+	snapshot = leaf_end(scan);
+	relation_close(scan->index, NoLock);
+	scan->index = relation_open(look->index_oid, AccessShareLock);
+	scan->look = look;
+	scan->nkeys = nkeys;
+	leaf_open(scan, snapshot);
+	return true;
+}
+
 /* look_find begins with the rows that have these keys. */
 void
 look_find(LookScan *scan, const Datum *keys)
@@ -184,6 +208,17 @@ look_find(LookScan *scan, const Datum *keys)
 		scan->keys[i].sk_argument = keys[i];
 	scan->follows = false;
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+}
+
+/*
+ * look_expect says that look_find() will be asked for each of these keys, in this order: fastest where that is the
+ * index's. They must stay where they are until it was. Only for one key column.
+ */
+void
+look_expect(LookScan *scan, const Datum *keys, int nkeys)
+{
+	if (!scan->empty && scan->leaves != NULL)
+		leaf_expect(scan, keys, nkeys);
 }
 
 /* Returns the last of the keys of the row that the index is on; it has those before it. */
@@ -418,37 +453,6 @@ columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
 	}
 }
 
-/* Sets the columns from what the index holds. */
-static void
-columns_of_index(LookScan *scan, IndexTuple columns, Datum *values, bool *nulls)
-{
-	TupleDesc desc = RelationGetDescr(scan->index);
-	const bits8 *present =
-		IndexTupleHasNulls(columns) ? (const bits8 *) ((char *) columns + sizeof(IndexTupleData)) : NULL;
-	const char *data = (char *) columns + IndexInfoFindDataOffset(columns->t_info);
-	Size place = 0;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		int column = scan->look->columns_of[i];
-
-		if (present != NULL && att_isnull(i, present))
-		{
-			if (column >= 0)
-				nulls[column] = true;
-			continue;
-		}
-		place = att_align_pointer(place, attribute->attalign, attribute->attlen, data + place);
-		if (column >= 0)
-		{
-			values[column] = fetchatt(attribute, data + place);
-			nulls[column] = false;
-		}
-		place = att_addlength_pointer(place, attribute->attlen, data + place);
-	}
-}
-
 /*
  * look_at sets the columns of the row whose version is at a place, as look_next() does, but none without a type;
  * returns false where the snapshot does not see that. Whatever row it is: the place may be another one's by now.
@@ -484,10 +488,11 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 							   : !next_row(scan, direction))
 		return false;
 	if (look->covered && scan->leaves != NULL)
-		columns_of_index(scan, columns, values, nulls);
-	else
+		look_columns_of_index(look, columns, values, nulls);
+	else if (scan->leaves == NULL ||
+			 !look_columns_of_row(look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple, values, nulls))
 		columns_of_slot(scan, values, nulls);
-	for (int i = 0; i < look->ncolumns; i++)
+	for (int i = 0; look->outputs != NULL && i < look->ncolumns; i++)
 		if (!OidIsValid(look->columns[i].type) && !nulls[i])
 			values[i] = CStringGetTextDatum(OutputFunctionCall(&look->outputs[i], values[i]));
 	return true;
@@ -548,7 +553,7 @@ look_end(LookScan *scan)
 			table_endscan(scan->whole);
 	}
 	else if (scan->leaves != NULL)
-		leaf_end(scan);
+		(void) leaf_end(scan);
 	else
 		index_endscan(scan->scan);
 	if (BufferIsValid(scan->buffer))

@@ -16,6 +16,9 @@
 
 #define LOOK_KEYS 5
 
+/* Where a column lies in a row; see look_columns.c. */
+typedef struct LookPlace LookPlace;
+
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
@@ -39,8 +42,9 @@ typedef struct LookUp
 	Oid index_oid;
 	AttrNumber last; /* of the attributes */
 	AttrNumber attributes[TABLE_COLUMNS];
-	int8 columns_of[INDEX_MAX_KEYS]; /* of each attribute of the index, if it holds them all; -1: none */
-	FmgrInfo *outputs;               /* by column, where one has no type */
+	int nplaces;
+	LookPlace *places; /* of the attributes of the index, if it holds all columns, else of the table */
+	FmgrInfo *outputs; /* by column, where one has no type */
 	ScanKeyData scan_keys[LOOK_KEYS];
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
@@ -79,8 +83,10 @@ typedef struct LookScan
 } LookScan;
 
 extern bool look_open(LookScan *scan, LookUp *look, int nkeys, Snapshot snapshot);
+extern bool look_turn(LookScan *scan, LookUp *look, int nkeys);
 extern void look_find(LookScan *scan, const Datum *keys);
 extern bool look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls);
+extern void look_expect(LookScan *scan, const Datum *keys, int nkeys);
 extern void look_follow(LookScan *scan, const Datum *keys);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
@@ -111,8 +117,14 @@ index_keys_equal(Form_pg_attribute attribute, Datum a, Datum b)
 /* look_leaf.c */
 extern void leaf_open(LookScan *scan, Snapshot snapshot);
 extern void leaf_find(LookScan *scan, const Datum *keys);
+extern void leaf_expect(LookScan *scan, const Datum *keys, int nkeys);
 extern bool leaf_next(LookScan *scan, IndexTuple *columns);
-extern void leaf_end(LookScan *scan);
+extern Snapshot leaf_end(LookScan *scan);
+
+/* look_columns.c */
+extern void look_places_find(LookUp *look, TupleDesc desc, const AttrNumber *numbers);
+extern void look_columns_of_index(const LookUp *look, IndexTuple row, Datum *values, bool *nulls);
+extern bool look_columns_of_row(const LookUp *look, HeapTuple row, Datum *values, bool *nulls);
 
 /* look_resolve.c */
 extern bool look_resolve(LookUp *look, Relation table);

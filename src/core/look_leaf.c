@@ -12,55 +12,32 @@
  * which of its rows are on pages that everyone sees, as a VACUUM waits for that pin before it lets their places be
  * taken; a leaf that was left unlocked may have been split or deleted, so that keys are only looked for between the
  * first of its rows and its high key.
+ *
+ * Where it is said which keys come next, the rows of those that follow on the leaf are noted under the same lock.
  */
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "access/tupmacs.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
-#include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "core/look.h"
+#include "core/leaf.h"
 #include "core/prefetch.h"
 #include "core/table.h"
 
-/* A row of the index that has the keys. */
-typedef struct LeafRow
-{
-	ItemPointerData place; /* in the table */
-	bool visible;          /* everyone sees all of its page */
-	Size at;               /* where its columns are among the bytes, if they are wanted */
-} LeafRow;
-
-/* Pages of a table's visibility map that a scan keeps pinned; each tells of 256 MB. */
-#define LEAF_MAPS 4
-
-struct LeafScan
-{
-	Snapshot snapshot;
-	bool skips_dead; /* what nobody sees any more, as marked by others */
-	BTScanInsert key;
-	Buffer leaf;       /* pinned, or invalid */
-	OffsetNumber next; /* behind the rows of the last key */
-	bool near;         /* keys lay together: the next one may be on the leaf to the right */
-	LeafRow *rows;
-	int nrows;
-	int space;
-	int row;
-	char *bytes;
-	Size used;
-	Size bytes_space;
-	Buffer maps[LEAF_MAPS];
-};
-
 /* So many rows ahead memory is asked for: a key or two. */
 #define ROWS_AHEAD 8
+
+/* So many rows of others may lie between those of keys that are expected, in one lock: keys mostly lie side by side. */
+#define ROWS_BETWEEN 12
+
+/* So many bytes of rows are noted ahead. */
+#define NOTED_BYTES (64 * 1024)
 
 /* Blocks of a table that a page of the visibility map tells of, but for its header. */
 #define MAP_BLOCKS (BLCKSZ * BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
@@ -77,86 +54,16 @@ void
 leaf_open(LookScan *scan, Snapshot snapshot)
 {
 	LeafScan *leaves = palloc0(sizeof(LeafScan));
-	BTScanInsert key = _bt_mkscankey(scan->index, NULL);
 
 	leaves->snapshot = snapshot;
 	leaves->skips_dead = !TransactionStartedDuringRecovery();
 	leaves->leaf = InvalidBuffer;
-	leaves->key = key;
-	/* It was made for a row of NULLs. */
-	key->anynullkeys = false;
-	key->keysz = scan->nkeys;
-	for (int i = 0; i < scan->nkeys; i++)
-		key->scankeys[i].sk_flags &= ~SK_ISNULL;
 	scan->leaves = leaves;
-}
-
-/* Returns whether a row on a leaf has the keys, which are equal byte for byte where they are equal at all. */
-static inline bool
-has_keys(const LookScan *scan, IndexTuple row)
-{
-	TupleDesc desc = RelationGetDescr(scan->index);
-	const ScanKeyData *keys = scan->leaves->key->scankeys;
-
-	for (int i = 0; i < scan->nkeys; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		bool isnull = false;
-		Datum value;
-
-		/* The first one lies at the beginning, whatever is NULL behind it. */
-		if (i > 0)
-			value = index_getattr(row, i + 1, desc, &isnull);
-		else if (IndexTupleHasNulls(row) && att_isnull(0, (bits8 *) row + sizeof(IndexTupleData)))
-			return false;
-		else
-			value = fetchatt(attribute, (char *) row + IndexInfoFindDataOffset(row->t_info));
-		if (isnull || !index_keys_equal(attribute, value, keys[i].sk_argument))
-			return false;
-	}
-	return true;
-}
-
-static IndexTuple
-row_on(Page page, OffsetNumber place)
-{
-	return (IndexTuple) PageGetItem(page, PageGetItemId(page, place));
+	leaf_keys_open(scan);
 }
 
 /* So many rows are looked behind first where keys lie near one another: rows of a key or two. */
 #define NEAR_ROWS 4
-
-/*
- * Returns the place of the first row on a leaf from low on that does not come before the keys; fastest where it lies
- * within the first `leap` rows.
- */
-static OffsetNumber
-first_place(const LookScan *scan, Page page, OffsetNumber low, int leap)
-{
-	OffsetNumber high = PageGetMaxOffsetNumber(page) + 1;
-
-	while (low < high)
-	{
-		OffsetNumber middle = low + Min((high - low) / 2, leap);
-
-		if (_bt_compare(scan->index, scan->leaves->key, page, middle) > 0)
-		{
-			low = middle + 1;
-			leap *= 2;
-		}
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* Returns whether the keys come behind all that a leaf can have. */
-static bool
-is_right_of(const LookScan *scan, Page page)
-{
-	return !P_RIGHTMOST((BTPageOpaque) PageGetSpecialPointer(page)) &&
-		   _bt_compare(scan->index, scan->leaves->key, page, P_HIKEY) > 0;
-}
 
 /* Unpins the leaf. */
 static void
@@ -184,16 +91,16 @@ find_near(LookScan *scan)
 	last = PageGetMaxOffsetNumber(page);
 	if (P_IGNORE(opaque) || first > last)
 		return InvalidOffsetNumber;
-	if (leaves->next > first && leaves->next <= last && has_keys(scan, row_on(page, leaves->next)) &&
-		!has_keys(scan, row_on(page, leaves->next - 1)))
+	if (leaves->next > first && leaves->next <= last && leaf_has_keys(scan, row_on(page, leaves->next)) &&
+		!leaf_has_keys(scan, row_on(page, leaves->next - 1)))
 		return leaves->next;
 	/* Rows of the first one's key may be on leaves to the left; those behind a row that comes before it are not. */
-	behind = leaves->next > first && leaves->next <= last + 1 &&
-			 _bt_compare(scan->index, leaves->key, page, leaves->next - 1) > 0;
-	if (!behind && _bt_compare(scan->index, leaves->key, page, first) <= 0)
+	behind = leaves->next > first && leaves->next <= last + 1 && leaf_compare(scan, page, leaves->next - 1) > 0;
+	if (!behind && leaf_compare(scan, page, first) <= 0)
 		return InvalidOffsetNumber;
-	place = behind ? first_place(scan, page, leaves->next, NEAR_ROWS) : first_place(scan, page, first, MaxOffsetNumber);
-	if (place <= last || !is_right_of(scan, page))
+	place = behind ? leaf_first_place(scan, page, leaves->next, NEAR_ROWS)
+				   : leaf_first_place(scan, page, first, MaxOffsetNumber);
+	if (place <= last || !leaf_is_right_of(scan, page))
 	{
 		leaves->near = true;
 		return place;
@@ -201,30 +108,23 @@ find_near(LookScan *scan)
 	if (!leaves->near)
 		return InvalidOffsetNumber;
 	leaves->near = false;
-	leaves->leaf = _bt_relandgetbuf(scan->index, leaves->leaf, opaque->btpo_next, BT_READ);
+	leaves->leaf = leaf_step(scan->index, leaves->leaf, opaque->btpo_next);
 	page = BufferGetPage(leaves->leaf);
 	opaque = (BTPageOpaque) PageGetSpecialPointer(page);
-	if (P_IGNORE(opaque) || is_right_of(scan, page))
+	if (P_IGNORE(opaque) || leaf_is_right_of(scan, page))
 		return InvalidOffsetNumber;
 	first = P_FIRSTDATAKEY(opaque);
-	if (first <= PageGetMaxOffsetNumber(page) && has_keys(scan, row_on(page, first)))
+	if (first <= PageGetMaxOffsetNumber(page) && leaf_has_keys(scan, row_on(page, first)))
 		return first;
-	return first_place(scan, page, first, NEAR_ROWS);
+	return leaf_first_place(scan, page, first, NEAR_ROWS);
 }
 
 /* Seeks the keys from the root; returns their first place on the leaf, locked, or 0 where the index is empty. */
 static OffsetNumber
 find_from_root(LookScan *scan)
 {
-	LeafScan *leaves = scan->leaves;
-	Page page;
-
 	pgstat_count_index_scan(scan->index);
-	_bt_freestack(bt_search(scan->index, scan->table, leaves->key, &leaves->leaf, leaves->snapshot));
-	if (!BufferIsValid(leaves->leaf))
-		return InvalidOffsetNumber;
-	page = BufferGetPage(leaves->leaf);
-	return first_place(scan, page, P_FIRSTDATAKEY((BTPageOpaque) PageGetSpecialPointer(page)), MaxOffsetNumber);
+	return leaf_descend(scan);
 }
 
 /* Notes a row of the index, or several that share their columns. */
@@ -259,6 +159,57 @@ add_rows(LookScan *scan, IndexTuple row)
 	}
 }
 
+/* Notes the rows that have the keys from a place of a leaf on; returns the place behind them. */
+static OffsetNumber
+add_rows_from(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
+{
+	LeafScan *leaves = scan->leaves;
+
+	for (; place <= last && leaf_has_keys(scan, row_on(page, place)); place++)
+	{
+		/* The next keys mostly have the rows behind. */
+		if (place + ROWS_AHEAD <= last)
+			prefetch(row_on(page, place + ROWS_AHEAD));
+		if (!leaves->skips_dead || !ItemIdIsDead(PageGetItemId(page, place)))
+			add_rows(scan, row_on(page, place));
+	}
+	return place;
+}
+
+/*
+ * Notes the rows of keys that are expected next, from the place behind those of the last one on, as long as all of them
+ * are on the leaf; returns the place behind them. The rows before them have other keys, so that they are the first.
+ */
+static OffsetNumber
+add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
+{
+	LeafScan *leaves = scan->leaves;
+
+	while (leaves->noted < leaves->nexpected && leaves->used < NOTED_BYTES)
+	{
+		OffsetNumber first = place;
+		OffsetNumber behind;
+		int nrows = leaves->nrows;
+		Size used = leaves->used;
+
+		leaf_keys_set(leaves, &leaves->expected[leaves->noted], 1);
+		while (first <= last && first - place <= ROWS_BETWEEN && !leaf_has_keys(scan, row_on(page, first)))
+			first++;
+		if (first > last || first - place > ROWS_BETWEEN)
+			break;
+		behind = add_rows_from(scan, page, first, last);
+		if (behind > last)
+		{
+			leaves->nrows = nrows;
+			leaves->used = used;
+			break;
+		}
+		leaves->starts[leaves->noted++] = nrows;
+		place = behind;
+	}
+	return place;
+}
+
 /* Notes the rows that have the keys from a place of the leaf on, which is locked, and unlocks it. */
 static void
 gather_rows(LookScan *scan, OffsetNumber place)
@@ -275,15 +226,11 @@ gather_rows(LookScan *scan, OffsetNumber place)
 		bool more;
 
 		page_test_snapshot(leaves->snapshot, scan->index, page);
-		for (; place <= last && has_keys(scan, row_on(page, place)); place++)
-		{
-			/* The next keys mostly have the rows behind. */
-			if (place + ROWS_AHEAD <= last)
-				prefetch(row_on(page, place + ROWS_AHEAD));
-			if (!leaves->skips_dead || !ItemIdIsDead(PageGetItemId(page, place)))
-				add_rows(scan, row_on(page, place));
-		}
-		more = place > last && !P_RIGHTMOST(opaque) && _bt_compare(scan->index, leaves->key, page, P_HIKEY) >= 0;
+		place = add_rows_from(scan, page, place, last);
+		more = place > last && !P_RIGHTMOST(opaque) && leaf_compare(scan, page, P_HIKEY) >= 0;
+		leaves->end = leaves->nrows;
+		if (!more && place <= last && leaves->noted < leaves->nexpected)
+			place = add_expected(scan, page, place, last);
 		leaves->next = place;
 		LockBuffer(leaves->leaf, BUFFER_LOCK_UNLOCK);
 		for (int i = from; scan->look->covered && i < leaves->nrows; i++)
@@ -307,6 +254,46 @@ gather_rows(LookScan *scan, OffsetNumber place)
 	pgstat_count_index_tuples(scan->index, leaves->nrows);
 }
 
+/*
+ * leaf_expect says that leaf_find() will be asked for each of these keys, in this order, which is best that of the
+ * index. They must stay where they are until it was. Only for one key column.
+ */
+void
+leaf_expect(LookScan *scan, const Datum *keys, int nkeys)
+{
+	LeafScan *leaves = scan->leaves;
+
+	Assert(scan->nkeys == 1);
+	if (leaves->starts != NULL)
+		pfree(leaves->starts);
+	leaves->expected = keys;
+	leaves->nexpected = nkeys;
+	leaves->asked = leaves->noted = 0;
+	leaves->starts = palloc(Max(nkeys, 1) * sizeof(int));
+}
+
+/* Returns whether the rows of a key are noted, and begins with them. */
+static bool
+find_noted(LeafScan *leaves, const Datum *keys)
+{
+	if (leaves->asked >= leaves->nexpected || leaves->expected[leaves->asked] != keys[0])
+	{
+		/* Nothing is expected any more. */
+		leaves->nexpected = leaves->asked = leaves->noted = 0;
+		return false;
+	}
+	leaves->asked++;
+	if (leaves->asked > leaves->noted)
+	{
+		/* Those behind it may be noted beside it. */
+		leaves->noted = leaves->asked;
+		return false;
+	}
+	leaves->row = leaves->starts[leaves->asked - 1];
+	leaves->end = leaves->asked < leaves->noted ? leaves->starts[leaves->asked] : leaves->nrows;
+	return true;
+}
+
 /* leaf_find begins with the rows that have these keys; fastest where they come in the order of the index. */
 void
 leaf_find(LookScan *scan, const Datum *keys)
@@ -314,9 +301,10 @@ leaf_find(LookScan *scan, const Datum *keys)
 	LeafScan *leaves = scan->leaves;
 	OffsetNumber place = InvalidOffsetNumber;
 
-	for (int i = 0; i < scan->nkeys; i++)
-		leaves->key->scankeys[i].sk_argument = keys[i];
-	leaves->nrows = leaves->row = 0;
+	if (leaves->nexpected > 0 && find_noted(leaves, keys))
+		return;
+	leaf_keys_set(leaves, keys, scan->nkeys);
+	leaves->nrows = leaves->row = leaves->end = 0;
 	leaves->used = 0;
 	if (BufferIsValid(leaves->leaf))
 	{
@@ -333,6 +321,21 @@ leaf_find(LookScan *scan, const Datum *keys)
 		gather_rows(scan, place);
 }
 
+/* Asks for a row of the table that will be read soon, if it is on this page. */
+static void
+prefetch_row(Buffer buffer, const ItemPointerData *place)
+{
+	if (ItemPointerGetBlockNumber(place) == BufferGetBlockNumber(buffer))
+	{
+		Page page = BufferGetPage(buffer);
+		ItemId item = PageGetItemId(page, ItemPointerGetOffsetNumber(place));
+		const char *row = (const char *) page + ItemIdGetOffset(item) % BLCKSZ;
+
+		prefetch(row);
+		prefetch(row + MEMORY_LINE);
+	}
+}
+
 /*
  * leaf_next goes to the next row that the snapshot sees; returns false after the last. Where the index holds all
  * columns they are in *columns, otherwise in the slot.
@@ -342,7 +345,7 @@ leaf_next(LookScan *scan, IndexTuple *columns)
 {
 	LeafScan *leaves = scan->leaves;
 
-	while (leaves->row < leaves->nrows)
+	while (leaves->row < leaves->end)
 	{
 		const LeafRow *row = &leaves->rows[leaves->row++];
 		bool all_dead;
@@ -354,16 +357,21 @@ leaf_next(LookScan *scan, IndexTuple *columns)
 			scan->slot = table_slot_create(scan->table, NULL);
 		pgstat_count_heap_fetch(scan->index);
 		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, &scan->buffer, scan->slot, &all_dead))
+		{
+			if (leaves->row + 1 < leaves->nrows)
+				prefetch_row(scan->buffer, &leaves->rows[leaves->row + 1].place);
 			return true;
+		}
 	}
 	return false;
 }
 
-/* leaf_end ends what leaf_open() began. */
-void
+/* leaf_end ends what leaf_open() began, and returns its snapshot. */
+Snapshot
 leaf_end(LookScan *scan)
 {
 	LeafScan *leaves = scan->leaves;
+	Snapshot snapshot = leaves->snapshot;
 
 	forget_leaf(leaves);
 	for (int i = 0; i < LEAF_MAPS; i++)
@@ -373,7 +381,10 @@ leaf_end(LookScan *scan)
 		pfree(leaves->rows);
 	if (leaves->bytes != NULL)
 		pfree(leaves->bytes);
+	if (leaves->starts != NULL)
+		pfree(leaves->starts);
 	pfree(leaves->key);
 	pfree(leaves);
 	scan->leaves = NULL;
+	return snapshot;
 }

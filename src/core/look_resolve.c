@@ -130,13 +130,12 @@ has_keys(LookUp *look, Relation table, Relation index)
 	return true;
 }
 
-/* Notes where the index holds the columns; returns whether it holds all of them. */
+/* Returns whether the index holds all the columns. */
 static bool
-has_columns(LookUp *look, Relation table, Relation index)
+has_columns(const LookUp *look, Relation table, Relation index)
 {
 	if (!look->for_cache)
 		return false;
-	memset(look->columns_of, -1, sizeof(look->columns_of));
 	for (int i = 0; i < look->ncolumns; i++)
 	{
 		int place = 0;
@@ -148,7 +147,6 @@ has_columns(LookUp *look, Relation table, Relation index)
 			place++;
 		if (place == index->rd_index->indnatts)
 			return false;
-		look->columns_of[place] = (int8) i;
 	}
 	return true;
 }
@@ -162,6 +160,7 @@ find_index(LookUp *look, Relation table)
 
 	look->index_oid = InvalidOid;
 	look->covered = false;
+	look_places_find(look, RelationGetDescr(table), NULL);
 	foreach (cell, indexes)
 	{
 		Relation index = relation_open(lfirst_oid(cell), AccessShareLock);
@@ -171,6 +170,8 @@ find_index(LookUp *look, Relation table)
 			look->covered = has_columns(look, table, index);
 			if (look->covered || !OidIsValid(look->index_oid))
 				look->index_oid = RelationGetRelid(index);
+			if (look->covered)
+				look_places_find(look, RelationGetDescr(index), index->rd_index->indkey.values);
 		}
 		relation_close(index, AccessShareLock);
 		if (look->covered)

@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "omnichannel.h"
+#include "core/prefetch.h"
 #include "core/table.h"
 
 /* Returns whether the table asks for nothing that only SQL does, but for triggers of this extension. */
@@ -164,6 +165,7 @@ heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, 
 	bool found;
 
 	*buffer = ReleaseAndReadBuffer(*buffer, table, ItemPointerGetBlockNumber(&tid));
+	prefetch(PageGetItemId(BufferGetPage(*buffer), ItemPointerGetOffsetNumber(&tid)));
 	page_prune(table, *buffer);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	found = heap_hot_search_buffer(&tid, table, *buffer, snapshot, tuple, all_dead, true);

@@ -1,7 +1,7 @@
 -- Prices and products found on the leaves of their indexes: all rows that are there and no others, where keys lie together
 -- and apart, where the rows of one go over many leaves, and where leaves hold what is gone.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(24);
+SELECT plan(41);
 
 INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list, kind) SELECT 'list' || n, CASE n WHEN 0 THEN 'base' ELSE 'override' END FROM generate_series(0, 5) AS n;
@@ -52,4 +52,46 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT is(pg_temp.wrong(3), NULL, 'in a serializable transaction');
 ROLLBACK;
 SELECT is((SELECT count(*) FROM quotes(NULL, ARRAY(SELECT product FROM product ORDER BY md5(product)))), (SELECT count(*) FROM product), 'all products in no order');
+SELECT results_eq('SELECT product, unit_price FROM quotes(NULL, ''{p2,p1,p2,none,p2,p1}'')',
+	'SELECT code, (quote(NULL, code)).unit_price FROM unnest(''{p2,p1,p2,none,p2,p1}''::text[]) AS code', 'a page that names some twice');
+
+-- Columns in another order, added when there were rows already, and others dropped.
+ALTER TABLE product DROP COLUMN unit, DROP COLUMN tax_rate CASCADE;
+ALTER TABLE product ADD COLUMN tax_rate numeric DEFAULT 23, ADD COLUMN note text DEFAULT 'n';
+SELECT is(pg_temp.wrong(apart), NULL, 'products of another layout, ' || apart || ' apart') FROM unnest('{1,97}'::integer[]) AS apart;
+SELECT is((SELECT array_agg(DISTINCT tax_rate) FROM quotes(NULL, '{p1,p2,p8,long}')), '{23}', 'a column that was added has its default');
+UPDATE product SET tax_rate = 8, brand = 'b' WHERE product IN ('p2', 'p3');
+SELECT is((SELECT array_agg(tax_rate) FROM quotes(NULL, '{p1,p2,p3,p4}')), '{23,8,8,23}', 'beside rows that hold it');
+
+-- An index that holds not all columns, in the order of a collation; and one of two columns.
+DROP INDEX price_product;
+CREATE INDEX price_product ON price (product);
+SELECT is(pg_temp.wrong(apart), NULL, 'through an index of the product alone, ' || apart || ' apart') FROM unnest('{1,3,11,97}'::integer[]) AS apart;
+DROP INDEX price_product;
+CREATE INDEX price_product ON price (product NULLS FIRST, price_list) INCLUDE (valid, round_to, surcharge, adjust, amount, min_quantity, price_id);
+INSERT INTO price (price_list, everything, amount) VALUES ('list1', true, 5);
+SELECT is(pg_temp.wrong(apart), NULL, 'through an index with rows without a product first, ' || apart || ' apart') FROM unnest('{1,11,97}'::integer[]) AS apart;
+
+-- Memberships by number: none, some and more than a leaf has; each opens a list, the highest of which answers.
+DELETE FROM price;
+INSERT INTO segment (segment) SELECT 's' || n FROM generate_series(1, 600) AS n;
+INSERT INTO price_list (price_list, kind, priority, segments_any) SELECT 'for' || n, 'override', n, ARRAY['s' || n] FROM generate_series(1, 600) AS n;
+INSERT INTO price (price_list, product, amount) SELECT 'for' || n, 'p5', n FROM generate_series(1, 600) AS n;
+INSERT INTO customer (customer_id) SELECT generate_series(-40, 200);
+INSERT INTO segment_member (customer_id, segment)
+SELECT c, 's' || 1 + (c + 40) * 7 % 600 - n FROM generate_series(-40, 200) AS c, generate_series(0, 599) AS n WHERE n < (c + 40) * (c + 40) % 613 AND 1 + (c + 40) * 7 % 600 > n;
+CREATE FUNCTION pg_temp.strangers() RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM generate_series(-40, 200) AS c WHERE (SELECT unit_price FROM quote(c, 'p5')) IS DISTINCT FROM
+		(SELECT max(substr(segment, 2)::numeric) FROM segment_member WHERE customer_id = c AND segment <> 'any')
+$$;
+SELECT is(pg_temp.strangers(), 0::bigint, 'customers by their memberships');
+DELETE FROM segment_member WHERE substr(segment, 2)::integer % 2 = 0 OR customer_id % 5 = 0;
+VACUUM segment_member;
+SELECT is(pg_temp.strangers(), 0::bigint, 'when half of them are gone');
+INSERT INTO segment_member (customer_id, segment) SELECT generate_series(-40, 200, 3), 's600';
+SELECT is(pg_temp.strangers(), 0::bigint, 'and others are there');
+SELECT throws_ok('SELECT quote(201, ''p5'')', '23503', NULL, 'nobody beside them is known');
+UPDATE customer SET merged_into = 7 WHERE customer_id = 8;
+SELECT is((SELECT array_agg((quote(c, 'p5')).unit_price IS NOT DISTINCT FROM (SELECT max(substr(segment, 2)::numeric) FROM segment_member WHERE customer_id IN (7, 8)))
+	FROM unnest('{7,8}'::bigint[]) AS c), '{t,t}', 'who was merged has the memberships of both, and so has who is kept');
 SELECT * FROM finish();
