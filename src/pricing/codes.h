@@ -5,8 +5,7 @@
 #ifndef OMNICHANNEL_CODES_H
 #define OMNICHANNEL_CODES_H
 
-#include "common/hashfn.h"
-
+#include "core/bytes.h"
 #include "core/prefetch.h"
 
 typedef struct CodeEntry
@@ -36,11 +35,25 @@ code_tag(uint32 hash)
 extern void code_map_init(CodeMap *map, MemoryContext context, uint32 expected);
 extern void code_map_put_hashed(CodeMap *map, const char *code, uint32 length, uint32 hash, void *value);
 
-/* Returns the hash of a code. */
+/* Mixes a word into a hash: each of its bits concerns the upper half of the product, and that the lower half. */
+static inline uint64
+hash_mix(uint64 hash, uint64 word)
+{
+	hash = (hash ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+	return hash ^ hash >> 32;
+}
+
+/* Returns the hash of a code: of short ones in a quarter of the steps that hash_bytes() takes. */
 static inline uint32
 code_hash(const char *code, uint32 length)
 {
-	return hash_bytes((const unsigned char *) code, (int) length);
+	uint64 hash = length;
+
+	for (uint32 at = 8; at < length; at += 8)
+		hash = hash_mix(hash, eight_bytes(code + at - 8));
+	/* The last ones, of which some may have been mixed in before. */
+	hash = hash_mix(hash, length >= 8 ? eight_bytes(code + length - 8) : few_bytes(code, length));
+	return (uint32) (hash_mix(hash, hash >> 29) >> 16);
 }
 
 /* Enters a code that is not there yet; the map keeps the pointers. */
@@ -68,7 +81,7 @@ code_map_get_hashed(const CodeMap *map, const char *code, uint32 length, uint32 
 		const CodeEntry *entry = &map->entries[i];
 
 		if (map->tags[i] == tag && entry->hash == hash && entry->length == length &&
-			memcmp(entry->code, code, length) == 0)
+			bytes_equal(entry->code, code, length))
 			return entry->value;
 	}
 	return NULL;

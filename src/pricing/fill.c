@@ -63,21 +63,35 @@ gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, const Dat
 	price_row_read(&gathering->rows[gathering->nrows++], list, values, nulls, cache->context);
 }
 
-/* Sorts what was gathered and keeps it; gathers anew for the next target. */
+/* So many rows are put in order one by one. */
+#define FEW_ROWS 16
+
+/* Keeps what was gathered, in order; gathers anew for the next target. */
 static void
 keep_rows(PriceCache *cache, Gathering *gathering)
 {
 	PriceTarget *target = gathering->target;
+	int n = gathering->nrows;
+	PriceRow *rows = NULL;
 
-	target->nrows = gathering->nrows;
-	target->rows = NULL;
-	if (target->nrows > 1)
-		qsort(gathering->rows, target->nrows, sizeof(PriceRow), price_rows_compare);
-	if (target->nrows > 0)
+	if (n > 0)
+		rows = hoard_alloc(cache->hoard, mul_size(n, sizeof(PriceRow)));
+	if (n <= FEW_ROWS)
+		for (int i = 0; i < n; i++)
+		{
+			int place = i;
+
+			for (; place > 0 && price_rows_compare(&gathering->rows[i], &rows[place - 1]) < 0; place--)
+				rows[place] = rows[place - 1];
+			rows[place] = gathering->rows[i];
+		}
+	else
 	{
-		target->rows = hoard_alloc(cache->hoard, mul_size(target->nrows, sizeof(PriceRow)));
-		memcpy(target->rows, gathering->rows, target->nrows * sizeof(PriceRow));
+		memcpy(rows, gathering->rows, n * sizeof(PriceRow));
+		qsort(rows, n, sizeof(PriceRow), price_rows_compare);
 	}
+	target->nrows = n;
+	target->rows = rows;
 	gathering->nrows = 0;
 }
 
@@ -178,38 +192,93 @@ seek(LookScan *scan, text *code)
 	look_find(scan, &argument);
 }
 
-/* What a product with a handful of prices mostly takes. */
-#define PRODUCT_BYTES 1024
+/* What a product mostly takes, and a handful of prices. */
+#define PRODUCT_BYTES 384
+#define PRICES_BYTES 384
 
-/* Does what select_products() does through open scans of both tables; puts the codes in order. */
-static List *
-scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, LookScan *prices, text **codes, int ncodes)
+/* Puts codes in order, each once, and tells the scan of them; returns how many they are. */
+static int
+expect_codes(LookScan *scan, text **codes, int ncodes)
 {
-	Gathering gathering = {NULL};
-	List *products = NIL;
+	int n = 0;
 
 	if (ncodes > 1)
 		qsort(codes, ncodes, sizeof(text *), compare_codes);
+	/* A page may name one twice. */
+	for (int i = 0; i < ncodes; i++)
+		if (n == 0 || compare_codes(&codes[n - 1], &codes[i]) != 0)
+			codes[n++] = codes[i];
+	look_expect(scan, (const Datum *) codes, n);
+	return n;
+}
+
+/* Reads products that are not kept yet through an open scan, without their prices; returns those it found. */
+static List *
+scan_products(PriceCache *cache, PriceRules *rules, LookScan *scan, text **codes, int ncodes)
+{
+	List *products = NIL;
+
+	ncodes = expect_codes(scan, codes, ncodes);
 	for (int i = 0; i < ncodes; i++)
 	{
 		Datum values[PRODUCT_COLUMNS];
 		bool nulls[PRODUCT_COLUMNS];
-		Product *product;
 
-		/* A page may name one twice. */
-		if (i > 0 && compare_codes(&codes[i - 1], &codes[i]) == 0)
-			continue;
 		hoard_prefetch(cache->hoard, PRODUCT_BYTES);
 		seek(scan, codes[i]);
-		if (!look_next(scan, false, values, nulls))
-			continue;
-		product = enter_product(cache, rules, values, nulls);
-		products = lappend(products, product);
-		gathering.target = &product->target;
-		seek(prices, codes[i]);
-		scan_rows(cache, rules, prices, &gathering);
+		if (look_next(scan, false, values, nulls))
+			products = lappend(products, enter_product(cache, rules, values, nulls));
 	}
 	return products;
+}
+
+/* Returns the products of two lists, each in order, in order. */
+static List *
+merge_products(List *left, List *right)
+{
+	List *merged = NIL;
+	int i = 0;
+	int j = 0;
+
+	if (left == NIL || right == NIL)
+		return left == NIL ? right : left;
+	while (i < list_length(left) || j < list_length(right))
+	{
+		Product *a = i < list_length(left) ? list_nth(left, i) : NULL;
+		Product *b = j < list_length(right) ? list_nth(right, j) : NULL;
+
+		if (b == NULL || (a != NULL && compare_codes(&a->code_text, &b->code_text) < 0))
+		{
+			merged = lappend(merged, a);
+			i++;
+		}
+		else
+		{
+			merged = lappend(merged, b);
+			j++;
+		}
+	}
+	return merged;
+}
+
+/* Reads the prices of products, which are in order, through an open scan. */
+static void
+scan_prices(PriceCache *cache, PriceRules *rules, LookScan *scan, List *products)
+{
+	Gathering gathering = {NULL};
+	Datum *codes = palloc(Max(list_length(products), 1) * sizeof(Datum));
+	int ncodes = 0;
+
+	foreach_ptr (Product, product, products)
+		codes[ncodes++] = PointerGetDatum(product->code_text);
+	look_expect(scan, codes, ncodes);
+	foreach_ptr (Product, product, products)
+	{
+		hoard_prefetch(cache->hoard, PRICES_BYTES);
+		gathering.target = &product->target;
+		seek(scan, product->code_text);
+		scan_rows(cache, rules, scan, &gathering);
+	}
 }
 
 /* Returns the target of a category, with those above it; missing ones are entered, and appended to *unread. */
@@ -364,11 +433,11 @@ products_fill(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, bo
 	/* Level by level of variants. */
 	while (ncodes > 0)
 	{
-		List *level = scans ? scan_products(cache, rules, &product_scan, &price_scan, codes, ncodes)
+		List *level = scans ? scan_products(cache, rules, &product_scan, codes, ncodes)
 							: select_products(cache, rules, codes, ncodes);
 		MemoryContext old = MemoryContextSwitchTo(passing);
 
-		fresh = list_concat(fresh, level);
+		fresh = scans ? merge_products(fresh, level) : list_concat(fresh, level);
 		codes = palloc(Max(list_length(level), 1) * sizeof(text *));
 		ncodes = 0;
 		foreach_ptr (Product, variant, level)
@@ -379,6 +448,8 @@ products_fill(PriceCache *cache, PriceRules *rules, text **codes, int ncodes, bo
 	}
 	if (scans)
 	{
+		/* Those of parents mostly lie beside those of their variants. */
+		scan_prices(cache, rules, &price_scan, fresh);
 		look_end(&price_scan);
 		look_end(&product_scan);
 	}

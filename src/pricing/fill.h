@@ -14,6 +14,7 @@ typedef struct PriceCache
 	Hoard *hoard;            /* in it */
 	bool loading;            /* true outside a load: it was broken off */
 	uint64 rules_generation; /* lists and currencies are referred to by place */
+	uint32 expected;         /* products: so many it held when it was full */
 	CodeMap products;
 	CodeMap categories;
 	PriceTarget *everything;

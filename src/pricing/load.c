@@ -46,7 +46,7 @@ price_cache_open(PriceCache *cache, PriceRules *rules)
 {
 	MemoryContext context = AllocSetContextCreate(cache->parent, "omnichannel prices", ALLOCSET_DEFAULT_SIZES);
 
-	code_map_init(&cache->products, context, 16);
+	code_map_init(&cache->products, context, Max(cache->expected, 16));
 	code_map_init(&cache->categories, context, 16);
 	cache->hoard = MemoryContextAllocZero(context, sizeof(Hoard));
 	cache->hoard->context = context;
@@ -80,10 +80,13 @@ price_load(ConfigCache *config, void *arg)
 static void
 price_cache_ready(PriceCache *cache, PriceRules *rules)
 {
+	if (cache->context != NULL && MemoryContextMemAllocated(cache->context, false) > (Size) price_cache_size * 1024 / 2)
+	{
+		cache->expected = cache->products.count;
+		price_cache_drop(cache);
+	}
 	/* A load that was broken off leaves entries without their rows. */
-	if (cache->context != NULL &&
-		(cache->loading || cache->rules_generation != rules->generation ||
-		 MemoryContextMemAllocated(cache->context, false) > (Size) price_cache_size * 1024 / 2))
+	if (cache->context != NULL && (cache->loading || cache->rules_generation != rules->generation))
 		price_cache_drop(cache);
 	if (cache->context == NULL)
 		price_cache_open(cache, rules);

@@ -180,16 +180,36 @@ select_member(MemberJob *job)
 	keep_member(job);
 }
 
-/* Looks for a row by the value; returns false where a statement is to be run, and sets *found otherwise. */
+/* Goes on in the table by another look-up, or opens it; returns false where a statement is to be run. */
 static bool
-scan_for(LookUp *look, int64 value, bool *found)
+turn_or_open(LookScan *scan, LookUp *look)
 {
-	Datum key = Int64GetDatum(value);
+	return look_turn(scan, look, 1) || look_open(scan, look, 1, GetActiveSnapshot());
+}
+
+/* Looks for a row by the value of an open scan. */
+static bool
+is_found(LookScan *scan, Datum key)
+{
+	look_find(scan, &key);
+	return look_next(scan, false, NULL, NULL);
+}
+
+/* Looks whether the customer was merged, or had others merged; returns false where a statement is to be run. */
+static bool
+scan_merges(Datum key, bool *merged)
+{
 	LookScan scan;
 
-	if (!look_begin(&scan, look, &key, 1, GetActiveSnapshot()))
+	if (!look_open(&scan, &merged_look, 1, GetActiveSnapshot()))
 		return false;
-	*found = look_next(&scan, false, NULL, NULL);
+	*merged = is_found(&scan, key);
+	if (!*merged)
+	{
+		if (!turn_or_open(&scan, &keeper_look))
+			return false;
+		*merged = is_found(&scan, key);
+	}
 	look_end(&scan);
 	return true;
 }
@@ -208,19 +228,21 @@ scan_member(MemberJob *job)
 	bool nulls[2];
 	bool found;
 
-	if (!scan_for(&merged_look, job->customer_id, &found) || found ||
-		!scan_for(&keeper_look, job->customer_id, &found) || found ||
-		!look_begin(&scan, &member_look, &key, 1, GetActiveSnapshot()))
+	if (!scan_merges(key, &found) || found || !look_begin(&scan, &member_look, &key, 1, GetActiveSnapshot()))
 		return false;
-	found = false;
 	while (look_next(&scan, false, values, nulls))
 	{
 		gather_membership(job, values[0], values[1]);
 		found = true;
 	}
 	look_end(&scan);
-	if (!found && !scan_for(&customer_look, job->customer_id, &found))
-		return false;
+	if (!found)
+	{
+		if (!look_begin(&scan, &customer_look, &key, 1, GetActiveSnapshot()))
+			return false;
+		found = look_next(&scan, false, NULL, NULL);
+		look_end(&scan);
+	}
 	if (found)
 		keep_member(job);
 	return true;

@@ -27,6 +27,9 @@
 #define NUMERIC_BASE 10000
 #define FRACTION_DIGITS (MONEY_DECIMALS / 4)
 
+/* Of numbers whose first digit is worth no more than NUMERIC_BASE to this power the fast form holds any. */
+#define SMALL_WEIGHT 1
+
 static const int64 powers_of_ten[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 
 StaticAssertDecl(lengthof(powers_of_ten) == MONEY_DECIMALS + 1, "a power of ten for each decimal");
@@ -71,6 +74,24 @@ money_from_numeric(Numeric value)
 	if (weight - (ndigits - 1) < -FRACTION_DIGITS)
 	{
 		result.big = value;
+		return result;
+	}
+	if (likely(weight <= SMALL_WEIGHT))
+	{
+		/* No digit can be too many. */
+		const char *end = data + ndigits * sizeof(int16);
+
+		for (place = weight; data < end; place--, data += sizeof(int16))
+		{
+			int16 digit;
+
+			memcpy(&digit, data, sizeof(int16));
+			result.ticks = result.ticks * NUMERIC_BASE + digit;
+		}
+		for (; place >= -FRACTION_DIGITS; place--)
+			result.ticks *= NUMERIC_BASE;
+		if (negative)
+			result.ticks = -result.ticks;
 		return result;
 	}
 	/* Down to the last decimal of the fast form, with zeros for the digits that are not stored. */

@@ -37,6 +37,17 @@ typedef struct Spans
 	Span *spans;
 } Spans;
 
+/* Returns a value of a variable length that is neither compressed nor elsewhere; its header may be short. */
+static inline const struct varlena *
+packed_value(Datum value)
+{
+	const struct varlena *packed = (const struct varlena *) DatumGetPointer(value);
+
+	if (likely(!VARATT_IS_COMPRESSED(packed) && !VARATT_IS_EXTERNAL(packed)))
+		return packed;
+	return PG_DETOAST_DATUM_PACKED(value);
+}
+
 extern Span span_from_range(Datum range);
 extern bool spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until);
 extern Spans spans_merged(const Spans *spans, MemoryContext context);
@@ -420,7 +431,7 @@ extern int price_cache_size;
 extern PriceRules *price_rules_get(void);
 extern const AudienceSet *audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept);
 extern text *spi_keep_text(uint64 row, int column, MemoryContext context);
-extern Money keep_money(Datum value, bool isnull, MemoryContext context, bool *present);
+extern Numeric keep_numeric(Datum value, MemoryContext context);
 extern Money spi_keep_money(uint64 row, int column, MemoryContext context, bool *present);
 extern int numbers_sort(int *numbers, int n);
 extern bool numbers_contain(const int *numbers, int n, int wanted);
@@ -429,6 +440,21 @@ extern ListStatus list_status(const char *name);
 extern Span keep_active(Datum active, MemoryContext context, Spans *pauses);
 extern const int *segment_find(const PriceRules *rules, text *segment);
 extern const Currency *currency_find(const PriceRules *rules, text *currency);
+
+/* Returns a numeric value as an amount kept in context; *present tells whether there is one. */
+static inline Money
+keep_money(Datum value, bool isnull, MemoryContext context, bool *present)
+{
+	Money money;
+
+	*present = !isnull;
+	if (isnull)
+		return MONEY_ZERO;
+	money = money_from_numeric((Numeric) packed_value(value));
+	if (unlikely(money.big != NULL))
+		money.big = keep_numeric(value, context);
+	return money;
+}
 
 /* promotions.c */
 extern void promotions_read(PriceRules *rules);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/multirangetypes.h"
@@ -49,7 +50,7 @@ static KeptPlan lists_select = {
 Span
 span_from_range(Datum range)
 {
-	const struct varlena *value = PG_DETOAST_DATUM_PACKED(range);
+	const struct varlena *value = packed_value(range);
 	const char *data = VARDATA_ANY(value);
 	const char *bound = data + sizeof(Oid);
 	char flags = data[VARSIZE_ANY_EXHDR(value) - 1];
@@ -187,24 +188,15 @@ spi_keep_text(uint64 row, int column, MemoryContext context)
 	return kept;
 }
 
-/* Returns a numeric value as an amount kept in context; *present tells whether there is one. */
-Money
-keep_money(Datum value, bool isnull, MemoryContext context, bool *present)
+/* Returns a copy of a numeric value, in context. */
+Numeric
+keep_numeric(Datum value, MemoryContext context)
 {
-	Money money = MONEY_ZERO;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Numeric kept = DatumGetNumericCopy(value);
 
-	*present = !isnull;
-	if (isnull)
-		return money;
-	money = money_from_numeric((Numeric) PG_DETOAST_DATUM_PACKED(value));
-	if (money.big != NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		money.big = DatumGetNumericCopy(value);
-		MemoryContextSwitchTo(old);
-	}
-	return money;
+	MemoryContextSwitchTo(old);
+	return kept;
 }
 
 /* Returns a numeric column as an amount kept in context; *present tells whether there is one. */
