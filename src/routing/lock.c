@@ -12,9 +12,10 @@
  *
  * They are advisory locks of a class that pg_advisory_lock() does not reach: who has no rights here cannot hold them.
  *
- * One call takes its queues in one order for everybody, and waits. A transaction that calls again may want more than it
- * has while somebody else wants what it has: further queues are tried for a moment, and what is not to be had then is
- * left to the sweep. So nobody locks up over queues.
+ * One call takes its queues in one order for everybody, and waits; where it turns out to need further ones, it gives
+ * back what it has and begins anew. A transaction that calls again may want more than it has while somebody else wants
+ * what it has: further queues are tried for a moment, and what is not to be had then is left to the sweep. So nobody
+ * locks up over queues.
  *
  * A request is kept apart by the lock of its row, of which a transaction can have any number. It comes first: whoever
  * has one may be waiting for what others have written about its customer, who wait for a queue themselves, as where
@@ -361,7 +362,7 @@ try_later(RoutingConfig *config, QueueLocks *locks)
 	return config_under_locks(queues_hash);
 }
 
-/* Adds the queues that the agent of these locks serves by now; returns whether any was not among them. */
+/* Adds the queues that the agent of these locks serves by now; returns whether any was not among them as his. */
 static bool
 add_joined(const RoutingConfig *config, QueueLocks *locks)
 {
@@ -371,10 +372,30 @@ add_joined(const RoutingConfig *config, QueueLocks *locks)
 	if (agent < 0)
 		return false;
 	for (int queue = 0; queue < config->queue_count && !joined; queue++)
-		joined = locks->modes[queue] == 0 && !locks->stuck[queue] && config_member(config, queue, agent) != NULL;
+		joined = (locks->modes[queue] == 0 || locks->modes[queue] == QUEUE_ARRIVE) && !locks->stuck[queue] &&
+				 config_member(config, queue, agent) != NULL;
 	if (joined)
 		queue_locks_add_agent(config, locks, agent);
 	return joined;
+}
+
+/* Returns the mode in which a queue is locked by the first call of a transaction that asks for this one. */
+static LOCKMODE
+first_mode(LOCKMODE mode)
+{
+	return session.forewarned > 0 ? QUEUE_BOTH : mode;
+}
+
+/* Gives back what the first call of a transaction has just taken. */
+static void
+give_back(const KeyedLock *keyed, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		LOCKTAG tag = tag_of("waiting", keyed[i].key);
+
+		(void) LockRelease(&tag, first_mode(keyed[i].mode), false);
+	}
 }
 
 /* So many customers one transaction locks: a statement that routes a whole backlog must not fill the table of locks. */
@@ -436,9 +457,13 @@ customer_lock_try(int64 customer_id)
 	return take_customer(customer_id, false);
 }
 
+/* So often an agent's locks are taken anew because he serves further queues by then. */
+#define JOINED_MAX 8
+
 /*
  * queue_locks_take takes the locks and returns the configuration as it is then, with those of the queues that the agent
- * serves by then.
+ * serves by then. Where he was given one while others were waited for, all are given back and taken anew, in their
+ * order; who is given queues all the time is served from those that he had, and the sweep sees to the others.
  *
  * A transaction that has called it before may find some of them stuck, as queue_locks_try() leaves them. Raises 40001
  * where queues came or went meanwhile.
@@ -450,16 +475,19 @@ queue_locks_take(RoutingConfig *config, QueueLocks *locks)
 	bool later = is_later_call(config, locks);
 
 	locks->later = later;
-	do
+	for (int left = JOINED_MAX;; left--)
 	{
 		int count;
 		KeyedLock *keyed = in_order(config, locks, &count);
 
 		for (int i = 0; i < count && !later; i++)
-			(void) take("waiting", keyed[i].key, session.forewarned > 0 ? QUEUE_BOTH : keyed[i].mode, true);
+			(void) take("waiting", keyed[i].key, first_mode(keyed[i].mode), true);
 		config = later ? try_later(config, locks) : config_under_locks(queues_hash);
-	} while (add_joined(config, locks));
-	return config;
+		if (left == 0 || !add_joined(config, locks))
+			return config;
+		if (!later)
+			give_back(keyed, count);
+	}
 }
 
 /* Returns the index of an agent; raises 23503 for an unknown one. */
