@@ -60,6 +60,7 @@ typedef struct Company
 	const char *calling_code; /* of the country, with its plus: +48 */
 	const char *time_zone;
 	const char *rounding; /* half_up, half_even or half_down */
+	int tax_inclusive;    /* whether amounts in no list contain tax; -1: as the list beside them says */
 } Company;
 
 extern const Company *company_get(void);

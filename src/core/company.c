@@ -17,7 +17,7 @@ static void *company_build(ConfigCache *cache, MemoryContext context);
 static ConfigCache company_cache = {.name = "company", .tables = {"company"}, .build = company_build};
 
 static KeptPlan company_select = {
-	.sql = "SELECT currency, country, calling_code, time_zone, rounding FROM omnichannel.company",
+	.sql = "SELECT currency, country, calling_code, time_zone, rounding, tax_inclusive FROM omnichannel.company",
 };
 
 /* Reads the row; raises 55000 where it is gone. */
@@ -25,6 +25,8 @@ static void *
 company_build(ConfigCache *cache, MemoryContext context)
 {
 	Company *company = MemoryContextAllocZero(context, sizeof(Company));
+	Datum tax_inclusive;
+	bool isnull;
 
 	if (kept_plan_run(&company_select, NULL, NULL, true, 1) != 1)
 		ereport(ERROR,
@@ -37,6 +39,8 @@ company_build(ConfigCache *cache, MemoryContext context)
 	company->calling_code = spi_text(0, 3, context);
 	company->time_zone = spi_text(0, 4, context);
 	company->rounding = spi_text(0, 5, context);
+	tax_inclusive = spi_datum(0, 6, &isnull);
+	company->tax_inclusive = isnull ? -1 : DatumGetBool(tax_inclusive);
 	return company;
 }
 

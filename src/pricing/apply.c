@@ -16,6 +16,8 @@
 typedef struct Candidate
 {
 	const Promotion *promotion;
+	Money value; /* of the promotion, and its cap, with or without tax as the price is */
+	Money cap;
 	Money saving;               /* on the line, at the price that the lists give */
 	const Promotion *beaten_by; /* of the same best_of group */
 } Candidate;
@@ -40,21 +42,22 @@ line_add(Line *line, Money quantity, Money price)
 
 /* Returns what one unit costs after the promotion. */
 static Money
-promoted_price(const Promotion *promotion, Money price)
+promoted_price(const Candidate *candidate, Money price)
 {
+	const Promotion *promotion = candidate->promotion;
 	Money saving;
 
 	switch (promotion->kind)
 	{
 		case PROMOTION_FIXED_PRICE:
-			return money_least(price, promotion->value);
+			return money_least(price, candidate->value);
 		case PROMOTION_AMOUNT:
-			saving = promotion->value;
+			saving = candidate->value;
 			break;
 		default:
-			saving = money_multiply(price, promotion->value);
+			saving = money_multiply(price, candidate->value);
 			if (promotion->has_cap)
-				saving = money_least(saving, promotion->cap);
+				saving = money_least(saving, candidate->cap);
 			break;
 	}
 	return money_greatest(money_subtract(price, saving), MONEY_ZERO);
@@ -100,9 +103,9 @@ promoted_units(const Promotion *promotion, Money quantity)
 
 /* Applies the promotion to the dearest units of the line; returns whether a price has changed. */
 static bool
-line_apply(Line *line, const Promotion *promotion, Money quantity)
+line_apply(Line *line, const Candidate *candidate, Money quantity)
 {
-	Money units = promoted_units(promotion, quantity);
+	Money units = promoted_units(candidate->promotion, quantity);
 	int nportions = line->nportions;
 	uint64 few_done[2] = {0};
 	uint64 *done = nportions <= 128 ? few_done : palloc0(BIT_WORDS(nportions) * sizeof(uint64));
@@ -121,7 +124,7 @@ line_apply(Line *line, const Promotion *promotion, Money quantity)
 		if (dearest < 0)
 			break;
 		BIT_SET(done, dearest);
-		price = promoted_price(promotion, line->portions[dearest].price);
+		price = promoted_price(candidate, line->portions[dearest].price);
 		if (money_compare(price, line->portions[dearest].price) == 0)
 		{
 			units = money_subtract(units, money_least(units, line->portions[dearest].quantity));
@@ -213,13 +216,34 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	return VERDICT_APPLIED;
 }
 
+/* Returns an amount of the product or a promotion with or without tax as the price is. */
+static Money
+amount_beside(const PriceQuestion *question, const PriceAnswer *answer, Money amount)
+{
+	return tax_amount(question->product, amount, answer->amounts_with_tax, answer->list->tax_inclusive);
+}
+
 /* Returns what the promotion would take off the line on its own. */
 static Money
-line_saving(const Promotion *promotion, Money price, Money quantity)
+line_saving(const Candidate *candidate, Money price, Money quantity)
 {
-	Money units = money_least(promoted_units(promotion, quantity), quantity);
+	Money units = money_least(promoted_units(candidate->promotion, quantity), quantity);
 
-	return money_multiply(money_subtract(price, promoted_price(promotion, price)), units);
+	return money_multiply(money_subtract(price, promoted_price(candidate, price)), units);
+}
+
+/* Returns the candidate that a promotion is, its amounts said as the price is, on a line at that price. */
+static Candidate
+candidate_of(const PriceQuestion *question, const PriceAnswer *answer, const Promotion *promotion, Money price)
+{
+	Candidate candidate = {promotion, promotion->value, promotion->cap};
+
+	if (promotion->kind == PROMOTION_AMOUNT || promotion->kind == PROMOTION_FIXED_PRICE)
+		candidate.value = amount_beside(question, answer, promotion->value);
+	else if (promotion->has_cap)
+		candidate.cap = amount_beside(question, answer, promotion->cap);
+	candidate.saving = line_saving(&candidate, price, question->quantity);
+	return candidate;
 }
 
 /* Leaves of each best_of group the candidate with the largest saving, by code among equals. */
@@ -242,7 +266,7 @@ choose_best(Candidate *candidates, int n)
 
 /* Returns the price below which nothing leads: min_price, or cost and margin; none raises the list price. */
 static Money
-price_floor(const PriceQuestion *question, Money list_price)
+price_floor(const PriceQuestion *question, const PriceAnswer *answer, Money list_price)
 {
 	const Product *product = question->product;
 	Money floor = MONEY_ZERO;
@@ -255,7 +279,7 @@ price_floor(const PriceQuestion *question, Money list_price)
 
 		floor = money_greatest(floor, money_multiply(product->cost, money_add(money_of_int(1), margin)));
 	}
-	return money_least(floor, list_price);
+	return money_least(amount_beside(question, answer, floor), list_price);
 }
 
 /* Walks the candidates in their order and notes in the answer which of them changed the price. */
@@ -287,7 +311,7 @@ apply_candidates(const PriceQuestion *question, PriceAnswer *answer, Line *line,
 			verdict = VERDICT_EXCLUSIVE;
 			by = answer->promotions[0];
 		}
-		else if (!line_apply(line, promotion, question->quantity))
+		else if (!line_apply(line, &candidates[i], question->quantity))
 			verdict = VERDICT_NO_CHANGE;
 		else
 		{
@@ -312,7 +336,8 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	const PriceRules *rules = question->rules;
 	int decimals = question->currency->decimals;
 	Rounding rounding = rules->rounding;
-	Money floor = price_floor(question, list_price);
+	Money floor = price_floor(question, answer, list_price);
+	bool with_tax = question->others != NULL ? question->basket_with_tax : answer->amounts_with_tax;
 	Money subtotal;
 	Candidate *candidates = NULL;
 	int ncandidates = 0;
@@ -323,6 +348,7 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	answer->floor = floor;
 	subtotal = money_multiply(money_round(price, decimals, rounding), question->quantity);
 	subtotal = answer->before_promotions = money_round(subtotal, decimals, rounding);
+	subtotal = tax_amount_round(question->product, subtotal, answer->list->tax_inclusive, with_tax, decimals, rounding);
 	if (question->others != NULL)
 		subtotal = money_add(subtotal, *question->others);
 	for (int i = 0; i < question->product->npromotions; i++)
@@ -345,7 +371,7 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 		}
 		if (candidates == NULL)
 			candidates = palloc((question->product->npromotions - i) * sizeof(Candidate));
-		candidates[ncandidates++] = (Candidate){promotion, line_saving(promotion, price, question->quantity), NULL};
+		candidates[ncandidates++] = candidate_of(question, answer, promotion, price);
 	}
 
 	if (ncandidates > 0)

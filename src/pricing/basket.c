@@ -7,6 +7,9 @@
  * of stage, priority and saving; what they give is cut to whole minor units and shared in proportion to the products,
  * the units that are left going to the largest remainders, by code among equals: the order of the lines plays no part.
  * Its lines then share what a product costs by their quantities.
+ *
+ * Products of lists with tax and such of lists without it are added up in one way, in which promotions of the order are
+ * shared to the last cent; what a product costs in the other way follows from its share.
  */
 #include "postgres.h"
 
@@ -33,7 +36,9 @@ enum
 	BASKET_QUOTE,
 	BASKET_ORDER_DISCOUNT = BASKET_QUOTE + QUOTE_LINE_TOTAL,
 	BASKET_LINE_TOTAL,
-	BASKET_COLUMNS = BASKET_QUOTE + QUOTE_COLUMNS + 1
+	BASKET_LINE_NET = BASKET_QUOTE + QUOTE_COLUMNS + 1,
+	BASKET_LINE_GROSS,
+	BASKET_COLUMNS
 };
 
 /* A product of the basket, with all that its lines want of it. */
@@ -43,7 +48,11 @@ typedef struct BasketItem
 	Money quantity;
 	Money passed; /* of it: what the lines that were put take */
 	PriceAnswer answer;
-	int64 total; /* in minor units, what follows too */
+	int64 own_total;    /* as its list says it, in minor units */
+	int64 own_discount; /* of promotions of the order */
+	int64 net;          /* own_total without tax, and with it */
+	int64 gross;
+	int64 total; /* own_total with or without tax as the basket is, what follows too */
 	int64 least; /* the floor of the whole item */
 	int64 discount;
 	int64 share; /* of the promotion at hand */
@@ -291,6 +300,60 @@ order_apply(const PriceQuestion *question, BasketItem *items, int n, TimestampTz
 	}
 }
 
+/* Returns minor units of an item with or without tax; see tax_amount(). */
+static int64
+tax_units(const PriceQuestion *question, const BasketItem *item, int64 units, bool has_tax, bool with_tax)
+{
+	int decimals = question->currency->decimals;
+	Money amount;
+
+	if (has_tax == with_tax || !item->product->has_tax_rate)
+		return units;
+	amount = money_from_numeric(DatumGetNumeric(minor_units_datum(units, decimals)));
+	return minor_units(tax_amount_round(item->product, amount, has_tax, with_tax, decimals, question->rules->rounding),
+					   decimals);
+}
+
+/* Works out what an item costs with and without tax, once promotions of the order have had their share. */
+static void
+settle_item(const PriceQuestion *question, BasketItem *item)
+{
+	bool with_tax = item->answer.list->tax_inclusive;
+	bool as_basket = with_tax == question->basket_with_tax || !item->product->has_tax_rate;
+	int64 other;
+
+	if (item->discount > 0)
+	{
+		int64 before = item->own_total;
+
+		item->own_total = tax_units(question, item, item->total, question->basket_with_tax, with_tax);
+		item->own_discount = before - item->own_total;
+	}
+	other = as_basket ? tax_units(question, item, item->own_total, with_tax, !with_tax) : item->total;
+	item->net = with_tax ? other : item->own_total;
+	item->gross = with_tax ? item->own_total : other;
+}
+
+/* Returns what an item costs before any promotion, as the basket is added up. */
+static Money
+item_before_promotions(const PriceQuestion *question, const BasketItem *item)
+{
+	return tax_amount_round(item->product, item->answer.before_promotions, item->answer.list->tax_inclusive,
+							question->basket_with_tax, question->currency->decimals, question->rules->rounding);
+}
+
+/* Returns whether a basket is added up with tax: as the company says, else where the amounts beside any item have it. */
+static bool
+basket_has_tax(const PriceRules *rules, const BasketItem *items, int n)
+{
+	if (rules->amounts_tax_inclusive >= 0)
+		return rules->amounts_tax_inclusive;
+	for (int i = 0; i < n; i++)
+		if (items[i].answer.reason == PRICE_FOUND && items[i].answer.amounts_with_tax)
+			return true;
+	return false;
+}
+
 /* Turns the question to an item; others becomes the rest of a basket of this subtotal, NULL while not known. */
 static void
 ask_for_item(PriceQuestion *question, const BasketItem *item, const Money *subtotal, Money *others)
@@ -299,8 +362,8 @@ ask_for_item(PriceQuestion *question, const BasketItem *item, const Money *subto
 	question->quantity = item->quantity;
 	question->others = subtotal == NULL ? NULL : others;
 	if (subtotal != NULL)
-		*others =
-			item->answer.reason == PRICE_FOUND ? money_subtract(*subtotal, item->answer.before_promotions) : *subtotal;
+		*others = item->answer.reason == PRICE_FOUND ? money_subtract(*subtotal, item_before_promotions(question, item))
+													 : *subtotal;
 }
 
 /* Answers for every item, and notes its floor. */
@@ -314,6 +377,8 @@ answer_items(PriceQuestion *question, BasketItem *items, int n, const Money *sub
 		BasketItem *item = &items[i];
 		Money floor;
 		Money others;
+		bool with_tax;
+		int64 least;
 
 		ask_for_item(question, item, subtotal, &others);
 		price_resolve(question, &item->answer, NULL);
@@ -321,9 +386,15 @@ answer_items(PriceQuestion *question, BasketItem *items, int n, const Money *sub
 			continue;
 		/* Rounded per unit, as where it stops the price of one. */
 		floor = money_round(item->answer.floor, decimals, question->rules->rounding);
-		item->total = minor_units(item->answer.line_total, decimals);
-		item->least = minor_units(
-			money_round(money_multiply(floor, item->quantity), decimals, question->rules->rounding), decimals);
+		with_tax = item->answer.list->tax_inclusive;
+		item->own_total = minor_units(item->answer.line_total, decimals);
+		item->total = tax_units(question, item, item->own_total, with_tax, question->basket_with_tax);
+		least = minor_units(money_round(money_multiply(floor, item->quantity), decimals, question->rules->rounding),
+							decimals);
+		item->least = tax_units(question, item, least, with_tax, question->basket_with_tax);
+		/* What comes back is not below it either. */
+		while (tax_units(question, item, item->least, question->basket_with_tax, with_tax) < least)
+			item->least++;
 		item->npromotions = item->answer.npromotions;
 		item->promotions = palloc((item->npromotions + question->rules->npromotions) * sizeof(Promotion *));
 		if (item->npromotions > 0)
@@ -333,13 +404,13 @@ answer_items(PriceQuestion *question, BasketItem *items, int n, const Money *sub
 
 /* Returns the sum of the items before any promotion. */
 static Money
-items_before_promotions(const BasketItem *items, int n)
+items_before_promotions(const PriceQuestion *question, const BasketItem *items, int n)
 {
 	Money sum = MONEY_ZERO;
 
 	for (int i = 0; i < n; i++)
 		if (items[i].answer.reason == PRICE_FOUND)
-			sum = money_add(sum, items[i].answer.before_promotions);
+			sum = money_add(sum, item_before_promotions(question, &items[i]));
 	return sum;
 }
 
@@ -387,13 +458,19 @@ put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int n
 		values[column] = quote[i];
 		nulls[column] = quote_nulls[i];
 	}
-	nulls[BASKET_ORDER_DISCOUNT] = item->answer.reason != PRICE_FOUND;
+	nulls[BASKET_ORDER_DISCOUNT] = nulls[BASKET_LINE_NET] = nulls[BASKET_LINE_GROSS] =
+		item->answer.reason != PRICE_FOUND;
 	if (item->answer.reason == PRICE_FOUND)
 	{
-		values[BASKET_ORDER_DISCOUNT] = minor_units_datum(
-			part_until(item->discount, item->passed, item) - part_until(item->discount, before, item), decimals);
+		values[BASKET_ORDER_DISCOUNT] = minor_units_datum(part_until(item->own_discount, item->passed, item) -
+															  part_until(item->own_discount, before, item),
+														  decimals);
 		values[BASKET_LINE_TOTAL] = minor_units_datum(
-			part_until(item->total, item->passed, item) - part_until(item->total, before, item), decimals);
+			part_until(item->own_total, item->passed, item) - part_until(item->own_total, before, item), decimals);
+		values[BASKET_LINE_NET] = minor_units_datum(
+			part_until(item->net, item->passed, item) - part_until(item->net, before, item), decimals);
+		values[BASKET_LINE_GROSS] = minor_units_datum(
+			part_until(item->gross, item->passed, item) - part_until(item->gross, before, item), decimals);
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -494,9 +571,13 @@ omnichannel_quote_basket_lines(PG_FUNCTION_ARGS)
 	nitems = collect_items(products, quantities, n, items, item_of);
 
 	answer_items(&question, items, nitems, NULL);
-	subtotal = items_before_promotions(items, nitems);
+	question.basket_with_tax = basket_has_tax(question.rules, items, nitems);
+	subtotal = items_before_promotions(&question, items, nitems);
 	answer_items(&question, items, nitems, &subtotal);
 	order_apply(&question, items, nitems, &until);
+	for (int i = 0; i < nitems; i++)
+		if (items[i].answer.reason == PRICE_FOUND)
+			settle_item(&question, &items[i]);
 	/* What one line costs bears on the promotions of another. */
 	for (int i = 0; i < nitems; i++)
 		until = Min(until, items[i].answer.valid_until);

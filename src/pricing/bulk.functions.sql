@@ -19,7 +19,7 @@ COMMENT ON FUNCTION omnichannel.is_category(text) IS
 'Whether a text can be the path of a category, as in Home.Kitchen; the empty one is none. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.staged_places(OUT product text, OUT level bigint, OUT target text,
-	OUT min_price numeric, OUT min_price_currency text, OUT cost numeric, OUT cost_currency text) RETURNS SETOF record
+	OUT min_price numeric, OUT min_price_currency text, OUT cost numeric, OUT cost_currency text, OUT tax_rate numeric) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 -- Its caller has none; here each has its index, and a few lines among a million products are found by it.
@@ -64,22 +64,23 @@ BEGIN
 	), climb AS (
 		-- Each product at itself and at all above it, with the nearest of what it inherits so far.
 		SELECT p.product, p.parent, ARRAY['p' || p.product] AS targets, p.category::text AS category,
-			p.min_price, p.currency AS min_price_currency, p.cost, p.currency AS cost_currency, p.min_margin
+			p.min_price, p.currency AS min_price_currency, p.cost, p.currency AS cost_currency, p.min_margin, p.tax_rate
 		FROM concerned AS c JOIN omnichannel.product AS p ON p.product = c.product
 		UNION ALL
 		SELECT c.product, p.parent, c.targets || ('p' || p.product), coalesce(c.category, p.category::text),
 			coalesce(c.min_price, p.min_price), CASE WHEN c.min_price IS NULL THEN p.currency ELSE c.min_price_currency END,
-			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin)
+			coalesce(c.cost, p.cost), CASE WHEN c.cost IS NULL THEN p.currency ELSE c.cost_currency END, coalesce(c.min_margin, p.min_margin),
+			coalesce(c.tax_rate, p.tax_rate)
 		FROM climb AS c JOIN omnichannel.product AS p
 			ON p.product = CASE WHEN cardinality(c.targets) < 100 THEN c.parent ELSE omnichannel.parent_above(c.parent, cardinality(c.targets)) END
 	)
-	SELECT c.product, place.level, place.target, c.min_price, c.min_price_currency, c.cost * (100 + c.min_margin) * 0.01, c.cost_currency
+	SELECT c.product, place.level, place.target, c.min_price, c.min_price_currency, c.cost * (100 + c.min_margin) * 0.01, c.cost_currency, c.tax_rate
 	FROM climb AS c LEFT JOIN path ON path.category = coalesce(c.category, ''), unnest(c.targets || path.targets) WITH ORDINALITY AS place (target, level)
 	WHERE c.parent IS NULL;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.staged_places() IS
-'Called by check_staged_prices(): for each product that price_staging concerns where its prices stand, at itself, at those above it, and at its categories and everything as far as there are prices, the nearest first; with its floors, the second being cost with min_margin. Raises 23514 where the parents of products make a circle, 55000 before setup().';
+'Called by check_staged_prices(): for each product that price_staging concerns where its prices stand, at itself, at those above it, and at its categories and everything as far as there are prices, the nearest first; with its floors, the second being cost with min_margin, and its tax rate. Raises 23514 where the parents of products make a circle, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_staged_prices(max_jump numeric DEFAULT 50, OUT line bigint, OUT problem text, OUT detail text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
@@ -92,18 +93,24 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	rounding_mode text;
+	amounts_with_tax boolean;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF max_jump IS NULL OR max_jump = 'NaN' OR max_jump < 0 THEN
 		RAISE EXCEPTION 'max_jump must not be %', coalesce(max_jump::text, 'NULL')
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass a percentage, or leave it out for 50; ''Infinity'' allows any change.';
 	END IF;
-	SELECT company.rounding INTO STRICT rounding_mode FROM omnichannel.company;
+	SELECT company.rounding, company.tax_inclusive INTO STRICT rounding_mode, amounts_with_tax FROM omnichannel.company;
 	RETURN QUERY
 	WITH RECURSIVE list AS MATERIALIZED (
 		-- When each answers, and when it will once it is active.
-		SELECT list.*, list.active * tstzmultirange(list.valid) AS answers, (list.active + tstzmultirange(tstzrange(now(), NULL))) * tstzmultirange(list.valid) AS would_answer
-		FROM omnichannel.price_list AS list
+		SELECT list.*, list.active * tstzmultirange(list.valid) AS answers, (list.active + tstzmultirange(tstzrange(now(), NULL))) * tstzmultirange(list.valid) AS would_answer,
+			-- Whether the floor beside its prices contains tax.
+			coalesce(amounts_with_tax, CASE WHEN list.kind = 'base' OR beside.kinds IS DISTINCT FROM 1 THEN list.tax_inclusive ELSE beside.with_tax END) AS floor_with_tax
+		FROM omnichannel.price_list AS list LEFT JOIN (
+			SELECT base.currency, bool_or(base.tax_inclusive) AS with_tax, count(DISTINCT base.tax_inclusive) AS kinds
+			FROM omnichannel.price_list AS base WHERE base.kind = 'base' AND base.status <> 'retired' GROUP BY 1
+		) AS beside ON beside.currency = list.currency
 	), staged AS (
 		SELECT s.*, list.kind, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
@@ -136,14 +143,15 @@ BEGIN
 		SELECT * FROM omnichannel.staged_places()
 	), asked AS MATERIALIZED (
 		-- Each line at each product that it can be the price of.
-		SELECT c.line, c.steps, c.price_list, c.kind, list.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level,
-			greatest(CASE WHEN place.min_price_currency = list.currency THEN place.min_price END, CASE WHEN place.cost_currency = list.currency THEN place.cost END) AS lowest
+		SELECT c.line, c.steps, c.price_list, c.kind, list.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level, list.tax_inclusive, place.tax_rate,
+			omnichannel.tax_amount(greatest(CASE WHEN place.min_price_currency = list.currency THEN place.min_price END,
+				CASE WHEN place.cost_currency = list.currency THEN place.cost END), place.tax_rate, list.floor_with_tax, list.tax_inclusive) AS lowest
 		FROM coming AS c JOIN place ON place.target = c.target JOIN list ON list.price_list = c.price_list
 		WHERE num_nonnulls(c.amount, c.adjust, c.surcharge) > 0
 	), offered AS MATERIALIZED (
 		-- Base prices by product, where a line is compared with them. Joined by itself, as with a line by the currency alone
 		-- it would be everything with everything.
-		SELECT base.*, list.currency
+		SELECT base.*, list.currency, list.tax_inclusive
 		FROM (
 			SELECT place.product, place.level, c.price_list, c.min_quantity, c.amount, c.during, true AS new
 			FROM place JOIN coming AS c ON c.target = place.target WHERE c.kind = 'base'
@@ -168,7 +176,8 @@ BEGIN
 			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[]
 			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency
 			WHERE a.kind = 'sale' AND o.min_quantity <= a.min_quantity AND o.during && a.during
-				AND coalesce(a.amount, omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode)) >= o.amount
+				AND coalesce(a.amount, omnichannel.adjusted_price(omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive), a.adjust, a.surcharge, a.round_to, rounding_mode))
+					>= omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive)
 			UNION ALL
 			SELECT DISTINCT ON (a.line, a.price_list, a.product, quantity, segments) a.*, 'below floor', greatest(a.min_quantity, o.min_quantity) AS quantity,
 				ARRAY(SELECT DISTINCT code FROM unnest(list.segments_all || base.segments_all || mine || theirs) AS code WHERE code IS NOT NULL ORDER BY code) AS segments
@@ -177,7 +186,7 @@ BEGIN
 				unnest(CASE WHEN list.segments_any = '{}' THEN '{NULL}' ELSE list.segments_any END) AS mine,
 				unnest(CASE WHEN base.segments_any = '{}' THEN '{NULL}' ELSE base.segments_any END) AS theirs
 			WHERE a.amount IS NULL AND a.lowest IS NOT NULL AND o.during && a.during
-				AND omnichannel.adjusted_price(o.amount, a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
+				AND omnichannel.adjusted_price(omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive), a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
 		) AS found
 	), nearer AS MATERIALIZED (
 		SELECT s.suspect, s.price_list, s.quantity, s.during, place.target, CASE WHEN place.level = s.level THEN s.min_quantity ELSE -1 END AS above
@@ -205,7 +214,8 @@ BEGIN
 			SELECT n.suspect, n.later, n.price_list, n.priority, n.amount, unnest(tstzmultirange(n.piece) - coalesce(range_agg(n.piece) OVER
 				(PARTITION BY n.suspect, n.later, n.price_list ORDER BY n.level, n.min_quantity DESC, n.new DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}')) AS piece
 			FROM (
-				SELECT s.suspect, s.segments, later, o.price_list, o.level, o.min_quantity, o.new, o.amount,
+				SELECT s.suspect, s.segments, later, o.price_list, o.level, o.min_quantity, o.new,
+					omnichannel.tax_amount(o.amount, s.tax_rate, o.tax_inclusive, s.tax_inclusive) AS amount,
 					CASE WHEN base.segments_all <@ who.segments AND (base.segments_any = '{}' OR base.segments_any && who.segments
 						OR (s.segments IS NULL AND list.segments_any <> '{}' AND list.segments_any <@ base.segments_any)) THEN base.priority END AS priority,
 					unnest(tstzmultirange(o.during * s.during) * CASE WHEN later AND (base.status = 'approved' OR (base.status = 'draft' AND list.status = 'draft'))
@@ -228,7 +238,8 @@ BEGIN
 		SELECT s.*, made.price, CASE s.problem WHEN 'sale above base' THEN based.amount ELSE s.lowest END, own.during * based.during, based.later, based.price_list
 		FROM suspect AS s JOIN own ON own.suspect = s.suspect JOIN based ON based.suspect = s.suspect
 			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_price(based.amount, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price) AS made
-		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN made.price >= based.amount ELSE made.price < s.lowest END
+		-- Where tax was taken out, the last of many decimals means nothing.
+		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN round(made.price, 9) >= round(based.amount, 9) ELSE round(made.price, 9) < round(s.lowest, 9) END
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -270,7 +281,7 @@ BEGIN
 	WHERE b.amount > a.amount AND b.price_list IN (SELECT tiered.price_list FROM tiered)
 	UNION ALL
 	-- Of each line the price of its own list before those of derived ones, and of a product the first moment.
-	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' ELSE '%s is not below %s' END, trim_scale(w.price), trim_scale(w.bound))
+	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' ELSE '%s is not below %s' END, trim_scale(round(w.price, 6)), trim_scale(round(w.bound, 6)))
 		|| CASE WHEN w.later THEN format(' once price list %L is active', w.base_list) ELSE '' END
 		|| CASE WHEN w.quantity > w.min_quantity THEN format(' from %s units on', w.quantity) ELSE '' END
 		|| CASE WHEN lower(w.wrong_during) > greatest(lower(w.during), now()) THEN format(' from %s on', lower(w.wrong_during)) ELSE '' END
@@ -305,7 +316,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits; what percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits, with or without tax as company.tax_inclusive says, else as base lists of the currency do where they are of one kind; lists with and without tax are compared by the product''s rate. What percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record

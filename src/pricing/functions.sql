@@ -179,6 +179,14 @@ RETURN CASE WHEN base IS NOT NULL THEN greatest(0, CASE WHEN round_to OPERATOR(p
 COMMENT ON FUNCTION omnichannel.adjusted_price(numeric, numeric, numeric, numeric, text) IS
 'What a percentage and a surcharge make of a price, rounded to a multiple of round_to where there is one, never below zero; NULL where base is.';
 
+CREATE FUNCTION omnichannel.tax_amount(amount numeric, tax_rate numeric, tax_inclusive boolean, with_tax boolean) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN tax_inclusive OPERATOR(pg_catalog.=) with_tax OR tax_rate IS NULL THEN amount
+	WHEN with_tax THEN amount OPERATOR(pg_catalog.*) (100 OPERATOR(pg_catalog.+) tax_rate) OPERATOR(pg_catalog.*) 0.01
+	ELSE amount OPERATOR(pg_catalog.*) 100 OPERATOR(pg_catalog./) (100 OPERATOR(pg_catalog.+) tax_rate) END;
+COMMENT ON FUNCTION omnichannel.tax_amount(numeric, numeric, boolean, boolean) IS
+'An amount that contains a tax of so many percent, or does not, with it or without it; not rounded. The same where no rate is known.';
+
 CREATE FUNCTION omnichannel.derived_price(INOUT amount numeric, INOUT adjust numeric, INOUT surcharge numeric, INOUT round_to numeric,
 	derived_adjust numeric, derived_surcharge numeric, derived_round_to numeric, rounding text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
@@ -509,10 +517,12 @@ CREATE TYPE omnichannel.basket_quote AS (
 	tax_rate numeric,
 	tax_inclusive boolean,
 	unit_net numeric,
-	unit_gross numeric
+	unit_gross numeric,
+	line_net numeric,
+	line_gross numeric
 );
 COMMENT ON TYPE omnichannel.basket_quote IS
-'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, and the sum of all line_total is what the basket costs. Lines of one product have the price of their quantities together. valid_until is the whole basket''s, as what one line costs bears on the promotions of others.';
+'A line of a basket, as price_quote; line_total is after order_discount, the line''s share of the promotions of the order, both with or without tax as tax_inclusive says; line_net and line_gross are line_total without and with it, and the sum of all line_gross is what the customer pays. Lines of one product have the price of their quantities together. valid_until is the whole basket''s, as what one line costs bears on the promotions of others.';
 
 CREATE FUNCTION omnichannel.quote_basket_lines(customer_id bigint, products text[], quantities numeric[],
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')
@@ -558,7 +568,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_basket(bigint, jsonb, text, timestamptz, text[]) IS
-'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. Lines of one product count together, for tiers and promotions, so that a basket costs the same however it is split into lines; they share what it costs by their quantities. lines: [{"product": "tee", "quantity": 2}, ...]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array, a line that is no object or has another key or a quantity that is no number, and more than 10,000 lines, 22003 where the sum does not fit into 64 bits of minor units.';
+'The prices of a basket''s lines, with promotions of the order spread over them in proportion so that no cent is lost. Lines of one product count together, for tiers and promotions, so that a basket costs the same however it is split into lines; they share what it costs by their quantities. Lines of lists with tax and such without it are added up with tax, or as company.tax_inclusive says: so are what promotions of the order take off and ask for. lines: [{"product": "tee", "quantity": 2}, ...]; a quantity left out is 1. Raises as quote(), 22023 for lines that are no array, a line that is no object or has another key or a quantity that is no number, and more than 10,000 lines, 22003 where the sum does not fit into 64 bits of minor units.';
 
 CREATE FUNCTION omnichannel.lowest_price(product text, currency text DEFAULT NULL, at timestamptz DEFAULT now(), country text DEFAULT NULL,
 	segments text[] DEFAULT '{}', quantity numeric DEFAULT 1, personalised boolean DEFAULT false,
@@ -568,7 +578,7 @@ RETURNS record
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_lowest_price';
 COMMENT ON FUNCTION omnichannel.lowest_price(text, text, timestamptz, text, text[], numeric, boolean) IS
-'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. A price at which a product is first offered reduces none that was charged, whatever list price is shown beside it: where a series of cuts counts as one reduction (article 6a(5)) or perishables are compared with the price before the first cut and nothing was offered before, the first cut is the first one of that price, so that article 6a(1) and (2) have a price that was charged. Days without offer, fewer than are looked back, do not part the cuts of perishables from the price before them. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, 55000 before setup(), and as quote_segments().';
+'The lowest price of the days before the reduction in force at a moment, which Directive 98/6/EC article 6a wants shown beside it; by the rule of a country (ISO 3166-1 alpha-2, the company''s by default) in omnibus_rule. price: charged at that moment; reduced_since: when the reduction began; compared_from: local midnight from which prices were compared; max_percent_claim: the largest percentage off that may be claimed, counted from lowest_price (Court of Justice, C-330/23), cut to two decimals. A price at which a product is first offered reduces none that was charged, whatever list price is shown beside it: where a series of cuts counts as one reduction (article 6a(5)) or perishables are compared with the price before the first cut and nothing was offered before, the first cut is the first one of that price, so that article 6a(1) and (2) have a price that was charged. Days without offer, fewer than are looked back, do not part the cuts of perishables from the price before them. Days on which lists with tax and such without it were charged are compared by what customers paid, and the lowest price is said as the price of that moment is. Computed from effective dates, so planned changes count; coupons do not. lowest_price is NULL where there is none, and reason says why. personalised: the reduction is for one person. Raises 23503 for an unknown product, currency, segment or country, 55000 before setup(), and as quote_segments().';
 
 CREATE FUNCTION omnichannel.explain_quote(customer_id bigint, product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}',

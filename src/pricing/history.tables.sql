@@ -132,8 +132,8 @@ CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.currency
 FOR EACH ROW WHEN (OLD.currency <> NEW.currency OR OLD.minor_units IS DISTINCT FROM NEW.minor_units)
 EXECUTE FUNCTION omnichannel.note_correction('currency');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.company
-FOR EACH ROW WHEN (OLD.rounding <> NEW.rounding OR OLD.country <> NEW.country OR OLD.currency <> NEW.currency)
-EXECUTE FUNCTION omnichannel.note_correction('only_row', '{only_row,rounding,country,currency}');
+FOR EACH ROW WHEN (OLD.rounding <> NEW.rounding OR OLD.country <> NEW.country OR OLD.currency <> NEW.currency OR OLD.tax_inclusive IS DISTINCT FROM NEW.tax_inclusive)
+EXECUTE FUNCTION omnichannel.note_correction('only_row', '{only_row,rounding,country,currency,tax_inclusive}');
 CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.omnibus_rule
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_correction('country');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.omnibus_rule

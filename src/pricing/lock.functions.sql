@@ -50,13 +50,13 @@ BEGIN
 			FROM omnichannel.price_list AS list WHERE list.price_list IN (SELECT priced.price_list FROM priced)),
 		'promotion', (SELECT coalesce(jsonb_object_agg(applied.promotion, omnichannel.rule_body('promotion', to_jsonb(applied))), '{}')
 			FROM omnichannel.promotion AS applied WHERE applied.promotion = ANY ($4)),
-		'setting', (SELECT jsonb_build_object('company', jsonb_build_object('rounding', company.rounding),
+		'setting', (SELECT jsonb_build_object('company', jsonb_build_object('rounding', company.rounding, 'tax_inclusive', company.tax_inclusive),
 			'currency', jsonb_build_object('minor_units', (SELECT unit.minor_units FROM omnichannel.currency AS unit WHERE unit.currency = $2)))
 			FROM omnichannel.company)));
 END
 $$;
 COMMENT ON FUNCTION omnichannel.quote_rules(text, text, timestamptz, text[]) IS
-'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the rounding. lock_quote() keeps them, verify_quote() compares them. Raises 55000 before setup().';
+'The rows that a price at that moment follows from, as jsonb: the product with its ancestors, the prices that concern it with their lists, these promotions, and the company''s rounding and tax_inclusive. lock_quote() keeps them, verify_quote() compares them. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.quote_digest(inputs jsonb, rules jsonb, result jsonb) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

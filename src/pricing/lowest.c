@@ -4,7 +4,8 @@
  *
  * Nothing is logged for it. The price of any past moment follows from the effective dates of lists, rows and
  * promotions, so the history is computed by asking the resolver at each moment at which the answer can have changed;
- * what is planned for tomorrow is known today. Rules differ by country and are rows of omnibus_rule.
+ * what is planned for tomorrow is known today. Days on which lists with tax and such without it were charged are
+ * compared by what customers paid, with tax. Rules differ by country and are rows of omnibus_rule.
  */
 #include "postgres.h"
 
@@ -25,7 +26,7 @@ typedef struct PriceState
 {
 	bool found;
 	bool reduced; /* below the list price */
-	Money price;
+	Money price;  /* with tax, rounded */
 } PriceState;
 
 /* Moments at which the price can have changed, the latest first; none after the question's. */
@@ -158,11 +159,17 @@ moments_collect(const PriceQuestion *question)
 }
 
 static PriceState
-state_of(const PriceAnswer *answer)
+state_of(const PriceQuestion *question, const PriceAnswer *answer)
 {
-	return (PriceState){answer->reason == PRICE_FOUND && answer->uniform,
-						answer->reason == PRICE_FOUND && money_compare(answer->unit_price, answer->list_price) < 0,
-						answer->unit_price};
+	PriceState state = {false};
+
+	if (answer->reason != PRICE_FOUND)
+		return state;
+	state.found = answer->uniform;
+	state.reduced = money_compare(answer->unit_price, answer->list_price) < 0;
+	state.price = tax_amount_round(question->product, answer->unit_price, answer->list->tax_inclusive, true,
+								   question->currency->decimals, question->rules->rounding);
+	return state;
 }
 
 static PriceState
@@ -172,7 +179,7 @@ state_at(PriceQuestion question, TimestampTz at)
 
 	question.at = at;
 	price_resolve(&question, &answer, NULL);
-	return state_of(&answer);
+	return state_of(&question, &answer);
 }
 
 /* Returns the state before moments->at[i], which is that at the moment before it in time. */
@@ -340,6 +347,7 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 	PriceState before;
 	Moments moments;
 	int start;
+	PriceAnswer asked_now;
 
 	memset(answer, 0, sizeof(LowestAnswer));
 	answer->until = DT_NOEND;
@@ -347,13 +355,18 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		known = NULL;
 	question.opened = NULL;
 	question.closed = NULL;
-	now = known != NULL ? state_of(known) : state_at(question, question.at);
+	if (known == NULL)
+	{
+		price_resolve(&question, &asked_now, NULL);
+		known = &asked_now;
+	}
+	now = state_of(&question, known);
 	if (!now.found)
 	{
 		answer->reason = "it has no price";
 		return;
 	}
-	answer->price = now.price;
+	answer->price = known->unit_price;
 	answer->has_price = true;
 	if (!now.reduced)
 		answer->reason = "its price is not reduced";
@@ -405,6 +418,10 @@ lowest_find(const PriceQuestion *asked, const OmnibusRule *rule, bool personalis
 		}
 		answer->found = lowest_between(&question, &moments, answer->from, start, before, &answer->lowest);
 	}
+	/* As the price of now is said; what was charged without tax comes out as it was. */
+	if (answer->found)
+		answer->lowest = tax_amount_round(product, answer->lowest, true, known->list->tax_inclusive,
+										  question.currency->decimals, question.rules->rounding);
 	if (!answer->found)
 		answer->reason = "it was not offered in the days before the reduction";
 }

@@ -216,6 +216,7 @@ typedef struct PriceRules
 	const Currency *company_currency;
 	ArrayType *no_promotions; /* an empty text[] */
 	Rounding rounding;
+	int amounts_tax_inclusive; /* of products and promotions; -1: as the base price's list */
 	uint64 used_up_generation; /* of what the promotions' used_up was taken from */
 	uint64 stamp;              /* another one once anything has changed that is not kept with the rules themselves */
 	AudienceIndex list_audiences;
@@ -337,6 +338,7 @@ typedef struct PriceQuestion
 	TimestampTz closed_until; /* when that changes next, where there are any */
 	const Unseen *unseen;     /* for the audience; NULL: nothing was */
 	const Money *others;      /* what the rest of the basket costs before promotions; NULL: there is no basket */
+	bool basket_with_tax;     /* whether others, and what is asked of the basket, contain tax */
 } PriceQuestion;
 
 /* Who asks: argument 0 is a customer_id, or segments. */
@@ -372,6 +374,7 @@ typedef struct PriceAnswer
 	const PriceList *base; /* whose price list_price is */
 	const PriceList *list; /* whose price unit_price is */
 	const PriceRow *row;
+	bool amounts_with_tax; /* whether what the product and promotions say contains it */
 	int npromotions;
 	const Promotion **promotions; /* that changed the price, in order */
 	bool ended;                   /* an exclusive or stopping one allows no more */
@@ -501,6 +504,25 @@ static inline Money
 tax_factor(const Product *product)
 {
 	return money_add(money_of_int(1), money_multiply(product->tax_rate, (Money){MONEY_ONE / 100, NULL}));
+}
+
+/* Returns an amount said with or without the product's tax as the other way would say it; not rounded. */
+static inline Money
+tax_amount(const Product *product, Money amount, bool has_tax, bool with_tax)
+{
+	if (likely(has_tax == with_tax) || !product->has_tax_rate)
+		return amount;
+	return with_tax ? money_multiply(amount, tax_factor(product)) : money_divide(amount, tax_factor(product));
+}
+
+/* Does the same, rounded once. */
+static inline Money
+tax_amount_round(const Product *product, Money amount, bool has_tax, bool with_tax, int decimals, Rounding rounding)
+{
+	if (likely(has_tax == with_tax) || !product->has_tax_rate)
+		return amount;
+	return with_tax ? money_round(money_multiply(amount, tax_factor(product)), decimals, rounding)
+					: money_divide_round(amount, tax_factor(product), decimals, rounding);
 }
 
 /* resolve.c */

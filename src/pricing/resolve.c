@@ -243,11 +243,7 @@ walk_wider(Walk *walk, const PriceTarget *first)
 static inline Money
 amount_in(const PriceQuestion *question, Money amount, const PriceList *from, const PriceList *to)
 {
-	const Product *product = question->product;
-
-	if (likely(from->tax_inclusive == to->tax_inclusive) || !product->has_tax_rate)
-		return amount;
-	return to->tax_inclusive ? money_multiply(amount, tax_factor(product)) : money_divide(amount, tax_factor(product));
+	return tax_amount(question->product, amount, from->tax_inclusive, to->tax_inclusive);
 }
 
 /* Returns whether a comes before b, and why. */
@@ -402,6 +398,9 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		answer->base = listed->list;
 		answer->list = charged->list;
 		answer->row = charged->row;
+		answer->amounts_with_tax = rules->amounts_tax_inclusive >= 0 ? rules->amounts_tax_inclusive
+								   : base != NULL                    ? base->list->tax_inclusive
+																	 : charged->list->tax_inclusive;
 		answer->list_price = money_round(list_price, decimals, rules->rounding);
 		promotions_apply(question, answer, charged->amount, list_price, &walk.until, collector);
 		answer->valid_until = walk.until;

@@ -411,10 +411,12 @@ price_rules_get(void)
 	rules->generation = rules_cache.generation;
 	if (rules->company_currency == NULL || strcmp(rules->company_currency->code, company->currency) != 0)
 		rules->company_currency = code_map_get(&rules->currencies, company->currency, strlen(company->currency));
-	if (promotions_take_used_up(rules) || rules->rounding != rounding || rules->omnibus_rule != omnibus_rule)
+	if (promotions_take_used_up(rules) || rules->rounding != rounding || rules->omnibus_rule != omnibus_rule ||
+		rules->amounts_tax_inclusive != company->tax_inclusive)
 		rules->stamp = ++stamp;
 	rules->rounding = rounding;
 	rules->omnibus_rule = omnibus_rule;
+	rules->amounts_tax_inclusive = company->tax_inclusive;
 	return rules;
 }
 

@@ -1,6 +1,6 @@
 -- Lists with and without tax beside each other.
 BEGIN;
-SELECT plan(18);
+SELECT plan(27);
 SET LOCAL search_path = omnichannel, public;
 INSERT INTO product (product, tax_rate, min_price) VALUES ('cup', 23, NULL), ('book', NULL, NULL);
 INSERT INTO price_list (price_list, kind, tax_inclusive) VALUES ('shop', 'base', true), ('trade', 'sale', false), ('firm', 'override', false);
@@ -40,6 +40,35 @@ UPDATE price SET amount = 89 WHERE price_list = 'a';
 SELECT is(pg_temp.said('cup'), 'a 89.00 89.00 89.00 109.47 without', 'or less');
 UPDATE price SET amount = CASE price_list WHEN 'a' THEN 100 ELSE 123 END WHERE price_list IN ('a', 'b');
 SELECT is(pg_temp.said('cup'), 'a 100.00 100.00 100.00 123.00 without', 'the same: by code');
+
+-- floors and promotions beside a base price with tax, charged without
+DELETE FROM price;
+INSERT INTO price (price_list, product, amount) VALUES ('shop', 'cup', 123), ('trade', 'cup', 70);
+UPDATE price_list SET tax_inclusive = false WHERE price_list = 'trade';
+UPDATE product SET min_price = 110 WHERE product = 'cup';
+SELECT is(pg_temp.said('cup'), 'trade 100.00 89.43 89.43 110.00 without', 'a floor with tax');
+UPDATE company SET tax_inclusive = false;
+SELECT is(pg_temp.said('cup'), 'trade 100.00 100.00 100.00 123.00 without', 'without, it would be above the list price');
+SELECT is(array_agg(key ORDER BY key), '{true}', 'which corrects the past') FROM price_correction WHERE relation = 'company';
+UPDATE company SET tax_inclusive = NULL;
+UPDATE product SET min_price = NULL, cost = 80, min_margin = 25 WHERE product = 'cup';
+SELECT is(pg_temp.said('cup'), 'trade 100.00 81.30 81.30 100.00 without', 'cost and margin');
+UPDATE product SET cost = NULL WHERE product = 'cup';
+INSERT INTO promotion (promotion, kind, value) VALUES ('off', 'amount', 12.3);
+SELECT is(pg_temp.said('cup'), 'trade 100.00 60.00 60.00 73.80 without', 'an amount off what the customer pays');
+UPDATE promotion SET kind = 'fixed_price', value = 49.2;
+SELECT is(pg_temp.said('cup'), 'trade 100.00 40.00 40.00 49.20 without', 'a fixed price');
+UPDATE promotion SET kind = 'percent', value = 50, cap = 24.6;
+SELECT is(pg_temp.said('cup'), 'trade 100.00 50.00 50.00 61.50 without', 'a cap');
+UPDATE promotion SET kind = 'order_amount', value = 10, cap = NULL, min_subtotal = 186.11;
+INSERT INTO price (price_list, product, amount) VALUES ('shop', 'book', 100);
+SELECT is_empty($$SELECT FROM quote_basket(NULL, '[{"product": "cup"}, {"product": "book"}]') WHERE order_discount <> 0$$, 'a cent more is asked than it costs with tax');
+UPDATE promotion SET min_subtotal = 186.1;
+SELECT results_eq($$SELECT product, order_discount, line_total, line_net, line_gross, sum(line_gross) OVER () FROM quote_basket(NULL, '[{"product": "cup"}, {"product": "book"}]')$$,
+	$$VALUES ('cup', 3.76, 66.24, 66.24, 81.47, 176.10), ('book', 5.37, 94.63, 94.63, 94.63, 176.10)$$, 'ten less, to the last cent');
+DELETE FROM promotion;
+DELETE FROM price WHERE price_list IN ('shop', 'trade');
+UPDATE price_list SET tax_inclusive = true WHERE price_list = 'trade';
 
 -- derived lists are as their source
 SELECT throws_ok($$INSERT INTO price_list (price_list, derived_from) VALUES ('wrong', 'net')$$, '23514', 'price list "wrong" with tax cannot be derived from one without tax');
