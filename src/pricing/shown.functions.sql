@@ -80,6 +80,29 @@ $$;
 COMMENT ON FUNCTION omnichannel.price_moments(text, timestamptz, timestamptz, integer) IS
 'The moments after one and up to another at which the price of a product can have changed, the latest first, at most max_rows. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.shown_currency(product text, price numeric, customer_id bigint, quantity numeric, currency text, coupons text[],
+	at timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	code text;
+	other omnichannel.price_quote;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	FOR code IN SELECT DISTINCT list.currency FROM omnichannel.price_list AS list WHERE list.currency <> $5 ORDER BY 1 LIMIT 20
+	LOOP
+		other := omnichannel.quote(customer_id, product, quantity, code, at, coupons);
+		IF other.unit_price = price THEN
+			RETURN format('price in %s', code);
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.shown_currency(text, numeric, bigint, numeric, text, text[], timestamptz) IS
+'Called by check_shown_price(): in which other currency a displayed price would have been the right one, in words; NULL: in none. Raises as quote().';
+
 CREATE FUNCTION omnichannel.check_shown_price(product text, price numeric, customer_id bigint, quantity numeric, currency text, coupons text[],
 	quote_id bigint, at timestamptz, OUT expected numeric, OUT cause text)
 LANGUAGE plpgsql STABLE
@@ -94,6 +117,7 @@ DECLARE
 	moment timestamptz;
 	unseen timestamptz[];
 	code text;
+	opened text;
 	tier numeric;
 	segments text[];
 	smallest numeric;
@@ -136,7 +160,7 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF answer.line_total IS NULL THEN
-		cause := 'no price: ' || answer.reason;
+		cause := coalesce(omnichannel.shown_currency(product, price, customer_id, quantity, currency, known, at), 'no price: ' || answer.reason);
 	ELSIF price = held.unit_price THEN
 		cause := CASE WHEN held.fits THEN format('locked quote %s did not hold then', quote_id)
 			ELSE format('locked quote %s is for another customer, product, quantity or currency', quote_id) END;
@@ -144,6 +168,10 @@ BEGIN
 		cause := 'shown without tax';
 	ELSIF price = answer.unit_gross THEN
 		cause := 'shown with tax';
+	ELSIF answer.tax_rate > 0 AND abs(price - answer.unit_gross * (100 + answer.tax_rate) / 100) <= smallest / 2 THEN
+		cause := 'tax added twice';
+	ELSIF answer.tax_rate > 0 AND abs(price - answer.unit_net * 100 / (100 + answer.tax_rate)) <= smallest / 2 THEN
+		cause := 'tax taken out twice';
 	ELSIF known <> '{}' THEN
 		other := omnichannel.quote(customer_id, product, quantity, currency, at);
 		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
@@ -182,6 +210,23 @@ BEGIN
 		other := omnichannel.quote(NULL, product, quantity, currency, at, known);
 		cause := CASE WHEN other.unit_price = price THEN 'price of an unknown visitor' END;
 	END IF;
+	IF cause IS NULL THEN
+		-- One code of each promotion that would have needed one: those of a batch are alike.
+		FOR opened, code IN
+			SELECT missing.candidate, given.coupon
+			FROM omnichannel.explain_quote(customer_id, product, quantity, currency, at, known) AS missing
+				CROSS JOIN LATERAL (SELECT found.* FROM omnichannel.coupon AS found WHERE found.promotion = missing.candidate ORDER BY found.batch DESC LIMIT 100) AS given
+			WHERE missing.kind = 'promotion' AND missing.verdict = 'coupon missing' AND given.valid @> at
+				AND (given.customer_id IS NULL OR given.customer_id = check_shown_price.customer_id)
+			ORDER BY missing.step, given.coupon LIMIT 20
+		LOOP
+			other := omnichannel.quote(customer_id, product, quantity, currency, at, known || code);
+			IF other.unit_price = price THEN
+				cause := format('price with a coupon for promotion %s, and none was given', opened);
+				EXIT;
+			END IF;
+		END LOOP;
+	END IF;
 	IF cause IS NULL AND quantity <> 1 AND price = answer.line_total THEN
 		cause := 'price of the whole line';
 	END IF;
@@ -196,6 +241,9 @@ BEGIN
 			other := omnichannel.quote(customer_id, product, tier, currency, at, known);
 			IF other.unit_price = price THEN
 				cause := CASE WHEN tier = 1 THEN 'price of a single unit' ELSE format('price of %s units', tier) END;
+				EXIT;
+			ELSIF tier = 1 AND price = other.unit_price * quantity THEN
+				cause := format('price of the whole line, as %s single units', trim_scale(quantity));
 				EXIT;
 			END IF;
 		END LOOP;
@@ -229,13 +277,19 @@ BEGIN
 		END LOOP;
 	END IF;
 	IF cause IS NULL THEN
+		cause := omnichannel.shown_currency(product, price, customer_id, quantity, currency, known, at);
+	END IF;
+	IF cause IS NULL AND expected > 0 AND price > expected AND price % expected = 0 AND price / expected <= 1000 THEN
+		cause := format('price of %s units together', trim_scale(price / expected));
+	END IF;
+	IF cause IS NULL THEN
 		cause := CASE WHEN abs(price - expected) <= smallest THEN 'rounded otherwise'
 			WHEN cardinality(known) < cardinality(coupons) THEN 'coupon not known' ELSE 'not known' END;
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, a price of before (up to 90 days) or of later (up to 30), the list price, a coupon that was left out or did not hold any more, an unknown visitor''s price, that of the whole line, of another quantity or of other segments, rounding. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -93,6 +93,21 @@ SELECT is(shown.cause, told, told || ': ' || price) FROM (VALUES (120, 1, '{}'::
 INSERT INTO coupon (coupon, promotion, valid) VALUES ('FRESH', 'tenth', tstzrange(now() - interval '1 hour', NULL));
 SELECT is(shown.cause, 'coupon left out', 'which was not charged before either') FROM check_shown_price('p', 100, NULL, 1, 'PLN', '{FRESH}', NULL, now()) AS shown;
 
+-- tax twice, a coupon that was not given, several units as one, another currency
+INSERT INTO product (product, tax_rate) VALUES ('twice', 23), ('abroad', NULL);
+INSERT INTO price_list (price_list, currency) VALUES ('euro', 'EUR');
+INSERT INTO price (price_list, product, amount, min_quantity, valid) VALUES ('base', 'twice', 123, 0, '(,)'), ('base', 'twice', 101, 10, '(,)'), ('euro', 'twice', 30, 0, '(,)'), ('euro', 'abroad', 7, 0, '(,)');
+INSERT INTO promotion (promotion, kind, value, needs_coupon, products, valid) VALUES ('welcome', 'percent', 15, true, '{twice}', '(,)'), ('mine', 'percent', 20, true, '{twice}', '(,)');
+INSERT INTO coupon (coupon, promotion, batch, customer_id, use_limit, valid) SELECT 'HI' || i, 'welcome', '1', NULL, 1, '(,)' FROM generate_series(1, 300) AS i;
+INSERT INTO coupon (coupon, promotion, customer_id, valid) VALUES ('MINE', 'mine', 1, '(,)');
+SELECT is(shown.cause, told, told || ': ' || price) FROM (VALUES ('twice', 151.29, 1, NULL, 'tax added twice'), ('twice', 81.30, 1, NULL, 'tax taken out twice'),
+	('twice', 100, 1, NULL, 'shown without tax'), ('twice', 104.55, 1, NULL, 'price with a coupon for promotion welcome, and none was given'),
+	('twice', 98.40, 1, 1::bigint, 'price with a coupon for promotion mine, and none was given'), ('twice', 98.40, 1, NULL, 'not known'),
+	('twice', 1010, 10, NULL, 'price of the whole line'), ('twice', 1230, 10, NULL, 'price of the whole line, as 10 single units'), ('twice', 123, 10, NULL, 'price of a single unit'),
+	('twice', 1230, 1, NULL, 'price of 10 units together'), ('twice', 30, 1, NULL, 'price in EUR'), ('twice', 31, 1, NULL, 'not known'),
+	('abroad', 7, 1, NULL, 'price in EUR'), ('abroad', 8, 1, NULL, 'no price: it has no price in PLN')) AS v (product, price, quantity, customer_id, told),
+	check_shown_price(product, price, customer_id, quantity, 'PLN', '{}', NULL, now()) AS shown;
+
 -- a locked quote is right for whoever it was made for, and for what
 INSERT INTO customer (customer_id) VALUES (901), (902), (903);
 UPDATE customer SET merged_into = 901 WHERE customer_id = 903;
