@@ -342,7 +342,7 @@ item_before_promotions(const PriceQuestion *question, const BasketItem *item)
 							question->basket_with_tax, question->currency->decimals, question->rules->rounding);
 }
 
-/* Returns whether a basket is added up with tax: as the company says, else where the amounts beside any item have it. */
+/* Returns whether a basket is added up with tax: as the company says, else where amounts beside any item have it. */
 static bool
 basket_has_tax(const PriceRules *rules, const BasketItem *items, int n)
 {

@@ -91,8 +91,8 @@ omnichannel_writes_prices(PG_FUNCTION_ARGS)
 static bool
 derives(TriggerData *trigger)
 {
-	static const char *const columns[] = {"derived_from", "derived_adjust", "derived_surcharge", "derived_round_to",
-										  "currency"};
+	static const char *const columns[] = {"derived_from",     "derived_adjust", "derived_surcharge",
+										  "derived_round_to", "currency",       "tax_inclusive"};
 
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return true;
@@ -150,7 +150,8 @@ transaction_ends(XactEvent event, void *arg)
 	if (!noted)
 		return;
 	noted = false;
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+	/* What is prepared is seen when somebody commits it: tick() finds out. */
+	if (event == XACT_EVENT_PRE_COMMIT)
 		note_seen();
 }
 

@@ -186,4 +186,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.unseen_changes(timestamptz) IS
-'For a moment at which changes of prices were under way, which not everybody could see yet and which count from before it: which of them may not have been seen together, by the moments from which they count, as quote_unseen() takes them; none otherwise. Raises 55000 before setup().';
+'For a moment at which changes of prices were under way, which not everybody could see yet and which count from before it: which of them may not have been seen together, by the moments from which they count, as quote_unseen() takes them; none otherwise. The moment at which a commit is seen is not known better than to a second, which is allowed for; where commits wait for standbys longer, changes may be missing. Raises 55000 before setup().';

@@ -187,9 +187,10 @@ CREATE TABLE omnichannel.price_change (
 );
 CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstzrange(changed_at, seen_at));
 COMMENT ON TABLE omnichannel.price_change IS
-'Transactions that changed prices, lists, promotions or memberships: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
+'Transactions that changed prices, lists, promotions or memberships, or used promotions up: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
 COMMENT ON COLUMN omnichannel.price_change.changed_at IS 'From when the changes count.';
-COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or was prepared; NULL where that is not known: it may not be seen to this day.';
+CREATE INDEX price_change_prepared ON omnichannel.price_change (transaction) WHERE seen_at IS NULL;
+COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or, where it had been prepared, when tick() found it committed; NULL where that is not known: it may not be seen to this day.';
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price
 FOR EACH STATEMENT WHEN (NOT omnichannel.writes_prices()) EXECUTE FUNCTION omnichannel.note_change();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price_list
@@ -198,3 +199,6 @@ CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.promotion
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.segment_member
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
+-- By row: those who use promotions mostly change none of these.
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.promotion_used_up
+FOR EACH ROW EXECUTE FUNCTION omnichannel.note_change();

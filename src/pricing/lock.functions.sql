@@ -356,4 +356,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
-'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference; nor does one that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). Uses of a customer''s limit or of a coupon that were under way do. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';

@@ -289,7 +289,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, or had been seen for less than a second, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -345,9 +345,14 @@ DECLARE
 	done bigint;
 BEGIN
 	-- What follows in the sweep is not to wait for long: where more is displayed, check_shown_prices() is called by itself.
+	-- Changes that were prepared and have been committed since: they can be seen by now.
+	IF has_table_privilege('omnichannel.price_change', 'UPDATE') THEN
+		UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()
+		WHERE change.seen_at IS NULL AND change.transaction IS DISTINCT FROM pg_current_xact_id_if_assigned();
+	END IF;
 	done := omnichannel.check_shown_prices(max_time => '2 seconds');
 	RETURN done + omnichannel.expire_uses();
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_prices() IS
-'Part of tick(): checks the prices that channels have shown, for two seconds at most, and releases forgotten reservations of promotions; returns the number of both. Raises 55000 before setup().';
+'Part of tick(): checks the prices that channels have shown, for two seconds at most, releases forgotten reservations of promotions, and notes in price_change what had been prepared and is committed; returns the number of prices and reservations. Raises 55000 before setup().';

@@ -32,6 +32,8 @@ SELECT list.price_list, CASE WHEN target < 7 THEN 'p' || 1 + pg_temp.dice(50) EN
 	CASE WHEN NOT (list.kind = 'base' OR i % 2 = 0) THEN pg_temp.dice(90) - 80 END, CASE WHEN pg_temp.chance(0.6) THEN '(,)' ELSE pg_temp.span() END
 FROM (SELECT i, pg_temp.dice(10) AS target, 'l' || 1 + pg_temp.dice(20) AS code FROM generate_series(1, 1200) AS i) AS drawn JOIN price_list AS list ON list.price_list = code
 ON CONFLICT DO NOTHING;
+INSERT INTO price_list (price_list, kind, priority, currency, segments_any, tax_inclusive, derived_from, derived_adjust, derived_round_to, valid)
+SELECT 'd' || price_list, CASE kind WHEN 'base' THEN 'sale' ELSE kind END, 3, currency, '{s1,s2}', tax_inclusive, price_list, -15, 0.05, pg_temp.span() FROM price_list WHERE price_list IN ('l2', 'l5', 'l9', 'l12', 'l17');
 INSERT INTO promotion (promotion, kind, value, cap, buy_quantity, get_quantity, max_units, currency, products, categories, brands, except_products, except_categories,
 	except_brands, segments_any, segments_all, min_quantity, min_subtotal, needs_coupon, stage, priority, exclusive, stop, best_of, use_limit, customer_limit, valid)
 SELECT 'r' || i, kind, CASE WHEN kind IN ('percent', 'buy_get') THEN pg_temp.dice(60) + 1 WHEN kind = 'amount' THEN pg_temp.dice(1500) / 100.0 ELSE pg_temp.dice(8000) / 100.0 END,
