@@ -75,16 +75,19 @@ typedef struct MatchResult
 /* So many agents are looked for where one is wanted: the owner alone, if he can have the request, or else a few. */
 #define MATCH_NEXT 0
 
+/* standing.c */
 extern bool match_look(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern bool match_moved(const RoutingConfig *config, const MatchRequest *request);
 extern bool match_in_place(const RoutingConfig *config, const MatchRequest *request);
 extern void match_load(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
 extern void match_check(const MatchRequest *request);
 extern void match_read(const RoutingConfig *config, int64 request_id, bool read_only, MatchRequest *request);
-extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
-					   MatchCollect collect, void *arg, MatchResult *result);
 extern int64 match_root(const MatchRequest *request);
 extern bool match_row(const RoutingConfig *config, int64 request_id, MatchRequest *request);
+
+/* match.c */
+extern void match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, bool read_only, int max,
+					   MatchCollect collect, void *arg, MatchResult *result);
 extern int64 match_owner(RoutingConfig *config, int64 request_id, TimestampTz now, bool *held);
 extern int64 match_nearest(RoutingConfig *config, int64 request_id, TimestampTz now);
 extern int match_compare(const void *left, const void *right);
