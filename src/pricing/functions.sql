@@ -366,7 +366,15 @@ DECLARE
 	ancestor text := NEW.derived_from;
 	path text[] := ARRAY[NEW.price_list];
 	source record;
+	anew boolean := true;
 BEGIN
+	IF TG_OP = 'UPDATE' THEN
+		anew := (OLD.derived_from, OLD.derived_adjust, OLD.derived_surcharge, OLD.derived_round_to)
+			IS DISTINCT FROM (NEW.derived_from, NEW.derived_adjust, NEW.derived_surcharge, NEW.derived_round_to);
+		IF NOT anew AND (OLD.currency, OLD.tax_inclusive) = (NEW.currency, NEW.tax_inclusive) THEN
+			RETURN NULL;
+		END IF;
+	END IF;
 	WHILE ancestor IS NOT NULL
 	LOOP
 		path := path || ancestor;
@@ -396,6 +404,10 @@ BEGIN
 				CASE WHEN NEW.tax_inclusive THEN 'with' ELSE 'without' END, CASE WHEN source.tax_inclusive THEN 'with' ELSE 'without' END
 				USING ERRCODE = 'check_violation', HINT = 'Give both the same tax_inclusive.';
 		END IF;
+		-- The amounts are what they were.
+		IF NOT anew THEN
+			RETURN NULL;
+		END IF;
 		IF EXISTS (SELECT FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NULL
 			AND NOT coalesce(upper(price.valid) <= now(), false)) THEN
 			RAISE EXCEPTION 'price list "%" has prices of its own', NEW.price_list
@@ -404,7 +416,7 @@ BEGIN
 	END IF;
 	-- What held before now stays, on its own.
 	UPDATE omnichannel.price SET source_price = NULL, valid = price.valid * tstzrange(NULL, now())
-	WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL AND NEW.created_at < now()
+	WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL AND NEW.created_at <> now()
 		AND price.valid && tstzrange(NULL, now());
 	DELETE FROM omnichannel.price WHERE price.price_list = NEW.price_list AND price.source_price IS NOT NULL;
 	IF NEW.derived_from IS NOT NULL THEN
@@ -421,20 +433,29 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF TG_OP = 'UPDATE' THEN
-		IF OLD.derived_since > now() THEN
+	-- From these two follows which prices of before stay.
+	IF TG_OP = 'INSERT' THEN
+		NEW.derived_since := NULL;
+		RETURN NEW;
+	END IF;
+	NEW.created_at := OLD.created_at;
+	NEW.derived_since := OLD.derived_since;
+	IF (OLD.derived_from, OLD.derived_adjust, OLD.derived_surcharge, OLD.derived_round_to)
+		IS DISTINCT FROM (NEW.derived_from, NEW.derived_adjust, NEW.derived_surcharge, NEW.derived_round_to)
+	THEN
+		IF OLD.derived_since > now() OR (OLD.created_at > now() AND OLD.created_at <= clock_timestamp()) THEN
 			RAISE EXCEPTION 'what price list "%" is derived from changed after this transaction began', NEW.price_list
 				USING ERRCODE = 'serialization_failure',
 					DETAIL = format('A change counts from the start of its transaction, %s, and would deny what was answered since.', now()),
 					HINT = 'Begin the transaction again.';
 		END IF;
+		NEW.derived_since := CASE WHEN OLD.created_at <> now() THEN now() END;
 	END IF;
-	NEW.derived_since := CASE WHEN TG_OP = 'INSERT' OR OLD.created_at = now() THEN NULL ELSE now() END;
 	RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.note_derivation() IS
-'Trigger function of price_list: lets a change of what a list is derived from begin now; raises 40001 where it has changed since the transaction began.';
+'Trigger function of price_list: lets a change of what a list is derived from begin now, and takes no other derived_since or created_at; raises 40001 where it has changed since the transaction began.';
 
 CREATE TYPE omnichannel.price_quote AS (
 	product text,

@@ -91,8 +91,7 @@ omnichannel_writes_prices(PG_FUNCTION_ARGS)
 static bool
 derives(TriggerData *trigger)
 {
-	static const char *const columns[] = {"derived_from",     "derived_adjust", "derived_surcharge",
-										  "derived_round_to", "currency",       "tax_inclusive"};
+	static const char *const columns[] = {"derived_from", "derived_adjust", "derived_surcharge", "derived_round_to"};
 
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return true;

@@ -65,7 +65,8 @@ COMMENT ON COLUMN omnichannel.price_list.derived_from IS 'The list whose prices 
 COMMENT ON COLUMN omnichannel.price_list.derived_adjust IS 'Percent added to the prices of derived_from: -10 makes them a tenth less.';
 COMMENT ON COLUMN omnichannel.price_list.derived_surcharge IS 'Money added after that.';
 COMMENT ON COLUMN omnichannel.price_list.derived_round_to IS 'What comes out is rounded to a multiple of this, as in 0.05.';
-COMMENT ON COLUMN omnichannel.price_list.derived_since IS 'Since when it is derived so; kept by a trigger. Prices of before stand on their own. NULL: always.';
+COMMENT ON COLUMN omnichannel.price_list.derived_since IS 'Since when it is derived so; kept by a trigger, and other values are not taken. Prices of before stand on their own. NULL: always.';
+COMMENT ON COLUMN omnichannel.price_list.created_at IS 'Never changed; kept by a trigger, and other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.approved_by IS 'The role that set status to approved, or to active without that; the latest, where a list came back from draft or retired. Kept by a trigger; other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.active IS 'When status was active; kept by a trigger, so that past answers stay what they were. From ever on, where the list was made active. It, not status, is what answers follow: whoever writes it by hand corrects them, which price_correction notes.';
 COMMENT ON COLUMN omnichannel.price_list.tax_inclusive IS 'Whether its prices contain the product''s tax_rate. Lists that do are compared with such that do not by what that rate makes of the amounts; what a price adjusts is brought to its own list''s way first. Derived lists have that of their source, else 23514.';
@@ -148,7 +149,7 @@ CREATE TRIGGER price_list_derive AFTER INSERT OR UPDATE OF derived_from, derived
 ON omnichannel.price_list FOR EACH ROW WHEN (NEW.derived_from IS NOT NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
 CREATE TRIGGER price_list_underive AFTER UPDATE OF derived_from
 ON omnichannel.price_list FOR EACH ROW WHEN (OLD.derived_from IS NOT NULL AND NEW.derived_from IS NULL) EXECUTE FUNCTION omnichannel.write_prices('derive_price_list');
-CREATE TRIGGER price_list_derivation BEFORE INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, currency, derived_since
+CREATE TRIGGER price_list_derivation BEFORE INSERT OR UPDATE OF derived_from, derived_adjust, derived_surcharge, derived_round_to, derived_since, created_at
 ON omnichannel.price_list FOR EACH ROW EXECUTE FUNCTION omnichannel.note_derivation();
 CREATE TRIGGER price_list_lock_updated BEFORE UPDATE ON omnichannel.price_list
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.lock_prices();

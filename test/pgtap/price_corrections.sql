@@ -1,6 +1,6 @@
 -- The past answers as it did, or price_correction says why not. Each statement is a transaction of its own.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(66);
+SELECT plan(71);
 -- what was corrected since the last call
 CREATE TEMP TABLE told (correction_id bigint);
 CREATE FUNCTION pg_temp.corrected() RETURNS text[] LANGUAGE sql AS $$
@@ -138,11 +138,27 @@ SELECT is((SELECT list_price FROM quote(NULL, 'q', at => :'at_31')), 31.00, 'kee
 INSERT INTO price (price_list, product, amount, valid) VALUES ('b', 'q', 90, tstzrange(now() - interval '2 days', now() - interval '1 day'));
 SELECT is((SELECT count(*) FROM price WHERE price_list IN ('d', 'e') AND amount IN (45.5, 46.5)), 0::bigint, 'and take no other from a list that is corrected');
 SELECT is(pg_temp.corrected(), '{price_list inserted,price inserted}', 'only that is noted');
+-- what says since when is kept, whatever is written there, and what is written as it was changes nothing
 BEGIN;
 UPDATE price_list SET created_at = now() WHERE price_list = 'e';
 UPDATE price_list SET derived_adjust = -60 WHERE price_list = 'e';
-SELECT is(pg_temp.corrected(), '{price_list updated}', 'nor another percentage of a list that claims to be new');
+SELECT is((SELECT list_price FROM quote(NULL, 'q', at => :'at_31')), 31.00, 'no list claims to be new');
 ROLLBACK;
+BEGIN;
+UPDATE price_list SET created_at = '2100-01-01' WHERE price_list = 'e';
+UPDATE price_list SET derived_adjust = -60 WHERE price_list = 'e';
+SELECT is((SELECT list_price FROM quote(NULL, 'q', at => :'at_31')), 31.00, 'nor one to come');
+ROLLBACK;
+SELECT array_agg(price ORDER BY price) AS rows FROM price WHERE price_list IN ('d', 'e') \gset
+UPDATE price_list SET derived_since = now(), derived_from = derived_from, derived_adjust = derived_adjust, currency = currency WHERE price_list IN ('d', 'e');
+UPDATE price_list SET derived_since = NULL WHERE price_list = 'd';
+SELECT lives_ok($$UPDATE price_list SET tax_inclusive = tax_inclusive$$, 'all can be set to what it is');
+SELECT is((SELECT array_agg(price ORDER BY price)::text FROM price WHERE price_list IN ('d', 'e')), :'rows', 'which writes no price anew');
+BEGIN;
+UPDATE price SET amount = 70 WHERE price_list = 'b' AND product = 'q' AND upper_inf(valid);
+SELECT is((SELECT list_price FROM quote(NULL, 'q', at => :'at_31')), 31.00, 'nor moves where the past ends');
+ROLLBACK;
+SELECT is(pg_temp.corrected(), '{}', 'none of it corrects anything');
 -- by hand
 SELECT throws_ok($$UPDATE price SET amount = 1 WHERE price_list = 'd' AND product = 'q'$$, '23514', NULL, 'a derived price is not changed by hand');
 SELECT throws_ok($$DELETE FROM price WHERE price_list = 'd'$$, '23514', NULL, 'nor deleted');

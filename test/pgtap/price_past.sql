@@ -4,7 +4,7 @@ SET LOCAL search_path = omnichannel, public;
 SELECT plan(10);
 INSERT INTO customer (customer_id) VALUES (1);
 INSERT INTO product (product, tax_rate) VALUES ('p', 23);
-INSERT INTO price_list (price_list) VALUES ('list');
+INSERT INTO price_list (price_list, created_at) VALUES ('list', now() - interval '1 year');
 INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'p', 100, '(,)');
 INSERT INTO promotion (promotion, kind, value, valid) VALUES ('tenth', 'percent', 10, '(,)');
 DELETE FROM price_correction;
@@ -21,7 +21,6 @@ SELECT is((SELECT same FROM verify_quote(:quote_id)), false, 'and a quote of tha
 SELECT is((SELECT count(*) FROM verify_quote(:quote_id), unnest(changes) AS change WHERE change LIKE 'price % is gone' OR change LIKE 'price % is new' OR change LIKE 'price % has changed%'), 1::bigint, 'for the price');
 
 -- a list that was active stays so for the past
-UPDATE price_list SET created_at = now() - interval '1 year' WHERE price_list = 'list';
 UPDATE price_list SET status = 'retired' WHERE price_list = 'list';
 SELECT is((SELECT unit_price FROM quote(1, 'p')), NULL, 'a retired list answers no more');
 SELECT is((SELECT unit_price FROM quote(1, 'p', at => now() - interval '1 day')), 89.10, 'but of the past it does');
