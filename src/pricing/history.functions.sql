@@ -80,10 +80,12 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- What this transaction has let begin itself nobody else has seen.
 	EXECUTE format('INSERT INTO omnichannel.price_correction (relation, key, before) '
 		'SELECT $1, gone.body ->> $2, gone.body FROM (SELECT to_jsonb(emptied) AS body FROM %s AS emptied) AS gone '
-		'WHERE NOT isempty(omnichannel.past_of(now(), coalesce((gone.body ->> ''valid'')::tstzrange, tstzrange(NULL, NULL)), '
-		'coalesce((gone.body ->> ''active'')::tstzmultirange, ''{(,)}'')))', TG_RELID::regclass)
+		'WHERE NOT isempty(omnichannel.past_of(clock_timestamp(), coalesce((gone.body ->> ''valid'')::tstzrange, tstzrange(NULL, NULL)), '
+		'coalesce((gone.body ->> ''active'')::tstzmultirange, ''{(,)}'')) - CASE WHEN lower((gone.body ->> ''valid'')::tstzrange) = now() THEN ''{(,)}'' ELSE ''{}'' END::tstzmultirange)',
+		TG_RELID::regclass)
 	USING TG_TABLE_NAME, TG_ARGV[0];
 	RETURN NULL;
 END

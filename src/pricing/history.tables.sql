@@ -102,7 +102,7 @@ FOR EACH ROW WHEN (OLD.reserved_at < now() AND (OLD.promotion <> NEW.promotion O
 	OR least(OLD.reserved_at, now()) <> least(NEW.reserved_at, now()) OR least(OLD.released_at, now()) <> least(NEW.released_at, now()))
 EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion_use
-FOR EACH ROW WHEN (OLD.reserved_at < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
+FOR EACH ROW WHEN (OLD.reserved_at <> now() AND OLD.reserved_at <= clock_timestamp()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.promotion_used_up
 FOR EACH ROW WHEN (NEW.since < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion_used_up
@@ -110,7 +110,7 @@ FOR EACH ROW WHEN (least(OLD.since, NEW.since) < now() AND (OLD.promotion <> NEW
 	OR least(OLD.until, now()) <> least(NEW.until, now()))
 EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.promotion_used_up
-FOR EACH ROW WHEN (OLD.since < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
+FOR EACH ROW WHEN (OLD.since <> now() AND OLD.since <= clock_timestamp()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
 
 -- Of these there is one state only.
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.product
@@ -159,13 +159,18 @@ BEGIN
 	END LOOP;
 	-- What somebody else has begun or ended since, a transaction that began before must not date back.
 	-- Of the times at which status was active the last start and end matter; what lies before the start is the last pause.
-	FOR noted IN SELECT * FROM (VALUES ('price', 'price_id', 'lower(OLD.valid)', 'valid'), ('segment_member', 'customer_id', 'lower(OLD.valid)', 'valid'),
-		('price_list', 'price_list', 'upper(''{(,)}'' - OLD.active)', 'active'),
-		('promotion', 'promotion', 'upper(''{(,)}'' - OLD.active)', 'active')) AS noted (relation, key, began, span)
+	-- Who uses a coupon changes nothing but its count.
+	FOR noted IN
+		SELECT rule.relation, rule.key, rule.columns, string_agg(format(
+			'(%2$s > now() AND %2$s <= clock_timestamp()) OR (upper(OLD.%1$I) > now() AND upper(OLD.%1$I) <= clock_timestamp())', span,
+			CASE span WHEN 'active' THEN 'upper(''{(,)}'' - OLD.active)' ELSE 'lower(OLD.valid)' END), ' OR ' ORDER BY span) AS overtaken
+		FROM (VALUES ('price', 'price_id', '', '{valid}'::text[]), ('segment_member', 'customer_id', '', '{valid}'), ('price_list', 'price_list', '', '{active,valid}'),
+			('promotion', 'promotion', '', '{active,valid}'), ('coupon', 'coupon', ' OF coupon, promotion, customer_id, use_limit, valid', '{valid}'))
+			AS rule (relation, key, columns, spans), unnest(rule.spans) AS span
+		GROUP BY 1, 2, 3 ORDER BY 1
 	LOOP
-		EXECUTE format('CREATE TRIGGER overtaken AFTER UPDATE OR DELETE ON omnichannel.%1$I FOR EACH ROW '
-			'WHEN ((%2$s > now() AND %2$s <= clock_timestamp()) OR (upper(OLD.%3$I) > now() AND upper(OLD.%3$I) <= clock_timestamp())) '
-			'EXECUTE FUNCTION omnichannel.refuse_overtaken(%4$L)', noted.relation, noted.began, noted.span, noted.key);
+		EXECUTE format('CREATE TRIGGER overtaken AFTER DELETE OR UPDATE%s ON omnichannel.%I FOR EACH ROW WHEN (%s) EXECUTE FUNCTION omnichannel.refuse_overtaken(%L)',
+			noted.columns, noted.relation, noted.overtaken, noted.key);
 	END LOOP;
 END
 $$;

@@ -41,8 +41,9 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT promotion_used_up_pkey DO UPDATE SET until = NULL;
 	ELSE
 		DELETE FROM omnichannel.promotion_used_up AS noted
-		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL AND noted.since >= now();
-		UPDATE omnichannel.promotion_used_up AS noted SET until = now()
+		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL AND noted.since = now();
+		-- What others have answered since it was used up stays so, also where this transaction is the older one.
+		UPDATE omnichannel.promotion_used_up AS noted SET until = CASE WHEN noted.since > now() THEN clock_timestamp() ELSE now() END
 		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL;
 	END IF;
 END
@@ -283,7 +284,8 @@ BEGIN
 			ORDER BY use.key FOR UPDATE SKIP LOCKED);
 	END IF;
 	WITH gone AS (
-		UPDATE omnichannel.promotion_use AS use SET state = 'released', released_at = now()
+		-- Not before it was reserved, where this transaction is the older one.
+		UPDATE omnichannel.promotion_use AS use SET state = 'released', released_at = CASE WHEN use.reserved_at > now() THEN clock_timestamp() ELSE now() END
 		WHERE use.promotion = release_promotion_uses.promotion AND use.key = ANY (keys) AND use.state <> 'released'
 		RETURNING use.coupon, use.amount
 	)
