@@ -8,6 +8,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
 #include "omnichannel.h"
 
 SQL_FUNCTION(omnichannel_use_as_owner);
@@ -20,9 +24,81 @@ omnichannel_use_as_owner(PG_FUNCTION_ARGS)
 	return call_as_owner(fcinfo, "promotion_use");
 }
 
-/* keep_quote(): see its COMMENT. */
+/* What keep_quote() is asked: all of its arguments but hold. */
+#define QUOTE_ARGS 6
+static KeptPlan answer_select = {
+	.sql = "SELECT to_jsonb(answer) - 'valid_until' FROM omnichannel.quote($1, $2, $3, $4, now(), $5) AS answer"
+		   " WHERE $6 IS NULL OR NOT EXISTS (SELECT FROM omnichannel.locked_quote AS found WHERE found.key = $6)",
+	.nargs = QUOTE_ARGS,
+	.argtypes = {INT8OID, TEXTOID, NUMERICOID, TEXTOID, TEXTARRAYOID, TEXTOID},
+};
+
+/* One that somebody else locked under the same key is of another moment. */
+static KeptPlan other_answer_select = {
+	.sql = "SELECT FROM omnichannel.locked_quote AS made"
+		   " WHERE made.quote_id = $1 AND made.locked_at = now() AND made.result - 'valid_until' <> $2::jsonb",
+	.nargs = 2,
+	.argtypes = {INT8OID, TEXTOID},
+};
+
+/* Returns what quote() answers the caller, or NULL where the key has a quote already; raises what quote() does. */
+static char *
+answer_of_caller(FunctionCallInfo fcinfo)
+{
+	static const int places[QUOTE_ARGS] = {0, 1, 2, 3, 4, 6};
+	MemoryContext context = CurrentMemoryContext;
+	Datum values[QUOTE_ARGS];
+	char nulls[QUOTE_ARGS + 1] = {0};
+	char *answer = NULL;
+	SpiScope scope;
+
+	for (int i = 0; i < QUOTE_ARGS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(places[i]);
+		nulls[i] = PG_ARGISNULL(places[i]) ? 'n' : ' ';
+	}
+	spi_scope_begin(&scope, false);
+	if (kept_plan_run(&answer_select, values, nulls, false, 1) > 0)
+		answer = spi_text(0, 1, context);
+	spi_scope_end(&scope);
+	return answer;
+}
+
+/* Returns whether the quote was locked just now, for another answer than this one. */
+static bool
+is_another_answer(Datum quote, const char *answer)
+{
+	Datum values[] = {quote, CStringGetTextDatum(answer)};
+	SpiScope scope;
+	bool another;
+
+	spi_scope_begin(&scope, true);
+	another = kept_plan_run(&other_answer_select, values, NULL, false, 1) > 0;
+	spi_scope_end(&scope);
+	return another;
+}
+
+/*
+ * keep_quote(): see its COMMENT.
+ *
+ * Who may not see a price, or sees another one, by rights or row-level security, has neither of them locked: the
+ * caller's own answer is asked for, and must be the one that was locked. Where not, a price may just have changed.
+ */
 Datum
 omnichannel_keep_quote(PG_FUNCTION_ARGS)
 {
-	return call_as_owner(fcinfo, "locked_quote");
+	char *answer = answer_of_caller(fcinfo);
+	Datum quote = call_as_owner(fcinfo, "locked_quote");
+
+	for (int attempt = 1; answer != NULL && !fcinfo->isnull && is_another_answer(quote, answer); attempt++)
+	{
+		if (attempt == 3)
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("role \"%s\" may not see all that the price of product \"%s\" follows from",
+								   GetUserNameFromId(GetUserId(), false), text_to_cstring(PG_GETARG_TEXT_PP(1))),
+							errhint("Let a role lock it that row-level security shows the products, prices, lists and "
+									"promotions.")));
+		answer = answer_of_caller(fcinfo);
+	}
+	return quote;
 }

@@ -146,7 +146,7 @@ CREATE FUNCTION omnichannel.keep_quote(customer_id bigint, product text, quantit
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_keep_quote';
 COMMENT ON FUNCTION omnichannel.keep_quote(bigint, text, numeric, text, text[], interval, text) IS
-'Called by lock_quote(): writes what quote() answers now to locked_quote, with the rights of the tables'' owner, for whoever may read that. Raises what lock_quote() raises, and 42501.';
+'Called by lock_quote(): writes what quote() answers now to locked_quote, with the rights of the tables'' owner, for whoever may read that and is answered the same: who may not ask for a price cannot have it locked either. Raises what lock_quote() raises.';
 
 CREATE FUNCTION omnichannel.lock_quote(customer_id bigint, product text, quantity numeric DEFAULT 1, currency text DEFAULT NULL,
 	coupons text[] DEFAULT '{}', hold interval DEFAULT '24 hours', key text DEFAULT NULL) RETURNS bigint
@@ -160,15 +160,11 @@ DECLARE
 	given text[] := ARRAY(SELECT upper(btrim(typed.coupon)) FROM unnest(coupons) WITH ORDINALITY AS typed (coupon, place) ORDER BY typed.place);
 BEGIN
 	PERFORM omnichannel.require_setup();
-	-- With the caller's own rights: who may not ask for a price cannot have it locked either.
-	IF key IS NULL OR NOT EXISTS (SELECT FROM omnichannel.locked_quote AS found WHERE found.key = lock_quote.key) THEN
-		PERFORM omnichannel.quote(customer_id, product, quantity, code, now(), given);
-	END IF;
 	RETURN omnichannel.keep_quote(customer_id, product, quantity, code, given, hold, key);
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
-'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
+'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 42501 for who may not read locked_quote or not all that the price follows from, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
 
 CREATE FUNCTION omnichannel.locked_quote(customer_id bigint, quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
 LANGUAGE plpgsql STABLE

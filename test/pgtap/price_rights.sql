@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(60);
+SELECT plan(67);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -106,8 +106,29 @@ GRANT SELECT ON price TO price_app;
 -- The owner of the tables need be no superuser, and gets nobody's rights by triggers on them.
 CREATE ROLE price_keeper;
 SELECT format('ALTER %s omnichannel.%I OWNER TO price_keeper', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
+SELECT throws_ok($$SELECT keep_quote(1, 'p', 1, 'PLN', '{}', '1 hour', NULL)$$, '42501', NULL, 'nor by what lock_quote() calls');
 FROM pg_class WHERE relnamespace = 'omnichannel'::regnamespace AND relkind IN ('r', 'p', 'v') \gexec
 GRANT ALL ON SCHEMA omnichannel TO price_keeper;
+INSERT INTO product (product) VALUES ('hidden'), ('dear');
+INSERT INTO price (price_list, product, amount) VALUES ('list', 'hidden', 7), ('list', 'dear', 9);
+INSERT INTO price (price_list, product, amount, min_quantity) VALUES ('list', 'dear', 8, 5);
+ALTER TABLE product ENABLE ROW LEVEL SECURITY;
+ALTER TABLE price ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible ON product USING (product <> 'hidden');
+CREATE POLICY visible ON price USING (product <> 'dear' OR min_quantity = 0);
+SET ROLE price_app;
+SELECT throws_ok(statement, '23503', NULL, 'a hidden product is not known: ' || statement)
+FROM unnest(ARRAY['SELECT lock_quote(1, ''hidden'')', 'SELECT keep_quote(1, ''hidden'', 1, ''PLN'', ''{}'', ''1 hour'', NULL)']) AS statement;
+SELECT throws_ok($$SELECT lock_quote(1, 'dear', 5)$$, '42501', NULL, 'nor is one of which another price is seen');
+SELECT lock_quote(1, 'dear', 4) AS quote_id \gset
+SELECT is((SELECT list_price FROM locked_quote(1, :quote_id)), 9.00, 'what is seen is locked');
+SELECT is(keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), 'once under a key');
+RESET ROLE;
+DROP POLICY visible ON product;
+DROP POLICY visible ON price;
+ALTER TABLE product DISABLE ROW LEVEL SECURITY;
+ALTER TABLE price DISABLE ROW LEVEL SECURITY;
+SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 2::bigint, 'nothing else is locked');
 CREATE TABLE public.ran (relation text, who text);
 GRANT INSERT ON public.ran TO PUBLIC;
 CREATE FUNCTION public.note_who() RETURNS trigger LANGUAGE plpgsql AS $$
