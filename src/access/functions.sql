@@ -219,7 +219,11 @@ BEGIN
 
 	EXECUTE format('GRANT USAGE ON SCHEMA omnichannel TO %s', role);
 	FOR granted IN
-		SELECT rule.relation, string_agg(letter.privilege, ', ') AS privileges
+		-- What is found out about a displayed price is not for who displays it to say.
+		SELECT rule.relation, string_agg(letter.privilege || CASE WHEN rule.relation = 'shown_price' AND letter.letter = 'a' AND profile <> 'supervisor' THEN (
+			SELECT format(' (%s)', string_agg(quote_ident(attname), ', ' ORDER BY attnum)) FROM pg_attribute
+			WHERE attrelid = 'omnichannel.shown_price'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL ('{checked_at,expected,cause}'))
+			ELSE '' END, ', ') AS privileges
 		FROM omnichannel.access_rule() AS rule,
 			(VALUES ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE'), ('d', 'DELETE')) AS letter (letter, privilege)
 		WHERE strpos(CASE profile WHEN 'app' THEN rule.app WHEN 'agent' THEN rule.agent WHEN 'supervisor' THEN rule.supervisor ELSE '' END,

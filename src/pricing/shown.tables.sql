@@ -19,7 +19,7 @@ CREATE TABLE omnichannel.shown_price_default PARTITION OF omnichannel.shown_pric
 CREATE INDEX shown_price_unchecked ON omnichannel.shown_price (shown_at, shown_id) WHERE checked_at IS NULL;
 CREATE INDEX shown_price_divergent ON omnichannel.shown_price (shown_at) WHERE cause IS NOT NULL;
 COMMENT ON TABLE omnichannel.shown_price IS
-'A sample of what channels displayed, written by shown_price() or by COPY, and checked by check_shown_prices(), which tick() calls: report_price_divergence lists what differs. Without foreign keys and triggers, so that it costs next to nothing; range-partitioned on shown_at with a default partition, so that old months can be dropped.';
+'A sample of what channels displayed, written by shown_price() or by COPY, in which who is no supervisor names the columns, all but checked_at, expected and cause, and checked by check_shown_prices(), which tick() calls: report_price_divergence lists what differs. Without foreign keys and triggers, so that it costs next to nothing; range-partitioned on shown_at with a default partition, so that old months can be dropped.';
 COMMENT ON TABLE omnichannel.shown_price_default IS 'What no other partition takes.';
 COMMENT ON COLUMN omnichannel.shown_price.place IS 'Page, shop or screen, for those who look for the cause.';
 COMMENT ON COLUMN omnichannel.shown_price.customer_id IS 'Who saw it; NULL: nobody who was known.';

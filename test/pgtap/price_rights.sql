@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(67);
+SELECT plan(75);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -66,6 +66,12 @@ SELECT is(public.raised_as(role, statement), '42501', role || ': ' || statement)
 	('INSERT INTO omnichannel.price_change DEFAULT VALUES'), ('SELECT FROM omnichannel.segment_input')) AS tried (statement);
 RESET ROLE;
 
+-- What is displayed they tell, not what was found out about it.
+SELECT is(public.raised_as(role, statement), sqlstate, role || ': ' || statement) FROM unnest('{price_app,price_desk}'::text[]) AS role, (VALUES
+	('SELECT omnichannel.shown_price(''app'', ''p'', 1)', NULL), ('INSERT INTO omnichannel.shown_price (channel, product, price, place) VALUES (''app'', ''p'', 1, ''x'')', NULL),
+	('INSERT INTO omnichannel.shown_price (channel, product, price, cause) VALUES (''app'', ''p'', 1, ''theirs'')', '42501'),
+	('INSERT INTO omnichannel.shown_price (channel, product, price, checked_at, expected) VALUES (''app'', ''p'', 1, now(), 9)', '42501')) AS tried (statement, sqlstate);
+
 -- Others may call none of them.
 SET ROLE price_analyst;
 SELECT is(public.raised(statement), '42501', statement) FROM (VALUES ('SELECT omnichannel.reserve_use(''few'', ''bi'')'), ('SELECT omnichannel.commit_use(''app 1'')'),
@@ -100,15 +106,9 @@ DROP TRIGGER lock_gone ON price_list;
 REVOKE SELECT ON price FROM price_app;
 SET ROLE price_app;
 SELECT throws_ok($$SELECT lock_quote(1, 'p')$$, '42501', NULL, 'a price that is not to be read is not locked');
+SELECT throws_ok($$SELECT keep_quote(1, 'p', 1, 'PLN', '{}', '1 hour', NULL)$$, '42501', NULL, 'nor by what lock_quote() calls');
 RESET ROLE;
 GRANT SELECT ON price TO price_app;
-
--- The owner of the tables need be no superuser, and gets nobody's rights by triggers on them.
-CREATE ROLE price_keeper;
-SELECT format('ALTER %s omnichannel.%I OWNER TO price_keeper', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
-SELECT throws_ok($$SELECT keep_quote(1, 'p', 1, 'PLN', '{}', '1 hour', NULL)$$, '42501', NULL, 'nor by what lock_quote() calls');
-FROM pg_class WHERE relnamespace = 'omnichannel'::regnamespace AND relkind IN ('r', 'p', 'v') \gexec
-GRANT ALL ON SCHEMA omnichannel TO price_keeper;
 INSERT INTO product (product) VALUES ('hidden'), ('dear');
 INSERT INTO price (price_list, product, amount) VALUES ('list', 'hidden', 7), ('list', 'dear', 9);
 INSERT INTO price (price_list, product, amount, min_quantity) VALUES ('list', 'dear', 8, 5);
@@ -129,6 +129,12 @@ DROP POLICY visible ON price;
 ALTER TABLE product DISABLE ROW LEVEL SECURITY;
 ALTER TABLE price DISABLE ROW LEVEL SECURITY;
 SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 2::bigint, 'nothing else is locked');
+
+-- The owner of the tables need be no superuser, and gets nobody's rights by triggers on them.
+CREATE ROLE price_keeper;
+SELECT format('ALTER %s omnichannel.%I OWNER TO price_keeper', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
+FROM pg_class WHERE relnamespace = 'omnichannel'::regnamespace AND relkind IN ('r', 'p', 'v') \gexec
+GRANT ALL ON SCHEMA omnichannel TO price_keeper;
 CREATE TABLE public.ran (relation text, who text);
 GRANT INSERT ON public.ran TO PUBLIC;
 CREATE FUNCTION public.note_who() RETURNS trigger LANGUAGE plpgsql AS $$
