@@ -277,11 +277,14 @@ CREATE TABLE omnichannel.promotion_use (
 CREATE INDEX promotion_use_customer ON omnichannel.promotion_use (customer_id, promotion);
 CREATE INDEX promotion_use_expiry ON omnichannel.promotion_use (expires_at) WHERE state = 'reserved';
 CREATE INDEX promotion_use_coupon ON omnichannel.promotion_use (coupon) WHERE coupon IS NOT NULL;
-COMMENT ON TABLE omnichannel.promotion_use IS 'Who used which promotion: reserved when an order is placed, committed when it is paid, released when it is not.';
+COMMENT ON TABLE omnichannel.promotion_use IS 'Who used which promotion: reserved when an order is placed, committed when it is paid, released when it is not. Written by reserve_use(), commit_use(), release_use() and expire_uses(), which keep coupon.uses and promotion_total in step. What is deleted counts no more; after UPDATE or TRUNCATE by hand these sums are to be set by hand, too.';
 COMMENT ON COLUMN omnichannel.promotion_use.key IS 'The application''s own key, as the number of the order: the same key never counts twice.';
 COMMENT ON COLUMN omnichannel.promotion_use.amount IS 'What it gave away, in the promotion''s currency.';
 COMMENT ON COLUMN omnichannel.promotion_use.expires_at IS 'When a reservation that is neither committed nor released is released by expire_uses().';
 COMMENT ON COLUMN omnichannel.promotion_use.released_at IS 'When it was released: before that moment it counts, for those who ask about the past.';
+
+CREATE TRIGGER promotion_use_deleted AFTER DELETE ON omnichannel.promotion_use REFERENCING OLD TABLE AS deleted
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.give_back_deleted();
 
 CREATE TABLE omnichannel.promotion_total (
 	promotion text PRIMARY KEY REFERENCES omnichannel.promotion ON DELETE CASCADE,

@@ -266,6 +266,46 @@ AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.commit_use(text) IS
 'Makes the reservations of a key final, and returns how many there are; calling it again changes nothing. Raises 23503 for an unknown key, 42501 for who may not read promotion_use, 55000 where one was released.';
 
+CREATE FUNCTION omnichannel.give_back_uses(promotion text, uses bigint, amount numeric, coupons text[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	-- In the order in which reserve_use() locks: coupons, then the sum.
+	PERFORM FROM omnichannel.coupon AS given WHERE given.coupon = ANY (coupons) ORDER BY given.coupon FOR NO KEY UPDATE;
+	UPDATE omnichannel.coupon AS given SET uses = given.uses - held.n
+	FROM (SELECT code, count(*) AS n FROM unnest(coupons) AS code GROUP BY code) AS held WHERE given.coupon = held.code;
+	UPDATE omnichannel.promotion_total AS total SET uses = total.uses - give_back_uses.uses, spent = total.spent - give_back_uses.amount
+	WHERE total.promotion = give_back_uses.promotion;
+	PERFORM omnichannel.note_used_up(give_back_uses.promotion)
+	FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = give_back_uses.promotion AND noted.until IS NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.give_back_uses(text, bigint, numeric, text[]) IS
+'Called where uses of a promotion are released or deleted: takes them out of its sums and those of these coupons, a code for each use. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.give_back_deleted() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	gone record;
+BEGIN
+	FOR gone IN
+		SELECT deleted.promotion, count(*) AS uses, sum(deleted.amount) AS amount,
+			coalesce(array_agg(deleted.coupon ORDER BY deleted.coupon) FILTER (WHERE deleted.coupon IS NOT NULL), '{}') AS coupons
+		FROM deleted WHERE deleted.state <> 'released' GROUP BY deleted.promotion ORDER BY deleted.promotion
+	LOOP
+		PERFORM omnichannel.lock_promotion_uses(gone.promotion);
+		PERFORM omnichannel.give_back_uses(gone.promotion, gone.uses, gone.amount, gone.coupons);
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.give_back_deleted() IS
+'Trigger function of promotion_use: what is deleted there counts no more. Raises 55000 above READ COMMITTED.';
+
 CREATE FUNCTION omnichannel.release_promotion_uses(promotion text, keys text[], expired_only boolean) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -294,14 +334,7 @@ BEGIN
 	IF released = 0 THEN
 		RETURN 0;
 	END IF;
-	-- In the order in which reserve_use() locks: coupons, then the sum.
-	PERFORM FROM omnichannel.coupon AS given WHERE given.coupon = ANY (coupons) ORDER BY given.coupon FOR NO KEY UPDATE;
-	UPDATE omnichannel.coupon AS given SET uses = given.uses - held.n
-	FROM (SELECT code, count(*) AS n FROM unnest(coupons) AS code GROUP BY code) AS held WHERE given.coupon = held.code;
-	UPDATE omnichannel.promotion_total AS total SET uses = total.uses - released, spent = total.spent - given_back
-	WHERE total.promotion = release_promotion_uses.promotion;
-	PERFORM omnichannel.note_used_up(promotion)
-	FROM omnichannel.promotion_used_up AS noted WHERE noted.promotion = release_promotion_uses.promotion AND noted.until IS NULL;
+	PERFORM omnichannel.give_back_uses(promotion, released, given_back, coupons);
 	RETURN released;
 END
 $$;

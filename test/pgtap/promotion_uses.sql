@@ -1,6 +1,6 @@
 -- Uses of promotions: counted as of the moment asked about, for whoever was merged together, and only where they may be.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(58);
+SELECT plan(64);
 INSERT INTO customer (customer_id) VALUES (1), (2), (3);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -112,4 +112,16 @@ SELECT is((SELECT joined FROM refresh_segments('noon')), (SELECT count(*) FROM s
 RESET timezone;
 RESET datestyle;
 
+-- what is deleted by hand counts no more
+INSERT INTO promotion (promotion, kind, value, use_limit, needs_coupon) VALUES ('undone', 'percent', 10, 2, true);
+INSERT INTO coupon (coupon, promotion, use_limit) VALUES ('UNDONE', 'undone', 3);
+SELECT ok(bool_and(reserve_use('undone', 'undone ' || n, 3, n, 'undone')), 'used up') FROM generate_series(1, 2) AS n;
+SELECT is(release_use('undone 1'), 1, 'one is given back');
+SELECT ok(reserve_use('undone', 'undone 3', 3, 3, 'undone'), 'and used by another');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT throws_ok($$DELETE FROM promotion_use WHERE promotion = 'undone'$$, '55000', NULL, 'not where others'' uses are not seen');
+ROLLBACK;
+DELETE FROM promotion_use WHERE promotion = 'undone' AND key <> 'undone 2';
+SELECT is((SELECT ARRAY[total.uses, total.spent, coupon.uses] FROM promotion_total AS total JOIN coupon USING (promotion) WHERE promotion = 'undone'), '{1,2,1}', 'what is left is counted');
+SELECT is((SELECT count(*) FROM promotion_used_up WHERE promotion = 'undone' AND until IS NULL), 0::bigint, 'and can be used');
 SELECT * FROM finish();
