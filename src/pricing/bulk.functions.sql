@@ -112,9 +112,15 @@ BEGIN
 			FROM omnichannel.price_list AS base WHERE base.kind = 'base' AND base.status <> 'retired' GROUP BY 1
 		) AS beside ON beside.currency = list.currency
 	), staged AS (
+		-- What no price can be is told, not reckoned with: beyond what numeric holds.
 		SELECT s.*, list.kind, list.derived_from, list.price_list IS NOT NULL AS known, coalesce(s.valid, tstzrange(now(), NULL)) AS during,
 			CASE WHEN s.product IS NOT NULL THEN 'p' || s.product WHEN s.category IS NOT NULL THEN 'c' || s.category WHEN s.everything THEN '*' END AS target
-		FROM omnichannel.price_staging AS s LEFT JOIN list ON list.price_list = s.price_list
+		FROM (
+			SELECT p.line, p.price_list, p.product, p.category, p.everything, p.min_quantity, p.valid,
+				CASE WHEN NOT abs(p.amount) < 1e18 THEN 'NaN' ELSE p.amount END AS amount, CASE WHEN NOT abs(p.adjust) < 1e18 THEN 'NaN' ELSE p.adjust END AS adjust,
+				CASE WHEN NOT abs(p.surcharge) < 1e18 THEN 'NaN' ELSE p.surcharge END AS surcharge, CASE WHEN NOT abs(p.round_to) < 1e18 THEN 'NaN' ELSE p.round_to END AS round_to
+			FROM omnichannel.price_staging AS p
+		) AS s LEFT JOIN list ON list.price_list = s.price_list
 	), derived AS (
 		-- What becomes of them in derived lists, and in those derived from these.
 		SELECT s.line, list.price_list, list.kind, s.target, s.min_quantity, made.*, s.during * tstzrange(list.derived_since, NULL) AS during, 1 AS steps

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(86);
+SELECT plan(88);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -187,6 +187,15 @@ SELECT results_eq($$SELECT line, problem, detail FROM check_staged_prices()$$, $
 SELECT throws_ok($$INSERT INTO price (price_list, product, adjust) VALUES ('fresh', 'leap', -5)$$, '23514', NULL, 'as it cannot be written');
 UPDATE price_staging SET amount = 10.4 WHERE line = 1;
 SELECT is((SELECT array_agg(line) FROM check_staged_prices()), '{2}', 'a smaller step');
+-- numbers that no price can be are told, be they beyond what can be reckoned with
+DELETE FROM price_staging;
+INSERT INTO price_list (price_list, kind) VALUES ('huge', 'sale'), ('other', 'override');
+INSERT INTO price_list (price_list, kind, derived_from, derived_adjust, derived_round_to) VALUES ('larger', 'override', 'other', 50, 0.05);
+INSERT INTO price_staging (line, price_list, product, amount, adjust, surcharge, round_to) SELECT row_number() OVER (), list, 'leap', given.*
+FROM unnest('{huge,other}'::text[]) AS list, (VALUES (9e131071, NULL, NULL, NULL), (NULL, 9e131071, NULL, NULL), (NULL, 1, -9e131071, NULL), (NULL, 1, 1, 9e131071),
+	('Infinity', NULL, NULL, NULL), (NULL, 'NaN', NULL, NULL)) AS given (amount, adjust, surcharge, round_to);
+SELECT is((SELECT array_agg(line) FROM check_staged_prices() WHERE problem = 'value' AND detail NOT LIKE '%derived%'), '{1,2,3,4,5,6,7,8,9,10,11,12}', 'of each line');
+SELECT is((SELECT count(*) FROM apply_prices() WHERE applied IS NOT NULL), 0::bigint, 'and not applied');
 
 SELECT * FROM finish();
 ROLLBACK;
