@@ -324,6 +324,30 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
 'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits, with or without tax as company.tax_inclusive says, else as base lists of the currency do where they are of one kind; lists with and without tax are compared by the product''s rate. What percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN or below zero, 55000 before setup().';
 
+CREATE FUNCTION omnichannel.lock_staged_prices() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	PERFORM pg_advisory_xact_lock('omnichannel.price_staging'::regclass::oid::integer, 0);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.lock_staged_prices() IS
+'Held until the end of the transaction by who writes to price_staging or calls apply_prices(), one at a time: nobody stages what another one is about to check and apply, and two who do both wait, and do not lock each other up. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.stage_prices() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.lock_staged_prices();
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.stage_prices() IS
+'Trigger function of price_staging: lets one transaction at a time write to it.';
+
 CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept text[] DEFAULT '{}',
 	OUT line bigint, OUT problem text, OUT detail text, OUT applied bigint) RETURNS SETOF record
 LANGUAGE plpgsql
@@ -348,7 +372,7 @@ BEGIN
 		RAISE EXCEPTION 'accept must not hold %', quote_literal(unknown_problem)
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Problems that can be accepted are tier rises, sale above base, below floor and jump.';
 	END IF;
-	LOCK TABLE omnichannel.price_staging IN SHARE ROW EXCLUSIVE MODE;
+	PERFORM omnichannel.lock_staged_prices();
 	FOR found_problem IN SELECT * FROM omnichannel.check_staged_prices(apply_prices.max_jump)
 	LOOP
 		refused := refused OR found_problem.problem <> ALL (apply_prices.accept)
@@ -397,7 +421,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL or what is no kind of problem, 40001 where another transaction changed the same prices meanwhile, 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. All that is staged is applied, whoever staged it; who wants his own lines only stages them in the same transaction, and others wait with theirs until it ends. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL or what is no kind of problem, 40001 where another transaction changed the same prices meanwhile, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql

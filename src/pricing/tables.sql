@@ -373,7 +373,9 @@ CREATE TABLE omnichannel.price_staging (
 	valid tstzrange
 );
 COMMENT ON TABLE omnichannel.price_staging IS
-'Prices to come: COPY them here, then call apply_prices(). Columns as in price; valid NULL: from now on.';
+'Prices to come: COPY them here, then call apply_prices(), which applies all that is here, whoever staged it. Columns as in price; valid NULL: from now on. One transaction at a time writes here, from its first line to its end: who stages and applies in one applies nobody else''s.';
+CREATE TRIGGER price_staging_written BEFORE INSERT OR UPDATE OR DELETE ON omnichannel.price_staging
+FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.stage_prices();
 
 SELECT omnichannel.create_config_cache('price_rules', 'price_list', 'segment', 'currency', 'promotion', 'omnibus_rule');
 SELECT omnichannel.create_config_cache('promotion_used_up', 'promotion_used_up');
