@@ -68,7 +68,7 @@ own_trigger(FunctionCallInfo fcinfo, const char *table)
 						errmsg("function \"%s\" was called for table \"%s\"", name,
 							   RelationGetRelationName(trigger->tg_relation)),
 						table != NULL ? errhint("The trigger belongs to the table %s.%s.", OMNI_SCHEMA, table)
-									  : errhint("The trigger belongs to tables that setup() makes and its caller owns.")));
+									  : errhint("The trigger belongs to tables that setup() makes.")));
 	return trigger;
 }
 
