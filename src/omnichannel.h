@@ -40,6 +40,7 @@ pg_noreturn extern void omni_not_set_up(void);
  */
 extern char *text_argument(FunctionCallInfo fcinfo, int argument);
 extern const char *excerpt(const char *value);
+extern const char *interval_text(const Interval *interval);
 extern bool text_equals(Datum value, const char *expected);
 
 /*

@@ -23,13 +23,6 @@ check_finite(TimestampTz at)
 				 errhint("Give a finite time.")));
 }
 
-/* Returns the interval as text, for messages. */
-static char *
-interval_text(const Interval *interval)
-{
-	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)));
-}
-
 /* Returns the subject of a message. */
 static const char *
 subject(CalendarRef calendar)

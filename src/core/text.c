@@ -6,6 +6,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "omnichannel.h"
 
@@ -25,6 +26,13 @@ excerpt(const char *value)
 	if (length <= 100)
 		return value;
 	return psprintf("%.*s...", pg_mbcliplen(value, length, 100), value);
+}
+
+/* Returns an interval as text, for messages. */
+const char *
+interval_text(const Interval *interval)
+{
+	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)));
 }
 
 /* Returns whether a text is this one, byte by byte. */

@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -63,11 +64,18 @@ static KeptPlan notify_select = {
 	.sql = "SELECT notify_channel FROM omnichannel.routing_setting",
 };
 
-/* Returns the length of an interval in microseconds, a month counted as 30 days. */
+/* Returns the length of an interval in microseconds, a month counted as 30 days, or the nearest number there is. */
 int64
 interval_usecs(const Interval *interval)
 {
-	return interval->time + ((int64) interval->month * DAYS_PER_MONTH + interval->day) * USECS_PER_DAY;
+	/* By whole days first: days and time may each be too much and make little together. */
+	int64 days = (int64) interval->month * DAYS_PER_MONTH + interval->day + interval->time / USECS_PER_DAY;
+	int64 usecs;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &usecs) ||
+		pg_add_s64_overflow(usecs, interval->time % USECS_PER_DAY, &usecs))
+		return days < 0 ? PG_INT64_MIN : PG_INT64_MAX;
+	return usecs;
 }
 
 /* Returns a column of a row of the last result that holds an interval, 0 for NULL. */

@@ -369,7 +369,7 @@ CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamp
 LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_waiting_level';
 COMMENT ON FUNCTION omnichannel.waiting_level(integer, timestamptz, interval) IS
-'What waiting.rank negates: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL.';
+'What waiting.rank negates: the priority less the number of whole age_after between 2000-01-01 UTC and entered_at; the priority where age_after is NULL. Raises 22023 for a negative age_after, 22008 for an infinite entered_at.';
 
 CREATE FUNCTION omnichannel.queue_position(request_id bigint, OUT place bigint, OUT waited interval, OUT estimated_wait interval) RETURNS record
 LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED

@@ -73,7 +73,7 @@ steps(TimestampTz at, int64 step)
 {
 	if (step == 0)
 		return 0;
-	return at >= 0 ? at / step : -((step - 1 - at) / step);
+	return at / step - (at % step < 0 ? 1 : 0);
 }
 
 /* Returns what ageing adds to a queue's levels at that time. */
@@ -102,8 +102,13 @@ omnichannel_waiting_level(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	if (step < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("age_after must not be negative"),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("age_after must not be negative: \"%s\"", interval_text(PG_GETARG_INTERVAL_P(2))),
 						errhint("Give the time after which a waiting request rises by one priority, or NULL.")));
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1)))
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("a request cannot wait since %s", timestamptz_to_str(PG_GETARG_TIMESTAMPTZ(1))),
+						errhint("Give the time when it began to wait.")));
 	PG_RETURN_INT64((int64) PG_GETARG_INT32(0) - steps(PG_GETARG_TIMESTAMPTZ(1), step));
 }
 

@@ -440,7 +440,8 @@ omnichannel_next_offer(PG_FUNCTION_ARGS)
 	routing_writes("next_offer()");
 	(void) agent_argument(routing_config(), agent_id);
 	if (wait < 0 || wait > WAIT_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot wait for that long"),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("cannot wait for \"%s\"", interval_text(PG_GETARG_INTERVAL_P(1))),
 						errhint("Wait between 0 and 1 minute, and call it again.")));
 
 	end = GetCurrentTimestamp() + wait;

@@ -488,7 +488,8 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 	keep_for = interval_usecs(PG_GETARG_INTERVAL_P(1));
 	routing_writes("abandon_request()");
 	if (keep_for < 0 || keep_for > 366 * USECS_PER_DAY)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a place cannot be kept for that long"),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a place cannot be kept for \"%s\"", interval_text(PG_GETARG_INTERVAL_P(1))),
 						errhint("Keep it between 0 and 366 days.")));
 	routing_scope_begin(&scope);
 	config = lock_work(routing_config(), &locks, PG_GETARG_INT64(0), true, NULL, &request);

@@ -1,6 +1,6 @@
 -- Ends that are not as usual: of what was never accepted, of places that are kept, and arguments that are missing.
 BEGIN;
-SELECT plan(23);
+SELECT plan(33);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0');
@@ -13,6 +13,18 @@ INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 1,
 -- an argument that is missing is no answer
 SELECT throws_ok(call, '22023', NULL, call) FROM unnest(ARRAY['SELECT route(NULL)', 'SELECT claim(NULL)', 'SELECT next_offer(1, NULL)', 'SELECT set_presence(1, NULL)',
 	'SELECT accept_request(1, NULL)', 'SELECT decline_request(1, NULL)', 'SELECT release_request(1, NULL)', 'SELECT abandon_request(1, NULL)', 'SELECT request_callback(NULL)']) AS call;
+
+-- nor is a time that is longer than numbers go
+SELECT throws_ok(format('SELECT next_offer(1, %L)', long), '22023', format('cannot wait for "%s"', long::interval), 'a wait of ' || long)
+FROM unnest(ARRAY['213503983 days', '-106751992 days', '178000000 years']) AS long;
+SELECT throws_ok(format('SELECT abandon_request(1, %L)', long), '22023', format('a place cannot be kept for "%s"', long::interval), 'a place kept for ' || long)
+FROM unnest(ARRAY['213503983 days', '-106751992 days', '178000000 years']) AS long;
+SELECT throws_ok('SELECT waiting_level(0, now(), ''-213503983 days'')', '22023', NULL, 'and no age_after is');
+SELECT throws_ok('SELECT waiting_level(0, ''-infinity'', ''1 us'')', '22008', NULL, 'nobody has waited for ever');
+SELECT results_eq('SELECT waiting_level(5, at::timestamptz, age_after::interval) FROM (VALUES (''2026-01-01'', ''213503983 days''),
+	(''4713-01-02 BC'', ''213503983 days''), (''1999-12-31 23:59:58+00'', ''1 second''), (''1999-12-31 23:59:58.5+00'', ''1 second'')) AS w (at, age_after)',
+	'VALUES (5::bigint), (6), (7), (7)', 'levels of long steps, and of before 2000');
+SELECT is(waiting_level(0, '2000-01-02 00:00+00', '106751992 days -2562047784 hours'), -1::bigint, 'parts that are too long each and not together');
 
 -- what was never accepted has not been finished
 SELECT set_presence(1, 'available');
