@@ -41,6 +41,21 @@ static KeptPlan assignment_insert = {
 	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
+static KeptPlan refusal_delete = {
+	.sql = "DELETE FROM omnichannel.refusal WHERE request_id = $1 AND agent_id = $2",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT8OID},
+};
+
+/* assignment_welcome forgets that an agent would not have a request: somebody has given it to him by name. */
+void
+assignment_welcome(int64 request_id, int64 agent_id)
+{
+	Datum values[2] = {Int64GetDatum(request_id), Int64GetDatum(agent_id)};
+
+	(void) kept_plan_run(&refusal_delete, values, NULL, false, 0);
+}
+
 /*
  * assignment_given notes that an agent has a request that he was given without an offer: it takes his capacity, also
  * where it does not fit.
@@ -63,6 +78,7 @@ assignment_given(const RoutingConfig *config, const MatchRequest *request, int64
 	values[7] = TimestampTzGetDatum(request->entered_at);
 	values[8] = TimestampTzGetDatum(request->queued_at);
 	(void) kept_plan_run(&assignment_insert, values, NULL, false, 0);
+	assignment_welcome(request->request_id, agent_id);
 }
 
 /*

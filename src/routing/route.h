@@ -117,6 +117,7 @@ extern int64 serve_agent(RoutingConfig *config, int agent, const QueueLocks *loc
 
 /* assignment.c */
 extern void assignment_end(const RoutingConfig *config, MatchRequest *request, const char *outcome, bool refuse);
+extern void assignment_welcome(int64 request_id, int64 agent_id);
 extern void assignment_given(const RoutingConfig *config, const MatchRequest *request, int64 agent_id);
 
 /* work.c */

@@ -316,6 +316,7 @@ offer_to_colleague(RoutingConfig *config, const MatchRequest *request, int64 age
 						errmsg("agent " INT64_FORMAT " cannot take request " INT64_FORMAT " now", agent_id,
 							   request->request_id),
 						errdetail("%s", why), errhint("Transfer it to a queue, where it waits for an agent.")));
+	assignment_welcome(request->request_id, agent_id);
 }
 
 /* transfer_request(request_id, queue, agent_id, requires, prefers): the agent to whom it is offered, or NULL. */
