@@ -37,17 +37,25 @@ static KeptPlan state_upsert = {
 	.sql = "INSERT INTO omnichannel.agent_state AS s (agent_id, idle_since, state, used) VALUES ($1, $3, $2,"
 		   " (SELECT coalesce(sum(a.cost), 0) FROM omnichannel.assignment AS a WHERE a.agent_id = $1))"
 		   " ON CONFLICT (agent_id) DO UPDATE SET state = $2,"
-		   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN $3 ELSE s.idle_since END,"
+		   " idle_since = CASE WHEN $4 AND s.state <> $2 THEN greatest($3, s.idle_since) ELSE s.idle_since END,"
 		   " busy_until = CASE WHEN $4 THEN '-infinity' ELSE s.busy_until END",
 	.nargs = 4,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID, BOOLOID},
 };
 
-/* The agent's row is locked, so that no other change of his presence can come between these two. */
+/*
+ * The agent's row is locked, so that no other change of his presence can come between these two. But one may have come
+ * after this transaction began: then it is by the clock that the state ends. One that this transaction has set counts
+ * for nothing, unless that would leave two intervals of the same state side by side.
+ */
 static KeptPlan presence_close = {
-	.sql = "UPDATE omnichannel.presence SET during = CASE WHEN lower(during) < $3 THEN tstzrange(lower(during), $3)"
-		   " ELSE during END, state = CASE WHEN lower(during) < $3 THEN state ELSE $2 END"
-		   " WHERE agent_id = $1 AND upper_inf(during) AND state <> $2",
+	.sql = "UPDATE omnichannel.presence AS p SET state = CASE WHEN lower(p.during) = $3 AND o.other THEN $2"
+		   " ELSE p.state END, during = CASE WHEN lower(p.during) < $3 THEN tstzrange(lower(p.during), $3)"
+		   " WHEN lower(p.during) = $3 AND o.other THEN p.during ELSE tstzrange(lower(p.during),"
+		   " greatest(clock_timestamp(), lower(p.during) + interval '1 microsecond')) END"
+		   " FROM (SELECT NOT EXISTS (SELECT FROM omnichannel.presence AS b WHERE b.agent_id = $1 AND b.state = $2"
+		   " AND b.during @> $3::timestamptz - interval '1 microsecond') AS other) AS o"
+		   " WHERE p.agent_id = $1 AND upper_inf(p.during) AND p.state <> $2 RETURNING upper(p.during)",
 	.nargs = 3,
 	.argtypes = {INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
@@ -152,9 +160,11 @@ note_presence(int64 agent_id, const char *state, bool available)
 {
 	Datum values[4] = {Int64GetDatum(agent_id), CStringGetTextDatum(state),
 					   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), BoolGetDatum(available)};
+	TimestampTz began = GetCurrentTransactionStartTimestamp();
 
 	(void) kept_plan_run(&state_upsert, values, NULL, false, 0);
-	(void) kept_plan_run(&presence_close, values, NULL, false, 0);
+	if (kept_plan_run(&presence_close, values, NULL, false, 0) > 0)
+		values[2] = TimestampTzGetDatum(spi_time(0, 1, began));
 	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
 }
 

@@ -1,7 +1,7 @@
 -- What the queue writes down goes by the clock: transactions are long, and do not get their turns in the order in which
 -- they began.
 BEGIN;
-SELECT plan(11);
+SELECT plan(16);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, offer_for, wrap_up, weight_relationship, weight_fluency, weight_skill, weight_load, weight_idle)
@@ -40,6 +40,22 @@ SELECT is(route(21), 4::bigint, 'an offer for an instant');
 SELECT pg_sleep(0.25);
 SELECT throws_ok('SELECT accept_request(21, 4)', '55000', 'request 21 is not offered to agent 4', 'is not accepted afterwards, whenever the transaction began');
 SELECT is_empty('SELECT FROM assignment WHERE request_id = 21 AND accepted_at IS NOT NULL', 'nor is anything changed');
+
+-- presence: states side by side are other states, and none is lost that lasted after a transaction began
+CREATE FUNCTION pg_temp.states() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(state || CASE WHEN upper(during) IS NOT DISTINCT FROM next THEN '' ELSE ' gap' END, ', ' ORDER BY during)
+	FROM (SELECT *, lead(lower(during)) OVER (ORDER BY during) AS next FROM omnichannel.presence WHERE agent_id = 4) AS p
+$$;
+SELECT set_presence(4, 'break');
+SELECT is(pg_temp.states(), 'break', 'what a transaction sets and changes has not been');
+UPDATE presence SET during = tstzrange(now() - interval '1 hour', NULL) WHERE agent_id = 4;
+SELECT set_presence(4, 'available'), set_presence(4, 'meeting');
+SELECT is(pg_temp.states(), 'break, meeting', 'also where it is another state');
+SELECT set_presence(4, 'break');
+SELECT is(pg_temp.states(), 'break, meeting, break', 'but for what it was before: it has come back');
+SELECT cmp_ok((SELECT lower(during) FROM presence WHERE agent_id = 4 AND upper_inf(during)), '>', now(), 'by the clock');
+SELECT set_presence(4, 'available'), set_presence(4, 'available');
+SELECT is(pg_temp.states(), 'break, meeting, break, available', 'as after whoever was quicker');
 
 SELECT * FROM finish();
 ROLLBACK;
