@@ -15,7 +15,8 @@
 
 static KeptPlan assignment_delete = {
 	.sql = "WITH ended AS (DELETE FROM omnichannel.assignment WHERE request_id = $1 RETURNING *),"
-		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = greatest(s.used - e.cost, 0), idle_since = $2,"
+		   " freed AS (UPDATE omnichannel.agent_state AS s SET used = greatest(s.used - e.cost, 0),"
+		   " idle_since = CASE WHEN $6 THEN s.idle_since ELSE $2 END,"
 		   " busy_until = CASE WHEN e.accepted_at IS NOT NULL AND $4 > $2 THEN greatest($4, s.busy_until)"
 		   " ELSE s.busy_until END FROM ended AS e WHERE s.agent_id = e.agent_id),"
 		   " refused AS (INSERT INTO omnichannel.refusal AS f (request_id, agent_id, until)"
@@ -26,8 +27,8 @@ static KeptPlan assignment_delete = {
 		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at),"
 		   " CASE WHEN $3 = 'finished' AND e.accepted_at IS NULL THEN 'abandoned' ELSE $3 END FROM ended AS e"
 		   " JOIN omnichannel.lane AS l USING (lane_id)",
-	.nargs = 5,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	.nargs = 6,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
 };
 
 /* Whoever was never there is away, with what he was given. */
@@ -95,13 +96,14 @@ assignment_end(const RoutingConfig *config, MatchRequest *request, const char *o
 {
 	TimestampTz now = GetCurrentTimestamp();
 	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
-	Datum values[5];
+	Datum values[6];
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = CStringGetTextDatum(outcome);
 	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
 	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + Max(queue->decline_for, DECLINE_MIN));
+	values[5] = BoolGetDatum(queue != NULL && queue->idle_from_offer);
 	(void) kept_plan_run(&assignment_delete, values, NULL, false, 0);
 	if (request->accepted)
 		request->agent_id = 0;

@@ -48,7 +48,7 @@ static KeptPlan fluencies_select = {
 static KeptPlan queues_select = {
 	.sql = "SELECT queue, hold_for_owner, prefer_for, age_after, offer_for, decline_for, wrap_up, overflow_queue,"
 		   " overflow_after, weight_relationship, weight_fluency, weight_skill, weight_idle, weight_load,"
-		   " keep_room_after"
+		   " keep_room_after, idle_from = 'offer'"
 		   " FROM omnichannel.queue ORDER BY queue COLLATE \"C\"",
 };
 
@@ -218,6 +218,7 @@ read_queues(RoutingConfig *config, MemoryContext context)
 		(void) spi_datum(i, 15, &never);
 		queue->keep_room_after = never ? -1 : spi_usecs(i, 15);
 		config->keeps_room = config->keeps_room || !never;
+		queue->idle_from_offer = spi_bool(i, 16);
 		for (int part = 0; part < SCORE_PARTS; part++)
 		{
 			bool isnull;

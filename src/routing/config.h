@@ -73,6 +73,7 @@ typedef struct RoutingQueue
 	int64 decline_for;
 	int64 wrap_up;
 	int64 keep_room_after; /* -1 for never */
+	bool idle_from_offer;  /* the end of work does not count */
 	int overflow;          /* index of a queue, or -1 */
 	int64 overflow_after;
 	double weights[SCORE_PARTS];

@@ -83,7 +83,7 @@ CREATE TABLE omnichannel.agent_state (
 COMMENT ON TABLE omnichannel.agent_state IS
 'Each agent now, as the matching reads it: narrow, and changed with each offer. Written by set_presence() and by what assigns and ends work; presence and assignment say the same in full.';
 COMMENT ON COLUMN omnichannel.agent_state.idle_since IS
-'When the agent last came on, was offered something or finished something.';
+'When the agent last came on, was offered something or, where queue.idle_from is end, finished something.';
 COMMENT ON COLUMN omnichannel.agent_state.busy_until IS 'End of the wrap-up after the last work; nothing is offered before it.';
 COMMENT ON COLUMN omnichannel.agent_state.used IS
 'Sum of assignment.cost: the capacity that offers and work take. More than agent.capacity only where a plain statement or open_request() gave the agent work that did not fit, or the capacity was lowered.';
@@ -107,6 +107,7 @@ CREATE TABLE omnichannel.queue (
 	weight_skill double precision NOT NULL DEFAULT 15 CHECK (weight_skill BETWEEN 0 AND 1000000),
 	weight_idle double precision NOT NULL DEFAULT 10 CHECK (weight_idle BETWEEN 0 AND 1000000),
 	weight_load double precision NOT NULL DEFAULT 5 CHECK (weight_load BETWEEN 0 AND 1000000),
+	idle_from text NOT NULL DEFAULT 'end' CHECK (idle_from IN ('end', 'offer')),
 	CHECK ((overflow_queue IS NULL) = (overflow_after IS NULL))
 );
 COMMENT ON TABLE omnichannel.queue IS 'Where requests wait for an agent, and by which rules they get one.';
@@ -130,8 +131,10 @@ COMMENT ON COLUMN omnichannel.queue.weight_relationship IS 'Weight of how well t
 COMMENT ON COLUMN omnichannel.queue.weight_fluency IS 'Weight of the fluency in the request''s channel: fluency / 10.';
 COMMENT ON COLUMN omnichannel.queue.weight_skill IS
 'Weight of the levels of the skills that the request requires or prefers: their mean / 10, a missing one as 0.';
-COMMENT ON COLUMN omnichannel.queue.weight_idle IS 'Weight of the time since the agent''s last work: minutes / (minutes + 15).';
+COMMENT ON COLUMN omnichannel.queue.weight_idle IS 'Weight of the time since the agent''s last work, see idle_from: minutes / (minutes + 15).';
 COMMENT ON COLUMN omnichannel.queue.weight_load IS 'Weight of free capacity: 1 - used / capacity.';
+COMMENT ON COLUMN omnichannel.queue.idle_from IS
+'From when an agent who has had work of this queue is idle: end, the default, from the end of it; offer, from when it was offered, so that agents take turns however quickly each is done. Whoever comes on is idle from then.';
 CREATE INDEX queue_overflow_queue ON omnichannel.queue (overflow_queue) WHERE overflow_queue IS NOT NULL;
 CREATE TRIGGER guard_queue BEFORE INSERT OR UPDATE OF queue, overflow_queue ON omnichannel.queue
 	FOR EACH ROW WHEN (new.overflow_queue IS NOT NULL) EXECUTE FUNCTION omnichannel.guard_queue();

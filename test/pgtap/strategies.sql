@@ -1,6 +1,6 @@
 -- Each strategy of the README's table, got by nothing but the settings that stand there.
 BEGIN;
-SELECT plan(36);
+SELECT plan(38);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after) VALUES ('s', '0', NULL), ('t', '0', NULL);
@@ -34,21 +34,61 @@ BEGIN
 END
 $$;
 
--- longest idle; and round robin, which is the same: who was offered something goes to the end
+-- longest idle, and round robin
 SELECT pg_temp.only_weight('idle');
 SELECT is(route(pg_temp.ask(1)), 2::bigint, 'longest idle');
 SELECT pg_temp.passes('1 minute');
-SELECT is(route(pg_temp.ask(2)), 1::bigint, 'round robin: the next');
+SELECT is(route(pg_temp.ask(2)), 1::bigint, 'the next');
 SELECT pg_temp.passes('1 minute');
-SELECT is(route(pg_temp.ask(3)), 3::bigint, 'round robin: the last');
+SELECT is(route(pg_temp.ask(3)), 3::bigint, 'the last');
 SELECT pg_temp.passes('1 minute');
-SELECT is(route(pg_temp.ask(4)), 2::bigint, 'round robin: the first again');
+SELECT is(route(pg_temp.ask(4)), 2::bigint, 'who was offered something has gone to the end');
+SELECT release_request(n, 'done') FROM generate_series(1, 4) AS n;
+
+-- round robin, while some are done at once, some later, and some decline: it is the turn of who was offered something
+-- the longest ago, as the asker knows
+CREATE FUNCTION pg_temp.out_of_turn(first bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	turns bigint[];
+	asked bigint;
+	whom bigint;
+	mistaken bigint := 0;
+BEGIN
+	SELECT array_agg(agent_id ORDER BY idle_since) INTO turns FROM omnichannel.agent_state;
+	FOR n IN 1 .. 60 LOOP
+		asked := pg_temp.ask(first + n);
+		whom := omnichannel.route(asked);
+		mistaken := mistaken + (whom IS DISTINCT FROM turns[1])::integer;
+		turns := array_remove(turns, whom) || whom;
+		IF n * n % 7 = 4 THEN
+			whom := omnichannel.decline_request(asked, whom);
+			mistaken := mistaken + (whom IS DISTINCT FROM turns[1])::integer;
+			turns := array_remove(turns, whom) || whom;
+		END IF;
+		PERFORM omnichannel.accept_request(asked, whom);
+		IF n * n % 5 <> 1 THEN
+			PERFORM omnichannel.release_request(asked, 'done');
+		END IF;
+		IF n % 3 = 0 THEN
+			PERFORM omnichannel.release_request(request_id, 'done') FROM (SELECT request_id FROM omnichannel.assignment ORDER BY request_id) AS a;
+		END IF;
+	END LOOP;
+	PERFORM omnichannel.release_request(request_id, 'done') FROM (SELECT request_id FROM omnichannel.assignment ORDER BY request_id) AS a;
+	RETURN mistaken;
+END
+$$;
+UPDATE queue SET idle_from = 'offer' WHERE queue = 's';
+SELECT is(pg_temp.out_of_turn(1000), 0::bigint, 'round robin, whoever is done when');
+UPDATE queue SET idle_from = 'end' WHERE queue = 's';
+SELECT cmp_ok(pg_temp.out_of_turn(2000), '>', 0::bigint, 'longest idle is something else');
 
 -- least busy
 SELECT pg_temp.only_weight('load');
+UPDATE agent_state SET used = CASE agent_id WHEN 2 THEN 4 ELSE 2 END, idle_since = now() - (10 - agent_id) * interval '1 minute';
 SELECT is(route(pg_temp.ask(5)), 1::bigint, 'least busy: 2 of 6, the longer idle');
 SELECT is(route(pg_temp.ask(6)), 3::bigint, 'least busy: 2 of 6');
-SELECT release_request(n, 'done') FROM generate_series(1, 6) AS n;
+SELECT release_request(n, 'done') FROM generate_series(5, 6) AS n;
+UPDATE agent_state SET used = 0;
 
 -- best skilled, pure relationship, and fluency
 SELECT pg_temp.only_weight('skill');
