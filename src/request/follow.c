@@ -250,6 +250,43 @@ refuse_times(Relation relation, HeapTuple row)
 	}
 }
 
+/*
+ * Raises 23503 where a plain statement gives an open request to an agent that there is not: nobody would see to it.
+ *
+ * There is no foreign key, because whoever has a request changes with each offer: the rooms' own statements know.
+ */
+static void
+refuse_stranger(const TriggerData *trigger)
+{
+	Relation relation = trigger->tg_relation;
+	TupleDesc desc = RelationGetDescr(relation);
+	bool updated = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	HeapTuple row = updated ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	int agent_column = request_column(relation, "agent_id");
+	int closed_column = request_column(relation, "closed_at");
+	bool isnull;
+	bool was_null;
+	bool is_open;
+	bool was_open;
+	int64 agent_id = DatumGetInt64(heap_getattr(row, agent_column, desc, &isnull));
+	SpiScope scope;
+
+	(void) heap_getattr(row, closed_column, desc, &is_open);
+	if (isnull || !is_open)
+		return;
+	if (updated)
+	{
+		int64 before = DatumGetInt64(heap_getattr(trigger->tg_trigtuple, agent_column, desc, &was_null));
+
+		(void) heap_getattr(trigger->tg_trigtuple, closed_column, desc, &was_open);
+		if (was_open && !was_null && before == agent_id)
+			return;
+	}
+	spi_scope_begin(&scope, false);
+	request_check_agent(agent_id);
+	spi_scope_end(&scope);
+}
+
 /* Notes the request of a row that was inserted, updated or deleted, where others care. */
 static void
 note_row(TriggerData *trigger)
@@ -280,7 +317,7 @@ note_row(TriggerData *trigger)
 	note(DatumGetInt64(heap_getattr(row, request_column(relation, "request_id"), desc, &isnull)));
 }
 
-/* follow_request(): trigger function for rows and for statements; returns nothing. Raises 22008. */
+/* follow_request(): trigger function for rows and for statements; returns nothing. Raises 22008 and 23503. */
 Datum
 omnichannel_follow_request(PG_FUNCTION_ARGS)
 {
@@ -292,7 +329,11 @@ omnichannel_follow_request(PG_FUNCTION_ARGS)
 						errmsg("function \"follow_request\" must be fired AFTER INSERT, UPDATE or DELETE")));
 
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	{
+		if (own_statements == 0 && !TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+			refuse_stranger(trigger);
 		note_row(trigger);
+	}
 	else if (own_statements == 0 && noted.count > 0)
 	{
 		/* Whoever may change a request need not have rights on what follows. */

@@ -8,7 +8,7 @@ CREATE FUNCTION omnichannel.follow_request() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_follow_request';
 COMMENT ON FUNCTION omnichannel.follow_request() IS
-'Trigger function of request, for rows and for statements: makes the service levels follow an INSERT, UPDATE or DELETE of open requests by whoever runs it, once a statement and with the rights of the tables'' owner. Requests that are inserted closed have none. Refuses times of inserted requests that are infinite or to come with 22008.';
+'Trigger function of request, for rows and for statements: makes the service levels follow an INSERT, UPDATE or DELETE of open requests by whoever runs it, once a statement and with the rights of the tables'' owner. Requests that are inserted closed have none. Refuses times of inserted requests that are infinite or to come with 22008, and open requests of an agent that there is not with 23503.';
 
 CREATE FUNCTION omnichannel.open_request(
 	customer_id bigint,

@@ -56,21 +56,43 @@ static KeptPlan agent_select = {
 /* Bytes of a subject, as of a contact's. */
 #define SUBJECT_MAX 998
 
+/* request_agent_exists returns whether there is an agent, also for whoever may not read them. Needs an SPI scope. */
+bool
+request_agent_exists(int64 agent_id)
+{
+	Datum value = Int64GetDatum(agent_id);
+	OwnerSwitch owner;
+	bool exists;
+
+	owner_switch_begin(&owner);
+	exists = kept_plan_run(&agent_select, &value, NULL, false, 1) > 0;
+	owner_switch_end(&owner);
+	return exists;
+}
+
+/* request_check_agent raises 23503 for an agent that there is not. Needs an SPI scope. */
+void
+request_check_agent(int64 agent_id)
+{
+	if (!request_agent_exists(agent_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("agent " INT64_FORMAT " does not exist", agent_id),
+				 errhint("The table omnichannel.agent lists the agents; NULL is for none.")));
+}
+
 /* Raises 23503 for a queue or an agent that there is not; whoever opens a request need not read them. */
 static void
 check_references(const RequestOpening *opening)
 {
-	Datum value = Int64GetDatum(opening->agent_id);
 	OwnerSwitch owner;
 
+	if (opening->agent_id != 0)
+		request_check_agent(opening->agent_id);
 	owner_switch_begin(&owner);
-	if (opening->agent_id != 0 && kept_plan_run(&agent_select, &value, NULL, false, 1) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-						errmsg("agent " INT64_FORMAT " does not exist", opening->agent_id),
-						errhint("The table omnichannel.agent lists the agents; NULL is for none.")));
 	if (opening->queue != NULL)
 	{
-		value = CStringGetTextDatum(opening->queue);
+		Datum value = CStringGetTextDatum(opening->queue);
+
 		if (kept_plan_run(&queue_select, &value, NULL, false, 1) == 0)
 			ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 							errmsg("queue \"%s\" does not exist", excerpt(opening->queue)),

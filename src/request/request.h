@@ -44,6 +44,10 @@ extern uint64 requests_write(KeptPlan *plan, Datum *values, const char *nulls);
 extern void requests_changed(const int64 *request_ids, int count);
 extern void requests_told(const int64 *request_ids, int count);
 
+/* open.c */
+extern bool request_agent_exists(int64 agent_id);
+extern void request_check_agent(int64 agent_id);
+
 /* state.c, for the triggers of the table */
 extern void request_refuse_time(const char *column, TimestampTz at);
 extern int request_column(Relation relation, const char *name);

@@ -40,15 +40,16 @@ static KeptPlan expired_select = {
 };
 
 /*
- * Whose request was closed or deleted where no trigger told of it, as by TRUNCATE. The triggers tell of nearly all, so
- * that a few pages of many are enough each time, taken from anywhere.
+ * Whose request was closed or deleted, or whose agent was deleted, where no trigger told of it, as by TRUNCATE. The
+ * triggers tell of nearly all, so that a few pages of many are enough each time, taken from anywhere.
  */
 static KeptPlan closed_select = {
 	.sql = SOME_OF(
 		"SELECT a.request_id, 0 AS at FROM omnichannel.assignment AS a TABLESAMPLE SYSTEM (least(100, 1600.0 *"
 		" current_setting('block_size')::integer / greatest(pg_relation_size('omnichannel.assignment'), 1)))"
-		" LEFT JOIN omnichannel.lane AS l USING (lane_id) WHERE coalesce((SELECT q.closed_at IS NOT NULL"
+		" LEFT JOIN omnichannel.lane AS l USING (lane_id) WHERE (coalesce((SELECT q.closed_at IS NOT NULL"
 		" FROM omnichannel.request AS q WHERE q.request_id = a.request_id AND q.customer_id = a.customer_id), true)"
+		" OR NOT EXISTS (SELECT FROM omnichannel.agent AS g WHERE g.agent_id = a.agent_id OFFSET 0))"
 		" AND coalesce(l.queue <> ALL ($1), true)"),
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},

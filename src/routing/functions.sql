@@ -330,6 +330,36 @@ AS 'MODULE_PATHNAME', 'omnichannel_serve_changed';
 COMMENT ON FUNCTION omnichannel.serve_changed() IS
 'Trigger function of agent, agent_channel and queue_member: when the transaction ends, offers an available agent what waits and suits him by then. What cannot be done is left to tick_queues(): above READ COMMITTED, by roles that may not match, and where the queues are held by others: they are waited for 0.1 s in all.';
 
+CREATE FUNCTION omnichannel.guard_agent() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	held bigint;
+BEGIN
+	IF TG_OP = 'UPDATE' AND new.agent_id = old.agent_id THEN
+		RETURN new;
+	END IF;
+	SELECT assignment.request_id INTO held FROM omnichannel.assignment WHERE assignment.agent_id = old.agent_id
+	ORDER BY assignment.request_id LIMIT 1;
+	IF NOT FOUND THEN
+		SELECT request.request_id INTO held FROM omnichannel.request
+		WHERE request.agent_id = old.agent_id AND request.closed_at IS NULL ORDER BY request.request_id LIMIT 1;
+	END IF;
+	IF FOUND THEN
+		RAISE EXCEPTION 'agent % has request %', old.agent_id, held
+			USING ERRCODE = 'foreign_key_violation',
+				HINT = 'Set agent.active to false, which leaves the log whom it names, or pass on what the agent has by transfer_request().';
+	END IF;
+	IF TG_OP = 'DELETE' THEN
+		RETURN old;
+	END IF;
+	RETURN new;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.guard_agent() IS
+'Trigger function of agent: refuses with 23503 to delete an agent who has open requests, or to give him another agent_id.';
+
 CREATE FUNCTION omnichannel.guard_queue() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

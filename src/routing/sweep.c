@@ -91,13 +91,23 @@ hold_agent(int64 agent_id)
 	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
 }
 
+/* Returns whether there is no such agent, as where one was deleted while no trigger fired. */
+static bool
+is_gone(const RoutingConfig *config, int64 agent_id)
+{
+	return agent_id != 0 && config_agent(config, agent_id) < 0 && !request_agent_exists(agent_id);
+}
+
 /* Returns whether an agent was ever there. */
 static bool
 has_state(RoutingConfig *config, int64 agent_id)
 {
+	int agent = config_agent(config, agent_id);
 	Live live;
 
-	live_one(config, config_agent(config, agent_id), &live);
+	if (agent < 0)
+		return false;
+	live_one(config, agent, &live);
 	return live.state != NULL;
 }
 
@@ -114,7 +124,10 @@ has_left(RoutingConfig *config, int64 agent_id)
 	return live.state == NULL || !live.state->available;
 }
 
-/* Takes back an offer that has expired, or whose agent has left, or ends the work on what was closed or deleted. */
+/*
+ * Takes back an offer that has expired, or whose agent has left, and work of one that there is not; or ends the work on
+ * what was closed or deleted.
+ */
 static int64
 end_overdue(Sweep *sweep, int64 request_id)
 {
@@ -122,6 +135,8 @@ end_overdue(Sweep *sweep, int64 request_id)
 	MatchRequest request;
 	bool over;
 	bool expired;
+	bool gone;
+	bool accepted;
 	int64 agent_id;
 	int64 moved = 1;
 
@@ -130,13 +145,15 @@ end_overdue(Sweep *sweep, int64 request_id)
 	over = request.customer_id == 0 || request.closed;
 	agent_id = request.customer_id == 0 ? due_agent(request.request_id) : request.assigned_to;
 	expired = request.expires_at <= sweep->now;
-	if (agent_id == 0 || (!over && (request.accepted || !(expired || has_left(config, agent_id)))))
+	gone = is_gone(config, agent_id);
+	accepted = request.accepted;
+	if (agent_id == 0 || (!over && !gone && (accepted || !(expired || has_left(config, agent_id)))))
 		return 0;
 	if (!over && (request.queue < 0 || sweep->locks->modes[request.queue] != QUEUE_BOTH))
 		return 0;
-	if (!hold_agent(agent_id))
+	if (!gone && !hold_agent(agent_id))
 		return 0;
-	assignment_end(config, &request, over ? "finished" : "expired", !over && expired);
+	assignment_end(config, &request, over ? "finished" : accepted ? "transferred" : "expired", !over && expired);
 	if (!over)
 		(void) route_again(config, &request, &moved);
 	sweep->freed.ids[sweep->freed.count++] = agent_id;
@@ -198,6 +215,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	int64 given;
 	int64 before = 0;
 	bool moved;
+	bool nobody;
 	bool waits;
 
 	if (!hold_request(config, request_id, &request))
@@ -206,7 +224,9 @@ place_arrival(Sweep *sweep, int64 request_id)
 				? request.agent_id
 				: 0;
 	moved = match_moved(config, &request);
-	waits = (moved || strcmp(request.state, "waiting_agent") == 0) && request.queue >= 0;
+	/* Whom it was given to is not there: it waits. */
+	nobody = given == 0 && strcmp(request.state, "assigned") == 0 && is_gone(config, request.agent_id);
+	waits = (moved || nobody || strcmp(request.state, "waiting_agent") == 0) && request.queue >= 0;
 	lane = request.waiting ? lane_find(config, request.waits_in) : NULL;
 	if ((waits && !may_arrive(sweep->locks, request.queue)) ||
 		(lane != NULL && lane->queue >= 0 && !may_arrive(sweep->locks, lane->queue)))
@@ -216,9 +236,11 @@ place_arrival(Sweep *sweep, int64 request_id)
 	agent_id = request.customer_id == 0 ? due_agent(request.request_id) : request.assigned_to;
 	if (given == agent_id)
 		given = 0;
-	if ((strcmp(request.state, "offered") == 0 && !moved) || (strcmp(request.state, "assigned") == 0 && given == 0))
+	if ((strcmp(request.state, "offered") == 0 && !moved) ||
+		(strcmp(request.state, "assigned") == 0 && given == 0 && !nobody))
 		agent_id = 0;
-	if ((agent_id != 0 && !hold_agent(agent_id)) || (given != 0 && has_state(config, given) && !hold_agent(given)))
+	if ((agent_id != 0 && has_state(config, agent_id) && !hold_agent(agent_id)) ||
+		(given != 0 && has_state(config, given) && !hold_agent(given)))
 		return 0;
 
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);
@@ -234,6 +256,8 @@ place_arrival(Sweep *sweep, int64 request_id)
 			request.agent_id = agent_id;
 		sweep->freed.ids[sweep->freed.count++] = agent_id;
 	}
+	if (nobody)
+		request.agent_id = 0;
 	if (waits)
 	{
 		request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);

@@ -31,6 +31,8 @@ COMMENT ON COLUMN omnichannel.agent.skills IS 'As in billing:4, lang.pl:5.';
 COMMENT ON COLUMN omnichannel.agent.capacity IS
 'How much work fits at once, over all channels together, in the units of channel.cost.';
 COMMENT ON COLUMN omnichannel.agent.active IS 'Whether the agent gets requests at all.';
+CREATE TRIGGER guard_agent BEFORE DELETE OR UPDATE OF agent_id ON omnichannel.agent
+	FOR EACH ROW EXECUTE FUNCTION omnichannel.guard_agent();
 CREATE INDEX agent_skills ON omnichannel.agent USING gin (skills);
 
 CREATE TABLE omnichannel.agent_channel (
