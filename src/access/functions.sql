@@ -100,6 +100,8 @@ DECLARE
 	done bigint := 0;
 BEGIN
 	PERFORM omnichannel.require_writer('tick()', 'sla_overlap', 'DELETE');
+	-- Before the rooms, which would say so of functions that nobody has called.
+	PERFORM omnichannel.require_read_committed('tick()');
 	-- One line a room.
 	-- Prices first: displayed ones take a while to check, and uses of promotions may have to be waited for, which
 	-- nobody else is to wait for. Queues last: their locks, which stay until the end, keep nobody waiting for the

@@ -363,14 +363,11 @@ DECLARE
 	running_now text[];
 	erased bigint := 0;
 BEGIN
-	PERFORM omnichannel.require_setup();
-	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-		RAISE EXCEPTION 'erasures cannot be swept after under isolation level %', current_setting('transaction_isolation')
-			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use READ COMMITTED: what was committed since must be seen.';
-	END IF;
+	PERFORM omnichannel.require_read_committed('tick_erasure()');
 	IF NOT has_table_privilege('omnichannel.erasure', 'DELETE') THEN
 		RETURN 0;
 	END IF;
+	PERFORM omnichannel.require_writer('tick_erasure()', 'erasure', 'DELETE');
 	-- Who has not seen the erasure may have read the customer's identity before, and logs under the erased id. All of these
 	-- transactions ran when the erasure was first seen here. Once none of them runs any more and nothing is found, nothing
 	-- can come: who began later saw the erasure. What is found others may have read too, so that it begins anew.
@@ -397,4 +394,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_erasure() IS
-'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, until all of them have ended, and returns the number of customers of whom there was something, or whose clocks another transaction holds. Roles that may not erase sweep nothing. Raises 55000 above READ COMMITTED and before setup().';
+'Part of tick(): erases what transactions that ran during an erasure have logged of the customer since, until all of them have ended, and returns the number of customers of whom there was something, or whose clocks another transaction holds. Roles that may not erase sweep nothing. Raises 55000 above READ COMMITTED and before setup(), 25006 in a read-only transaction.';

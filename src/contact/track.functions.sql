@@ -59,11 +59,12 @@ BEGIN
 	IF NOT has_table_privilege('omnichannel.tracked_table', 'INSERT, UPDATE, DELETE') THEN
 		RETURN 0;
 	END IF;
+	PERFORM omnichannel.require_writer('tick_tracking()', 'tracked_table', 'INSERT, UPDATE, DELETE');
 	RETURN omnichannel.note_partitions();
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_tracking() IS
-'Notes the partitions that tracked tables have got or lost, so that tracked_relations can show what was detached, and tables that are gone, and returns how many; tick() calls it. Does nothing for roles that may not write tracked_table. Raises 55000 before setup().';
+'Notes the partitions that tracked tables have got or lost, so that tracked_relations can show what was detached, and tables that are gone, and returns how many; tick() calls it. Does nothing for roles that may not write tracked_table. Raises 55000 before setup(), 25006 in a read-only transaction.';
 
 CREATE FUNCTION omnichannel.track(
 	relation regclass,

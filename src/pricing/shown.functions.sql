@@ -344,6 +344,8 @@ AS $$
 DECLARE
 	done bigint;
 BEGIN
+	PERFORM omnichannel.require_writer('tick_prices()', 'shown_price', 'UPDATE');
+	PERFORM omnichannel.require_read_committed('tick_prices()');
 	-- What follows in the sweep is not to wait for long: where more is displayed, check_shown_prices() is called by itself.
 	-- Changes that were prepared and have been committed since: they can be seen by now.
 	IF has_table_privilege('omnichannel.price_change', 'UPDATE') THEN
@@ -355,4 +357,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_prices() IS
-'Part of tick(): checks the prices that channels have shown, for two seconds at most, releases forgotten reservations of promotions, and notes in price_change what had been prepared and is committed; returns the number of prices and reservations. Raises 55000 before setup().';
+'Part of tick(): checks the prices that channels have shown, for two seconds at most, releases forgotten reservations of promotions, and notes in price_change what had been prepared and is committed; returns the number of prices and reservations. Raises 25006 in a read-only transaction, 42501 for others than supervisors, 55000 above READ COMMITTED and before setup().';

@@ -377,6 +377,7 @@ DECLARE
 	told bigint;
 BEGIN
 	PERFORM omnichannel.require_writer('tick_sla()', 'sla_overlap', 'DELETE');
+	PERFORM omnichannel.require_read_committed('tick_sla()');
 	IF NOT isfinite(tick_sla.at) THEN
 		RAISE EXCEPTION 'time % is infinite', tick_sla.at
 			USING ERRCODE = 'datetime_field_overflow', HINT = 'Name a time that has come, or leave it out for now.';
@@ -491,4 +492,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.tick_sla(timestamptz) IS
-'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more; what was told and notified and has been withdrawn since is notified as such. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 25006 in a read-only transaction, 42501 for others than supervisors, 55000 before setup().';
+'Tells warnings and breaches that are due, each once whatever runs at the same time: as rows of sla_event, and as JSON on sla_setting.notify_channel if that is set. A warning that was missed until the breach is not told any more; what was told and notified and has been withdrawn since is notified as such. Before that it makes open clocks follow what has changed in policies and calendars; after it, it deletes moments that are too old to be kept. Returns how many clocks it told of or moved. at: as of this time, by default now, for trials and for catching up: a time that has passed tells only what was due by then; of a time to come breaches are told that stand until a contact or a change of rules shows that they were not, while sla_status goes by the clock. Part of tick(). Raises 22008 for an infinite time, 25006 in a read-only transaction, 42501 for others than supervisors, 55000 above READ COMMITTED and before setup().';
