@@ -87,8 +87,12 @@ is_another_answer(Datum quote, const char *answer)
 Datum
 omnichannel_keep_quote(PG_FUNCTION_ARGS)
 {
-	char *answer = answer_of_caller(fcinfo);
-	Datum quote = call_as_owner(fcinfo, "locked_quote");
+	char *answer;
+	Datum quote;
+
+	(void) omni_table("locked_quote");
+	answer = answer_of_caller(fcinfo);
+	quote = call_as_owner(fcinfo, "locked_quote");
 
 	for (int attempt = 1; answer != NULL && !fcinfo->isnull && is_another_answer(quote, answer); attempt++)
 	{
