@@ -216,11 +216,31 @@ promotion_verdict(const PriceQuestion *question, const Promotion *promotion, Mon
 	return VERDICT_APPLIED;
 }
 
-/* Returns an amount of the product or a promotion with or without tax as the price is. */
+/* Returns an amount of the product or a promotion with or without tax as the price is reckoned. */
 static Money
 amount_beside(const PriceQuestion *question, const PriceAnswer *answer, Money amount)
 {
-	return tax_amount(question->product, amount, answer->amounts_with_tax, answer->list->tax_inclusive);
+	return tax_amount(question->product, amount, answer->amounts_with_tax, answer->reckons_with_tax);
+}
+
+/* Returns an amount that was reckoned as the list says it, not rounded. */
+static Money
+amount_said(const PriceQuestion *question, const PriceAnswer *answer, Money amount)
+{
+	return tax_amount(question->product, amount, answer->reckons_with_tax, answer->list->tax_inclusive);
+}
+
+/* Does the same, rounded once. */
+static Money
+amount_rounded(const PriceQuestion *question, const PriceAnswer *answer, Money amount)
+{
+	int decimals = question->currency->decimals;
+	Rounding rounding = question->rules->rounding;
+
+	if (likely(answer->reckons_with_tax == answer->list->tax_inclusive))
+		return money_round(amount, decimals, rounding);
+	return tax_amount_round(question->product, amount, answer->reckons_with_tax, answer->list->tax_inclusive, decimals,
+							rounding);
 }
 
 /* Returns what the promotion would take off the line on its own. */
@@ -232,7 +252,7 @@ line_saving(const Candidate *candidate, Money price, Money quantity)
 	return money_multiply(money_subtract(price, promoted_price(candidate, price)), units);
 }
 
-/* Returns the candidate that a promotion is, its amounts said as the price is, on a line at that price. */
+/* Returns the candidate that a promotion is, its amounts reckoned as the price is, on a line at that price. */
 static Candidate
 candidate_of(const PriceQuestion *question, const PriceAnswer *answer, const Promotion *promotion, Money price)
 {
@@ -320,14 +340,19 @@ apply_candidates(const PriceQuestion *question, PriceAnswer *answer, Line *line,
 				ended_by = promotion;
 		}
 		if (unlikely(collector != NULL))
-			collector->promotion(collector, promotion, verdict, by, &line->portions[0].price);
+		{
+			Money price = amount_said(question, answer, line->portions[0].price);
+
+			collector->promotion(collector, promotion, verdict, by, &price);
+		}
 	}
 	answer->ended = ended_by != NULL;
 }
 
 /*
- * promotions_apply fills unit_price, line_total and promotions of the answer, beginning with the price that the lists
- * give (not rounded), and lowers *until to the nearest moment at which a promotion begins or ends.
+ * promotions_apply fills list_price, unit_price, line_total and promotions of the answer, beginning with the prices
+ * that the lists give (not rounded, with tax where answer->reckons_with_tax), and lowers *until to the nearest moment
+ * at which a promotion begins or ends.
  */
 void
 promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price, Money list_price, TimestampTz *until,
@@ -345,8 +370,9 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	Line line = {&one, 0, 1};
 	Money total = MONEY_ZERO;
 
-	answer->floor = floor;
-	subtotal = money_multiply(money_round(price, decimals, rounding), question->quantity);
+	answer->floor = amount_rounded(question, answer, floor);
+	answer->list_price = amount_rounded(question, answer, list_price);
+	subtotal = money_multiply(amount_rounded(question, answer, price), question->quantity);
 	subtotal = answer->before_promotions = money_round(subtotal, decimals, rounding);
 	subtotal = tax_amount_round(question->product, subtotal, answer->list->tax_inclusive, with_tax, decimals, rounding);
 	if (question->others != NULL)
@@ -396,9 +422,13 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 		{
 			unit = floor;
 			if (unlikely(collector != NULL))
-				collector->floor(collector, &floor);
+			{
+				Money said = amount_said(question, answer, floor);
+
+				collector->floor(collector, &said);
+			}
 		}
-		unit = money_round(unit, decimals, rounding);
+		unit = amount_rounded(question, answer, unit);
 		if (i == 0)
 			answer->unit_price = unit;
 		else if (money_compare(unit, answer->unit_price) != 0)

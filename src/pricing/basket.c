@@ -384,8 +384,7 @@ answer_items(PriceQuestion *question, BasketItem *items, int n, const Money *sub
 		price_resolve(question, &item->answer, NULL);
 		if (item->answer.reason != PRICE_FOUND)
 			continue;
-		/* Rounded per unit, as where it stops the price of one. */
-		floor = money_round(item->answer.floor, decimals, question->rules->rounding);
+		floor = item->answer.floor;
 		with_tax = item->answer.list->tax_inclusive;
 		item->own_total = minor_units(item->answer.line_total, decimals);
 		item->total = tax_units(question, item, item->own_total, with_tax, question->basket_with_tax);

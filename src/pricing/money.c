@@ -308,7 +308,37 @@ money_round_to(Money value, Money step, Rounding rounding)
 		if (likely(!overflow))
 			return result;
 	}
-	return money_multiply(money_round_big(money_divide(value, step), 0, rounding), step);
+	return money_multiply(money_divide_round(value, step, 0, rounding), step);
+}
+
+/* Returns the quotient rounded by what is left of a division without a rest, as a quotient can have no end. */
+static Money
+money_divide_round_big(Money a, Money b, int decimals, Rounding rounding)
+{
+	Datum divisor = DirectFunctionCall1(numeric_abs, money_datum(b));
+	Datum scale = DirectFunctionCall1(int8_numeric, Int64GetDatum(powers_of_ten[decimals]));
+	Datum dividend = DirectFunctionCall2(numeric_mul, DirectFunctionCall1(numeric_abs, money_datum(a)), scale);
+	Datum units = DirectFunctionCall2(numeric_div_trunc, dividend, divisor);
+	Datum rest = DirectFunctionCall2(numeric_sub, dividend, DirectFunctionCall2(numeric_mul, units, divisor));
+	Datum two = DirectFunctionCall1(int8_numeric, Int64GetDatum(2));
+	Datum one = DirectFunctionCall1(int8_numeric, Int64GetDatum(1));
+	int half = DatumGetInt32(DirectFunctionCall2(numeric_cmp, DirectFunctionCall2(numeric_mul, rest, two), divisor));
+	bool away = half > 0 || (half == 0 && rounding == ROUND_HALF_UP);
+	Money quotient;
+
+	if (half == 0 && rounding == ROUND_HALF_EVEN)
+	{
+		Datum odd = DirectFunctionCall2(numeric_mod, units, two);
+
+		away = money_positive(money_from_numeric(DatumGetNumeric(odd)));
+	}
+	if (away)
+		units = DirectFunctionCall2(numeric_add, units, one);
+	quotient = money_multiply(money_from_numeric(DatumGetNumeric(units)),
+							  (Money){powers_of_ten[MONEY_DECIMALS - decimals], NULL});
+	if ((money_compare(a, MONEY_ZERO) < 0) != (money_compare(b, MONEY_ZERO) < 0))
+		quotient = money_subtract(MONEY_ZERO, quotient);
+	return quotient;
 }
 
 /* Returns the quotient rounded to so many decimals, at most MONEY_DECIMALS; b is not zero. */
@@ -335,5 +365,5 @@ money_divide_round(Money a, Money b, int decimals, Rounding rounding)
 			return (Money){(int64) quotient * step * (negative ? -1 : 1), NULL};
 	}
 #endif
-	return money_round(money_divide(a, b), decimals, rounding);
+	return money_divide_round_big(a, b, decimals, rounding);
 }

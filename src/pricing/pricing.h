@@ -375,13 +375,14 @@ typedef struct PriceAnswer
 	const PriceList *list; /* whose price unit_price is */
 	const PriceRow *row;
 	bool amounts_with_tax; /* whether what the product and promotions say contains it */
+	bool reckons_with_tax; /* what is not rounded yet contains it, even where list's prices do not */
 	int npromotions;
 	const Promotion **promotions; /* that changed the price, in order */
 	bool ended;                   /* an exclusive or stopping one allows no more */
 	bool uniform;                 /* all units cost unit_price */
-	Money floor;                  /* of one unit, not rounded */
 	Money before_promotions;      /* the line, as the lists make it */
-	Money list_price;             /* rounded, as all below */
+	Money floor;                  /* of one unit; rounded, as all below */
+	Money list_price;
 	Money unit_price;
 	Money line_total;
 	TimestampTz valid_until;

@@ -21,6 +21,7 @@ typedef struct Survivor
 	const PriceTarget *target;
 	const PriceRow *row;
 	Money amount; /* not rounded yet */
+	bool taxed;   /* amount contains the product's tax; it can also where the list's prices do not */
 	PriceVerdict verdict;
 } Survivor;
 
@@ -64,7 +65,7 @@ walk_add_survivor(Walk *walk, const PriceList *list, const PriceTarget *target, 
 		walk->survivors = survivors;
 		walk->space *= 2;
 	}
-	walk->survivors[walk->nsurvivors++] = (Survivor){list, target, row, row->amount, VERDICT_WON};
+	walk->survivors[walk->nsurvivors++] = (Survivor){list, target, row, row->amount, list->tax_inclusive, VERDICT_WON};
 	BIT_SET(walk->decided, list->number);
 }
 
@@ -239,11 +240,16 @@ walk_wider(Walk *walk, const PriceTarget *first)
 		unconstify(PriceTarget *, first)->unasked = audience;
 }
 
-/* Returns an amount of one list as another one would say it: with or without the product's tax. */
-static inline Money
-amount_in(const PriceQuestion *question, Money amount, const PriceList *from, const PriceList *to)
+/* Compares what two survivors come to: both with tax, where one is. */
+static inline int
+survivor_compare(const PriceQuestion *question, const Survivor *a, const Survivor *b)
 {
-	return tax_amount(question->product, amount, from->tax_inclusive, to->tax_inclusive);
+	const Product *product = question->product;
+
+	if (likely(a->taxed == b->taxed))
+		return money_compare(a->amount, b->amount);
+	return money_compare(tax_amount(product, a->amount, a->taxed, true),
+						 tax_amount(product, b->amount, b->taxed, true));
 }
 
 /* Returns whether a comes before b, and why. */
@@ -257,11 +263,7 @@ survivor_before(const PriceQuestion *question, const Survivor *a, const Survivor
 		*why = VERDICT_LOST_PRIORITY;
 		return a->list->priority > b->list->priority;
 	}
-	/* Both with tax, where one is. */
-	if (a->list->tax_inclusive)
-		order = money_compare(a->amount, amount_in(question, b->amount, b->list, a->list));
-	else
-		order = money_compare(amount_in(question, a->amount, a->list, b->list), b->amount);
+	order = survivor_compare(question, a, b);
 	if (order != 0)
 	{
 		*why = VERDICT_LOST_AMOUNT;
@@ -288,16 +290,31 @@ survivor_choose(const PriceQuestion *question, Survivor *best, Survivor *survivo
 	return best;
 }
 
-/* Computes what a row that adjusts makes of the base price; never below zero. */
-static Money
-adjusted_amount(const PriceQuestion *question, const PriceRow *row, Money base)
+/*
+ * Computes what a row that adjusts makes of the base price; never below zero.
+ *
+ * Where the base price contains tax and the list's prices do not, the amount keeps it: what is divided now would be
+ * rounded twice.
+ */
+static void
+survivor_adjust(const PriceQuestion *question, Survivor *survivor, const Survivor *base)
 {
-	const PriceAdjustment *adjustment = row->adjusts;
-	Money amount = money_add(money_multiply(base, adjustment->factor), adjustment->surcharge);
+	const Product *product = question->product;
+	const PriceAdjustment *adjustment = survivor->row->adjusts;
+	bool listed_with_tax = survivor->list->tax_inclusive;
+	bool taxed = base->taxed || listed_with_tax;
+	Money amount = money_add(money_multiply(tax_amount(product, base->amount, base->taxed, taxed), adjustment->factor),
+							 tax_amount(product, adjustment->surcharge, listed_with_tax, taxed));
 
 	if (money_positive(adjustment->round_to))
-		amount = money_round_to(amount, adjustment->round_to, question->rules->rounding);
-	return money_greatest(amount, MONEY_ZERO);
+	{
+		Money step = tax_amount(product, adjustment->round_to, listed_with_tax, taxed);
+
+		amount = money_multiply(money_divide_round(amount, step, 0, question->rules->rounding), adjustment->round_to);
+		taxed = listed_with_tax;
+	}
+	survivor->amount = money_greatest(amount, MONEY_ZERO);
+	survivor->taxed = taxed;
 }
 
 /* Chooses among the survivors; sets the base and the winner, NULL where there is none. */
@@ -315,7 +332,6 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 	for (int i = 0; i < walk->nsurvivors; i++)
 	{
 		Survivor *survivor = &walk->survivors[i];
-		Money below = MONEY_ZERO;
 
 		if (survivor->list->kind == LIST_BASE && survivor->row->adjusts == NULL)
 			continue;
@@ -327,11 +343,9 @@ walk_choose(Walk *walk, Survivor **base, Survivor **winner)
 			walk_reason(walk, PRICE_NO_BASE);
 			continue;
 		}
-		if (*base != NULL)
-			below = amount_in(question, (*base)->amount, (*base)->list, survivor->list);
 		if (survivor->row->adjusts)
-			survivor->amount = adjusted_amount(question, survivor->row, below);
-		if (survivor->list->kind == LIST_SALE && money_compare(survivor->amount, below) >= 0)
+			survivor_adjust(question, survivor, *base);
+		if (survivor->list->kind == LIST_SALE && survivor_compare(question, survivor, *base) >= 0)
 		{
 			survivor->verdict = VERDICT_NOT_LOWER;
 			continue;
@@ -364,7 +378,6 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 	Walk walk = {question, collector, PRICE_NONE, question->audience_until};
 	Survivor *base;
 	Survivor *winner;
-	int decimals = question->currency->decimals;
 
 	walk.decided = words <= (int) lengthof(few_decided) ? few_decided : palloc(words * sizeof(uint64));
 	walk.survivors = few_survivors;
@@ -383,8 +396,13 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		base->verdict = VERDICT_LIST_PRICE;
 	if (unlikely(collector != NULL))
 		for (int i = 0; i < walk.nsurvivors; i++)
-			collector->row(collector, walk.survivors[i].target, walk.survivors[i].row, walk.survivors[i].verdict,
-						   &walk.survivors[i].amount);
+		{
+			const Survivor *survivor = &walk.survivors[i];
+			Money amount =
+				tax_amount(question->product, survivor->amount, survivor->taxed, survivor->list->tax_inclusive);
+
+			collector->row(collector, survivor->target, survivor->row, survivor->verdict, &amount);
+		}
 
 	memset(answer, 0, sizeof(PriceAnswer));
 	answer->valid_until = walk.until;
@@ -392,7 +410,7 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 	{
 		const Survivor *listed = winner != NULL && winner->list->kind == LIST_OVERRIDE ? winner : base;
 		const Survivor *charged = winner != NULL ? winner : base;
-		Money list_price = amount_in(question, listed->amount, listed->list, charged->list);
+		const Product *product = question->product;
 
 		answer->reason = PRICE_FOUND;
 		answer->base = listed->list;
@@ -401,8 +419,11 @@ price_resolve(const PriceQuestion *question, PriceAnswer *answer, PriceCollector
 		answer->amounts_with_tax = rules->amounts_tax_inclusive >= 0 ? rules->amounts_tax_inclusive
 								   : base != NULL                    ? base->list->tax_inclusive
 																	 : charged->list->tax_inclusive;
-		answer->list_price = money_round(list_price, decimals, rules->rounding);
-		promotions_apply(question, answer, charged->amount, list_price, &walk.until, collector);
+		answer->reckons_with_tax = product->has_tax_rate ? charged->taxed || listed->taxed || answer->amounts_with_tax
+														 : charged->list->tax_inclusive;
+		promotions_apply(
+			question, answer, tax_amount(product, charged->amount, charged->taxed, answer->reckons_with_tax),
+			tax_amount(product, listed->amount, listed->taxed, answer->reckons_with_tax), &walk.until, collector);
 		answer->valid_until = walk.until;
 	}
 	else

@@ -51,10 +51,12 @@ pg_detoast_datum(struct varlena *datum)
 		abort();                                                                                                       \
 	}
 
+NEVER_CALLED(numeric_abs)
 NEVER_CALLED(numeric_add)
 NEVER_CALLED(numeric_sub)
 NEVER_CALLED(numeric_mul)
 NEVER_CALLED(numeric_div)
+NEVER_CALLED(numeric_div_trunc)
 NEVER_CALLED(numeric_mod)
 NEVER_CALLED(numeric_cmp)
 NEVER_CALLED(numeric_eq)
