@@ -503,7 +503,7 @@ RETURNS omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_quote_unseen';
 COMMENT ON FUNCTION omnichannel.quote_unseen(bigint, text, numeric, text, timestamptz, text[], timestamptz[]) IS
-'quote() as it answered those who could not see some changes of prices yet: without the changes of prices, lists'' status, promotions and memberships that count from the moments in unseen; see price_change. Raises as quote(), and 22023 where unseen is or holds NULL.';
+'quote() as it answered those who could not see some changes of prices yet: without the changes of prices, lists'' status and time, promotions and memberships that count from the moments in unseen; see price_change. Raises as quote(), and 22023 where unseen is or holds NULL.';
 
 CREATE FUNCTION omnichannel.quote_segments(segments text[], product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')

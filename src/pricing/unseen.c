@@ -71,6 +71,7 @@ rules_without(const Unseen *unseen, const PriceRules *rules)
 		PriceList *list = &kept->lists[i];
 
 		*list = rules->lists[i];
+		list->valid = span_without(unseen, list->valid);
 		list->active = span_without(unseen, list->active);
 		list->pauses = spans_without(unseen, &list->pauses);
 	}
