@@ -212,6 +212,17 @@ room_is_for(RoutingConfig *config, const MatchRequest *request, const Candidate 
 	return 0;
 }
 
+/*
+ * Returns whether a request is held for its owner, the first of the candidates, because he keeps his room for another
+ * one: nobody else may have it then.
+ */
+static bool
+owner_keeps_room(RoutingConfig *config, const MatchRequest *request, const MatchResult *result, TimestampTz now)
+{
+	return result->count > 0 && result->candidates[0].owner && result->owner_until != 0 &&
+		   room_is_for(config, request, &result->candidates[0], now) != 0;
+}
+
 /* match_agents(request_id, max_agents): the agents whom route() would offer the request to, best first. */
 Datum
 omnichannel_match_agents(PG_FUNCTION_ARGS)
@@ -239,6 +250,8 @@ omnichannel_match_agents(PG_FUNCTION_ARGS)
 	/* Of those who keep their room none counts. */
 	match_find(config, &request, now, true, config->keeps_room ? PG_INT32_MAX : max, NULL, NULL, &result);
 	route_rows_end(config);
+	if (owner_keeps_room(config, &request, &result, now))
+		result.count = 0;
 	for (int i = 0; i < result.count && max > 0; i++)
 	{
 		const Candidate *candidate = &result.candidates[i];
@@ -295,6 +308,13 @@ omnichannel_explain_match(PG_FUNCTION_ARGS)
 	match_read(config, PG_GETARG_INT64(0), true, &request);
 	judgements.rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Judgement) * (config->agent_count + 1));
 	match_find(config, &request, now, true, 1, collect_judgement, &judgements, &result);
+	if (owner_keeps_room(config, &request, &result, now))
+	{
+		result.held_until = result.owner_until;
+		for (int i = 0; i < judgements.count; i++)
+			if (judgements.rows[i].verdict == VERDICT_CANDIDATE && !judgements.rows[i].candidate.owner)
+				judgements.rows[i].verdict = VERDICT_HELD;
+	}
 	qsort(judgements.rows, judgements.count, sizeof(Judgement), compare_judgements);
 	for (int i = 0; i < judgements.count; i++)
 	{

@@ -170,6 +170,7 @@ find_owner(RoutingConfig *config, const Match *match, const PoolMember *owner, c
 	Live live;
 
 	live_one(config, owner->agent, &live);
+	match->result->owner_until = owner_held_until(config, match->request, owner, known, &live, match->now);
 	if (judge_now(match, owner, known, &live, true) == VERDICT_CANDIDATE)
 	{
 		Candidate candidate = candidate_of(match, owner, known, &live, true);
@@ -178,7 +179,7 @@ find_owner(RoutingConfig *config, const Match *match, const PoolMember *owner, c
 		match->result->more = true;
 		return true;
 	}
-	match->result->held_until = owner_held_until(config, match->request, owner, known, &live, match->now);
+	match->result->held_until = match->result->owner_until;
 	return match->result->held_until != 0;
 }
 
@@ -224,8 +225,9 @@ match_find(RoutingConfig *config, const MatchRequest *request, TimestampTz now, 
 	{
 		int place = (int) (owner_member - pool->members);
 
+		result->owner_until = owner_held_until(config, request, owner_member, &known[place], &lives[place], now);
 		if (judge_now(&match, owner_member, &known[place], &lives[place], true) != VERDICT_CANDIDATE)
-			result->held_until = owner_held_until(config, request, owner_member, &known[place], &lives[place], now);
+			result->held_until = result->owner_until;
 	}
 
 	for (int place = 0; place < pool->count; place++)

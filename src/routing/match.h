@@ -67,9 +67,10 @@ typedef struct MatchResult
 {
 	Candidate *candidates; /* best first */
 	int count;
-	bool more;              /* there may be further ones, who were not looked for */
-	int64 owner_id;         /* whom the request should wait for or prefer, or 0 */
-	TimestampTz held_until; /* until when it is held for the owner, or 0 */
+	bool more;               /* there may be further ones, who were not looked for */
+	int64 owner_id;          /* whom the request should wait for or prefer, or 0 */
+	TimestampTz owner_until; /* until when it is held for the owner where he cannot have it, or 0 */
+	TimestampTz held_until;  /* the same, but 0 where he is a candidate, who may keep his room for another one */
 } MatchResult;
 
 /* So many agents are looked for where one is wanted: the owner alone, if he can have the request, or else a few. */

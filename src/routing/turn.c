@@ -164,6 +164,9 @@ turn_offer(RoutingConfig *config, MatchRequest *request, bool patient, Turns *tu
 				Turn turn = turn_with(config, request, &result.candidates[i], now, turns);
 				OfferResult offer;
 
+				/* An owner who keeps his room is waited for as one who has none. */
+				if (turn == TURN_KEPT && owner && result.owner_until != 0)
+					return 0;
 				if (turn == TURN_KEPT)
 					continue;
 				if (turn == TURN_LATER)

@@ -79,7 +79,7 @@ BEGIN
 		CALL pg_temp.serve(agent, true);
 	WHEN 'come on' THEN
 		UPDATE omnichannel.agent_state AS s SET state = 'available', busy_until = '-infinity', idle_since = CASE WHEN s.state <> 'available' THEN now() ELSE idle_since END WHERE agent_id = agent;
-		INSERT INTO omnichannel.agent_state (agent_id, idle_since, state) SELECT agent, now(), 'available' WHERE NOT EXISTS (SELECT FROM omnichannel.agent_state AS s WHERE s.agent_id = agent);
+		INSERT INTO omnichannel.agent_state (agent_id, idle_since, state, used) SELECT agent, now(), 'available', (SELECT coalesce(sum(a.cost), 0) FROM omnichannel.assignment AS a WHERE a.agent_id = agent) WHERE NOT EXISTS (SELECT FROM omnichannel.agent_state AS s WHERE s.agent_id = agent);
 		CALL pg_temp.serve(agent, false);
 	WHEN 'leave' THEN
 		UPDATE omnichannel.agent_state AS s SET state = whither WHERE agent_id = agent;
@@ -142,13 +142,17 @@ CREATE FUNCTION pg_temp.disagreements(OUT wrong text, OUT compared integer, OUT 
 DECLARE
 	judged pg_temp.judgement[] := pg_temp.judge();
 BEGIN
-	WITH want AS MATERIALIZED (
+	WITH fits AS MATERIALIZED (
 		SELECT j.*, a.agent_id IS NOT NULL AND a.agent_id = j.agent_id AS has_it, a.accepted_at IS NOT NULL AS accepted, a.request_id IS NOT NULL AS taken,
 			j.may AND b.request_id <> 0 AND NOT b.fits AS keeps
 		FROM unnest(judged) AS j LEFT JOIN omnichannel.assignment AS a USING (request_id)
 		LEFT JOIN LATERAL (SELECT * FROM pg_temp.before(judged, j.request_id, j.agent_id, '{}') OFFSET 0) AS b ON j.may AND j.used > 0 AND EXISTS (SELECT FROM unnest(judged) AS k WHERE k.kept_long)
+	), want AS MATERIALIZED ( -- nobody but the owner where he keeps his room and is waited for
+		SELECT f.request_id, f.agent_id, f.verdict, f.score, f.parts, f.idle_since, f.owner, f.has_it, f.accepted, f.taken, f.may AND (f.owner OR o.request_id IS NULL) AS may,
+			f.keeps AND (f.owner OR o.request_id IS NULL) AS keeps, f.may AND NOT f.owner AND o.request_id IS NOT NULL AS held_beside
+		FROM fits AS f LEFT JOIN (SELECT k.request_id FROM fits AS k WHERE k.keeps AND k.owner AND k.held) AS o USING (request_id)
 	), ranked AS MATERIALIZED (
-		SELECT w.*, CASE WHEN has_it THEN CASE WHEN accepted THEN 'assigned' ELSE 'offered' END WHEN coalesce(keeps, false) THEN 'keeps_room' WHEN may THEN 'may' ELSE verdict END AS said,
+		SELECT w.*, CASE WHEN has_it THEN CASE WHEN accepted THEN 'assigned' ELSE 'offered' END WHEN held_beside THEN 'held_for_owner' WHEN coalesce(keeps, false) THEN 'keeps_room' WHEN may THEN 'may' ELSE verdict END AS said,
 			CASE WHEN may AND NOT coalesce(keeps, false) THEN rank() OVER (PARTITION BY w.request_id, may AND NOT coalesce(keeps, false) ORDER BY owner DESC, score DESC, idle_since, agent_id) END AS place
 		FROM want AS w
 	), explained AS MATERIALIZED (
@@ -192,6 +196,7 @@ DECLARE
 	whither text;
 	told text;
 	stood text;
+	idle text;
 	stands text;
 	seen record;
 	wrong text;
@@ -211,7 +216,7 @@ BEGIN
 	INSERT INTO omnichannel.queue (queue, hold_for_owner, prefer_for, age_after, offer_for, decline_for, wrap_up, keep_room_after, weight_relationship, weight_fluency, weight_skill, weight_idle, weight_load)
 	SELECT queue, pg_temp.pick('0', '2 minutes', '5 minutes')::interval, pg_temp.pick('0', '1 minute', '3 minutes')::interval, nullif(pg_temp.pick('none', minute, minutes), 'none')::interval,
 		pg_temp.pick('30 seconds', '3 minutes')::interval, pg_temp.pick('0', '2 minutes', '10 minutes')::interval, pg_temp.pick('0', '0', '1 minute')::interval,
-		nullif(pg_temp.pick('none', 'none', '0', '1 minute'), 'none')::interval, pg_temp.pick('0', '50', '1')::double precision, pg_temp.pick('0', '20')::double precision,
+		nullif(pg_temp.pick('none', '0', '0', '1 minute'), 'none')::interval, pg_temp.pick('0', '50', '1')::double precision, pg_temp.pick('0', '20')::double precision,
 		pg_temp.pick('0', '15')::double precision, pg_temp.pick('0', '10', '100')::double precision, pg_temp.pick('0', '5')::double precision
 	FROM unnest('{a,b,c}'::text[]) AS queue;
 	UPDATE omnichannel.queue SET overflow_queue = 'b', overflow_after = '6 minutes' WHERE queue = 'c' AND random() < 0.7;
@@ -231,6 +236,7 @@ BEGIN
 		asked := NULL;
 		whither := NULL;
 		told := NULL;
+		idle := NULL;
 		what := pg_temp.pick('route', 'route', 'route', 'route', 'open', 'accept', 'accept', 'decline', 'release', 'release', 'come on', 'come on', 'leave', 'claim', 'claim', 'transfer',
 			'call back', 'abandon', 'another channel', 'time', 'time', 'sweep', 'sweep', 'next offer', 'set up', 'merge', 'changed', 'contact');
 		IF EXISTS (SELECT FROM omnichannel.arrival) AND random() < 0.6 THEN
@@ -317,6 +323,9 @@ BEGIN
 				END CASE;
 			END CASE;
 			stands := pg_temp.stands();
+			IF what = 'sweep' AND told IS NOT NULL THEN
+				idle := string_agg(format('request %s waits after the sweep beside agent %s', w.request_id, m.agent_id), '; ') FROM omnichannel.waiting AS w CROSS JOIN LATERAL omnichannel.match_agents(w.request_id, 1) AS m;
+			END IF;
 		EXCEPTION WHEN object_not_in_prerequisite_state THEN
 			stands := NULL;
 		END;
@@ -326,6 +335,7 @@ BEGIN
 			IF stands IS DISTINCT FROM told THEN
 				wrong := pg_temp.difference(stands, told);
 			END IF;
+			wrong := coalesce(wrong, idle);
 		END IF;
 		COMMIT;
 		IF wrong IS NULL THEN

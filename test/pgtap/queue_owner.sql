@@ -1,6 +1,6 @@
 -- To whom a waiting request goes first: what a free agent is given is what the matching says, by rows and by statements.
 BEGIN;
-SELECT plan(60);
+SELECT plan(63);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -116,7 +116,7 @@ DECLARE
 	asked bigint;
 	said text;
 BEGIN
-	UPDATE omnichannel.queue SET keep_room_after = '1 minute', hold_for_owner = hold WHERE queue = 'plain';
+	UPDATE omnichannel.queue SET keep_room_after = '1 minute', hold_for_owner = hold, age_after = NULL WHERE queue = 'plain';
 	INSERT INTO omnichannel.agent_channel (agent_id, channel) VALUES (1, 'email'), (2, 'email');
 	INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 1, 5, 5);
 	PERFORM omnichannel.set_presence(1, 'busy'), omnichannel.set_presence(2, 'busy');
@@ -128,6 +128,34 @@ BEGIN
 	asked := omnichannel.open_request(3, 'question', 'email', 'plain');
 	SELECT string_agg(agent_id || ' ' || verdict, ', ' ORDER BY agent_id) INTO said FROM omnichannel.explain_match(asked) WHERE agent_id < 3;
 	said := concat_ws(', ', said, (SELECT string_agg(agent_id::text, ' ') FROM omnichannel.match_agents(asked)), omnichannel.route(asked));
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN said;
+END
+$$;
+
+-- An e-mail of customer 1, whose owner has room for it but keeps it for a call: it is held for him, whoever asks, for as
+-- long as the queue says.
+CREATE FUNCTION pg_temp.owner_keeps() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	asked bigint;
+	said text;
+BEGIN
+	UPDATE omnichannel.queue SET keep_room_after = '0' WHERE queue = 'plain';
+	INSERT INTO omnichannel.agent_channel (agent_id, channel) VALUES (1, 'email'), (2, 'email');
+	PERFORM omnichannel.set_presence(1, 'available');
+	asked := omnichannel.open_request(1, 'question', 'chat', 'plain');
+	PERFORM omnichannel.accept_request(asked, omnichannel.route(asked)), omnichannel.route(omnichannel.open_request(1, 'call', 'phone', 'plain'));
+	UPDATE omnichannel.waiting SET queued_at = now() - interval '1 minute';
+	asked := omnichannel.open_request(1, 'question', 'email', 'plain');
+	PERFORM omnichannel.route(asked);
+	said := concat_ws(' ', 'offered', coalesce(omnichannel.set_presence(2, 'available'), 0), 'swept', omnichannel.tick_queues(), 'claimed', coalesce(omnichannel.claim(2), 0));
+	said := concat_ws(' ', said, 'matched',
+		(SELECT count(*) FROM omnichannel.match_agents(asked)), (SELECT string_agg(agent_id || ' ' || verdict, ' ' ORDER BY agent_id) FROM omnichannel.explain_match(asked) WHERE agent_id < 3),
+		'routed', coalesce(omnichannel.route(asked), 0));
+	UPDATE omnichannel.waiting SET queued_at = now() - interval '2 hours' WHERE request_id = asked;
+	said := concat_ws(' ', said, 'then matched', (SELECT string_agg(agent_id::text, ' ') FROM omnichannel.match_agents(asked)),
+		(SELECT string_agg(agent_id || ' ' || verdict, ' ' ORDER BY agent_id) FROM omnichannel.explain_match(asked) WHERE agent_id < 3), 'claimed', omnichannel.claim(2) = asked);
 	RAISE EXCEPTION USING ERRCODE = 'RT000';
 EXCEPTION WHEN SQLSTATE 'RT000' THEN
 	RETURN said;
@@ -156,6 +184,8 @@ BEGIN
 	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.waiting SET queued_at = now() - interval ''2 hours'''), '0 then t', how || ': for as long as the queue says');
 	RETURN NEXT is(pg_temp.held('INSERT INTO omnichannel.relationship (customer_id, agent_id, contacts, strength) VALUES (1, 2, 9, 9)'), '0 then t', how || ': who is not the one any more');
 	RETURN NEXT is(pg_temp.held('UPDATE omnichannel.queue SET hold_for_owner = ''0'''), '0 then t', how || ': in a queue that holds nothing any more');
+	RETURN NEXT is(pg_temp.owner_keeps(), 'offered 0 swept 0 claimed 0 matched 0 1 keeps_room 2 held_for_owner routed 0 then matched 2 1 keeps_room 2 best claimed t',
+		how || ': an owner who keeps his room for another one is waited for by all');
 	RETURN NEXT is(pg_temp.kept('1 hour'), '1 keeps_room, 2 best, 2, 2', how || ': for a call that is held for him its owner keeps his room, also from the first of another kind');
 	RETURN NEXT is(pg_temp.kept('10 minutes'), '1 best, 2 keeps_room, 1, 1', how || ': and whoever lacks the least when the hold is over');
 	RETURN NEXT is(pg_temp.kept('1 hour', 'UPDATE omnichannel.queue SET keep_room_after = NULL'), '1 lower_score, 2 best, 2 1, 2', how || ': nobody where the queue keeps none');
