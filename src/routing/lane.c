@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
@@ -56,6 +57,13 @@ static KeptPlan waiting_level = {
 		" WHERE l.lane_id = w.lane_id AND l.queue = $1",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
+};
+
+/* That queue, and all whose rows this (sub)transaction has changed until now. */
+static KeptPlan changed_select = {
+	.sql = "SELECT $1 UNION SELECT q.queue FROM omnichannel.queue AS q WHERE q.xmin = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, XIDOID},
 };
 
 /* Returns a copy of the skills in a column of the last result. */
@@ -253,15 +261,18 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
 /*
  * level_waiting(): trigger function; puts the waiting requests of a queue in the order of its changed age_after.
  *
- * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. Raises 55000 above READ
- * COMMITTED, where those who arrived meanwhile would not be seen.
+ * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. A statement that changes several
+ * queues has changed all of them by the time of the first one's trigger, which takes their locks in order. Raises 55000
+ * above READ COMMITTED, where those who arrived meanwhile would not be seen.
  */
 Datum
 omnichannel_level_waiting(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = own_trigger(fcinfo, "queue");
-	Datum queue;
+	Datum values[2];
 	SpiScope scope;
+	char **queues;
+	uint64 count;
 	bool isnull;
 
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
@@ -269,11 +280,16 @@ omnichannel_level_waiting(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"level_waiting\" must be fired AFTER UPDATE FOR EACH ROW of queue")));
 	routing_writes("a change of queue.age_after");
-	queue = heap_getattr(trigger->tg_newtuple, SPI_fnumber(RelationGetDescr(trigger->tg_relation), "queue"),
-						 RelationGetDescr(trigger->tg_relation), &isnull);
-	queue_lock(TextDatumGetCString(queue), QUEUE_BOTH);
+	values[0] = heap_getattr(trigger->tg_newtuple, SPI_fnumber(RelationGetDescr(trigger->tg_relation), "queue"),
+							 RelationGetDescr(trigger->tg_relation), &isnull);
+	values[1] = TransactionIdGetDatum(GetCurrentTransactionId());
 	routing_scope_begin(&scope);
-	(void) kept_plan_run(&waiting_level, &queue, NULL, false, 0);
+	count = kept_plan_run(&changed_select, values, NULL, false, 0);
+	queues = palloc(sizeof(char *) * count);
+	for (uint64 row = 0; row < count; row++)
+		queues[row] = spi_text(row, 1, CurrentMemoryContext);
+	queues_lock(queues, (int) count, QUEUE_BOTH);
+	(void) kept_plan_run(&waiting_level, values, NULL, false, 0);
 	spi_scope_end(&scope);
 	return PointerGetDatum(NULL);
 }

@@ -108,13 +108,6 @@ queue_key(const RoutingConfig *config, int queue)
 	return code_key(config->queues[queue].queue);
 }
 
-/* Takes the lock of the queue with that code. */
-void
-queue_lock(const char *queue, QueueLock mode)
-{
-	(void) take("waiting", code_key(queue), mode, true);
-}
-
 /* Takes a queue's lock if it is to be had at once, and returns whether. */
 bool
 queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode)
@@ -187,6 +180,20 @@ compare_keys(const void *a, const void *b)
 	uint32 y = ((const KeyedLock *) b)->key;
 
 	return x < y ? -1 : x > y;
+}
+
+/* Takes the locks of the queues with these codes, in the order of all who take several. */
+void
+queues_lock(char **queues, int count, QueueLock mode)
+{
+	KeyedLock *keyed = palloc(sizeof(KeyedLock) * (count + 1));
+
+	for (int i = 0; i < count; i++)
+		keyed[i].key = code_key(queues[i]);
+	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
+	for (int i = 0; i < count; i++)
+		(void) take("waiting", keyed[i].key, mode, true);
+	pfree(keyed);
 }
 
 /* Returns the locks that are asked for, in one order for everybody. */
