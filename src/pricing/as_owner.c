@@ -17,7 +17,7 @@
 SQL_FUNCTION(omnichannel_use_as_owner);
 SQL_FUNCTION(omnichannel_keep_quote);
 
-/* reserve_use(), commit_use(), release_use(), expire_uses(): see the COMMENT of each. */
+/* reserve_use(), commit_use(), release_use(), expire_uses(), note_prepared(): see the COMMENT of each. */
 Datum
 omnichannel_use_as_owner(PG_FUNCTION_ARGS)
 {

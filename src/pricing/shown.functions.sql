@@ -337,6 +337,25 @@ $$;
 COMMENT ON FUNCTION omnichannel.check_shown_prices(integer, interval) IS
 'Checks what shown_price holds and nobody has checked yet, the oldest first, at most max_rows and for about max_time (NULL: as long as it takes), and returns how many; two at the same time share the work. One that cannot be checked gets the error as its cause. Raises 55000 before setup(), 22023 for a negative max_rows or max_time.';
 
+CREATE FUNCTION omnichannel.note_prepared_as_owner() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()
+	WHERE change.seen_at IS NULL AND change.transaction IS DISTINCT FROM pg_current_xact_id_if_assigned();
+END
+$$;
+COMMENT ON FUNCTION omnichannel.note_prepared_as_owner() IS
+'Does the work of note_prepared(), which calls it with the rights of the tables'' owner; called by itself it has those of its caller. Raises 55000 before setup().';
+
+CREATE FUNCTION omnichannel.note_prepared() RETURNS void
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
+COMMENT ON FUNCTION omnichannel.note_prepared() IS
+'Called by tick_prices(): notes in price_change that changes which were prepared, and have been committed since, can be seen by now. Raises 42501 for who may not read promotion_use, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.tick_prices() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -346,12 +365,8 @@ DECLARE
 BEGIN
 	PERFORM omnichannel.require_writer('tick_prices()', 'shown_price', 'UPDATE');
 	PERFORM omnichannel.require_read_committed('tick_prices()');
+	PERFORM omnichannel.note_prepared();
 	-- What follows in the sweep is not to wait for long: where more is displayed, check_shown_prices() is called by itself.
-	-- Changes that were prepared and have been committed since: they can be seen by now.
-	IF has_table_privilege('omnichannel.price_change', 'UPDATE') THEN
-		UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()
-		WHERE change.seen_at IS NULL AND change.transaction IS DISTINCT FROM pg_current_xact_id_if_assigned();
-	END IF;
 	done := omnichannel.check_shown_prices(max_time => '2 seconds');
 	RETURN done + omnichannel.expire_uses();
 END
