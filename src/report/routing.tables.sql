@@ -121,6 +121,13 @@ COMMENT ON COLUMN omnichannel.report_agent_day.mean_handled IS 'Of the accepted 
 CREATE VIEW omnichannel.report_agent_presence AS
 WITH spell AS (
 	SELECT presence.agent_id, presence.state, presence.during * tstzrange(NULL, now()) AS during FROM omnichannel.presence
+	-- With work, which is no state.
+	UNION ALL
+	SELECT history.agent_id, NULL AS state, tstzrange(history.accepted_at, greatest(history.ended_at, history.accepted_at)) AS during
+	FROM omnichannel.assignment_history AS history WHERE history.accepted_at IS NOT NULL
+	UNION ALL
+	SELECT assignment.agent_id, NULL AS state, tstzrange(assignment.accepted_at, greatest(now(), assignment.accepted_at)) AS during
+	FROM omnichannel.assignment WHERE assignment.accepted_at IS NOT NULL
 ), part AS (
 	SELECT spell.agent_id, spell.state, local.day::date AS day, cut.during, lower(cut.during) = lower(spell.during) AS begins
 	FROM spell
@@ -131,25 +138,11 @@ WITH spell AS (
 		(local.day + interval '1 day') AT TIME ZONE company.time_zone) AS during) AS cut
 	WHERE NOT isempty(cut.during)
 ), done AS (
-	SELECT work.agent_id, local.day::date AS day, range_agg(cut.during) AS during
-	FROM (
-		SELECT history.agent_id, tstzrange(history.accepted_at, greatest(history.ended_at, history.accepted_at)) AS during
-		FROM omnichannel.assignment_history AS history WHERE history.accepted_at IS NOT NULL
-		UNION ALL
-		SELECT assignment.agent_id, tstzrange(assignment.accepted_at, greatest(now(), assignment.accepted_at)) AS during
-		FROM omnichannel.assignment WHERE assignment.accepted_at IS NOT NULL
-	) AS work
-	CROSS JOIN omnichannel.company
-	CROSS JOIN LATERAL generate_series(date_trunc('day', lower(work.during) AT TIME ZONE company.time_zone) - interval '1 day',
-		upper(work.during) AT TIME ZONE company.time_zone, '1 day') AS local (day)
-	CROSS JOIN LATERAL (SELECT work.during * tstzrange(local.day AT TIME ZONE company.time_zone,
-		(local.day + interval '1 day') AT TIME ZONE company.time_zone) AS during) AS cut
-	WHERE NOT isempty(cut.during)
-	GROUP BY work.agent_id, local.day
+	SELECT part.day, part.agent_id, range_agg(part.during) AS during FROM part WHERE part.state IS NULL GROUP BY part.day, part.agent_id
 ), total AS (
 	SELECT part.day, part.agent_id, part.state, count(*) FILTER (WHERE part.begins) AS begun, range_agg(part.during) AS during,
 		sum(upper(part.during) - lower(part.during)) AS lasted
-	FROM part GROUP BY part.day, part.agent_id, part.state
+	FROM part WHERE part.state IS NOT NULL GROUP BY part.day, part.agent_id, part.state
 )
 SELECT total.day, total.agent_id, total.state, total.begun, total.lasted,
 	(SELECT coalesce(sum(upper(spent.during) - lower(spent.during)), '0')
