@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(75);
+SELECT plan(76);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -76,7 +76,8 @@ SELECT is(public.raised_as(role, statement), sqlstate, role || ': ' || statement
 SET ROLE price_analyst;
 SELECT is(public.raised(statement), '42501', statement) FROM (VALUES ('SELECT omnichannel.reserve_use(''few'', ''bi'')'), ('SELECT omnichannel.commit_use(''app 1'')'),
 	('SELECT omnichannel.release_use(''desk 1'')'), ('SELECT omnichannel.expire_uses()'), ('SELECT omnichannel.lock_quote(1, ''p'')'),
-	('SELECT omnichannel.keep_quote(1, ''p'', 1, ''PLN'', ''{}'', ''1 hour'', NULL)')) AS called (statement);
+	('SELECT omnichannel.keep_quote(1, ''p'', 1, ''PLN'', ''{}'', ''1 hour'', NULL)'),
+	('SELECT omnichannel.note_prepared()')) AS called (statement);
 RESET ROLE;
 -- Called by themselves, the functions that do the work have the caller's rights.
 SET ROLE price_app;
