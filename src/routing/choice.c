@@ -61,20 +61,17 @@ static KeptPlan waiting_next = {
 
 /* Adds the lanes of a queue that suit the agent; returns whether he has room for what waits in any of them. */
 static bool
-add_choices(Taking *taking, int queue_index)
+add_choices(Taking *taking, const Lanes *lanes, int queue_index)
 {
 	const RoutingConfig *config = taking->config;
 	const RoutingQueue *queue = &config->queues[queue_index];
 	int32 capacity = config->agents[taking->agent].capacity;
 	int64 room = capacity - taking->used;
-	int count;
-	const Lane *lanes = lanes_get(config, &count);
-	const int *own = lanes_of_queue(config, queue_index, &count);
 	bool any_fits = false;
 
-	for (int i = 0; i < count; i++)
+	for (int i = lanes->firsts[queue_index]; i < lanes->firsts[queue_index + 1]; i++)
 	{
-		const Lane *lane = &lanes[own[i]];
+		const Lane *lane = &lanes->lanes[lanes->by_queue[i]];
 		Choice *choice = &taking->choices[taking->count];
 		PoolMember member;
 		TimestampTz kept_before;
@@ -91,6 +88,8 @@ add_choices(Taking *taking, int queue_index)
 		/* Who waited for the lock began before what arrived meanwhile: no wait is no bound. */
 		memset(choice, 0, sizeof(*choice));
 		choice->lane = lane;
+		choice->queue = queue_index;
+		choice->channel = lane->channel;
 		choice->age = queue_age(queue, taking->now);
 		choice->fits = cost <= room;
 		any_fits = any_fits || choice->fits;
@@ -107,32 +106,42 @@ add_choices(Taking *taking, int queue_index)
 	return any_fits;
 }
 
-/* choices_find finds the lanes that suit the agent with the room that he has. */
+/*
+ * choices_find finds the lanes that suit the agent with the room that he has. They are kept, whatever else asks for
+ * lanes meanwhile, until choices_end(). Raises what lanes_get() raises.
+ */
 void
 choices_find(Taking *taking)
 {
-	const RoutingConfig *config = taking->config;
-	const RoutingAgent *agent = &config->agents[taking->agent];
+	const RoutingAgent *agent = &taking->config->agents[taking->agent];
+	const Lanes *lanes;
 	bool any_fits = taking->beside;
 	int total = 0;
 
+	config_caches_hold();
+	lanes = lanes_get(taking->config);
 	for (int i = 0; i < agent->queue_count; i++)
-	{
-		int count;
-
-		(void) lanes_of_queue(config, agent->queues[i], &count);
-		total += count;
-	}
+		total += lanes->firsts[agent->queues[i] + 1] - lanes->firsts[agent->queues[i]];
 	taking->count = 0;
 	taking->choices = palloc(sizeof(Choice) * (total + 1));
 	for (int i = 0; i < agent->queue_count; i++)
 	{
 		if (taking->locks == NULL || taking->locks->modes[agent->queues[i]] == QUEUE_FREE ||
 			taking->locks->modes[agent->queues[i]] == QUEUE_BOTH)
-			any_fits |= add_choices(taking, agent->queues[i]);
+			any_fits |= add_choices(taking, lanes, agent->queues[i]);
 	}
 	if (!any_fits)
 		taking->count = 0;
+}
+
+/* choices_end forgets what was found. An error does so too, at the latest at the end of the transaction. */
+void
+choices_end(Taking *taking)
+{
+	pfree(taking->choices);
+	taking->choices = NULL;
+	taking->count = 0;
+	config_caches_release();
 }
 
 /* Returns whether the agent refused a request not long ago; the statements leave such requests out. */
@@ -294,7 +303,7 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 	/* Where there is nothing, the head goes to where a request can be that arrives now. */
 	if (best == NULL)
 	{
-		until.rank = -queue_level(&config->queues[choice->lane->queue], 0, taking->now);
+		until.rank = -queue_level(&config->queues[choice->queue], 0, taking->now);
 		until.due_at = DT_NOBEGIN;
 		until.entered_at = taking->now;
 	}
@@ -500,7 +509,10 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 		return 0;
 	choices_find(&taking);
 	if (taking.count == 0)
+	{
+		choices_end(&taking);
 		return 0;
+	}
 	for (int i = 0; i < taking.count; i++)
 		taking.choices[i].last_rank = Min(taking.choices[i].last_rank, own.at.rank - own.age + taking.choices[i].age);
 	if (!own.looked)
@@ -514,6 +526,6 @@ choices_before(RoutingConfig *config, const Candidate *candidate, const MatchReq
 		*kept = !first->fits;
 	}
 	routing_reads_end(config, &reads);
-	pfree(taking.choices);
+	choices_end(&taking);
 	return request_id;
 }

@@ -12,6 +12,8 @@
 typedef struct Choice
 {
 	const Lane *lane;
+	int queue; /* the lane's */
+	int channel;
 	int64 age;                    /* what the queue's ageing adds by now */
 	TimestampTz joined_before;    /* what has waited in its queue since then at least is for this agent */
 	int64 last_rank;              /* what comes after it has not waited for that long */
@@ -50,6 +52,7 @@ typedef struct Taking
 } Taking;
 
 extern void choices_find(Taking *taking);
+extern void choices_end(Taking *taking);
 extern bool choice_suits(const Taking *taking, const Choice *choice);
 extern Choice *choices_first(Taking *taking);
 extern bool take_could(Taking *taking);

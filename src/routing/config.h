@@ -118,6 +118,17 @@ typedef struct Lane
 	RowPlace head_place; /* of its row in lane_head */
 } Lane;
 
+/* All of them, and whose they are: indexes of queues and channels are those of one configuration. */
+typedef struct Lanes
+{
+	Lane *lanes; /* by lane_id */
+	int count;
+	uint64 generation; /* of that configuration */
+	int *by_queue;     /* indexes of those whose queue there is, by it */
+	int *firsts;       /* of each queue, where its own begin there; and of the next one after the last */
+	MemoryContext context;
+} Lanes;
+
 /* What becomes of an agent when one is looked for; what is found first counts. */
 typedef enum Verdict
 {
@@ -183,8 +194,7 @@ extern bool same_skills(const SkillSet *a, const SkillSet *b);
 extern int64 interval_usecs(const Interval *interval);
 
 /* lane.c */
-extern Lane *lanes_get(const RoutingConfig *config, int *count);
-extern const int *lanes_of_queue(const RoutingConfig *config, int queue, int *count);
+extern const Lanes *lanes_get(const RoutingConfig *config);
 extern const Lane *lane_find(const RoutingConfig *config, int64 lane_id);
 extern int64 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers,
 						 int32 priority);

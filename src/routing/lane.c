@@ -21,16 +21,6 @@ static void *lane_build(ConfigCache *cache, MemoryContext context);
 
 static ConfigCache lane_cache = {.name = "lane", .tables = {"lane"}, .build = lane_build};
 
-typedef struct Lanes
-{
-	Lane *lanes; /* by lane_id */
-	int count;
-	uint64 generation; /* of the configuration that queue and channel are indexes of */
-	int *by_queue;     /* indexes of those whose queue there is, by it */
-	int *firsts;       /* of each queue, where its own begin there; and of the next one after the last */
-	MemoryContext context;
-} Lanes;
-
 static KeptPlan lanes_select = {
 	.sql = "SELECT lane_id, queue, channel, requires, prefers, min_priority FROM omnichannel.lane ORDER BY lane_id",
 };
@@ -134,56 +124,43 @@ resolve(Lanes *lanes, const RoutingConfig *config)
 	lanes->generation = config->generation;
 }
 
-/* Returns the lanes, with the queues and channels of this configuration. */
-static Lanes *
-lanes_resolved(const RoutingConfig *config)
+/*
+ * lanes_get returns the lanes, with the queues and channels of this configuration, or -1 where it has them not.
+ *
+ * Good until the second next call, or for as long as the caller holds the caches by config_caches_hold(); then only
+ * the queues and channels may become those of another configuration. Raises what config_cache_get() raises.
+ */
+const Lanes *
+lanes_get(const RoutingConfig *config)
 {
-	Lanes *lanes = unconstify(Lanes *, (const Lanes *) config_cache_get(&lane_cache));
+	Lanes *lanes;
 
+	config_caches_hold();
+	lanes = unconstify(Lanes *, (const Lanes *) config_cache_get(&lane_cache));
+	config_caches_release();
 	if (lanes->firsts == NULL || lanes->generation != config->generation)
 		resolve(lanes, config);
 	return lanes;
-}
-
-/* Returns all lanes by lane_id, with the queues and channels of this configuration, or -1 where it has them not. */
-Lane *
-lanes_get(const RoutingConfig *config, int *count)
-{
-	Lanes *lanes = lanes_resolved(config);
-
-	*count = lanes->count;
-	return lanes->lanes;
-}
-
-/* lanes_of_queue returns which of all lanes are of a queue, as indexes. */
-const int *
-lanes_of_queue(const RoutingConfig *config, int queue, int *count)
-{
-	const Lanes *lanes = lanes_resolved(config);
-
-	*count = lanes->firsts[queue + 1] - lanes->firsts[queue];
-	return &lanes->by_queue[lanes->firsts[queue]];
 }
 
 /* Returns a lane, or NULL. */
 const Lane *
 lane_find(const RoutingConfig *config, int64 lane_id)
 {
-	int count;
-	const Lane *lanes = lanes_get(config, &count);
+	const Lanes *lanes = lanes_get(config);
 	int low = 0;
-	int high = count;
+	int high = lanes->count;
 
 	while (low < high)
 	{
 		int middle = low + (high - low) / 2;
 
-		if (lanes[middle].lane_id < lane_id)
+		if (lanes->lanes[middle].lane_id < lane_id)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < count && lanes[low].lane_id == lane_id ? &lanes[low] : NULL;
+	return low < lanes->count && lanes->lanes[low].lane_id == lane_id ? &lanes->lanes[low] : NULL;
 }
 
 /* Returns the text of a set. */
@@ -222,16 +199,15 @@ lower_priority(const Lane *lane, int32 priority)
 int64
 lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requires, SkillSet *prefers, int32 priority)
 {
-	int count;
-	const Lane *lanes = lanes_get(config, &count);
+	const Lanes *lanes = lanes_get(config);
 	Datum values[4];
 	SpiScope scope;
 	int64 lane_id;
 	bool isnull;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < lanes->count; i++)
 	{
-		const Lane *lane = &lanes[i];
+		const Lane *lane = &lanes->lanes[i];
 
 		if (lane->queue == queue && lane->channel == channel &&
 			skill_compare(SKILL_SET_BYTES(lane->requires), SKILL_SET_SIZE(lane->requires), SKILL_SET_BYTES(requires),

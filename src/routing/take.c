@@ -49,9 +49,9 @@ standing_of(const Taking *taking, const Choice *choice, int64 *owner_id)
 
 	if (!found || request.closed)
 		return CLOSED;
-	if (request.queue != lane->queue || request.channel != lane->channel || request.priority != choice->row.priority ||
-		strcmp(request.state, "waiting_agent") != 0 || !same_skills(request.requires, lane->requires) ||
-		!same_skills(request.prefers, lane->prefers))
+	if (request.queue != choice->queue || request.channel != choice->channel ||
+		request.priority != choice->row.priority || strcmp(request.state, "waiting_agent") != 0 ||
+		!same_skills(request.requires, lane->requires) || !same_skills(request.prefers, lane->prefers))
 		return STANDS_ELSEWHERE;
 	*owner_id = request.agent_id;
 	return STANDS;
@@ -112,8 +112,8 @@ request_of(const Choice *choice, int64 owner_id, MatchRequest *request)
 	request->queued_at = choice->row.queued_at;
 	request->priority = choice->row.priority;
 	request->lane_id = choice->lane->lane_id;
-	request->queue = choice->lane->queue;
-	request->channel = choice->lane->channel;
+	request->queue = choice->queue;
+	request->channel = choice->channel;
 	request->requires = choice->lane->requires;
 	request->prefers = choice->lane->prefers;
 }
@@ -168,7 +168,7 @@ take_first(Taking *taking, MatchRequest *request)
 	taking->busy = false;
 	while ((choice = choices_first(taking)) != NULL && choice->fits)
 	{
-		int32 cost = config->channels[choice->lane->channel].cost;
+		int32 cost = config->channels[choice->channel].cost;
 		int64 owner_id = 0;
 		Datum id = Int64GetDatum(choice->row.request_id);
 		Standing standing;
@@ -277,10 +277,13 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 	for (;;)
 	{
 		MatchRequest request;
+		bool given;
 
 		CHECK_FOR_INTERRUPTS();
 		choices_find(&taking);
-		if (!take_first(&taking, &request))
+		given = take_first(&taking, &request);
+		choices_end(&taking);
+		if (!given)
 		{
 			if (!taking.busy || left-- == 0)
 				break;
@@ -301,7 +304,10 @@ take_for_agent(RoutingConfig *config, int agent, const QueueLocks *locks, int ho
 	return first;
 }
 
-/* take_could finds what an agent could be given as of now; returns whether he may be given anything. Only reads. */
+/*
+ * take_could finds what an agent could be given as of now, for choices_end() to forget; returns whether he may be given
+ * anything, and has found nothing where not. Only reads.
+ */
 bool
 take_could(Taking *taking)
 {
@@ -320,15 +326,16 @@ could_take(RoutingConfig *config, int agent, TimestampTz now)
 {
 	Taking taking = {.config = config, .agent = agent, .agent_id = config->agents[agent].agent_id, .now = now};
 	Choice *first;
+	bool could = false;
 
 	if (!take_could(&taking))
 		return false;
-	while ((first = choices_first(&taking)) != NULL && first->fits)
+	while (!could && (first = choices_first(&taking)) != NULL && first->fits)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!is_taken(&taking, first))
-			return true;
+		could = !is_taken(&taking, first);
 		pass_over(first);
 	}
-	return false;
+	choices_end(&taking);
+	return could;
 }

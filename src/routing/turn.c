@@ -228,7 +228,10 @@ serve_in_turn(RoutingConfig *config, int agent, const QueueLocks *locks, Timesta
 		const Choice *first = choices_first(&taking);
 
 		if (first == NULL || !first->fits)
+		{
+			choices_end(&taking);
 			break;
+		}
 		if (!serve_waiting(config, first->row.request_id, true, &turns))
 		{
 			if (taking.passed_count == room)
@@ -236,7 +239,7 @@ serve_in_turn(RoutingConfig *config, int agent, const QueueLocks *locks, Timesta
 			passed[taking.passed_count++] = first->row.request_id;
 		}
 		given += turns.given;
-		pfree(taking.choices);
+		choices_end(&taking);
 		if (config->rows != NULL)
 			rows_refresh(config->rows);
 	}
