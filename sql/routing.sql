@@ -256,8 +256,8 @@ SELECT count(*) FROM waiting WHERE request_id = 9240;
 SELECT route(9240);
 SELECT now() - entered_at AS waited FROM waiting WHERE request_id = 9240;
 SELECT * FROM queue_position(9240);
-INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, offered_at, ended_at, outcome)
-SELECT 1, 1, 9001, 'rt.help', 'chat', now(), now(), now() - n * interval '1 minute', 'finished' FROM generate_series(1, 29) AS n;
+INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, ended_at, outcome)
+SELECT 1, 1, 9001, 'rt.help', 'chat', now(), now(), now(), now() - n * interval '1 minute', 'finished' FROM generate_series(1, 29) AS n;
 SELECT pg_temp.ask(9241, 9100, 'phone', waited => '6 minutes'), pg_temp.ask(9242, 9100, 'phone', priority => 1);
 SELECT route(9241), route(9242);
 SELECT r, (queue_position(r)).* FROM generate_series(9240, 9242) AS r;

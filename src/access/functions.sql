@@ -192,7 +192,10 @@ BEGIN ATOMIC
 		('sla_overlap', '', '', 'rawd'),
 		('sla_stale', '', '', 'rawd'),
 		('sla_status', 'r', 'r', 'r'),
-		('waiting', 'rawd', 'rawd', 'rawd');
+		('assignment_all', '', '', 'r'),
+		('queue_stay', '', '', 'r'),
+		('waiting', 'rawd', 'rawd', 'rawd'),
+		('waiting_history', 'r', 'r', 'ra');
 END;
 COMMENT ON FUNCTION omnichannel.access_rule() IS
 'What grant_access() grants on each table and view, as the letters of an access privilege list: r SELECT, a INSERT, w UPDATE, d DELETE.';

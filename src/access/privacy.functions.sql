@@ -15,7 +15,7 @@ BEGIN ATOMIC
 		('assignment', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,agent_id,lane_id,cost,priority,due_at,entered_at,queued_at,offered_at,expires_at,accepted_at,owner_id}', NULL),
 		('assignment_history', 't.customer_id = ANY ($1)', 'blank',
-			'{assignment_id,request_id,customer_id,agent_id,queue,channel,entered_at,offered_at,accepted_at,ended_at,outcome}', NULL),
+			'{assignment_id,request_id,customer_id,agent_id,queue,channel,entered_at,queued_at,offered_at,accepted_at,ended_at,outcome}', NULL),
 		('consent', 't.customer_id = ANY ($1)', 'blank',
 			'{customer_id,consent_id,purpose,channel,granted,since,expires_at,recorded_at}', NULL),
 		('contact', 't.customer_id = ANY ($1)', 'blank',
@@ -53,6 +53,8 @@ BEGIN ATOMIC
 			'{customer_id,at,moment_id,what,request_id,contact_id,channel,outcome,state,kind,queue,priority,version}', '{kind}'),
 		('waiting', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,lane_id,rank,due_at,entered_at,queued_at,priority}', NULL),
+		('waiting_history', 't.customer_id = ANY ($1)', 'blank',
+			'{event_id,request_id,customer_id,queue,channel,entered_at,queued_at,happened_at,event}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
 		('arrival', NULL, 'none', '{arrival_id,request_id}', NULL),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until,queued_at}', NULL),

@@ -1,103 +1,196 @@
--- Queues, offers and presence, without customers. A wait begins when a request comes into a queue, or when the agent who
--- had accepted it passes it on, and ends when an agent accepts it; what it goes through until then, declined and expired
--- offers, an overflow, another queue, is part of it.
-CREATE VIEW omnichannel.report_queue_day AS
-WITH seen AS (
-	SELECT history.request_id, history.queue, history.channel, history.entered_at, history.offered_at, history.accepted_at,
-		history.ended_at, history.outcome, history.assignment_id
-	FROM omnichannel.assignment_history AS history
+-- Queues, offers and presence, without customers. The company's zone is asked for by subqueries: joined, its table, which
+-- nobody analyzes, is taken for hundreds of rows.
+CREATE VIEW omnichannel.assignment_all AS
+SELECT history.request_id, history.agent_id, history.queue, history.channel, history.entered_at, history.queued_at, history.offered_at,
+	history.accepted_at, history.ended_at, history.assignment_id,
+	CASE WHEN history.accepted_at IS NOT NULL THEN 'accepted' WHEN history.outcome = 'transferred' THEN 'passed_on' ELSE history.outcome END AS offer,
+	CASE WHEN history.accepted_at IS NOT NULL THEN history.outcome END AS work
+FROM omnichannel.assignment_history AS history
+UNION ALL
+SELECT assignment.request_id, assignment.agent_id, lane.queue, lane.channel, assignment.entered_at, assignment.queued_at, assignment.offered_at,
+	assignment.accepted_at, NULL AS ended_at, NULL AS assignment_id,
+	CASE WHEN assignment.accepted_at IS NOT NULL THEN 'accepted' ELSE 'open' END AS offer,
+	CASE WHEN assignment.accepted_at IS NOT NULL THEN 'open' END AS work
+FROM omnichannel.assignment JOIN omnichannel.lane USING (lane_id);
+COMMENT ON VIEW omnichannel.assignment_all IS
+'All offers, those that are open or in work now and those that have ended, one row each: what the reports on queues and agents count.';
+COMMENT ON COLUMN omnichannel.assignment_all.offer IS
+'What became of the offer: accepted, declined, expired, abandoned, passed_on (before it was accepted) or open.';
+COMMENT ON COLUMN omnichannel.assignment_all.work IS
+'What became of the work on what was accepted: finished, transferred, or open where it goes on; NULL where nobody accepted.';
+
+-- A stay begins when a request comes into a queue, or when the agent who had accepted it passes it on within it, and ends
+-- when an agent accepts it or it leaves the queue; offers that come to nothing are part of it.
+CREATE VIEW omnichannel.queue_stay AS
+WITH event AS (
+	SELECT taken.request_id, taken.queue, taken.channel, taken.entered_at, taken.queued_at, taken.offered_at AS at, 2 AS place, taken.assignment_id AS id,
+		taken.offer AS what, taken.offered_at, taken.accepted_at, taken.ended_at, taken.work
+	FROM omnichannel.assignment_all AS taken
 	UNION ALL
-	SELECT assignment.request_id, lane.queue, lane.channel, assignment.entered_at, assignment.offered_at, assignment.accepted_at,
-		NULL AS ended_at, NULL AS outcome, NULL AS assignment_id
-	FROM omnichannel.assignment JOIN omnichannel.lane USING (lane_id)
+	SELECT history.request_id, history.queue, history.channel, history.entered_at, history.queued_at, history.happened_at AS at, 1 AS place,
+		history.event_id AS id, history.event AS what, NULL AS offered_at, NULL AS accepted_at, history.happened_at AS ended_at, NULL AS work
+	FROM omnichannel.waiting_history AS history
 	UNION ALL
-	SELECT waiting.request_id, lane.queue, lane.channel, waiting.entered_at, NULL AS offered_at, NULL AS accepted_at, NULL AS ended_at,
-		NULL AS outcome, NULL AS assignment_id
+	SELECT waiting.request_id, lane.queue, lane.channel, waiting.entered_at, waiting.queued_at, 'infinity' AS at, 3 AS place, NULL AS id,
+		'waiting' AS what, NULL AS offered_at, NULL AS accepted_at, NULL AS ended_at, NULL AS work
 	FROM omnichannel.waiting JOIN omnichannel.lane USING (lane_id)
-), offer AS (
-	SELECT seen.*, greatest(seen.entered_at, max(seen.ended_at) FILTER (WHERE seen.accepted_at IS NOT NULL) OVER before) AS since
-	FROM seen
-	WINDOW before AS (PARTITION BY seen.request_id, seen.entered_at ORDER BY seen.offered_at, seen.assignment_id
-		ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-), told AS (
-	SELECT offer.*, (offer.since AT TIME ZONE company.time_zone)::date AS day,
-		CASE WHEN offer.offered_at IS NOT NULL AND row_number() OVER (PARTITION BY offer.request_id, offer.entered_at, offer.since
-			ORDER BY offer.offered_at, offer.assignment_id) = 1 THEN greatest(offer.offered_at - offer.since, '0') END AS until_offered,
-		CASE WHEN offer.accepted_at IS NOT NULL THEN greatest(offer.accepted_at - offer.since, '0') END AS until_accepted
-	FROM offer CROSS JOIN omnichannel.company
+), seen AS (
+	SELECT event.*, lead(event.what) OVER request IS NULL AS last,
+		coalesce(lag(event.what) OVER request IN ('accepted', 'abandoned', 'overflowed', 'transferred')
+			OR (lag(event.queue) OVER request, lag(event.queued_at) OVER request) <> (event.queue, event.queued_at), true) AS begins,
+		-- What a customer has waited for before somebody had the request, or before he came back, is another wait.
+		max(event.ended_at) FILTER (WHERE event.what IN ('accepted', 'abandoned', 'returned')) OVER (PARTITION BY event.request_id
+			ORDER BY event.at, event.place, event.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS anew
+	FROM event
+	WINDOW request AS (PARTITION BY event.request_id ORDER BY event.at, event.place, event.id)
+), part AS (
+	SELECT seen.*, count(*) FILTER (WHERE seen.begins) OVER (PARTITION BY seen.request_id ORDER BY seen.at, seen.place, seen.id) AS stay FROM seen
+), total AS (
+	SELECT part.request_id, part.stay, part.queue,
+		(array_agg(part.channel ORDER BY part.at DESC, part.place DESC, part.id DESC))[1] AS channel,
+		(array_agg(part.what ORDER BY part.at DESC, part.place DESC, part.id DESC))[1] AS ended_as,
+		bool_or(part.last) AS last,
+		max(greatest(part.queued_at, part.anew)) AS since,
+		max(greatest(part.entered_at, part.anew)) AS waits_since,
+		count(part.offered_at) AS offered,
+		count(*) FILTER (WHERE part.what = 'declined') AS declined,
+		count(*) FILTER (WHERE part.what = 'expired') AS expired,
+		min(part.offered_at) AS offered_at,
+		max(part.accepted_at) AS accepted_at,
+		max(part.ended_at) AS ended_at,
+		max(part.work) AS work
+	FROM part
+	GROUP BY part.request_id, part.stay, part.queue
 )
-SELECT told.day, told.queue, told.channel,
-	count(DISTINCT (told.request_id, told.entered_at, told.since)) AS arrived,
-	count(*) FILTER (WHERE told.offered_at IS NULL) AS still_waiting,
-	count(told.offered_at) AS offered,
-	count(told.accepted_at) AS accepted,
-	count(*) FILTER (WHERE told.accepted_at IS NULL AND told.outcome = 'declined') AS declined,
-	count(*) FILTER (WHERE told.accepted_at IS NULL AND told.outcome = 'expired') AS expired,
-	count(*) FILTER (WHERE told.accepted_at IS NULL AND told.outcome = 'abandoned') AS abandoned,
-	count(*) FILTER (WHERE told.accepted_at IS NULL AND told.outcome = 'transferred') AS passed_on,
-	count(*) FILTER (WHERE told.accepted_at IS NULL AND told.offered_at IS NOT NULL AND told.ended_at IS NULL) AS still_offered,
-	count(*) FILTER (WHERE told.accepted_at IS NOT NULL AND told.outcome = 'transferred') AS transferred,
-	count(*) FILTER (WHERE told.accepted_at IS NOT NULL AND told.ended_at IS NULL) AS still_in_work,
-	avg(told.until_offered) AS mean_wait,
-	percentile_cont(0.5) WITHIN GROUP (ORDER BY told.until_offered) AS median_wait,
-	percentile_cont(0.9) WITHIN GROUP (ORDER BY told.until_offered) AS p90_wait,
-	avg(told.until_accepted) AS mean_answer,
-	percentile_cont(0.5) WITHIN GROUP (ORDER BY told.until_accepted) AS median_answer,
-	percentile_cont(0.9) WITHIN GROUP (ORDER BY told.until_accepted) AS p90_answer,
-	avg(told.ended_at - told.accepted_at) AS mean_handled
-FROM told
-GROUP BY told.day, told.queue, told.channel;
+SELECT total.request_id, total.queue, total.channel, total.since, total.waits_since, became.outcome,
+	CASE WHEN became.outcome = 'answered' THEN greatest(total.accepted_at, total.since)
+		WHEN became.outcome NOT IN ('offered', 'waiting') THEN greatest(total.ended_at, total.since) END AS until,
+	total.offered, total.declined, total.expired, CASE WHEN total.offered > 0 THEN greatest(total.offered_at, total.since) END AS offered_at,
+	total.work, CASE WHEN became.outcome = 'answered' THEN total.ended_at - total.accepted_at END AS worked
+FROM total
+CROSS JOIN LATERAL (SELECT CASE WHEN total.ended_as = 'accepted' THEN 'answered' WHEN total.ended_as IN ('abandoned', 'overflowed') THEN total.ended_as
+	WHEN total.ended_as = 'open' THEN 'offered' WHEN total.last AND total.ended_as NOT IN ('transferred', 'passed_on') THEN 'waiting' ELSE 'passed_on' END AS outcome) AS became;
+COMMENT ON VIEW omnichannel.queue_stay IS
+'Each stay of a request in a queue, one row each, from when it came into it or was passed on within it until an agent accepted it or it left.';
+COMMENT ON COLUMN omnichannel.queue_stay.channel IS 'In which its customer was at the end of it, or is now.';
+COMMENT ON COLUMN omnichannel.queue_stay.since IS
+'When it came into the queue, its customer came back to the place that was kept, or its agent passed it on within the queue.';
+COMMENT ON COLUMN omnichannel.queue_stay.waits_since IS
+'When its customer began to wait, in whatever queue: the same as since, or earlier where it overflowed or was passed on before anybody had accepted it.';
+COMMENT ON COLUMN omnichannel.queue_stay.outcome IS
+'answered: an agent accepted it, claimed it or was given it; abandoned: the customer gave up, or the request was closed, released or deleted before; overflowed; passed_on: it was put into another queue before anybody had accepted it; offered: the offer is open now; waiting: it waits now.';
+COMMENT ON COLUMN omnichannel.queue_stay.until IS 'When the stay ended, or NULL.';
+COMMENT ON COLUMN omnichannel.queue_stay.offered IS 'How many offers were made.';
+COMMENT ON COLUMN omnichannel.queue_stay.offered_at IS 'When the first of them was made, or NULL.';
+COMMENT ON COLUMN omnichannel.queue_stay.work IS 'As in assignment_all.';
+COMMENT ON COLUMN omnichannel.queue_stay.worked IS 'How long the work on it took, or NULL.';
+
+CREATE VIEW omnichannel.report_queue_day AS
+WITH told AS (
+	SELECT stay.*, (stay.since AT TIME ZONE (SELECT company.time_zone FROM omnichannel.company))::date AS day, coalesce(stay.offered_at, stay.until) - stay.since AS wait,
+		CASE WHEN stay.outcome = 'answered' THEN stay.until - stay.since END AS answer, queue.answer_within
+	FROM omnichannel.queue_stay AS stay
+	LEFT JOIN omnichannel.queue ON queue.queue = stay.queue
+), counted AS (
+	SELECT told.day, told.queue, told.channel,
+		count(*) AS entered,
+		count(told.answer) AS answered,
+		count(*) FILTER (WHERE told.outcome = 'abandoned') AS abandoned,
+		count(*) FILTER (WHERE told.outcome = 'abandoned' AND told.offered = 0) AS abandoned_unoffered,
+		count(*) FILTER (WHERE told.outcome = 'overflowed') AS overflowed,
+		count(*) FILTER (WHERE told.outcome = 'passed_on') AS passed_on,
+		count(*) FILTER (WHERE told.outcome = 'waiting') AS still_waiting,
+		count(*) FILTER (WHERE told.outcome = 'offered') AS still_offered,
+		sum(told.offered)::bigint AS offered,
+		sum(told.declined)::bigint AS declined,
+		sum(told.expired)::bigint AS expired,
+		count(*) FILTER (WHERE told.work = 'transferred') AS transferred,
+		count(*) FILTER (WHERE told.work = 'open') AS still_in_work,
+		avg(told.wait) AS mean_wait,
+		percentile_cont(0.5) WITHIN GROUP (ORDER BY told.wait) AS median_wait,
+		percentile_cont(0.9) WITHIN GROUP (ORDER BY told.wait) AS p90_wait,
+		percentile_cont(0.95) WITHIN GROUP (ORDER BY told.wait) AS p95_wait,
+		max(coalesce(told.wait, now() - told.since)) AS longest_wait,
+		avg(told.answer) AS mean_answer,
+		percentile_cont(0.5) WITHIN GROUP (ORDER BY told.answer) AS median_answer,
+		percentile_cont(0.9) WITHIN GROUP (ORDER BY told.answer) AS p90_answer,
+		percentile_cont(0.95) WITHIN GROUP (ORDER BY told.answer) AS p95_answer,
+		avg(told.until - told.waits_since) FILTER (WHERE told.outcome = 'answered') AS mean_whole_wait,
+		avg(told.until - told.since) FILTER (WHERE told.outcome = 'abandoned') AS mean_abandoned,
+		avg(told.worked) AS mean_handled,
+		count(*) FILTER (WHERE told.answer <= told.answer_within) AS in_time,
+		count(*) FILTER (WHERE told.outcome = 'abandoned' AND told.until - told.since <= told.answer_within) AS gave_up_in_time,
+		bool_or(told.answer_within IS NOT NULL) AS has_target
+	FROM told
+	GROUP BY told.day, told.queue, told.channel
+)
+SELECT counted.day, counted.queue, counted.channel, counted.entered, counted.answered, counted.abandoned, counted.abandoned_unoffered, counted.overflowed,
+	counted.passed_on, counted.still_waiting, counted.still_offered, counted.offered, counted.declined, counted.expired, counted.transferred,
+	counted.still_in_work, counted.mean_wait, counted.median_wait, counted.p90_wait, counted.p95_wait, counted.longest_wait, counted.mean_answer,
+	counted.median_answer, counted.p90_answer, counted.p95_answer, counted.mean_whole_wait, counted.mean_abandoned, counted.mean_handled,
+	CASE WHEN counted.has_target THEN counted.in_time END AS answered_in_time,
+	CASE WHEN counted.has_target THEN counted.gave_up_in_time END AS abandoned_in_time,
+	CASE WHEN counted.has_target THEN round(counted.in_time / nullif(counted.answered + counted.abandoned, 0)::numeric, 4) END AS service_level,
+	round(counted.abandoned / nullif(counted.answered + counted.abandoned, 0)::numeric, 4) AS abandonment_rate
+FROM counted;
 COMMENT ON VIEW omnichannel.report_queue_day IS
-'What became of the requests that began to wait on a day, by queue and channel. Of who has left a queue before anybody was offered the request nothing is kept, and nothing is counted. Times are by the clock on the wall.';
+'What became of the requests that came into each queue on a day, by channel. A request that goes through several queues is counted in each, with the time that it was there. Times are by the clock on the wall.';
 COMMENT ON COLUMN omnichannel.report_queue_day.day IS
-'On which the wait began, in the company''s time zone: when the request came into a queue, or its agent passed it on.';
-COMMENT ON COLUMN omnichannel.report_queue_day.queue IS 'In which the request was offered, or waits now.';
-COMMENT ON COLUMN omnichannel.report_queue_day.channel IS 'In which its customer was then.';
-COMMENT ON COLUMN omnichannel.report_queue_day.arrived IS
-'How many waits there were: of requests that were offered here, or wait here now. One that was offered in two queues is counted in both.';
-COMMENT ON COLUMN omnichannel.report_queue_day.still_waiting IS 'How many of them wait now, and are offered to nobody.';
-COMMENT ON COLUMN omnichannel.report_queue_day.offered IS
-'How many offers were made of them, those among them that agents claimed or were given. The sum of the next six columns.';
-COMMENT ON COLUMN omnichannel.report_queue_day.accepted IS 'How many offers agents took: so many waits ended so.';
-COMMENT ON COLUMN omnichannel.report_queue_day.declined IS 'How many offers agents declined.';
-COMMENT ON COLUMN omnichannel.report_queue_day.expired IS 'How many offers were not answered in time, or whose agent left.';
+'On which the request came into the queue, in the company''s time zone, or its customer came back, or its agent passed it on within the queue: each begins a stay.';
+COMMENT ON COLUMN omnichannel.report_queue_day.queue IS 'In which it was.';
+COMMENT ON COLUMN omnichannel.report_queue_day.channel IS 'In which its customer was at the end of it, or is now.';
+COMMENT ON COLUMN omnichannel.report_queue_day.entered IS 'How many stays there were: the sum of the next seven columns but abandoned_unoffered.';
+COMMENT ON COLUMN omnichannel.report_queue_day.answered IS 'How many ended because an agent accepted the request, claimed it or was given it.';
 COMMENT ON COLUMN omnichannel.report_queue_day.abandoned IS
-'How many offers came to nothing because the customer gave up, or the request was closed, before they were accepted.';
-COMMENT ON COLUMN omnichannel.report_queue_day.passed_on IS 'How many offers went on to another agent or queue before they were accepted.';
-COMMENT ON COLUMN omnichannel.report_queue_day.still_offered IS 'How many offers are open now.';
-COMMENT ON COLUMN omnichannel.report_queue_day.transferred IS 'How many of the accepted their agents passed on.';
-COMMENT ON COLUMN omnichannel.report_queue_day.still_in_work IS 'How many of the accepted are in work now.';
+'How many ended because the customer gave up, or the request was closed, released or deleted, before it was accepted.';
+COMMENT ON COLUMN omnichannel.report_queue_day.abandoned_unoffered IS 'How many of them before the request was offered to anybody.';
+COMMENT ON COLUMN omnichannel.report_queue_day.overflowed IS 'How many ended because the request went on to the queue''s overflow_queue.';
+COMMENT ON COLUMN omnichannel.report_queue_day.passed_on IS 'How many ended because the request was put into another queue before it was accepted.';
+COMMENT ON COLUMN omnichannel.report_queue_day.still_waiting IS 'How many requests wait now, and are offered to nobody.';
+COMMENT ON COLUMN omnichannel.report_queue_day.still_offered IS 'How many requests are offered now, and not accepted yet.';
+COMMENT ON COLUMN omnichannel.report_queue_day.offered IS
+'How many offers were made in these stays, those among them that agents claimed or were given.';
+COMMENT ON COLUMN omnichannel.report_queue_day.declined IS 'How many of the offers agents declined.';
+COMMENT ON COLUMN omnichannel.report_queue_day.expired IS 'How many of the offers were not answered in time, or had an agent who left.';
+COMMENT ON COLUMN omnichannel.report_queue_day.transferred IS 'How many of the answered their agents passed on.';
+COMMENT ON COLUMN omnichannel.report_queue_day.still_in_work IS 'How many of the answered are in work now.';
 COMMENT ON COLUMN omnichannel.report_queue_day.mean_wait IS
-'From the beginning of a wait to the first offer of it, in the queue and channel of that offer.';
+'From the beginning of the stay to the first offer in it, or to its end where there was none; of those that wait for the first offer now, nothing yet.';
 COMMENT ON COLUMN omnichannel.report_queue_day.median_wait IS 'The same time, which half of them did not exceed.';
 COMMENT ON COLUMN omnichannel.report_queue_day.p90_wait IS 'The same time, which nine in ten of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_queue_day.p95_wait IS 'The same time, which 95 in 100 of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_queue_day.longest_wait IS 'The longest such time, those among them that wait for the first offer now, until now().';
 COMMENT ON COLUMN omnichannel.report_queue_day.mean_answer IS
-'Speed of answer: from the beginning of a wait until an agent accepted, in the queue and channel in which he did.';
+'Average speed of answer: of the answered, from the beginning of the stay until an agent accepted.';
 COMMENT ON COLUMN omnichannel.report_queue_day.median_answer IS 'The same time, which half of them did not exceed.';
 COMMENT ON COLUMN omnichannel.report_queue_day.p90_answer IS 'The same time, which nine in ten of them did not exceed.';
-COMMENT ON COLUMN omnichannel.report_queue_day.mean_handled IS 'Of the accepted whose work has ended: from there to the end.';
+COMMENT ON COLUMN omnichannel.report_queue_day.p95_answer IS 'The same time, which 95 in 100 of them did not exceed.';
+COMMENT ON COLUMN omnichannel.report_queue_day.mean_whole_wait IS
+'The same from when the customer began to wait, in whatever queue: with the time in queues that the request came from before anybody had accepted it.';
+COMMENT ON COLUMN omnichannel.report_queue_day.mean_abandoned IS 'Of the abandoned: from the beginning of the stay to its end.';
+COMMENT ON COLUMN omnichannel.report_queue_day.mean_handled IS 'Of the answered whose work has ended: from there to the end.';
+COMMENT ON COLUMN omnichannel.report_queue_day.answered_in_time IS
+'How many were answered within answer_within of the queue as it is now; NULL where it has none, as the next two.';
+COMMENT ON COLUMN omnichannel.report_queue_day.abandoned_in_time IS 'How many were abandoned within it.';
+COMMENT ON COLUMN omnichannel.report_queue_day.service_level IS
+'answered_in_time as a share of the answered and the abandoned, from 0 to 1; NULL where there are none.';
+COMMENT ON COLUMN omnichannel.report_queue_day.abandonment_rate IS
+'abandoned as a share of the answered and the abandoned, from 0 to 1; NULL where there are none.';
 
 CREATE VIEW omnichannel.report_agent_day AS
-SELECT (offer.offered_at AT TIME ZONE company.time_zone)::date AS day, offer.agent_id,
+SELECT (taken.offered_at AT TIME ZONE (SELECT company.time_zone FROM omnichannel.company))::date AS day, taken.agent_id,
 	count(*) AS offered,
-	count(offer.accepted_at) AS accepted,
-	count(*) FILTER (WHERE offer.accepted_at IS NULL AND offer.outcome = 'declined') AS declined,
-	count(*) FILTER (WHERE offer.accepted_at IS NULL AND offer.outcome = 'expired') AS expired,
-	count(*) FILTER (WHERE offer.accepted_at IS NULL AND offer.outcome = 'abandoned') AS abandoned,
-	count(*) FILTER (WHERE offer.accepted_at IS NULL AND offer.outcome = 'transferred') AS passed_on,
-	count(*) FILTER (WHERE offer.accepted_at IS NULL AND offer.ended_at IS NULL) AS still_offered,
-	count(*) FILTER (WHERE offer.accepted_at IS NOT NULL AND offer.outcome = 'transferred') AS transferred,
-	count(*) FILTER (WHERE offer.accepted_at IS NOT NULL AND offer.ended_at IS NULL) AS still_in_work,
-	avg(offer.accepted_at - offer.offered_at) AS mean_answer,
-	avg(offer.ended_at - offer.accepted_at) AS mean_handled
-FROM (
-	SELECT history.agent_id, history.offered_at, history.accepted_at, history.ended_at, history.outcome
-	FROM omnichannel.assignment_history AS history
-	UNION ALL
-	SELECT assignment.agent_id, assignment.offered_at, assignment.accepted_at, NULL AS ended_at, NULL AS outcome
-	FROM omnichannel.assignment
-) AS offer
-CROSS JOIN omnichannel.company
+	count(*) FILTER (WHERE taken.offer = 'accepted') AS accepted,
+	count(*) FILTER (WHERE taken.offer = 'declined') AS declined,
+	count(*) FILTER (WHERE taken.offer = 'expired') AS expired,
+	count(*) FILTER (WHERE taken.offer = 'abandoned') AS abandoned,
+	count(*) FILTER (WHERE taken.offer = 'passed_on') AS passed_on,
+	count(*) FILTER (WHERE taken.offer = 'open') AS still_offered,
+	count(*) FILTER (WHERE taken.work = 'transferred') AS transferred,
+	count(*) FILTER (WHERE taken.work = 'open') AS still_in_work,
+	avg(taken.accepted_at - taken.offered_at) AS mean_answer,
+	avg(taken.ended_at - taken.accepted_at) AS mean_handled
+FROM omnichannel.assignment_all AS taken
 GROUP BY 1, 2;
 COMMENT ON VIEW omnichannel.report_agent_day IS
 'What became of the offers that each agent got, by the day on which they were made, in the company''s time zone. Times are by the clock on the wall.';

@@ -23,8 +23,9 @@ static KeptPlan assignment_delete = {
 		   " SELECT e.request_id, e.agent_id, $5 FROM ended AS e WHERE $5 > $2"
 		   " ON CONFLICT (request_id, agent_id) DO UPDATE SET until = excluded.until)"
 		   " INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at,"
-		   " offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id, l.queue,"
-		   " l.channel, e.entered_at, e.offered_at, e.accepted_at, greatest($2, e.offered_at, e.accepted_at),"
+		   " queued_at, offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id,"
+		   " l.queue, l.channel, e.entered_at, e.queued_at, e.offered_at, e.accepted_at,"
+		   " greatest($2, e.offered_at, e.accepted_at),"
 		   " CASE WHEN $3 = 'finished' AND e.accepted_at IS NULL THEN 'abandoned' ELSE $3 END FROM ended AS e"
 		   " JOIN omnichannel.lane AS l USING (lane_id)",
 	.nargs = 6,

@@ -17,12 +17,6 @@
 #include "routing/rows.h"
 #include "sla/sla.h"
 
-static KeptPlan place_delete = {
-	.sql = "DELETE FROM omnichannel.kept_place WHERE request_id = $1",
-	.nargs = 1,
-	.argtypes = {INT8OID},
-};
-
 static KeptPlan enqueue = {
 	.sql = "WITH waits AS (INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at,"
 		   " priority, queued_at)"
@@ -38,15 +32,6 @@ static KeptPlan enqueue = {
 	.nargs = 9,
 	.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID, TIMESTAMPTZOID},
 };
-
-/* Forgets the place that was kept for the customer of a request. Needs an SPI scope. */
-void
-route_forget_place(int64 request_id)
-{
-	Datum id = Int64GetDatum(request_id);
-
-	(void) kept_plan_run(&place_delete, &id, NULL, false, 0);
-}
 
 /* Fills in where a request is to wait. Needs an SPI scope unless rows are open. */
 static void
@@ -83,7 +68,7 @@ route_enqueue(const RoutingConfig *config, MatchRequest *request)
 	if (requests_write(&enqueue, values, NULL) != 1)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
-		route_forget_place(request->request_id);
+		leave_forget_place(config, request, GetCurrentTimestamp());
 	request->kept_place = false;
 	request->waiting = true;
 	strlcpy(request->state, "waiting_agent", sizeof(request->state));

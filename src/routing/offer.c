@@ -125,7 +125,7 @@ offer_give_back(RoutingConfig *config, int agent, int32 cost, TimestampTz idle_s
 
 /* Takes a request that waits out of its queue. */
 static void
-leave_queue(Rows *rows, int64 request_id)
+leave_by_rows(Rows *rows, int64 request_id)
 {
 	while (rows_find(rows, ROWS_WAITING, request_id) &&
 		   rows_delete(rows, ROWS_WAITING, &rows->slots[ROWS_WAITING]->tts_tid, true) != TM_Ok)
@@ -237,7 +237,7 @@ offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, boo
 	if (!offer_take_room(config, agent, cost, accepted, wait, now, &idle_since))
 		return OFFER_NO_ROOM;
 	if (request->waiting)
-		leave_queue(config->rows, request->request_id);
+		leave_by_rows(config->rows, request->request_id);
 	if (offer_note(config, request, agent, accepted, lane_id))
 		return OFFER_MADE;
 	if (!request->unheld)

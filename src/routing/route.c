@@ -152,6 +152,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 			  TimestampTz now, int64 lane_id)
 {
 	const RoutingQueue *queue = &config->queues[request->queue];
+	TimestampTz began = GetCurrentTimestamp();
 	Datum values[15];
 	bool isnull;
 
@@ -176,7 +177,7 @@ offer_by_plan(const RoutingConfig *config, const MatchRequest *request, int agen
 	if (DatumGetInt64(spi_datum(0, 2, &isnull)) == 0)
 		route_changed_meanwhile(request);
 	if (request->kept_place)
-		route_forget_place(request->request_id);
+		leave_forget_place(config, request, began);
 	if (strcmp(request->state, "waiting_customer") == 0)
 		requests_changed(&request->request_id, 1);
 	return true;
@@ -477,6 +478,7 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 			leave_to_sweep(&request);
 			return 0;
 		}
+		leave_other_queue(config, &request);
 		agent_id = route_request(config, &request, !*later, NULL);
 		if (agent_id >= 0)
 			return agent_id;

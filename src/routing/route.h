@@ -73,7 +73,19 @@ extern int64 queue_age(const RoutingQueue *queue, TimestampTz at);
 /* enqueue.c */
 extern void route_enqueue(const RoutingConfig *config, MatchRequest *request);
 extern bool enqueue_by_rows(RoutingConfig *config, MatchRequest *request);
-extern void route_forget_place(int64 request_id);
+
+/* leave.c */
+
+/* What waiting_history says. */
+#define LEFT_ABANDONED "abandoned"
+#define LEFT_OVERFLOWED "overflowed"
+#define LEFT_TRANSFERRED "transferred"
+#define LEFT_RETURNED "returned"
+
+extern void leave_queue(MatchRequest *request, TimestampTz keep_until, const char *event);
+extern void leave_closed(RoutingConfig *config, int64 request_id);
+extern void leave_other_queue(RoutingConfig *config, MatchRequest *request);
+extern void leave_forget_place(const RoutingConfig *config, const MatchRequest *request, TimestampTz since);
 
 /* offer.c */
 extern bool offer_take_room(RoutingConfig *config, int agent, int32 cost, bool accepted, bool wait, TimestampTz now,
@@ -122,7 +134,6 @@ extern void assignment_given(const RoutingConfig *config, const MatchRequest *re
 
 /* work.c */
 extern void work_take_back(RoutingConfig *config, int64 request_id, int64 customer_id, int64 agent_id);
-extern void work_leave_queue(MatchRequest *request, TimestampTz keep_until);
 
 /* tidy.c */
 extern void queues_tidy(const RoutingConfig *config, const QueueLocks *locks, TimestampTz now);

@@ -177,7 +177,7 @@ move_overflow(Sweep *sweep, int64 request_id)
 	if (queue->overflow < 0 || !queue_is_served(config, queue->overflow) ||
 		sweep->now - request.queued_at < queue->overflow_after || sweep->locks->modes[queue->overflow] != QUEUE_BOTH)
 		return 0;
-	work_leave_queue(&request, DT_NOBEGIN);
+	leave_queue(&request, DT_NOBEGIN, request.closed ? LEFT_ABANDONED : LEFT_OVERFLOWED);
 	if (!request.closed)
 	{
 		values[0] = Int64GetDatum(request.request_id);
@@ -197,6 +197,15 @@ static bool
 may_arrive(const QueueLocks *locks, int queue)
 {
 	return locks->modes[queue] == QUEUE_ARRIVE || locks->modes[queue] == QUEUE_BOTH;
+}
+
+/* Returns what waiting_history is to say of a request that waits for no agent of its queue any more. */
+static const char *
+left_as(const MatchRequest *request)
+{
+	bool gave_up = request->customer_id == 0 || request->closed || strcmp(request->state, "waiting_customer") == 0;
+
+	return gave_up ? LEFT_ABANDONED : LEFT_TRANSFERRED;
 }
 
 /*
@@ -263,12 +272,11 @@ place_arrival(Sweep *sweep, int64 request_id)
 		request.misplaced = request.waiting && request.due_at != sla_request_due(request.request_id);
 		if (!request.misplaced && match_in_place(config, &request))
 			return 0;
-		if (lane != NULL && lane->queue != request.queue)
-			request.queued_at = sweep->now;
+		leave_other_queue(config, &request);
 		(void) route_request(config, &request, false, &before);
 	}
 	else if (request.waiting || request.customer_id == 0)
-		work_leave_queue(&request, DT_NOBEGIN);
+		leave_queue(&request, DT_NOBEGIN, given != 0 ? NULL : left_as(&request));
 	if (given != 0)
 		assignment_given(config, &request, given);
 	return before + (waits || lane != NULL || agent_id != 0 || given != 0);

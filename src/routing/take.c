@@ -170,7 +170,6 @@ take_first(Taking *taking, MatchRequest *request)
 	{
 		int32 cost = config->channels[choice->channel].cost;
 		int64 owner_id = 0;
-		Datum id = Int64GetDatum(choice->row.request_id);
 		Standing standing;
 
 		if (is_taken(taking, choice))
@@ -204,10 +203,8 @@ take_first(Taking *taking, MatchRequest *request)
 		}
 
 		/* A request that was closed without a word to the queue leaves it. */
-		if (standing == CLOSED && rows != NULL)
-			(void) rows_delete(rows, ROWS_WAITING, &choice->place, false);
-		else if (standing == CLOSED)
-			(void) kept_plan_run(&waiting_take, &id, NULL, false, 0);
+		if (standing == CLOSED)
+			leave_closed(config, choice->row.request_id);
 		pass_over(choice);
 	}
 	if (has_room)

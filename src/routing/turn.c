@@ -67,19 +67,6 @@ customer_hold_try(RoutingConfig *config, const MatchRequest *request)
 	return true;
 }
 
-/* Takes a request that was closed without a word to the queue out of it. */
-static void
-leave_queue(RoutingConfig *config, MatchRequest *request)
-{
-	SpiScope scope;
-
-	routing_scope_begin(&scope);
-	work_leave_queue(request, DT_NOBEGIN);
-	spi_scope_end(&scope);
-	if (config->rows != NULL)
-		rows_refresh(config->rows);
-}
-
 /*
  * Offers a request that waits to the best agent; returns whether.
  *
@@ -95,7 +82,7 @@ serve_waiting(RoutingConfig *config, int64 request_id, bool locked, Turns *turns
 	if (!hold_waiting(config, request_id, &request))
 		return false;
 	if (request.closed)
-		leave_queue(config, &request);
+		leave_closed(config, request_id);
 	else if (customer_hold_try(config, &request) && request.assigned_to == 0 && match_in_place(config, &request) &&
 			 (locked || queue_lock_try(config, request.queue, QUEUE_ARRIVE)) &&
 			 turn_offer(config, &request, false, turns) > 0)

@@ -53,14 +53,6 @@ static KeptPlan place_select = {
 	.indexed = true,
 };
 
-static KeptPlan leave_queue = {
-	.sql = "WITH gone AS (DELETE FROM omnichannel.waiting WHERE request_id = $1)"
-		   " INSERT INTO omnichannel.kept_place (request_id, entered_at, until, queued_at) SELECT $1, $2, $3, $5"
-		   " WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3, queued_at = $5",
-	.nargs = 5,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-};
-
 static KeptPlan request_change = {
 	.sql = "UPDATE omnichannel.request SET state = coalesce($3, state), queue = coalesce($4, queue),"
 		   " current_channel = CASE WHEN $5 IS NULL THEN current_channel ELSE nullif($5, channel) END,"
@@ -78,19 +70,6 @@ static KeptPlan agents_hold = {
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 };
-
-/* Takes a request out of the queue; its place is kept until then where that is to come. */
-void
-work_leave_queue(MatchRequest *request, TimestampTz keep_until)
-{
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	Datum values[5] = {Int64GetDatum(request->request_id), TimestampTzGetDatum(request->entered_at),
-					   TimestampTzGetDatum(keep_until), TimestampTzGetDatum(now),
-					   TimestampTzGetDatum(request->queued_at)};
-
-	(void) kept_plan_run(&leave_queue, values, NULL, false, 0);
-	request->waiting = false;
-}
 
 /*
  * Changes the columns that are given, and, with the state, the owner.
@@ -375,6 +354,8 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	request.queued_at = request.queue == before.queue ? before.queued_at : GetCurrentTransactionStartTimestamp();
 	request.due_at = before.due_at;
 	request.agent_id = 0;
+	if (request.waiting && request.queue != before.queue)
+		leave_queue(&request, DT_NOBEGIN, LEFT_TRANSFERRED);
 	if (to_agent != 0)
 	{
 		offer_to_colleague(config, &request, to_agent);
@@ -384,7 +365,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	{
 		queue_check_members(config, request.queue);
 		if (request.waiting)
-			work_leave_queue(&request, DT_NOBEGIN);
+			leave_queue(&request, DT_NOBEGIN, NULL);
 		next = route_again(config, &request, NULL);
 	}
 	(void) serve_freed(config, locks, from_agent);
@@ -412,7 +393,7 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 			request.agent_id = agent_id;
 	}
 	if (request.waiting)
-		work_leave_queue(&request, DT_NOBEGIN);
+		leave_queue(&request, DT_NOBEGIN, LEFT_ABANDONED);
 	if (state != NULL && !request.closed)
 		change_request(&request, state, NULL, NULL, NULL, NULL);
 	return serve_freed(config, locks, agent_id);
@@ -506,7 +487,7 @@ omnichannel_abandon_request(PG_FUNCTION_ARGS)
 	/* An offer goes back before the customer is waited for: the states say so. */
 	if (agent_id != 0)
 		route_enqueue(config, &request);
-	work_leave_queue(&request, now + keep_for);
+	leave_queue(&request, now + keep_for, agent_id != 0 ? NULL : LEFT_ABANDONED);
 	change_request(&request, "waiting_customer", NULL, NULL, NULL, NULL);
 	(void) serve_freed(config, locks, agent_id);
 	spi_scope_end(&scope);
@@ -540,7 +521,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 	change_request(&request, NULL, NULL, channel, NULL, NULL);
 	request.channel = config_channel(config, channel);
 	if (request.waiting)
-		work_leave_queue(&request, DT_NOBEGIN);
+		leave_queue(&request, DT_NOBEGIN, NULL);
 	next = route_again(config, &request, NULL);
 	spi_scope_end(&scope);
 	RETURN_ID(next);

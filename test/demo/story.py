@@ -247,7 +247,7 @@ def main():
         "place", "product", "shown", "right", "likely cause")
     kept = "SELECT metric, policy, clocks, met, breached, mean_worked FROM report_service_levels ORDER BY metric"
     report = show(analyst, kept, "promise", "policy", "made", "kept", "broken", "working time")
-    show(analyst, """SELECT queue, channel, arrived, offered, accepted, declined + expired AS lost FROM report_queue_day
+    show(analyst, """SELECT queue, channel, entered, offered, answered, declined + expired AS lost FROM report_queue_day
             ORDER BY day, queue, channel""",
         "queue", "channel", "waits", "offers", "taken", "not taken")
     say("Analysts see reports, and no person:")

@@ -11,10 +11,10 @@ INSERT INTO omnichannel.product (product, tax_rate) VALUES ('tee', 23);
 INSERT INTO omnichannel.price_list (price_list, kind) VALUES ('retail', 'base');
 INSERT INTO omnichannel.price (price_list, product, amount) VALUES ('retail', 'tee', 80);
 INSERT INTO omnichannel.promotion (promotion, name, kind, value) VALUES ('tenth', 'Tenth', 'percent', 10);
-INSERT INTO omnichannel.queue (queue, name) VALUES ('care', 'Care');
-INSERT INTO omnichannel.agent (agent_id, name, department, capacity) VALUES (1, 'Ewa', 'care', 1000), (2, 'Tomek', 'care', 1000);
+INSERT INTO omnichannel.queue (queue, name) VALUES ('care', 'Care'), ('night', 'Nobody is there');
+INSERT INTO omnichannel.agent (agent_id, name, department, capacity) VALUES (1, 'Ewa', 'care', 1000), (2, 'Tomek', 'care', 1000), (3, 'Ola', 'night', 1000);
 INSERT INTO omnichannel.agent_channel (agent_id, channel, fluency) SELECT a, c, 5 FROM generate_series(1, 2) AS a, unnest('{email,phone,chat}'::text[]) AS c;
-INSERT INTO omnichannel.queue_member (queue, agent_id) VALUES ('care', 1), ('care', 2);
+INSERT INTO omnichannel.queue_member (queue, agent_id) VALUES ('care', 1), ('care', 2), ('night', 3);
 SELECT omnichannel.set_presence(1, 'available'), omnichannel.set_presence(2, 'available') \g /dev/null
 UPDATE omnichannel.channel SET queue = 'care' WHERE channel = 'chat';
 
@@ -100,6 +100,9 @@ BEGIN
 			WHEN 1 THEN PERFORM omnichannel.decline_request(request, agent_id) FROM omnichannel.assignment WHERE request_id = request;
 			ELSE NULL;
 		END CASE;
+		request := omnichannel.open_request(who, 'question', 'chat', queue => 'night');
+		PERFORM omnichannel.route(request);
+		PERFORM omnichannel.release_request(request, 'cancelled');
 	END LOOP;
 
 	-- pairs: 1 to 12 merged for good, 13 to 24 merged and parted, with what was set and said meanwhile

@@ -1,0 +1,150 @@
+/*
+ * leave.c
+ *	  How a request leaves its queue otherwise than by an offer, and comes back: both are kept in waiting_history.
+ *
+ * What an offer ends is told by the assignment, which is why neither route() nor claim() write anything here. The
+ * history is written with the rights of the tables' owner, by a statement of its own that says what the caller's own
+ * rights have just done: nobody else need be able to write it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "routing/route.h"
+#include "routing/rows.h"
+
+/* A request that was closed or released by a plain statement left when it was, not when somebody sees it. */
+#define LEAVE_SQL(the_row)                                                                                             \
+	"WITH gone AS (DELETE FROM omnichannel.waiting WHERE request_id = " the_row " RETURNING *),"                       \
+	" kept AS (INSERT INTO omnichannel.kept_place (request_id, entered_at, until, queued_at) SELECT $1, $2, $3, $5"    \
+	" WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3, queued_at = $5)"               \
+	" SELECT g.customer_id, l.queue, l.channel, g.entered_at, g.queued_at, greatest(g.queued_at,"                      \
+	" CASE WHEN q.state <> 'waiting_agent' THEN coalesce(q.closed_at, q.state_since) ELSE clock_timestamp() END)"      \
+	" FROM gone AS g JOIN omnichannel.lane AS l USING (lane_id)"                                                       \
+	" LEFT JOIN omnichannel.request AS q ON q.request_id = g.request_id AND q.customer_id = g.customer_id"
+
+#define LEAVE_ARGS .nargs = 5, .argtypes = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+
+/* Whether to wait for whoever has the row. */
+static KeptPlan leave_plans[2] = {
+	{.sql = LEAVE_SQL("(SELECT w.request_id FROM omnichannel.waiting AS w WHERE w.request_id = $1"
+					  " FOR UPDATE SKIP LOCKED)"),
+	 LEAVE_ARGS},
+	{.sql = LEAVE_SQL("$1"), LEAVE_ARGS},
+};
+
+static KeptPlan place_delete = {
+	.sql = "DELETE FROM omnichannel.kept_place WHERE request_id = $1",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static KeptPlan history_insert = {
+	.sql = "INSERT INTO omnichannel.waiting_history (request_id, customer_id, queue, channel, entered_at, queued_at,"
+		   " happened_at, event) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+	.nargs = 8,
+	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+};
+
+/* Writes down what became of a request that waited: the first seven columns, and what it was. */
+static void
+note_history(Datum *values, const char *event)
+{
+	OwnerSwitch owner;
+
+	values[7] = CStringGetTextDatum(event);
+	owner_switch_begin(&owner);
+	(void) kept_plan_run(&history_insert, values, NULL, false, 0);
+	owner_switch_end(&owner);
+}
+
+/* Takes a request out of its queue by these arguments and notes the event, unless NULL. */
+static void
+leave_by_plan(Datum *arguments, bool wait, const char *event)
+{
+	Datum values[8] = {arguments[0]};
+	bool isnull;
+
+	/* A lane that is there no more has gone with its queue. */
+	if (kept_plan_run(&leave_plans[wait], arguments, NULL, false, 0) == 0 || event == NULL)
+		return;
+	for (int i = 1; i < 7; i++)
+		values[i] =
+			i == 2 || i == 3 ? CStringGetTextDatum(spi_text(0, i, CurrentMemoryContext)) : spi_datum(0, i, &isnull);
+	note_history(values, event);
+}
+
+/*
+ * leave_queue takes a request out of its queue; its place is kept until then where that is to come.
+ *
+ * event is what waiting_history is to say of it, NULL where it does not leave or an assignment says so. Needs an SPI
+ * scope.
+ */
+void
+leave_queue(MatchRequest *request, TimestampTz keep_until, const char *event)
+{
+	Datum values[5] = {Int64GetDatum(request->request_id), TimestampTzGetDatum(request->entered_at),
+					   TimestampTzGetDatum(keep_until), TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
+					   TimestampTzGetDatum(request->queued_at)};
+
+	leave_by_plan(values, true, event);
+	request->waiting = false;
+}
+
+/* leave_closed takes a request that was closed without a word to the queue out of it, unless somebody has its place. */
+void
+leave_closed(RoutingConfig *config, int64 request_id)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Datum values[5] = {Int64GetDatum(request_id), TimestampTzGetDatum(now), TimestampTzGetDatum(DT_NOBEGIN),
+					   TimestampTzGetDatum(now), TimestampTzGetDatum(now)};
+	SpiScope scope;
+
+	routing_scope_begin(&scope);
+	leave_by_plan(values, false, LEFT_ABANDONED);
+	spi_scope_end(&scope);
+	if (config->rows != NULL)
+		rows_refresh(config->rows);
+}
+
+/*
+ * leave_other_queue takes a request that waits in another queue than its own, because a plain statement has changed
+ * that, out of it: it comes into its own one now, with its age.
+ */
+void
+leave_other_queue(RoutingConfig *config, MatchRequest *request)
+{
+	const Lane *lane = request->waiting ? lane_find(config, request->waits_in) : NULL;
+	SpiScope scope;
+
+	if (lane == NULL || lane->queue == request->queue)
+		return;
+	routing_scope_begin(&scope);
+	leave_queue(request, DT_NOBEGIN, LEFT_TRANSFERRED);
+	spi_scope_end(&scope);
+	if (config->rows != NULL)
+		rows_refresh(config->rows);
+	request->queued_at = GetCurrentTransactionStartTimestamp();
+}
+
+/*
+ * leave_forget_place forgets the place that was kept for the customer of a request, who is back since then. Needs an
+ * SPI scope.
+ */
+void
+leave_forget_place(const RoutingConfig *config, const MatchRequest *request, TimestampTz since)
+{
+	Datum values[8] = {Int64GetDatum(request->request_id),
+					   Int64GetDatum(request->customer_id),
+					   CStringGetTextDatum(config->queues[request->queue].queue),
+					   CStringGetTextDatum(config->channels[request->channel].channel),
+					   TimestampTzGetDatum(request->entered_at),
+					   TimestampTzGetDatum(request->queued_at),
+					   TimestampTzGetDatum(since)};
+
+	if (kept_plan_run(&place_delete, values, NULL, false, 0) > 0)
+		note_history(values, LEFT_RETURNED);
+}

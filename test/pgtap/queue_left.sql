@@ -1,0 +1,100 @@
+-- Who leaves a queue otherwise than by an offer is on record, with the queue, the channel and the time that was waited, in
+-- whatever way it came to that; what an assignment tells is not told twice; and nobody but the functions writes it.
+BEGIN;
+SELECT plan(31);
+SET LOCAL search_path = omnichannel, public, pg_catalog;
+
+INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0'), ('gone', '0');
+INSERT INTO agent (agent_id, name, capacity) VALUES (1, 'Anna', 1000), (2, 'Bo', 1000);
+INSERT INTO agent_channel (agent_id, channel) SELECT agent_id, channel FROM agent, unnest('{chat,phone}'::text[]) AS channel;
+INSERT INTO queue_member (queue, agent_id) VALUES ('a', 1), ('b', 2), ('gone', 1);
+INSERT INTO customer (customer_id) VALUES (1);
+-- Opens a request that has waited in queue a for a minute.
+CREATE FUNCTION pg_temp.waits(id bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, queue) VALUES (id, 1, 'question', 'chat', 'a');
+	PERFORM omnichannel.route(id);
+	UPDATE omnichannel.waiting SET entered_at = now() - interval '5 minutes', queued_at = now() - interval '1 minute' WHERE request_id = id;
+END
+$$;
+CREATE FUNCTION pg_temp.told(id bigint) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT format('%s %s of customer %s, %s and %s minutes%s', event, queue || '/' || channel, customer_id, extract(minute FROM now() - entered_at), extract(minute FROM now() - queued_at),
+		CASE WHEN happened_at NOT BETWEEN now() AND clock_timestamp() THEN ', at ' || happened_at END)
+	FROM omnichannel.waiting_history WHERE request_id = id ORDER BY event_id $$;
+CREATE FUNCTION pg_temp.told_is(id bigint, what text[], says text) RETURNS text LANGUAGE sql AS $$
+	SELECT public.is(ARRAY(SELECT pg_temp.told(id)), what, says) $$;
+SELECT pg_temp.waits(n) FROM generate_series(1, 20) AS n \g /dev/null
+
+SELECT abandon_request(1) \g /dev/null
+SELECT pg_temp.told_is(1, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'who gives up');
+SELECT route(1) \g /dev/null
+SELECT pg_temp.told_is(1, '{"abandoned a/chat of customer 1, 5 and 1 minutes","returned a/chat of customer 1, 5 and 1 minutes"}', 'and comes back to the place that was kept');
+SELECT abandon_request(2, '0'), route(2) \g /dev/null
+SELECT pg_temp.told_is(2, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'who comes back to none begins anew');
+SELECT release_request(3, 'waiting_customer'), complete_request(4, 'resolved'), release_request(5, 'cancelled') \g /dev/null
+SELECT pg_temp.told_is(n, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', says) FROM (VALUES (3, 'what is released'), (4, 'completed'), (5, 'or cancelled by a function')) AS t (n, says);
+
+-- by plain statements
+UPDATE request SET state = 'done' WHERE request_id = 6;
+UPDATE request SET state = 'waiting_customer' WHERE request_id = 7;
+UPDATE request SET queue = 'b' WHERE request_id = 8;
+UPDATE request SET queue = NULL WHERE request_id = 9;
+UPDATE request SET state = 'assigned', agent_id = 1 WHERE request_id = 10;
+DELETE FROM request WHERE request_id = 11;
+UPDATE request SET queue = 'b' WHERE request_id = 12;
+UPDATE request SET priority = 3 WHERE request_id = 13;
+SELECT route(12) \g /dev/null
+SELECT pg_temp.told_is(12, '{"transferred a/chat of customer 1, 5 and 1 minutes"}', 'what a plain statement puts into another queue, where it is routed there');
+SELECT is((SELECT queued_at FROM waiting WHERE request_id = 12), now(), 'in which it has waited from then');
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT tick_queues() \g /dev/null
+SELECT pg_temp.told_is(n, what, says) FROM (VALUES (6, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}'::text[], 'what it closes'), (7, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'lets wait for the customer'),
+	(8, '{"transferred a/chat of customer 1, 5 and 1 minutes"}', 'puts into another queue'), (9, '{"transferred a/chat of customer 1, 5 and 1 minutes"}', 'or into none'), (10, '{}', 'what it gives to an agent is told by his assignment'),
+	(11, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'what it deletes'), (13, '{}', 'and what stays in its queue has not left it')) AS t (n, what, says);
+SELECT is((SELECT queued_at FROM assignment WHERE request_id = 10), now() - interval '1 minute', 'with the time that was waited');
+
+-- when it was, not when it is seen
+UPDATE request SET state = 'cancelled' WHERE request_id = 14;
+UPDATE waiting SET queued_at = now() - interval '10 minutes' WHERE request_id = 14;
+SET LOCAL session_replication_role = replica;
+UPDATE request SET state_since = now() - interval '3 minutes', closed_at = now() - interval '3 minutes' WHERE request_id = 14;
+SET LOCAL session_replication_role = origin;
+SELECT set_presence(1, 'available') \g /dev/null
+SELECT is((SELECT happened_at FROM waiting_history WHERE request_id = 14), now() - interval '3 minutes', 'a freed agent comes upon what was closed, and it left when it was');
+SELECT set_presence(1, 'offline') \g /dev/null
+
+-- to other queues
+UPDATE queue SET overflow_queue = 'b', overflow_after = '50 seconds' WHERE queue = 'a';
+UPDATE waiting SET queued_at = now() WHERE request_id <> 15;
+SELECT tick_queues() \g /dev/null
+SELECT pg_temp.told_is(15, '{"overflowed a/chat of customer 1, 5 and 1 minutes"}', 'what overflows');
+UPDATE queue SET overflow_queue = NULL, overflow_after = NULL WHERE queue = 'a';
+SELECT transfer_request(16, queue => 'b'), transfer_request(17, queue => 'a', requires => 'billing'), request_callback(18, 'phone') \g /dev/null
+SELECT pg_temp.told_is(16, '{"transferred a/chat of customer 1, 5 and 0 minutes"}', 'what is transferred');
+SELECT pg_temp.told_is(17, '{}', 'not where it stays in its queue');
+SELECT pg_temp.told_is(18, '{}', 'nor where it is to be called back');
+
+-- what an assignment tells
+SELECT set_presence(2, 'available') \g /dev/null
+SELECT transfer_request(19, agent_id => 2), transfer_request(20, queue => 'b', agent_id => 2) \g /dev/null
+SELECT pg_temp.told_is(19, '{}', 'who is given to a colleague has an assignment');
+SELECT pg_temp.told_is(20, '{"transferred a/chat of customer 1, 5 and 0 minutes"}', 'after he has left a queue');
+SELECT abandon_request(19) \g /dev/null
+SELECT is((SELECT array_agg(outcome) FROM assignment_history WHERE request_id = 19 AND agent_id = 2), '{abandoned}', 'who gives up while he is offered is told by it');
+SELECT pg_temp.told_is(19, '{}', 'only');
+SELECT is((SELECT count(*) FROM assignment_history WHERE agent_id = 2 AND queued_at IS DISTINCT FROM now()), 0::bigint, 'with the time of that queue');
+SELECT is((SELECT sum(entered - answered - abandoned - overflowed - passed_on - still_waiting - still_offered) FROM report_queue_day), 0::numeric, 'the report counts each stay once');
+SELECT is((SELECT row(sum(abandoned_unoffered), sum(overflowed))::text FROM report_queue_day WHERE queue = 'a'), '(9,1)', 'those who gave up before an offer, and what overflowed');
+
+-- Nobody writes it by hand, and all who route do.
+CREATE ROLE queue_app;
+SELECT grant_access('queue_app', 'app') \g /dev/null
+SET LOCAL ROLE queue_app;
+SELECT throws_ok($$INSERT INTO omnichannel.waiting_history (request_id, customer_id, queue, channel, entered_at, queued_at, happened_at, event) VALUES (1, 1, 'a', 'chat', now(), now(), now(), 'abandoned')$$,
+	'42501', NULL, 'an application cannot write it');
+SELECT lives_ok('SELECT omnichannel.abandon_request(13)', 'but what it calls does');
+RESET ROLE;
+SELECT pg_temp.told_is(13, '{"abandoned a/chat of customer 1, 5 and 0 minutes"}', 'as is right');
+SELECT * FROM finish();
+ROLLBACK;
