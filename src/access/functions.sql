@@ -174,7 +174,7 @@ BEGIN ATOMIC
 		('kept_place', 'rawd', 'rawd', 'rawd'),
 		('lane', 'rawd', 'rawd', 'rawd'),
 		('lane_head', 'rawd', 'rawd', 'rawd'),
-		('presence', 'raw', 'raw', 'raw'),
+		('presence', 'r', 'r', 'raw'),
 		('locked_quote', 'r', 'r', 'rawd'),
 		('shown_price', 'ra', 'ra', 'rawd'),
 		('promotion_total', 'r', 'r', 'rawd'),

@@ -154,18 +154,25 @@ offers_to(const RoutingConfig *config, int64 agent_id, KeptPlan *in_order, int *
 	return offers;
 }
 
-/* Writes down presence. */
+/*
+ * Writes down presence: where the agent is now with the rights of the caller, the intervals with those of the tables'
+ * owner, so that nobody else need be able to write the past. Whoever may not change agent_state gets no further.
+ */
 static void
 note_presence(int64 agent_id, const char *state, bool available)
 {
 	Datum values[4] = {Int64GetDatum(agent_id), CStringGetTextDatum(state),
 					   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), BoolGetDatum(available)};
 	TimestampTz began = GetCurrentTransactionStartTimestamp();
+	OwnerSwitch owner;
 
-	(void) kept_plan_run(&state_upsert, values, NULL, false, 0);
+	if (kept_plan_run(&state_upsert, values, NULL, false, 0) != 1)
+		rows_not_taken("agent_state");
+	owner_switch_begin(&owner);
 	if (kept_plan_run(&presence_close, values, NULL, false, 0) > 0)
 		values[2] = TimestampTzGetDatum(spi_time(0, 1, began));
 	(void) kept_plan_run(&presence_open, values, NULL, false, 0);
+	owner_switch_end(&owner);
 }
 
 /* Takes the locks of the queues to which offers go back. */

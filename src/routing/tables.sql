@@ -71,7 +71,7 @@ CREATE TABLE omnichannel.presence (
 	EXCLUDE USING gist (agent_id WITH =, during WITH &&)
 );
 COMMENT ON TABLE omnichannel.presence IS
-'Which agent was in which state and when; set_presence() writes it. The state that lasts has no upper bound.';
+'Which agent was in which state and when; set_presence() writes it, with the rights of the tables'' owner for whoever may change agent_state. The state that lasts has no upper bound.';
 CREATE UNIQUE INDEX presence_now ON omnichannel.presence (agent_id) WHERE upper_inf(during);
 
 CREATE TABLE omnichannel.agent_state (
