@@ -397,6 +397,10 @@ BEGIN
 			AND p.valid && coalesce(s.valid, tstzrange(now(), NULL))
 		GROUP BY p.price_id
 	) AS replaced;
+	-- In one order, for whoever changes some of them beside, and after the table, as a statement that changes them locks it.
+	LOCK TABLE omnichannel.price IN ROW EXCLUSIVE MODE;
+	PERFORM FROM omnichannel.price AS p WHERE p.price_id = ANY (ARRAY(SELECT r.price_id FROM pg_temp.omnichannel_replaced_price AS r))
+	ORDER BY p.price_id FOR UPDATE;
 	BEGIN
 		DELETE FROM omnichannel.price AS p USING pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND r.gone;
 		UPDATE omnichannel.price AS p SET valid = r.pieces[1] FROM pg_temp.omnichannel_replaced_price AS r WHERE p.price_id = r.price_id AND NOT r.gone;

@@ -19,12 +19,16 @@ INSERT INTO price_list (price_list, kind) VALUES ('s', 'override'), ('t', 'overr
 INSERT INTO price (price_list, product, amount) SELECT list, 'p' || n, 100 FROM generate_series(1, 20) AS n, unnest('{s,t}'::text[]) AS list;
 INSERT INTO price_list (price_list, kind, derived_from) VALUES ('d', 'override', 's'), ('e', 'override', 'd'), ('f', 'override', 'd');
 SQL
+# Statements that change the same rows lock up as on any table where the one comes upon them in another order than the
+# other: who changes many at once locks them in the order of their ids, as apply_prices() does.
 my %script = (
 	amount => q{UPDATE omnichannel.price SET amount = :n WHERE price_list = 's' AND product = 'p' || :p AND upper_inf(valid) AND adjust IS NULL;},
-	amounts => q{UPDATE omnichannel.price SET amount = :n WHERE price_list IN ('s', 't') AND upper_inf(valid) AND source_price IS NULL AND adjust IS NULL;},
+	amounts => q{WITH held AS MATERIALIZED (SELECT price_id FROM omnichannel.price WHERE price_list IN ('s', 't') AND upper_inf(valid) AND source_price IS NULL AND adjust IS NULL ORDER BY price_id FOR UPDATE)
+UPDATE omnichannel.price SET amount = :n WHERE price_id IN (SELECT price_id FROM held);},
 	adjustment => q{INSERT INTO omnichannel.price (price_list, product, adjust, min_quantity) VALUES ('s', 'p' || :p, -5, :n) ON CONFLICT DO NOTHING;},
 	gone => q{DELETE FROM omnichannel.price WHERE price_list = 's' AND product = 'p' || :p AND NOT upper_inf(valid);
-DELETE FROM omnichannel.price WHERE price_list = 's' AND min_quantity = :n;},
+WITH held AS MATERIALIZED (SELECT price_id FROM omnichannel.price WHERE price_list = 's' AND min_quantity = :n ORDER BY price_id FOR UPDATE)
+DELETE FROM omnichannel.price WHERE price_id IN (SELECT price_id FROM held);},
 	load => q{INSERT INTO omnichannel.price_staging (price_list, product, amount) SELECT 's', 'p' || (1 + (:p + i) % 20), :n FROM generate_series(1, 7) AS i;
 SELECT count(*) FROM omnichannel.apply_prices(accept => '{jump,tier rises,sale above base,below floor}');},
 	derive_d => q{UPDATE omnichannel.price_list SET derived_adjust = :n WHERE price_list = 'd';},
