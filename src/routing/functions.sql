@@ -393,7 +393,7 @@ CREATE FUNCTION omnichannel.level_waiting() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_level_waiting';
 COMMENT ON FUNCTION omnichannel.level_waiting() IS
-'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock. Raises 55000 above READ COMMITTED, where those who arrived meanwhile would not be seen.';
+'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock. Raises 55000 above READ COMMITTED, where those who arrived meanwhile would not be seen, and 40001 where the transaction has changed or locked other queues before and somebody else has this one.';
 
 CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamptz, age_after interval) RETURNS bigint
 LANGUAGE c IMMUTABLE PARALLEL SAFE

@@ -239,7 +239,8 @@ lane_ensure(const RoutingConfig *config, int queue, int channel, SkillSet *requi
  *
  * Under the queue's lock: who arrives meanwhile waits, and then reads the new setting. A statement that changes several
  * queues has changed all of them by the time of the first one's trigger, which takes their locks in order. Raises 55000
- * above READ COMMITTED, where those who arrived meanwhile would not be seen.
+ * above READ COMMITTED, where those who arrived meanwhile would not be seen, and 40001 where the transaction has locked
+ * queues before and somebody else has this one.
  */
 Datum
 omnichannel_level_waiting(PG_FUNCTION_ARGS)

@@ -182,20 +182,6 @@ compare_keys(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Takes the locks of the queues with these codes, in the order of all who take several. */
-void
-queues_lock(char **queues, int count, QueueLock mode)
-{
-	KeyedLock *keyed = palloc(sizeof(KeyedLock) * (count + 1));
-
-	for (int i = 0; i < count; i++)
-		keyed[i].key = code_key(queues[i]);
-	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
-	for (int i = 0; i < count; i++)
-		(void) take("waiting", keyed[i].key, mode, true);
-	pfree(keyed);
-}
-
 /* Returns the locks that are asked for, in one order for everybody. */
 static KeyedLock *
 in_order(const RoutingConfig *config, const QueueLocks *locks, int *count)
@@ -262,6 +248,14 @@ is_later_call(const RoutingConfig *config, const QueueLocks *locks)
 	return later;
 }
 
+/* Makes whatever this transaction calls from now on a later call, of which nothing is to be learned. */
+static void
+called_before(void)
+{
+	session.lxid = MY_LXID;
+	session.asked = LOCKBIT_ON(QUEUE_ARRIVE) | LOCKBIT_ON(QUEUE_FREE) | LOCKBIT_ON(QUEUE_BOTH);
+}
+
 /* A queue's lock that is waited for. */
 typedef struct LockWait
 {
@@ -317,11 +311,27 @@ pass_over(QueueLocks *locks, int queue)
 	locks->partial = true;
 }
 
+/* Takes a queue's lock, trying for so many milliseconds, which are counted down; returns whether it was to be had. */
+static bool
+take_trying(const KeyedLock *lock, int *left)
+{
+	while (!take("waiting", lock->key, lock->mode, false))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if ((*left)-- <= 0)
+			return false;
+		pg_usleep(1000);
+	}
+	return true;
+}
+
 /*
  * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
  * longer are taken out of the set and marked as stuck.
  *
- * Whatever its transaction calls afterwards is a later call.
+ * Whatever its transaction calls afterwards is a later call. One itself, as the second try of a sweep and whoever serves
+ * several agents, is never seen waiting: it holds queues that come after those which it still wants, and whoever waits
+ * for them, and happens to look for deadlocks at that moment, would be the victim of one that ends by itself.
  */
 RoutingConfig *
 queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
@@ -329,12 +339,13 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 	int count;
 	KeyedLock *keyed = in_order(config, locks, &count);
 	uint32 queues_hash = config->queues_hash;
+	bool later = session.lxid == MY_LXID;
+	int left = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 
-	session.lxid = MY_LXID;
-	session.asked = LOCKBIT_ON(QUEUE_ARRIVE) | LOCKBIT_ON(QUEUE_FREE) | LOCKBIT_ON(QUEUE_BOTH);
+	called_before();
 	for (int i = 0; i < count; i++)
 	{
-		if (!take_until(keyed[i].key, keyed[i].mode, end))
+		if (!(later ? take_trying(&keyed[i], &left) : take_until(keyed[i].key, keyed[i].mode, end)))
 			pass_over(locks, keyed[i].queue);
 	}
 	return config_under_locks(queues_hash);
@@ -357,16 +368,41 @@ try_later(RoutingConfig *config, QueueLocks *locks)
 
 	for (int i = 0; i < count; i++)
 	{
-		while (locks->modes[keyed[i].queue] != 0 && !take("waiting", keyed[i].key, keyed[i].mode, false))
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (left-- > 0)
-				pg_usleep(1000);
-			else
-				pass_over(locks, keyed[i].queue);
-		}
+		if (!take_trying(&keyed[i], &left))
+			pass_over(locks, keyed[i].queue);
 	}
 	return config_under_locks(queues_hash);
+}
+
+/*
+ * queues_lock takes the locks of the queues with these codes, in the order of all who take several.
+ *
+ * A later call of a transaction is never seen waiting either: it raises 40001 where somebody else holds one of them.
+ * Whatever its transaction calls afterwards is a later call.
+ */
+void
+queues_lock(char **queues, int count, QueueLock mode)
+{
+	KeyedLock *keyed = palloc(sizeof(KeyedLock) * (count + 1));
+	bool later = session.lxid == MY_LXID;
+	int left = LATER_MSECS;
+
+	for (int i = 0; i < count; i++)
+		keyed[i] = (KeyedLock){.key = code_key(queues[i]), .mode = mode, .queue = i};
+	qsort(keyed, count, sizeof(KeyedLock), compare_keys);
+	for (int i = 0; i < count; i++)
+	{
+		if (!later)
+			(void) take("waiting", keyed[i].key, mode, true);
+		else if (!take_trying(&keyed[i], &left))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("queue \"%s\" is held by another transaction", queues[keyed[i].queue]),
+					 errhint("Try again, and change several queues by one statement, or each in a transaction of its "
+							 "own.")));
+	}
+	called_before();
+	pfree(keyed);
 }
 
 /* Adds the queues that the agent of these locks serves by now; returns whether any was not among them as his. */

@@ -393,7 +393,10 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	due_add_locks(config, locks, &due);
 	config = queue_locks_try(config, locks, end);
 
-	/* What is due in queues that are stuck does not stand in the way of the rest. */
+	/*
+	 * What is due in queues that are stuck does not stand in the way of the rest. What that asks for besides may come
+	 * before what the sweep has by now: it is tried, and never seen waiting.
+	 */
 	if (locks->partial)
 	{
 		due_find(config, locks, now, &due);
