@@ -218,6 +218,9 @@ CREATE TABLE omnichannel.product (
 	CONSTRAINT product_own_parent CHECK (parent <> product)
 );
 CREATE INDEX product_parent ON omnichannel.product (parent) WHERE parent IS NOT NULL;
+-- What prices are asked for finds its product here: in byte order, because to compare codes by the collation of the key
+-- takes several times as long.
+CREATE INDEX product_code ON omnichannel.product (product text_pattern_ops);
 CREATE INDEX product_category ON omnichannel.product USING gist (category);
 COMMENT ON TABLE omnichannel.product IS
 'What is sold: a product, or a variant below its parent. A variant takes category, brand, cost, min_price, min_margin and tax_rate from its nearest ancestor where its own are NULL, and is priced by its own prices before its parent''s.';

@@ -8,6 +8,7 @@
 #include "access/relation.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_opfamily.h"
 #include "commands/extension.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -151,12 +152,23 @@ has_columns(const LookUp *look, Relation table, Relation index)
 	return true;
 }
 
-/* Finds an index that leads with the keys, if possible one that holds all columns; returns whether there is one. */
+/* Returns whether the first key, a text, is compared byte by byte, which is fastest. */
+static bool
+has_byte_order(Relation index)
+{
+	return index->rd_opfamily[0] == TEXT_PATTERN_BTREE_FAM_OID;
+}
+
+/*
+ * Finds an index that leads with the keys: if possible one that holds all columns, otherwise one in byte order; returns
+ * whether there is any.
+ */
 static bool
 find_index(LookUp *look, Relation table)
 {
 	List *indexes = RelationGetIndexList(table);
 	ListCell *cell;
+	bool ordered = false;
 
 	look->index_oid = InvalidOid;
 	look->covered = false;
@@ -168,8 +180,11 @@ find_index(LookUp *look, Relation table)
 		if (has_keys(look, table, index))
 		{
 			look->covered = has_columns(look, table, index);
-			if (look->covered || !OidIsValid(look->index_oid))
+			if (look->covered || !OidIsValid(look->index_oid) || (!ordered && has_byte_order(index)))
+			{
 				look->index_oid = RelationGetRelid(index);
+				ordered = has_byte_order(index);
+			}
 			if (look->covered)
 				look_places_find(look, RelationGetDescr(index), index->rd_index->indkey.values);
 		}

@@ -111,7 +111,7 @@ CREATE TABLE omnichannel.price (
 -- compare codes by a collation takes several times as long.
 CREATE INDEX price_product ON omnichannel.price (product text_pattern_ops)
 	INCLUDE (price_id, price_list, min_quantity, amount, adjust, surcharge, round_to, valid);
-CREATE INDEX price_category ON omnichannel.price (category_path) WHERE category_path IS NOT NULL;
+CREATE INDEX price_category ON omnichannel.price (category_path text_pattern_ops) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON omnichannel.price (price_list) WHERE everything;
 CREATE INDEX price_source ON omnichannel.price (source_price) WHERE source_price IS NOT NULL;
 CREATE INDEX price_list_rows ON omnichannel.price (price_list);

@@ -23,7 +23,7 @@ $$;
 ALTER TABLE price DROP CONSTRAINT price_product_no_overlap, DROP CONSTRAINT price_category_no_overlap,
 	DROP CONSTRAINT price_everything_no_overlap;
 ALTER TABLE segment_member DROP CONSTRAINT segment_member_no_overlap;
-DROP INDEX price_product, price_category, price_everything, price_source, price_list_rows, product_category, segment_member_segment;
+DROP INDEX price_product, price_category, price_everything, price_source, price_list_rows, product_code, product_category, segment_member_segment;
 ALTER TABLE price DROP CONSTRAINT price_source_price_fkey, DROP CONSTRAINT price_pkey;
 
 -- A tree of 2,000 categories three deep, 500 brands, and two of ten products variants of a third.
@@ -78,10 +78,11 @@ FROM generate_series(1, 2000) AS n, LATERAL (SELECT (ARRAY['percent', 'amount', 
 
 ALTER TABLE price ADD PRIMARY KEY (price_id);
 CREATE INDEX price_product ON price (product text_pattern_ops) INCLUDE (price_id, price_list, min_quantity, amount, adjust, surcharge, round_to, valid);
-CREATE INDEX price_category ON price (category_path) WHERE category_path IS NOT NULL;
+CREATE INDEX price_category ON price (category_path text_pattern_ops) WHERE category_path IS NOT NULL;
 CREATE INDEX price_everything ON price (price_list) WHERE everything;
 CREATE INDEX price_source ON price (source_price) WHERE source_price IS NOT NULL;
 CREATE INDEX price_list_rows ON price (price_list);
+CREATE INDEX product_code ON product (product text_pattern_ops);
 CREATE INDEX product_category ON product USING gist (category);
 CREATE INDEX segment_member_segment ON segment_member (segment);
 ALTER TABLE price ADD CONSTRAINT price_source_price_fkey FOREIGN KEY (source_price) REFERENCES price ON DELETE CASCADE;

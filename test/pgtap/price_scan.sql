@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(37);
+SELECT plan(40);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -32,6 +32,23 @@ UPDATE segment SET name = 'anew';
 SELECT (quote(1, 'mug')).unit_price \g /dev/null
 SELECT pg_stat_force_next_flush() \g /dev/null
 SELECT is((SELECT (idx_scan > :scans, idx_tup_fetch) FROM pg_stat_user_indexes WHERE indexrelname = 'price_product'), ROW(true, :fetched::bigint), 'and no row is fetched');
+
+
+-- a product is found in byte order, whatever the collation of its key; without that index, by the key
+CREATE FUNCTION pg_temp.finds_product(index text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT idx_scan FROM pg_stat_user_indexes WHERE schemaname = 'omnichannel' AND indexrelname = index
+$$;
+CREATE TEMP TABLE found AS SELECT index, pg_temp.finds_product(index) AS scans FROM (VALUES ('product_code'), ('product_pkey')) AS named (index);
+UPDATE segment SET name = 'anew';
+SELECT (quote(1, 'mug')).unit_price \g /dev/null
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT results_eq($$SELECT index, pg_temp.finds_product(index) > scans FROM found ORDER BY index COLLATE "C"$$,
+	$$VALUES ('product_code', true), ('product_pkey', false)$$, 'a product is found in byte order');
+DROP INDEX product_code;
+SELECT is(pg_temp.all_prices(), '10.00 10.00 20.00 8.00 8.00 20.00 5.00 5.00 15.00 10.00 10.00 20.00 5.00 5.00 15.00', 'and by its key where there is no other index');
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT ok((SELECT pg_temp.finds_product(index) > scans FROM found WHERE index = 'product_pkey'), 'which then is read');
+CREATE INDEX product_code ON product (product text_pattern_ops);
 
 -- pages that are no longer all visible, rows that are gone but still in the index
 DELETE FROM segment_member WHERE customer_id = 5;
