@@ -16,7 +16,8 @@
 typedef struct LeafRow
 {
 	ItemPointerData place; /* in the table */
-	bool visible;          /* everyone sees all of its page */
+	bool settled;          /* it is known whether the snapshot sees it */
+	bool visible;          /* and it does */
 	Size at;               /* where its columns are among the bytes, if they are wanted */
 } LeafRow;
 
