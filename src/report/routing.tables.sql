@@ -210,7 +210,8 @@ COMMENT ON COLUMN omnichannel.report_agent_day.still_in_work IS 'How many of the
 COMMENT ON COLUMN omnichannel.report_agent_day.mean_answer IS 'Of the accepted: from the offer to there.';
 COMMENT ON COLUMN omnichannel.report_agent_day.mean_handled IS 'Of the accepted whose work has ended: from there to the end.';
 
--- A day begins one before that of the local time at its beginning, for zones whose clocks go back over midnight.
+-- A day begins with the first instant of its date: where the clocks go back over midnight, that comes twice, and where they
+-- go forward over it, never. Days are asked for from one before that of the local time at the beginning.
 CREATE VIEW omnichannel.report_agent_presence AS
 WITH spell AS (
 	SELECT presence.agent_id, presence.state, presence.during * tstzrange(NULL, now()) AS during FROM omnichannel.presence
@@ -224,12 +225,14 @@ WITH spell AS (
 ), part AS (
 	SELECT spell.agent_id, spell.state, local.day::date AS day, cut.during, lower(cut.during) = lower(spell.during) AS begins
 	FROM spell
-	CROSS JOIN omnichannel.company
+	CROSS JOIN (SELECT (SELECT company.time_zone FROM omnichannel.company) AS time_zone) AS company
 	CROSS JOIN LATERAL generate_series(date_trunc('day', lower(spell.during) AT TIME ZONE company.time_zone) - interval '1 day',
 		upper(spell.during) AT TIME ZONE company.time_zone, '1 day') AS local (day)
-	CROSS JOIN LATERAL (SELECT spell.during * tstzrange(local.day AT TIME ZONE company.time_zone,
-		(local.day + interval '1 day') AT TIME ZONE company.time_zone) AS during) AS cut
-	WHERE NOT isempty(cut.during)
+	CROSS JOIN LATERAL (SELECT local.day - interval '1 microsecond' AS before, local.day + interval '1 day' - interval '1 microsecond' AS last) AS edge
+	CROSS JOIN LATERAL (SELECT spell.during * tstzrange(
+		least(local.day AT TIME ZONE company.time_zone, edge.before AT TIME ZONE company.time_zone + interval '1 microsecond'),
+		least((local.day + interval '1 day') AT TIME ZONE company.time_zone, edge.last AT TIME ZONE company.time_zone + interval '1 microsecond')) AS during) AS cut
+	WHERE isfinite(lower(spell.during)) AND NOT isempty(cut.during)
 ), done AS (
 	SELECT part.day, part.agent_id, range_agg(part.during) AS during FROM part WHERE part.state IS NULL GROUP BY part.day, part.agent_id
 ), total AS (

@@ -1,6 +1,6 @@
 -- Service levels, without personal data. The times were reckoned when the clocks stopped, by the functions that keep them.
 CREATE VIEW omnichannel.report_service_levels AS
-SELECT (c.started_at AT TIME ZONE company.time_zone)::date AS day, c.metric, c.policy, c.channel,
+SELECT (c.started_at AT TIME ZONE (SELECT company.time_zone FROM omnichannel.company))::date AS day, c.metric, c.policy, c.channel,
 	r.queue, r.kind,
 	pg_catalog.count(*) AS clocks,
 	pg_catalog.count(*) FILTER (WHERE c.stopped_at IS NULL) AS still_open,
@@ -16,7 +16,6 @@ SELECT (c.started_at AT TIME ZONE company.time_zone)::date AS day, c.metric, c.p
 	pg_catalog.percentile_cont(0.9) WITHIN GROUP (ORDER BY c.worked) AS p90_worked
 FROM omnichannel.sla_clock AS c
 LEFT JOIN omnichannel.request AS r ON r.request_id OPERATOR(pg_catalog.=) c.request_id
-CROSS JOIN omnichannel.company AS company
 GROUP BY 1, 2, 3, 4, 5, 6;
 COMMENT ON VIEW omnichannel.report_service_levels IS
 'How promises were kept, by the day on which the clocks started (in the company''s time zone), metric, policy, channel, queue and kind of request.';
@@ -63,11 +62,10 @@ COMMENT ON COLUMN omnichannel.report_response_times.worked IS 'The same in worki
 COMMENT ON COLUMN omnichannel.report_response_times.from_start_to_stop IS 'With pauses: how long it was for the customer.';
 
 CREATE VIEW omnichannel.report_sla_events AS
-SELECT (e.told_at AT TIME ZONE company.time_zone)::date AS day, e.event, e.metric, e.policy,
+SELECT (e.told_at AT TIME ZONE (SELECT company.time_zone FROM omnichannel.company))::date AS day, e.event, e.metric, e.policy,
 	pg_catalog.count(*) AS told,
 	pg_catalog.count(e.withdrawn_at) AS withdrawn
 FROM omnichannel.sla_event AS e
-CROSS JOIN omnichannel.company AS company
 GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW omnichannel.report_sla_events IS
 'Warnings and breaches by the day on which they were told, in the company''s time zone.';

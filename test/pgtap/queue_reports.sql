@@ -1,7 +1,7 @@
 -- What views say of queues, offers and presence: on numbers reckoned by hand, of random histories beside an oracle that
 -- walks through them row by row, of what the functions write, and over days on which the clocks change.
 BEGIN;
-SELECT plan(25);
+SELECT plan(38);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO queue (queue, hold_for_owner, answer_within) VALUES ('care', '0', '3 minutes'), ('back', '0', NULL);
@@ -73,7 +73,29 @@ SAVEPOINT havana;
 UPDATE company SET time_zone = 'America/Havana';
 DELETE FROM presence;
 INSERT INTO presence (agent_id, state, during) VALUES (1, 'busy', '[2026-11-01 04:10Z, 2026-11-01 04:40Z)');
-SELECT is((SELECT sum(lasted) FROM report_agent_presence), interval '30 minutes', 'in the first of two hours after midnight');
+SELECT results_eq('SELECT day, lasted FROM report_agent_presence', $$VALUES ('2026-11-01'::date, interval '30 minutes')$$, 'the first of two hours after midnight is part of the day that has both');
+UPDATE presence SET during = '[2026-10-31 20:00Z, 2026-11-02 20:00Z)';
+SELECT results_eq('SELECT day, lasted FROM report_agent_presence ORDER BY day', $$VALUES ('2026-10-31'::date, interval '8 hours'), ('2026-11-01', '25 hours'), ('2026-11-02', '15 hours')$$, 'which is 25 hours long');
+-- In Apia there was no 30 December 2011, in Asuncion the clocks go back from midnight to 23:00, in Cairo forward from midnight.
+CREATE TEMP VIEW day_oracle AS SELECT (minute.at AT TIME ZONE (SELECT time_zone FROM company))::date AS day, count(*) * interval '10 minutes' AS lasted
+FROM presence AS p CROSS JOIN LATERAL generate_series(lower(p.during), upper(p.during) - interval '10 minutes', '10 minutes') AS minute (at) GROUP BY 1;
+CREATE FUNCTION pg_temp.days(zone text, around timestamptz) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE omnichannel.company SET time_zone = zone;
+	UPDATE omnichannel.presence SET during = tstzrange(around - interval '3 days', around + interval '3 days');
+	RETURN public.results_eq('SELECT day, lasted FROM omnichannel.report_agent_presence ORDER BY day', 'SELECT * FROM pg_temp.day_oracle ORDER BY day', 'days of ' || zone);
+END
+$$;
+SELECT pg_temp.days(zone, around) FROM (VALUES ('Pacific/Apia', '2011-12-30 10:00Z'::timestamptz), ('America/Asuncion', '2024-03-24 03:00Z'), ('Africa/Cairo', '2024-04-25 22:00Z'),
+	('Africa/Cairo', '2024-10-31 21:00Z'), ('Atlantic/Azores', '2025-10-26 01:00Z'), ('Atlantic/Azores', '2025-03-30 01:00Z'), ('Asia/Beirut', '2025-03-29 22:00Z'), ('America/Santiago', '2025-04-06 03:00Z'), ('America/Santiago', '2025-09-07 04:00Z')) AS t (zone, around);
+-- Nobody was there for ever.
+SELECT throws_ok($$INSERT INTO presence (agent_id, state, during) VALUES (2, 'busy', tstzrange('-infinity', '2026-01-01'))$$, '23514', NULL, 'presence begins at a time');
+SET LOCAL statement_timeout = '1min';
+INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, accepted_at, ended_at, outcome)
+SELECT 999, 100, 1, 'care', 'chat', '-infinity', '-infinity', '-infinity', '-infinity', '2026-11-01', 'finished';
+SELECT isnt_empty('SELECT FROM report_agent_presence', 'work that began at no time is left out');
+SELECT isnt_empty('SELECT FROM report_queue_day', 'and leaves the others as they are');
+RESET statement_timeout;
 ROLLBACK TO havana;
 
 -- Random histories, whose oracle keeps for each request when it began to wait, and looks at presence and work by the minute.
