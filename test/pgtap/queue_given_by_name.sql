@@ -2,16 +2,7 @@
 -- statement, and deals with it; or he is offered it and the customer changes the channel twice.
 BEGIN;
 SELECT plan(6);
-SET LOCAL client_min_messages = error;
-SET LOCAL search_path = omnichannel, public, pg_catalog;
-
-INSERT INTO queue (queue, hold_for_owner, prefer_for, offer_for, decline_for, wrap_up) VALUES ('q', '1 hour', '0', '10 minutes', '2 hours', '0');
-INSERT INTO agent (agent_id, name, capacity) VALUES (1, 'Anna', 6), (2, 'Bo', 6), (3, 'Cy', 6);
-INSERT INTO agent_channel (agent_id, channel, fluency) VALUES (1, 'chat', 5), (2, 'chat', 5), (2, 'phone', 5), (3, 'chat', 9);
-INSERT INTO queue_member (queue, agent_id) VALUES ('q', 1), ('q', 2), ('q', 3);
-INSERT INTO customer (customer_id) SELECT generate_series(1, 20);
-SELECT setval('request_request_id_seq', 1000);
-SET CONSTRAINTS ALL IMMEDIATE;
+\ir queue_given.psql
 
 CREATE FUNCTION pg_temp.declined_by_1() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
