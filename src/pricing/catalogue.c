@@ -518,7 +518,7 @@ omnichannel_catalogue_prices(PG_FUNCTION_ARGS)
 		price_question_arguments(fcinfo, 2, catalogue.rules, &question);
 		if (!PG_ARGISNULL(0))
 			question.closed =
-				promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, &question.closed_until);
+				promotions_closed(catalogue.rules, PG_GETARG_INT64(0), question.at, NULL, &question.closed_until);
 		catalogue.cache = products_hold(catalogue.rules);
 		PushActiveSnapshot(GetTransactionSnapshot());
 		if (config_caches_stand(moved, true))

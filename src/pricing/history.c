@@ -124,7 +124,7 @@ static bool noted = false;
 
 static KeptPlan seen_update = {
 	.sql = "UPDATE omnichannel.price_change AS change SET seen_at = clock_timestamp()"
-		   " WHERE change.changed_at = now() AND change.transaction = pg_current_xact_id()",
+		   " WHERE change.changed_at >= now() AND change.transaction = pg_current_xact_id()",
 };
 
 /* Notes that what the transaction changed will now be seen, unless it has dropped the table. */
@@ -161,9 +161,12 @@ omnichannel_note_change(PG_FUNCTION_ARGS)
 	static bool registered = false;
 	Datum result = call_as_owner(fcinfo, NULL);
 
+	/* Of a row that changes nothing for anybody it returns none. */
+	if (TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event) && DatumGetPointer(result) == NULL)
+		return result;
 	if (!registered)
 		RegisterXactCallback(transaction_ends, NULL);
 	registered = true;
 	noted = true;
-	return result;
+	return PointerGetDatum(NULL);
 }

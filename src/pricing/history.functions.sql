@@ -149,7 +149,20 @@ BEGIN
 		RAISE EXCEPTION 'function "note_change" is for the extension''s own triggers'
 			USING ERRCODE = 'trigger_protocol_violated', HINT = 'Use a function of your own.';
 	END IF;
-	INSERT INTO omnichannel.price_change DEFAULT VALUES ON CONFLICT DO NOTHING;
+	IF TG_TABLE_NAME = 'promotion_use' THEN
+		IF NOT EXISTS (SELECT FROM omnichannel.promotion AS limited WHERE limited.promotion = NEW.promotion AND limited.customer_limit IS NOT NULL AND NEW.customer_id IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM omnichannel.coupon AS given WHERE given.coupon = NEW.coupon AND given.use_limit IS NOT NULL)
+		THEN
+			RETURN NULL;
+		END IF;
+		INSERT INTO omnichannel.price_change (changed_at, of_uses) VALUES (coalesce(NEW.released_at, NEW.reserved_at), true) ON CONFLICT DO NOTHING;
+	ELSE
+		INSERT INTO omnichannel.price_change AS change DEFAULT VALUES
+		ON CONFLICT ON CONSTRAINT price_change_pkey DO UPDATE SET of_uses = false WHERE change.of_uses;
+	END IF;
+	IF TG_LEVEL = 'ROW' THEN
+		RETURN coalesce(NEW, OLD);
+	END IF;
 	RETURN NULL;
 END
 $$;
@@ -160,20 +173,29 @@ CREATE FUNCTION omnichannel.note_change() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_note_change';
 COMMENT ON FUNCTION omnichannel.note_change() IS
-'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, and at its end the moment, with the rights of the tables'' owner. Raises 39P01 elsewhere.';
+'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, and at its end the moment, with the rights of the tables'' owner; of uses of promotions those that count for a customer''s limit or a coupon''s. Raises 39P01 elsewhere.';
 
-CREATE FUNCTION omnichannel.unseen_changes(at timestamptz) RETURNS SETOF timestamptz[]
+CREATE FUNCTION omnichannel.unseen_changes(at timestamptz, customer_id bigint DEFAULT NULL, coupons text[] DEFAULT '{}') RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	moments timestamptz[];
+	-- A second for what a commit takes after its moment is noted.
+	asked tstzrange := tstzrange(unseen_changes.at - interval '1 second', unseen_changes.at, '[]');
 BEGIN
 	PERFORM omnichannel.require_setup();
-	-- A second for what a commit takes after its moment is noted.
-	moments := ARRAY(SELECT change.changed_at FROM omnichannel.price_change AS change
-		WHERE tstzrange(change.changed_at, change.seen_at) && tstzrange(unseen_changes.at - interval '1 second', unseen_changes.at, '[]')
-			AND change.changed_at <= unseen_changes.at
+	moments := ARRAY(SELECT change.changed_at
+		FROM (
+			SELECT noted.* FROM omnichannel.price_change AS noted WHERE NOT noted.of_uses AND tstzrange(noted.changed_at, noted.seen_at) && asked
+			UNION ALL
+			SELECT noted.*
+			FROM omnichannel.promotion_use AS used, unnest(ARRAY[used.reserved_at, used.released_at]) AS moment
+				JOIN omnichannel.price_change AS noted ON noted.changed_at = moment
+			WHERE (used.customer_id = ANY (CASE WHEN unseen_changes.customer_id IS NOT NULL THEN omnichannel.customer_group(unseen_changes.customer_id) END)
+				OR used.coupon = ANY (unseen_changes.coupons)) AND noted.of_uses AND tstzrange(noted.changed_at, noted.seen_at) && asked
+		) AS change
+		WHERE change.changed_at <= unseen_changes.at
 		GROUP BY change.changed_at ORDER BY max(coalesce(change.seen_at, 'infinity')) DESC, 1);
 	-- Those seen last were hidden first. Which of them were is not known to the moment: of a few each choice is tried, of
 	-- many those that the order makes likely.
@@ -187,5 +209,5 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.unseen_changes(timestamptz) IS
-'For a moment at which changes of prices were under way, which not everybody could see yet and which count from before it: which of them may not have been seen together, by the moments from which they count, as quote_unseen() takes them; none otherwise. The moment at which a commit is seen is not known better than to a second, which is allowed for; where commits wait for standbys longer, changes may be missing. Raises 55000 before setup().';
+COMMENT ON FUNCTION omnichannel.unseen_changes(timestamptz, bigint, text[]) IS
+'For a moment at which changes of prices, or uses of promotions by this customer or with these coupons, were under way, which not everybody could see yet and which count from before it: which of them may not have been seen together, by the moments from which they count, as quote_unseen() takes them; none otherwise. The moment at which a commit is seen is not known better than to a second, which is allowed for; where commits wait for standbys longer, changes may be missing. Raises 55000 before setup().';

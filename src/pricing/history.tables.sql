@@ -188,12 +188,15 @@ CREATE TABLE omnichannel.price_change (
 	changed_at timestamptz NOT NULL DEFAULT now(),
 	transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	seen_at timestamptz,
+	of_uses boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (changed_at, transaction)
 );
-CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstzrange(changed_at, seen_at));
+-- Those of uses are found by the uses.
+CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstzrange(changed_at, seen_at)) WHERE NOT of_uses;
 COMMENT ON TABLE omnichannel.price_change IS
-'Transactions that changed prices, lists, promotions or memberships, or used promotions up: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
+'Transactions that changed prices, lists, promotions or memberships, or used promotions: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
 COMMENT ON COLUMN omnichannel.price_change.changed_at IS 'From when the changes count.';
+COMMENT ON COLUMN omnichannel.price_change.of_uses IS 'Nothing but uses of promotions with a limit for each customer, or of coupons with one: for others than those who have them nothing changes.';
 CREATE INDEX price_change_prepared ON omnichannel.price_change (transaction) WHERE seen_at IS NULL;
 COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or, where it had been prepared, when tick() found it committed; NULL where that is not known: it may not be seen to this day.';
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price
@@ -207,3 +210,11 @@ FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
 -- By row: those who use promotions mostly change none of these.
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.promotion_used_up
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_change();
+-- What is entered for another time, or taken back there, was under way at none.
+CREATE TRIGGER changed AFTER INSERT ON omnichannel.promotion_use
+FOR EACH ROW WHEN (NEW.reserved_at = now() AND (NEW.customer_id IS NOT NULL OR NEW.coupon IS NOT NULL)) EXECUTE FUNCTION omnichannel.note_change();
+CREATE TRIGGER changed_again AFTER UPDATE ON omnichannel.promotion_use
+FOR EACH ROW WHEN ((NEW.customer_id IS NOT NULL OR NEW.coupon IS NOT NULL)
+	AND ((NEW.reserved_at = now() AND NEW.reserved_at <> OLD.reserved_at)
+		OR (NEW.released_at >= now() AND NEW.released_at <= clock_timestamp() AND NEW.released_at IS DISTINCT FROM OLD.released_at)))
+EXECUTE FUNCTION omnichannel.note_change();

@@ -319,7 +319,7 @@ BEGIN
 	END IF;
 
 	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR unseen IN SELECT omnichannel.unseen_changes(asked)
+	FOR unseen IN SELECT omnichannel.unseen_changes(asked, held.customer_id, known)
 	LOOP
 		other := omnichannel.quote_unseen(held.customer_id, held.product, held.quantity, held.currency, asked, known, unseen);
 		IF to_jsonb(locked) - 'valid_until' = to_jsonb(other) - 'valid_until' THEN
@@ -352,4 +352,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
-'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference; nor does one that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). Uses of a customer''s limit or of a coupon that were under way do. A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference; nor does one that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';

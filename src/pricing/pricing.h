@@ -336,7 +336,7 @@ typedef struct PriceQuestion
 	const uint64 *opened;     /* promotions for which there is a coupon; NULL: none */
 	const uint64 *closed;     /* promotions that the customer may not use again; NULL: none */
 	TimestampTz closed_until; /* when that changes next, where there are any */
-	const Unseen *unseen;     /* for the audience; NULL: nothing was */
+	const Unseen *unseen;     /* for the audience and uses; NULL: nothing was */
 	const Money *others;      /* what the rest of the basket costs before promotions; NULL: there is no basket */
 	bool basket_with_tax;     /* whether others, and what is asked of the basket, contain tax */
 } PriceQuestion;
@@ -467,8 +467,9 @@ extern const List *promotions_of_category(const PriceRules *rules, const char *p
 extern void promotions_of(const PriceRules *rules, struct Product *product, Hoard *hoard);
 extern bool promotion_concerns(const Promotion *promotion, const struct Product *product);
 extern uint64 *coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
-							TimestampTz *until);
-extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until);
+							const Unseen *unseen, TimestampTz *until);
+extern uint64 *promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen,
+								 TimestampTz *until);
 
 /* apply.c */
 extern int promotions_compare(const Promotion *left, const Promotion *right);

@@ -90,13 +90,38 @@ static KeptPlan anonymous_coupons_select = {
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
+#define CLOSED_SELECT(counts)                                                                                          \
+	"SELECT u.promotion, count(*) FILTER (WHERE " counts ") >= p.customer_limit, min(" USE_CHANGES ")"                 \
+	" FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion = u.promotion"                      \
+	" WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND p.customer_limit IS NOT NULL"                     \
+	" GROUP BY u.promotion, p.customer_limit"
+
 static KeptPlan closed_select = {
-	.sql = "SELECT u.promotion, count(*) FILTER (WHERE " USE_COUNTS ") >= p.customer_limit, min(" USE_CHANGES ")"
-		   " FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion = u.promotion"
-		   " WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND p.customer_limit IS NOT NULL"
-		   " GROUP BY u.promotion, p.customer_limit",
+	.sql = CLOSED_SELECT(USE_COUNTS),
 	.nargs = 3,
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
+};
+
+/* The same for those who could not see what began or ended at the moments $4. */
+#define USE_COUNTED                                                                                                    \
+	"u.reserved_at <= $3 AND u.reserved_at <> ALL ($4)"                                                                \
+	" AND (u.state <> 'released' OR u.released_at > $3 OR u.released_at = ANY ($4))"
+
+static KeptPlan unseen_coupons_select = {
+	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit >"
+		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTED "))"
+		   " AND (c.customer_id IS NULL OR"
+		   " c.customer_id = ANY (CASE WHEN $2 IS NOT NULL THEN omnichannel.customer_group($2) END)), NULL::timestamptz"
+		   " FROM unnest($1) AS given (code)"
+		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
+	.nargs = 4,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID},
+};
+
+static KeptPlan unseen_closed_select = {
+	.sql = CLOSED_SELECT(USE_COUNTED),
+	.nargs = 4,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID},
 };
 
 /* A span of promotion_used_up. */
@@ -492,18 +517,35 @@ lower_to_moment(uint64 row, int column, TimestampTz *until)
 		*until = Min(*until, DatumGetTimestampTz(moment));
 }
 
+/* Returns the moments of changes that were not seen as timestamptz[], or no Datum. */
+static Datum
+unseen_datum(const Unseen *unseen)
+{
+	Datum *moments;
+
+	if (unseen == NULL)
+		return (Datum) 0;
+	moments = palloc(Max(unseen->n, 1) * sizeof(Datum));
+	for (int i = 0; i < unseen->n; i++)
+		moments[i] = TimestampTzGetDatum(unseen->moments[i]);
+	return array_of(moments, NULL, unseen->n, TIMESTAMPTZOID);
+}
+
 /*
  * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons, and lowers
- * *until to the next moment at which one of them begins or ends, or was used.
+ * *until to the next moment at which one of them begins or ends, or was used. unseen: uses that do not count yet, or
+ * still do; NULL: none.
  *
  * Reads with the caller's rights. Raises 23503 for a code that is not known; one that is used up, out of its time or
  * another customer's opens nothing.
  */
 uint64 *
 coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
-			 TimestampTz *until)
+			 const Unseen *unseen, TimestampTz *until)
 {
-	Datum arguments[3] = {PointerGetDatum(coupons), Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	Datum arguments[4] = {PointerGetDatum(coupons), Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	KeptPlan *plan = has_customer ? &coupons_select : &anonymous_coupons_select;
+	const char *nulls = NULL;
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
@@ -511,9 +553,15 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 	if (ArrayGetNItems(ARR_NDIM(coupons), ARR_DIMS(coupons)) == 0)
 		return NULL;
 	bits = palloc0(Max(BIT_WORDS(rules->npromotions), 1) * sizeof(uint64));
+	if (unseen != NULL)
+	{
+		plan = &unseen_coupons_select;
+		arguments[3] = unseen_datum(unseen);
+		nulls = has_customer ? NULL : " n  ";
+	}
 	omni_table("coupon");
 	spi_scope_begin(&scope, false);
-	n = kept_plan_run(has_customer ? &coupons_select : &anonymous_coupons_select, arguments, NULL, true, 0);
+	n = kept_plan_run(plan, arguments, nulls, true, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;
@@ -545,14 +593,14 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 
 /*
  * promotions_closed returns a bit for each promotion whose limit for one customer this one had reached then, or NULL,
- * and in *until the next moment at which a use began or ended.
+ * and in *until the next moment at which a use began or ended. unseen: as for coupons_open().
  *
  * Reads with the caller's rights, and only where such limits exist.
  */
 uint64 *
-promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, TimestampTz *until)
+promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen, TimestampTz *until)
 {
-	Datum arguments[3] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	Datum arguments[4] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
@@ -562,8 +610,9 @@ promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, Timestam
 		return NULL;
 	bits = palloc(BIT_WORDS(rules->npromotions) * sizeof(uint64));
 	memcpy(bits, rules->customer_zeros, BIT_WORDS(rules->npromotions) * sizeof(uint64));
+	arguments[3] = unseen_datum(unseen);
 	spi_scope_begin(&scope, false);
-	n = kept_plan_run(&closed_select, arguments, "n  ", true, 0);
+	n = kept_plan_run(unseen != NULL ? &unseen_closed_select : &closed_select, arguments, "n   ", true, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;

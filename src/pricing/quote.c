@@ -360,8 +360,9 @@ price_question_arguments(FunctionCallInfo fcinfo, int first, PriceRules *rules, 
 	question->currency = price_currency_argument(fcinfo, first, rules);
 	question->audience = customer_argument(fcinfo, 0, rules, question->at, question->unseen, &question->audience_until);
 	if (!PG_ARGISNULL(first + 2))
-		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), has_customer,
-										has_customer ? PG_GETARG_INT64(0) : 0, question->at, &question->audience_until);
+		question->opened =
+			coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), has_customer, has_customer ? PG_GETARG_INT64(0) : 0,
+						 question->at, question->unseen, &question->audience_until);
 }
 
 /* Does the same where argument 0 is segments. */
@@ -374,8 +375,8 @@ segments_question(FunctionCallInfo fcinfo, int first, PriceRules *rules, PriceQu
 	question->audience = price_segments_argument(fcinfo, 0, rules);
 	question->audience_until = DT_NOEND;
 	if (!PG_ARGISNULL(first + 2))
-		question->opened =
-			coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), false, 0, question->at, &question->audience_until);
+		question->opened = coupons_open(rules, PG_GETARG_ARRAYTYPE_P(first + 2), false, 0, question->at, NULL,
+										&question->audience_until);
 }
 
 /* Returns whether a promotion with a limit for each customer can concern one of the products. */
@@ -420,8 +421,9 @@ price_ask(FunctionCallInfo fcinfo, PriceAsker asker, int first, PriceQuestion *q
 			segments_question(fcinfo, first, rules, question);
 		products_get(rules, codes, ncodes, products);
 		limited = asker == ASKER_CUSTOMER && !PG_ARGISNULL(0) && limits_concern(question, products, ncodes);
-		question->closed =
-			limited ? promotions_closed(rules, PG_GETARG_INT64(0), question->at, &question->closed_until) : NULL;
+		question->closed = limited ? promotions_closed(rules, PG_GETARG_INT64(0), question->at, question->unseen,
+													   &question->closed_until)
+								   : NULL;
 		if (config_caches_stand(moved, limited || question->opened != NULL))
 			break;
 	}

@@ -151,7 +151,7 @@ BEGIN
 		RETURN;
 	END IF;
 	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR unseen IN SELECT omnichannel.unseen_changes(at)
+	FOR unseen IN SELECT omnichannel.unseen_changes(at, customer_id, known)
 	LOOP
 		other := omnichannel.quote_unseen(customer_id, product, quantity, currency, at, known, unseen);
 		IF price = other.unit_price OR (other.unit_price IS NULL AND price * quantity = other.line_total) THEN
