@@ -230,7 +230,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	-- What another transaction has let begin since this one did was charged.
-	moment timestamptz := CASE WHEN lower(OLD.valid) > now() AND lower(OLD.valid) < clock_timestamp() THEN clock_timestamp() ELSE now() END;
+	moment timestamptz := CASE WHEN lower(OLD.valid) < clock_timestamp() THEN omnichannel.change_moment(lower(OLD.valid)) ELSE now() END;
 BEGIN
 	IF OLD.valid && tstzrange(NULL, moment) AND OLD.valid @> moment THEN
 		NEW.valid := tstzrange(moment, upper(OLD.valid));

@@ -22,6 +22,13 @@ RETURN pg_catalog.tstzmultirange(valid OPERATOR(pg_catalog.*) pg_catalog.tstzran
 COMMENT ON FUNCTION omnichannel.past_of(timestamptz, tstzrange, tstzmultirange) IS
 'The part of a row''s time that lies before a moment.';
 
+CREATE FUNCTION omnichannel.change_moment(since timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN coalesce(since OPERATOR(pg_catalog.<=) pg_catalog.now(), true) THEN pg_catalog.now()
+	WHEN since OPERATOR(pg_catalog.<) pg_catalog.statement_timestamp() THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END;
+COMMENT ON FUNCTION omnichannel.change_moment(timestamptz) IS
+'From when a change counts of what began at since: from the start of the transaction, or, where that began before it, of the statement, or from now on.';
+
 CREATE FUNCTION omnichannel.keeps_past(former tstzrange, changed tstzrange) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -144,6 +151,8 @@ CREATE FUNCTION omnichannel.note_change_as_owner() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	moment timestamptz := now();
 BEGIN
 	IF TG_TABLE_SCHEMA <> 'omnichannel' THEN
 		RAISE EXCEPTION 'function "note_change" is for the extension''s own triggers'
@@ -157,7 +166,12 @@ BEGIN
 		END IF;
 		INSERT INTO omnichannel.price_change (changed_at, of_uses) VALUES (coalesce(NEW.released_at, NEW.reserved_at), true) ON CONFLICT DO NOTHING;
 	ELSE
-		INSERT INTO omnichannel.price_change AS change DEFAULT VALUES
+		IF TG_TABLE_NAME = 'price' AND TG_LEVEL = 'ROW' THEN
+			moment := lower(NEW.valid);
+		ELSIF TG_TABLE_NAME = 'promotion_used_up' AND TG_OP = 'UPDATE' THEN
+			moment := greatest(NEW.until, now());
+		END IF;
+		INSERT INTO omnichannel.price_change AS change (changed_at) VALUES (moment)
 		ON CONFLICT ON CONSTRAINT price_change_pkey DO UPDATE SET of_uses = false WHERE change.of_uses;
 	END IF;
 	IF TG_LEVEL = 'ROW' THEN
@@ -181,29 +195,41 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	moments timestamptz[];
+	places integer[];
+	changes integer;
 	-- A second for what a commit takes after its moment is noted.
 	asked tstzrange := tstzrange(unseen_changes.at - interval '1 second', unseen_changes.at, '[]');
 BEGIN
 	PERFORM omnichannel.require_setup();
-	moments := ARRAY(SELECT change.changed_at
+	-- Those seen last were hidden first; what one transaction changed, all together.
+	SELECT coalesce(array_agg(found.changed_at ORDER BY found.place, found.changed_at), '{}'), coalesce(array_agg(found.place ORDER BY found.place, found.changed_at), '{}'),
+		coalesce(max(found.place), 0)
+	INTO moments, places, changes
+	FROM (
+		SELECT change.changed_at, dense_rank() OVER (ORDER BY coalesce(change.seen_at, 'infinity') DESC, change.began_at, change.transaction)::integer AS place
 		FROM (
-			SELECT noted.* FROM omnichannel.price_change AS noted WHERE NOT noted.of_uses AND tstzrange(noted.changed_at, noted.seen_at) && asked
-			UNION ALL
-			SELECT noted.*
-			FROM omnichannel.promotion_use AS used, unnest(ARRAY[used.reserved_at, used.released_at]) AS moment
-				JOIN omnichannel.price_change AS noted ON noted.changed_at = moment
-			WHERE (used.customer_id = ANY (CASE WHEN unseen_changes.customer_id IS NOT NULL THEN omnichannel.customer_group(unseen_changes.customer_id) END)
-				OR used.coupon = ANY (unseen_changes.coupons)) AND noted.of_uses AND tstzrange(noted.changed_at, noted.seen_at) && asked
+			SELECT DISTINCT noted.changed_at, noted.transaction, max(noted.seen_at) OVER same AS seen_at, min(noted.changed_at) OVER same AS began_at
+			FROM (
+				SELECT * FROM omnichannel.price_change AS general WHERE NOT general.of_uses AND tstzrange(general.changed_at, general.seen_at) && asked
+				UNION ALL
+				SELECT own.*
+				FROM omnichannel.promotion_use AS used, unnest(ARRAY[used.reserved_at, used.released_at]) AS moment
+					JOIN omnichannel.price_change AS own ON own.changed_at = moment
+				WHERE (used.customer_id = ANY (CASE WHEN unseen_changes.customer_id IS NOT NULL THEN omnichannel.customer_group(unseen_changes.customer_id) END)
+					OR used.coupon = ANY (unseen_changes.coupons)) AND own.of_uses AND tstzrange(own.changed_at, own.seen_at) && asked
+			) AS noted
+			WHERE noted.changed_at <= unseen_changes.at
+			WINDOW same AS (PARTITION BY noted.transaction)
 		) AS change
-		WHERE change.changed_at <= unseen_changes.at
-		GROUP BY change.changed_at ORDER BY max(coalesce(change.seen_at, 'infinity')) DESC, 1);
-	-- Those seen last were hidden first. Which of them were is not known to the moment: of a few each choice is tried, of
-	-- many those that the order makes likely.
-	IF cardinality(moments) <= 6 THEN
-		RETURN QUERY SELECT ARRAY(SELECT moments[n] FROM generate_subscripts(moments, 1) AS n WHERE choice >> (n - 1) & 1 = 1)
-		FROM generate_series(1, (1 << cardinality(moments)) - 1) AS choice;
+	) AS found;
+	-- Which of them were hidden is not known to the moment: of a few each choice is tried, of many those that the order
+	-- makes likely.
+	IF changes <= 6 THEN
+		RETURN QUERY SELECT ARRAY(SELECT change.moment FROM unnest(moments, places) AS change (moment, place) WHERE choice >> (change.place - 1) & 1 = 1)
+		FROM generate_series(1, (1 << changes) - 1) AS choice;
 	ELSE
-		RETURN QUERY SELECT DISTINCT ARRAY(SELECT moments[n] FROM generate_subscripts(moments, 1) AS n WHERE (n <= hidden) <> (n = but) ORDER BY n)
+		RETURN QUERY SELECT DISTINCT ARRAY(SELECT change.moment FROM unnest(moments, places) AS change (moment, place)
+			WHERE (change.place <= hidden) <> (change.place = but))
 		FROM generate_series(0, 12) AS hidden, generate_series(0, 12) AS but
 		WHERE hidden + but > 0;
 	END IF;

@@ -201,6 +201,9 @@ CREATE INDEX price_change_prepared ON omnichannel.price_change (transaction) WHE
 COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or, where it had been prepared, when tick() found it committed; NULL where that is not known: it may not be seen to this day.';
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price
 FOR EACH STATEMENT WHEN (NOT omnichannel.writes_prices()) EXECUTE FUNCTION omnichannel.note_change();
+-- Of what is younger than the transaction a change counts from later on: see change_moment().
+CREATE TRIGGER changed_later AFTER UPDATE ON omnichannel.price
+FOR EACH ROW WHEN (lower(NEW.valid) > now() AND lower(NEW.valid) <= clock_timestamp()) EXECUTE FUNCTION omnichannel.note_change();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.price_list
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.note_change();
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON omnichannel.promotion

@@ -43,7 +43,7 @@ BEGIN
 		DELETE FROM omnichannel.promotion_used_up AS noted
 		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL AND noted.since = now();
 		-- What others have answered since it was used up stays so, also where this transaction is the older one.
-		UPDATE omnichannel.promotion_used_up AS noted SET until = CASE WHEN noted.since > now() THEN clock_timestamp() ELSE now() END
+		UPDATE omnichannel.promotion_used_up AS noted SET until = omnichannel.change_moment(noted.since)
 		WHERE noted.promotion = note_used_up.promotion AND noted.until IS NULL;
 	END IF;
 END
@@ -325,7 +325,7 @@ BEGIN
 	END IF;
 	WITH gone AS (
 		-- Not before it was reserved, where this transaction is the older one.
-		UPDATE omnichannel.promotion_use AS use SET state = 'released', released_at = CASE WHEN use.reserved_at > now() THEN clock_timestamp() ELSE now() END
+		UPDATE omnichannel.promotion_use AS use SET state = 'released', released_at = omnichannel.change_moment(use.reserved_at)
 		WHERE use.promotion = release_promotion_uses.promotion AND use.key = ANY (keys) AND use.state <> 'released'
 		RETURNING use.coupon, use.amount
 	)
@@ -366,7 +366,7 @@ CREATE FUNCTION omnichannel.release_use(key text) RETURNS integer
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_use_as_owner';
 COMMENT ON FUNCTION omnichannel.release_use(text) IS
-'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED and before setup().';
+'Gives back what a key has reserved or used, as when an order is cancelled, and returns how many uses, 0 for a key that holds none; calling it again changes nothing. The use counts no more from the start of the transaction on; where that is older than the use, from the start of the statement, so that what was answered in between stays as it was. Raises 42501 for who may not read promotion_use, 55000 above READ COMMITTED and before setup().';
 
 CREATE FUNCTION omnichannel.expire_uses_as_owner(promotion text, max_rows integer) RETURNS integer
 LANGUAGE plpgsql
