@@ -112,6 +112,16 @@ list_reason(const Walk *walk, const PriceList *list, PriceVerdict verdict)
 	return verdict == VERDICT_SEGMENT ? PRICE_NO_SEGMENT : PRICE_NO_TIME;
 }
 
+/* Notes when the reason changes that a list with prices which have begun gives for taking no part. */
+static void
+list_reason_changes(Walk *walk, const PriceList *list)
+{
+	walk_changes_at(walk, list->valid.from);
+	walk_changes_at(walk, list->active.from);
+	walk_changes_at(walk, list->active.until);
+	(void) spans_contain(&list->pauses, walk->question->at, &walk->until);
+}
+
 /* Tells the collector of a row that takes no part. */
 static inline void
 walk_tell(Walk *walk, const PriceTarget *target, const PriceRow *row, PriceVerdict verdict)
@@ -160,6 +170,8 @@ walk_target(Walk *walk, const PriceTarget *target)
 		bool decided;
 		PriceVerdict verdict;
 		bool history = end - row > LONG_HISTORY && walk->collector == NULL;
+		bool reasoned = false;               /* rows that have begun tell why there is no price */
+		TimestampTz reasons_from = DT_NOEND; /* the others will then */
 
 		if (!walk->thorough && !BIT_TEST(question->audience->lists, row->list))
 		{
@@ -186,9 +198,12 @@ walk_target(Walk *walk, const PriceTarget *target)
 			if (verdict != VERDICT_WON)
 			{
 				walk_tell(walk, target, row, verdict);
-				if (begun && walk->thorough)
+				if (!begun)
+					reasons_from = Min(reasons_from, row->valid.from);
+				else if (walk->thorough)
 				{
 					walk_reason(walk, list_reason(walk, list, verdict));
+					reasoned = true;
 					if (history)
 					{
 						row = skip_rows(row, end, NULL);
@@ -200,7 +215,12 @@ walk_target(Walk *walk, const PriceTarget *target)
 			if (money_compare(row->min_quantity, question->quantity) > 0)
 			{
 				if (begun)
+				{
 					walk_reason(walk, PRICE_NO_QUANTITY);
+					reasoned = true;
+				}
+				else
+					reasons_from = Min(reasons_from, row->valid.from);
 				walk_tell(walk, target, row, VERDICT_QUANTITY);
 				continue;
 			}
@@ -221,6 +241,10 @@ walk_target(Walk *walk, const PriceTarget *target)
 			walk_add_survivor(walk, list, target, row);
 			decided = true;
 		}
+		if (walk->thorough && !reasoned)
+			walk_changes_at(walk, reasons_from);
+		else if (walk->thorough && verdict != VERDICT_WON)
+			list_reason_changes(walk, list);
 	}
 	return asked;
 }
