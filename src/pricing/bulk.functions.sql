@@ -182,7 +182,7 @@ BEGIN
 			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[]
 			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency
 			WHERE a.kind = 'sale' AND o.min_quantity <= a.min_quantity AND o.during && a.during
-				AND coalesce(a.amount, omnichannel.adjusted_price(omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive), a.adjust, a.surcharge, a.round_to, rounding_mode))
+				AND coalesce(a.amount, omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, a.adjust, a.surcharge, a.round_to, rounding_mode))
 					>= omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive)
 			UNION ALL
 			SELECT DISTINCT ON (a.line, a.price_list, a.product, quantity, segments) a.*, 'below floor', greatest(a.min_quantity, o.min_quantity) AS quantity,
@@ -192,7 +192,7 @@ BEGIN
 				unnest(CASE WHEN list.segments_any = '{}' THEN '{NULL}' ELSE list.segments_any END) AS mine,
 				unnest(CASE WHEN base.segments_any = '{}' THEN '{NULL}' ELSE base.segments_any END) AS theirs
 			WHERE a.amount IS NULL AND a.lowest IS NOT NULL AND o.during && a.during
-				AND omnichannel.adjusted_price(omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive), a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
+				AND omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
 		) AS found
 	), nearer AS MATERIALIZED (
 		SELECT s.suspect, s.price_list, s.quantity, s.during, place.target, CASE WHEN place.level = s.level THEN s.min_quantity ELSE -1 END AS above
@@ -214,13 +214,13 @@ BEGIN
 		-- The base price of each moment for whoever has the line's price: of each list the nearest, of lists that all of them
 		-- have the first; where there is none of these, the lowest that some have. By the lists that are active, and then by
 		-- these with those that are to be.
-		SELECT o.suspect, o.later, o.price_list, o.amount, tstzmultirange(o.piece) - coalesce(range_agg(o.piece) OVER (PARTITION BY o.suspect, o.later
+		SELECT o.suspect, o.later, o.price_list, o.amount, o.listed, o.tax_inclusive, tstzmultirange(o.piece) - coalesce(range_agg(o.piece) OVER (PARTITION BY o.suspect, o.later
 			ORDER BY o.priority DESC NULLS LAST, o.amount, o.price_list ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}') AS during
 		FROM (
-			SELECT n.suspect, n.later, n.price_list, n.priority, n.amount, unnest(tstzmultirange(n.piece) - coalesce(range_agg(n.piece) OVER
+			SELECT n.suspect, n.later, n.price_list, n.priority, n.amount, n.listed, n.tax_inclusive, unnest(tstzmultirange(n.piece) - coalesce(range_agg(n.piece) OVER
 				(PARTITION BY n.suspect, n.later, n.price_list ORDER BY n.level, n.min_quantity DESC, n.new DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '{}')) AS piece
 			FROM (
-				SELECT s.suspect, s.segments, later, o.price_list, o.level, o.min_quantity, o.new,
+				SELECT s.suspect, s.segments, later, o.price_list, o.level, o.min_quantity, o.new, o.amount AS listed, o.tax_inclusive,
 					omnichannel.tax_amount(o.amount, s.tax_rate, o.tax_inclusive, s.tax_inclusive) AS amount,
 					CASE WHEN base.segments_all <@ who.segments AND (base.segments_any = '{}' OR base.segments_any && who.segments
 						OR (s.segments IS NULL AND list.segments_any <> '{}' AND list.segments_any <@ base.segments_any)) THEN base.priority END AS priority,
@@ -243,7 +243,7 @@ BEGIN
 		UNION ALL
 		SELECT s.*, made.price, CASE s.problem WHEN 'sale above base' THEN based.amount ELSE s.lowest END, own.during * based.during, based.later, based.price_list
 		FROM suspect AS s JOIN own ON own.suspect = s.suspect JOIN based ON based.suspect = s.suspect
-			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_price(based.amount, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price) AS made
+			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_beside(based.listed, based.tax_inclusive, s.tax_rate, s.tax_inclusive, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price) AS made
 		-- Where tax was taken out, the last of many decimals means nothing.
 		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN round(made.price, 9) >= round(based.amount, 9) ELSE round(made.price, 9) < round(s.lowest, 9) END
 	)

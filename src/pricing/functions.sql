@@ -187,6 +187,17 @@ RETURN CASE WHEN tax_inclusive OPERATOR(pg_catalog.=) with_tax OR tax_rate IS NU
 COMMENT ON FUNCTION omnichannel.tax_amount(numeric, numeric, boolean, boolean) IS
 'An amount that contains a tax of so many percent, or does not, with it or without it; not rounded. The same where no rate is known.';
 
+CREATE FUNCTION omnichannel.adjusted_beside(base numeric, base_with_tax boolean, tax_rate numeric, with_tax boolean, adjust numeric, surcharge numeric,
+	round_to numeric, rounding text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN base_with_tax AND NOT with_tax AND tax_rate IS NOT NULL THEN
+	CASE WHEN round_to OPERATOR(pg_catalog.>) 0 THEN pg_catalog.div(omnichannel.adjusted_price(base, adjust, omnichannel.tax_amount(surcharge, tax_rate, false, true),
+			omnichannel.tax_amount(round_to, tax_rate, false, true), rounding), omnichannel.tax_amount(round_to, tax_rate, false, true)) OPERATOR(pg_catalog.*) round_to
+		ELSE omnichannel.tax_amount(omnichannel.adjusted_price(base, adjust, omnichannel.tax_amount(surcharge, tax_rate, false, true), NULL, rounding), tax_rate, true, false) END
+	ELSE omnichannel.adjusted_price(omnichannel.tax_amount(base, tax_rate, base_with_tax, with_tax), adjust, surcharge, round_to, rounding) END;
+COMMENT ON FUNCTION omnichannel.adjusted_beside(numeric, boolean, numeric, boolean, numeric, numeric, numeric, text) IS
+'What adjusted_price() is in a list with tax, or without it, of a base price that contains it, or does not. As in quote() tax is taken out last, so that nothing is rounded twice.';
+
 CREATE FUNCTION omnichannel.derived_price(INOUT amount numeric, INOUT adjust numeric, INOUT surcharge numeric, INOUT round_to numeric,
 	derived_adjust numeric, derived_surcharge numeric, derived_round_to numeric, rounding text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1

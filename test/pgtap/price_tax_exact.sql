@@ -1,6 +1,6 @@
 -- Percentages, surcharges and promotions over base prices of the other tax kind: rounded once, as exact fractions say.
 BEGIN;
-SELECT plan(8);
+SELECT plan(10);
 SELECT setseed(0.25);
 SET LOCAL search_path = omnichannel, public;
 CREATE FUNCTION pg_temp.dice(sides int) RETURNS int LANGUAGE sql VOLATILE RETURN floor(random() * sides)::int;
@@ -73,5 +73,13 @@ UPDATE company SET rounding = 'half_even';
 SELECT is_empty($$SELECT * FROM pg_temp.expected(now(), 'half_even') AS right_one FULL JOIN pg_temp.answered(now()) AS answer USING (product) WHERE (right_one.*) IS DISTINCT FROM (answer.*)$$, 'half to even');
 UPDATE company SET rounding = 'half_down';
 SELECT is_empty($$SELECT * FROM pg_temp.expected('2041-01-01', 'half_down') AS right_one FULL JOIN pg_temp.answered('2041-01-01') AS answer USING (product) WHERE (right_one.*) IS DISTINCT FROM (answer.*)$$, 'half down');
+-- What is staged is judged by the same price: one that is as high as the floor is not below it, one step lower is.
+INSERT INTO product (product, tax_rate, min_price) SELECT 's' || cents, 8, pg_temp.rounded(cents, 60, 'half_up') * 0.5 FROM generate_series(100, 2000) AS cents;
+INSERT INTO price (price_list, product, amount) SELECT 'gross', 's' || cents, cents * 0.01 FROM generate_series(100, 2000) AS cents;
+INSERT INTO price_staging (price_list, product, adjust, round_to, valid) SELECT 'b2b', 's' || cents, -10, 0.5, tstzrange(now(), '2040-01-01') FROM generate_series(100, 2000) AS cents;
+UPDATE company SET rounding = 'half_up';
+SELECT is_empty('SELECT * FROM check_staged_prices()', 'a staged percentage is rounded as it will be');
+UPDATE product SET min_price = min_price + 0.01 WHERE product LIKE 's%';
+SELECT is((SELECT count(*) FROM check_staged_prices() WHERE problem = 'below floor'), 1901::bigint, 'and what is below its floor by a cent is found');
 SELECT * FROM finish();
 ROLLBACK;
