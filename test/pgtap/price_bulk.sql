@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(88);
+SELECT plan(91);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -59,7 +59,9 @@ DELETE FROM price_staging;
 INSERT INTO price_staging (price_list, product, amount, valid) VALUES ('list', 'a', 20, '[2025-06-01,2025-07-01)'), ('list', 'a', 9, '[2026-01-01,)'), ('list', 'b', 7, NULL);
 SELECT is((SELECT count(*) FROM apply_prices() WHERE applied IS NOT NULL), 0::bigint, 'a jump stops it');
 SELECT throws_ok(command, '22023', NULL, command) FROM unnest(ARRAY['SELECT apply_prices(50, NULL)', 'SELECT apply_prices(50, ''{tier,NULL}'')',
-	'SELECT apply_prices(50, ''{jump,nope}'')', 'SELECT apply_prices(NULL)', 'SELECT apply_prices(''NaN'')', 'SELECT apply_prices(-1)', 'SELECT check_staged_prices(NULL)']) AS command;
+	'SELECT apply_prices(50, ''{jump,nope}'')', 'SELECT apply_prices(NULL)', 'SELECT apply_prices(''NaN'')', 'SELECT apply_prices(-1)', 'SELECT check_staged_prices(NULL)',
+	'SELECT apply_prices(9e131071)', 'SELECT check_staged_prices(1e40)']) AS command;
+SELECT throws_like('SELECT apply_prices(9e131071)', 'max_jump must not be 90000000000000000000...', 'a jump beyond all prices is not spelt out');
 SELECT is((SELECT applied FROM apply_prices(accept => '{jump}') WHERE applied IS NOT NULL), 3::bigint, 'unless it is accepted');
 SELECT results_eq($$SELECT unit_price, at FROM unnest('{2025-05-31,2025-06-01,2025-07-01,2025-12-31,2026-01-01,2028-01-01}'::timestamptz[]) AS at, quote(NULL, 'a', at => at) ORDER BY at$$,
 	$$SELECT price, at FROM unnest('{10,20,10,10,9,9}'::numeric[], '{2025-05-31,2025-06-01,2025-07-01,2025-12-31,2026-01-01,2028-01-01}'::timestamptz[]) AS t (price, at)$$,
