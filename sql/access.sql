@@ -7,6 +7,8 @@ WHERE relnamespace = 'omnichannel'::regnamespace AND relkind IN ('r', 'p', 'v', 
 EXCEPT SELECT relation FROM omnichannel.access_rule() ORDER BY 1;
 SELECT relation AS not_a_table FROM omnichannel.access_rule() WHERE to_regclass('omnichannel.' || relation) IS NULL ORDER BY 1;
 SELECT relation AS twice FROM omnichannel.access_rule() GROUP BY 1 HAVING count(*) > 1;
+SELECT relation, named AS not_a_column FROM omnichannel.access_rule(), unnest(for_supervisor) AS named
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = ('omnichannel.' || relation)::regclass AND attname = named);
 
 CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text LANGUAGE sql AS $$ SELECT coalesce(code, 'nothing') FROM public.raises(statement) $$;
 CREATE ROLE regress_app;
@@ -27,6 +29,9 @@ SELECT omnichannel.grant_access('regress_app', 'app');
 SELECT omnichannel.grant_access('regress_agent', 'agent');
 SELECT omnichannel.grant_access('regress_supervisor', 'supervisor');
 SELECT omnichannel.grant_access('regress_bi', 'bi');
+-- What only a supervisor enters.
+SELECT relation, named AS column, grantee FROM omnichannel.access_rule(), unnest(for_supervisor) AS named, unnest('{regress_app,regress_agent,regress_supervisor,regress_bi}'::name[]) AS grantee
+WHERE has_column_privilege(grantee, 'omnichannel.' || relation, named, 'INSERT') ORDER BY 1, 2, 3;
 
 -- An application logs contacts and reads prices, and changes no rule.
 BEGIN;

@@ -117,11 +117,12 @@ $$;
 COMMENT ON FUNCTION omnichannel.tick() IS
 'Does what only time makes due, in every room, and returns how many things it did; for pg_cron to call each minute, or more often. Several at the same time do each thing once. Raises 55000 above READ COMMITTED and before setup(), 25006 in a read-only transaction, as on a standby, 42501 for others than supervisors.';
 
-CREATE FUNCTION omnichannel.access_rule(OUT relation text, OUT app text, OUT agent text, OUT supervisor text) RETURNS SETOF record
+CREATE FUNCTION omnichannel.access_rule(OUT relation text, OUT app text, OUT agent text, OUT supervisor text, OUT for_supervisor text[]) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	-- r SELECT, a INSERT, w UPDATE, d DELETE
-	VALUES
+	SELECT rule.*, own.columns
+	FROM (VALUES
 		-- what the company is told how to work: read by all, written by supervisors
 		('agent', 'r', 'r', 'raw'),
 		('agent_channel', 'r', 'r', 'rawd'),
@@ -195,10 +196,14 @@ BEGIN ATOMIC
 		('assignment_all', '', '', 'r'),
 		('queue_stay', '', '', 'r'),
 		('waiting', 'rawd', 'rawd', 'rawd'),
-		('waiting_history', 'r', 'r', 'ra');
+		('waiting_history', 'r', 'r', 'ra')
+	) AS rule (relation, app, agent, supervisor) LEFT JOIN (VALUES
+		-- What is found out about a displayed price is not for who displays it to say.
+		('shown_price', '{checked_at,expected,cause}'::text[])
+	) AS own (relation, columns) ON own.relation = rule.relation;
 END;
 COMMENT ON FUNCTION omnichannel.access_rule() IS
-'What grant_access() grants on each table and view, as the letters of an access privilege list: r SELECT, a INSERT, w UPDATE, d DELETE.';
+'What grant_access() grants on each table and view, as the letters of an access privilege list: r SELECT, a INSERT, w UPDATE, d DELETE. for_supervisor: columns that nobody but a supervisor may insert or update; NULL: none.';
 
 CREATE FUNCTION omnichannel.grant_access(role regrole, profile text) RETURNS void
 LANGUAGE plpgsql
@@ -224,10 +229,9 @@ BEGIN
 
 	EXECUTE format('GRANT USAGE ON SCHEMA omnichannel TO %s', role);
 	FOR granted IN
-		-- What is found out about a displayed price is not for who displays it to say.
-		SELECT rule.relation, string_agg(letter.privilege || CASE WHEN rule.relation = 'shown_price' AND letter.letter = 'a' AND profile <> 'supervisor' THEN (
+		SELECT rule.relation, string_agg(letter.privilege || CASE WHEN rule.for_supervisor IS NOT NULL AND letter.letter IN ('a', 'w') AND profile <> 'supervisor' THEN (
 			SELECT format(' (%s)', string_agg(quote_ident(attname), ', ' ORDER BY attnum)) FROM pg_attribute
-			WHERE attrelid = 'omnichannel.shown_price'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL ('{checked_at,expected,cause}'))
+			WHERE attrelid = format('omnichannel.%I', rule.relation)::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (rule.for_supervisor))
 			ELSE '' END, ', ') AS privileges
 		FROM omnichannel.access_rule() AS rule,
 			(VALUES ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE'), ('d', 'DELETE')) AS letter (letter, privilege)

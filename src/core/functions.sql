@@ -28,7 +28,8 @@ $$;
 COMMENT ON FUNCTION omnichannel.require_writer(text, text, text) IS
 'Returns nothing, or says in whose name a function cannot go on: raises 25006 in a read-only transaction, 42501 where the role lacks a privilege on a table of the schema that the function writes, 22023 for an unknown table or privilege, 55000 before setup().';
 
-CREATE FUNCTION omnichannel.require_read_committed(caller text) RETURNS void
+CREATE FUNCTION omnichannel.require_read_committed(caller text,
+	hint text DEFAULT 'Call it in a READ COMMITTED transaction: what others have committed since must be seen.') RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,13 +37,12 @@ BEGIN
 	PERFORM omnichannel.require_setup();
 	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
 		RAISE EXCEPTION '% cannot run at isolation level %', caller, upper(current_setting('transaction_isolation'))
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'Call it in a READ COMMITTED transaction: what others have committed since must be seen.';
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = hint;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION omnichannel.require_read_committed(text) IS
-'Returns nothing, or says in whose name a function cannot go on: raises 55000 above READ COMMITTED, where what others commit is not seen, and before setup().';
+COMMENT ON FUNCTION omnichannel.require_read_committed(text, text) IS
+'Returns nothing, or says in whose name a function cannot go on, and what to do: raises 55000 above READ COMMITTED, where what others commit is not seen, and before setup().';
 
 CREATE FUNCTION omnichannel.invalidate_cache() RETURNS trigger
 LANGUAGE c

@@ -4,7 +4,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF TG_OP = 'UPDATE' THEN
-		PERFORM omnichannel.require_newest_uses(NEW.promotion);
+		PERFORM omnichannel.require_read_committed(format('a change of the limits of promotion "%s"', NEW.promotion),
+			'Make it in a READ COMMITTED transaction: uses that others have just committed count, and an older snapshot does not see them.');
 	END IF;
 	-- Waits for the uses under way, which are not summed yet, and holds up new ones until this commits.
 	PERFORM pg_advisory_xact_lock('omnichannel.promotion_use'::regclass::oid::integer, hashtext(NEW.promotion));
@@ -51,28 +52,13 @@ $$;
 COMMENT ON FUNCTION omnichannel.note_used_up(text) IS
 'Keeps promotion_used_up in step with promotion_total; called by reserve_use() and release_use(). Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.require_newest_uses(promotion text) RETURNS void
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM omnichannel.require_setup();
-	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-		RAISE EXCEPTION 'uses of promotion "%" cannot be counted at isolation level %', promotion, upper(current_setting('transaction_isolation'))
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'Use READ COMMITTED: uses that others have just committed count, and an older snapshot does not see them.';
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION omnichannel.require_newest_uses(text) IS
-'Returns nothing, or raises 55000 where the transaction''s snapshot can be older than uses of the promotion that count, and before setup().';
-
 CREATE FUNCTION omnichannel.lock_promotion_uses(promotion text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM omnichannel.require_newest_uses(promotion);
+	PERFORM omnichannel.require_read_committed(format('a use of promotion "%s"', promotion),
+		'Use READ COMMITTED: uses that others have just committed count, and an older snapshot does not see them.');
 	PERFORM pg_advisory_xact_lock_shared('omnichannel.promotion_use'::regclass::oid::integer, hashtext(lock_promotion_uses.promotion));
 END
 $$;

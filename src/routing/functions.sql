@@ -365,10 +365,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-		RAISE EXCEPTION 'a change of queue.overflow_queue cannot run at isolation level %', upper(current_setting('transaction_isolation'))
-			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Make it in a READ COMMITTED transaction: others'' changes must be seen.';
-	END IF;
+	PERFORM omnichannel.require_read_committed('a change of queue.overflow_queue',
+		'Make it in a READ COMMITTED transaction: others'' changes must be seen.');
 	-- One change of overflow at a time: two halves of a circle must see each other.
 	LOCK TABLE omnichannel.queue IN SHARE UPDATE EXCLUSIVE MODE;
 	IF EXISTS (

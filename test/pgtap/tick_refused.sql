@@ -1,5 +1,5 @@
 -- tick() and each of its parts say in their own name why they cannot go on, whether there is something to do or not.
-SELECT plan(21);
+SELECT plan(22);
 CREATE ROLE tick_app;
 SELECT omnichannel.grant_access('tick_app', 'app') \g /dev/null
 CREATE FUNCTION pg_temp.refusals(calls text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -23,6 +23,7 @@ CREATE TEMP VIEW part AS SELECT unnest('{tick(),tick_prices(),tick_sla(),tick_er
 
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT is(pg_temp.refusals(ARRAY[call]), '55000 ' || call || ' cannot run at isolation level REPEATABLE READ', call || ' of an old snapshot') FROM part;
+SELECT is(pg_temp.refusals(ARRAY[$$reserve_use('none', 'key')$$]), '55000 a use of promotion "none" cannot run at isolation level REPEATABLE READ', 'uses of promotions say the same');
 COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT is(pg_temp.refusals(ARRAY[call]), '55000 ' || call || ' cannot run at isolation level SERIALIZABLE', call || ' of one that others are compared with') FROM part;
