@@ -10,7 +10,9 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/rls.h"
 
 #include "omnichannel.h"
 
@@ -41,9 +43,36 @@ static KeptPlan other_answer_select = {
 	.argtypes = {INT8OID, TEXTOID},
 };
 
-/* Returns what quote() answers the caller, or NULL where the key has a quote already; raises what quote() does. */
+/*
+ * Returns whether the caller may read each row that an answer can follow from, so that it is the owner's answer.
+ *
+ * Of these tables, quote() reads whichever it needs.
+ */
+static bool
+sees_all(void)
+{
+	static const char *const tables[] = {
+		"company", "coupon",    "currency",          "customer",      "omnibus_rule", "price",          "price_list",
+		"product", "promotion", "promotion_used_up", "promotion_use", "segment",      "segment_member",
+	};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		Oid table = omni_table(tables[i]);
+
+		if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK ||
+			check_enable_rls(table, InvalidOid, true) == RLS_ENABLED)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Returns what quote() answers the caller; NULL where the key has a quote already, unless that does not matter. Raises
+ * what quote() does.
+ */
 static char *
-answer_of_caller(FunctionCallInfo fcinfo)
+answer_of_caller(FunctionCallInfo fcinfo, bool under_key)
 {
 	static const int places[QUOTE_ARGS] = {0, 1, 2, 3, 4, 6};
 	MemoryContext context = CurrentMemoryContext;
@@ -57,6 +86,8 @@ answer_of_caller(FunctionCallInfo fcinfo)
 		values[i] = PG_GETARG_DATUM(places[i]);
 		nulls[i] = PG_ARGISNULL(places[i]) ? 'n' : ' ';
 	}
+	if (!under_key)
+		nulls[QUOTE_ARGS - 1] = 'n';
 	spi_scope_begin(&scope, false);
 	if (kept_plan_run(&answer_select, values, nulls, false, 1) > 0)
 		answer = spi_text(0, 1, context);
@@ -81,17 +112,19 @@ is_another_answer(Datum quote, const char *answer)
 /*
  * keep_quote(): see its COMMENT.
  *
- * Who may not see a price, or sees another one, by rights or row-level security, has neither of them locked: the
- * caller's own answer is asked for, and must be the one that was locked. Where not, a price may just have changed.
+ * Who may not see a price, or sees another one, by rights or row-level security, has neither of them locked: whoever
+ * may not see all asks for the answer himself, which must be the one that was locked. Where not, a price may just have
+ * changed.
  */
 Datum
 omnichannel_keep_quote(PG_FUNCTION_ARGS)
 {
-	char *answer;
+	char *answer = NULL;
 	Datum quote;
 
 	(void) omni_table("locked_quote");
-	answer = answer_of_caller(fcinfo);
+	if (!sees_all())
+		answer = answer_of_caller(fcinfo, true);
 	quote = call_as_owner(fcinfo, "locked_quote");
 
 	for (int attempt = 1; answer != NULL && !fcinfo->isnull && is_another_answer(quote, answer); attempt++)
@@ -102,7 +135,7 @@ omnichannel_keep_quote(PG_FUNCTION_ARGS)
 								   GetUserNameFromId(GetUserId(), false), text_to_cstring(PG_GETARG_TEXT_PP(1))),
 							errhint("Let a role lock it that row-level security shows the products, prices, lists and "
 									"promotions.")));
-		answer = answer_of_caller(fcinfo);
+		answer = answer_of_caller(fcinfo, false);
 	}
 	return quote;
 }

@@ -73,7 +73,6 @@ AS $$
 DECLARE
 	answer omnichannel.price_quote;
 	rules jsonb;
-	rules_after jsonb;
 	inputs jsonb;
 	result jsonb;
 	made record;
@@ -97,14 +96,14 @@ BEGIN
 	END IF;
 
 	IF NOT found_one THEN
-		-- A rule that changes between the answer and the reading of the rules would make them contradict each other.
+		-- A rule that changes between the answer and the reading of the rules would make them contradict each other: they are
+		-- read between two answers that are the same.
 		FOR attempt IN 1 .. 10
 		LOOP
 			answer := omnichannel.quote(customer_id, product, quantity, currency, now(), coupons);
-			rules := omnichannel.quote_rules(product, currency, now(), answer.promotions);
-			EXIT WHEN rules = rules_after AND result = to_jsonb(answer);
+			EXIT WHEN result = to_jsonb(answer);
 			result := to_jsonb(answer);
-			rules_after := rules;
+			rules := omnichannel.quote_rules(product, currency, now(), answer.promotions);
 		END LOOP;
 		IF answer.line_total IS NULL THEN
 			RAISE EXCEPTION 'product "%" has no price to lock: %', product, answer.reason

@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(76);
+SELECT plan(79);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -121,6 +121,7 @@ SET ROLE price_app;
 SELECT throws_ok(statement, '23503', NULL, 'a hidden product is not known: ' || statement)
 FROM unnest(ARRAY['SELECT lock_quote(1, ''hidden'')', 'SELECT keep_quote(1, ''hidden'', 1, ''PLN'', ''{}'', ''1 hour'', NULL)']) AS statement;
 SELECT throws_ok($$SELECT lock_quote(1, 'dear', 5)$$, '42501', NULL, 'nor is one of which another price is seen');
+SELECT throws_ok($$SELECT lock_quote(1, 'dear', 5, key => 'unseen')$$, '42501', NULL, 'nor under a key');
 SELECT lock_quote(1, 'dear', 4) AS quote_id \gset
 SELECT is((SELECT list_price FROM locked_quote(1, :quote_id)), 9.00, 'what is seen is locked');
 SELECT is(keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), 'once under a key');
@@ -130,6 +131,30 @@ DROP POLICY visible ON price;
 ALTER TABLE product DISABLE ROW LEVEL SECURITY;
 ALTER TABLE price DISABLE ROW LEVEL SECURITY;
 SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 2::bigint, 'nothing else is locked');
+
+-- Whatever table a price follows from: who may not read it has no price locked either.
+INSERT INTO promotion (promotion, kind, value, customer_limit) VALUES ('once each', 'percent', 1, 1);
+CREATE TEMP TABLE without (relation text, asked text, locked text);
+DO $$
+DECLARE
+	relation text;
+	asked text;
+	locked text;
+BEGIN
+	FOR relation IN SELECT rule.relation FROM omnichannel.access_rule() AS rule WHERE strpos(rule.app, 'r') > 0 AND rule.relation <> 'locked_quote'
+	LOOP
+		EXECUTE format('REVOKE SELECT ON omnichannel.%I FROM price_app', relation);
+		asked := public.raised_as('price_app', 'SELECT omnichannel.quote(1, ''p'', coupons => ''{once}'')');
+		locked := public.raised_as('price_app', 'SELECT omnichannel.lock_quote(1, ''p'', coupons => ''{once}'')');
+		RESET ROLE;
+		INSERT INTO pg_temp.without VALUES (relation, asked, locked);
+		EXECUTE format('GRANT SELECT ON omnichannel.%I TO price_app', relation);
+	END LOOP;
+END
+$$;
+SELECT is_empty($$SELECT * FROM without WHERE asked IS DISTINCT FROM locked$$, 'who may not ask may not lock');
+SELECT cmp_ok((SELECT count(*) FROM without WHERE asked = '42501'), '>=', 12::bigint, 'without any of a dozen tables');
+DELETE FROM promotion WHERE promotion = 'once each';
 
 -- The owner of the tables need be no superuser, and gets nobody's rights by triggers on them.
 CREATE ROLE price_keeper;
