@@ -19,9 +19,12 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#include "omnichannel.h"
+#include "pricing/rule.h"
 
 SQL_FUNCTION(omnichannel_check_segment_rule);
+
+/* The most characters that a value may come to which a rule makes of customers' own. */
+#define LARGEST_VALUE 1e8
 
 /*
  * What a rule may call by name, in byte order. Each only computes from the values given to it, of the types below: none
@@ -361,6 +364,8 @@ omnichannel_check_segment_rule(PG_FUNCTION_ARGS)
 		refuse(rule, why);
 	if (exprType(expression) != BOOLOID)
 		refuse(rule, "it is not true or false");
+	if (rule_size(expression) > LARGEST_VALUE)
+		refuse(rule, "what is nested in it can make values of more than 100 MB out of little");
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }

@@ -2,7 +2,7 @@ CREATE FUNCTION omnichannel.check_segment_rule(rule text) RETURNS void
 LANGUAGE c STABLE STRICT
 AS 'MODULE_PATHNAME', 'omnichannel_check_segment_rule';
 COMMENT ON FUNCTION omnichannel.check_segment_rule(text) IS
-'Returns nothing where the text can be a segment''s rule: one expression, true or false, over the columns of segment_input, of plain values (texts, numbers, times, booleans, jsonb, arrays and ranges of them), PostgreSQL''s own operators on them, CASE, and calls of the functions that the error lists: of those that only compute. It is not tried: what it raises for a customer, as a division by zero, refresh_segments() tells. Raises 22023 otherwise, 42601 for a syntax error, 42703 for an unknown column, 55000 before setup().';
+'Returns nothing where the text can be a segment''s rule: one expression, true or false, over the columns of segment_input, of plain values (texts, numbers, times, booleans, jsonb, arrays and ranges of them), PostgreSQL''s own operators on them, CASE, and calls of the functions that the error lists: of those that only compute; with nothing nested in it that could make values of more than 100 MB out of little, as replace() in replace() can. It is not tried: what it raises for a customer, as a division by zero, refresh_segments() tells. Raises 22023 otherwise, 42601 for a syntax error, 42703 for an unknown column, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_segment() RETURNS trigger
 LANGUAGE plpgsql

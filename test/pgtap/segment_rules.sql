@@ -48,9 +48,22 @@ INSERT INTO refused VALUES
 	-- what makes much of little
 	($$repeat('x', 1000000000) = ''$$),
 	($$lpad('x', 1000000000) = ''$$),
+	(format('length(%s%L%s) > 1', repeat('replace(', 5), repeat('a', 100), repeat(format(', %L, %L)', 'a', repeat('a', 100)), 5))),
+	($$length(replace(replace(language, '', language), 'a', language)) > 1$$),
+	($$regexp_replace(regexp_replace(language, '.', '\&\&\&\&', 'g'), '.', language, 'g') = ''$$),
+	($$array_to_string(string_to_array(language, NULL), language) = ''$$),
+	($$concat_ws(language, VARIADIC string_to_array(language, NULL)) = ''$$),
+	($$array_to_string(array_replace(string_to_array(language, NULL), 'a', language), '') = ''$$),
+	($$array_length(regexp_match(language, '(((((((((((((((((((.*)))))))))))))))))))') || regexp_match(language, language), 1) = 1$$),
+	($$replace((10::numeric ^ 100000)::text, '0', (10::numeric ^ 100000)::text) = ''$$),
+	($$jsonb_path_query_array(facts, '$.**.**') IS NULL$$),
+	($$facts @? '$[0,0,0,0,0,0,0,0,0,0][0,0,0,0,0,0,0,0,0,0][0,0,0,0,0,0,0,0,0,0][0,0,0,0,0,0,0,0,0,0][0,0,0,0,0,0,0,0,0,0]'$$),
+	($$jsonb_path_exists(facts, language::jsonpath)$$),
+	(format('length(%slanguage%s) > 1', repeat('ARRAY[', 30), repeat(']::text', 30))),
+	(format('length(%slanguage%s) > 1', repeat('to_jsonb(', 30), repeat(')::text', 30))),
 	($$language IN (SELECT 'pl')$$),
 	($$generate_series(1, 2) = 1$$);
-SELECT plan(13 + count(*)::integer) FROM refused;
+SELECT plan(17 + count(*)::integer) FROM refused;
 SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, rule) FROM refused;
 RESET ROLE;
 SELECT is_empty('SELECT * FROM evil.ran', 'nothing of the author has run');
@@ -74,6 +87,10 @@ FROM unnest(ARRAY[
 	$$CASE WHEN contacts > 5 THEN true ELSE coalesce(greatest(open_requests, 1) > 1, false) END$$,
 	$$created_at <@ tstzrange('2020-01-01', NULL) AND last_contact_at > date_trunc('month', now()) - interval '1 month'$$,
 	$$mod(hashint8(customer_id), 10) = 3 AND customer_id = ANY ('{1,2}') AND customer_id IS DISTINCT FROM 7$$,
+	$$replace(replace(replace(replace(lower(language), 'ä', 'ae'), 'ö', 'oe'), 'ß', 'ss'), '-', '') = 'deutsch'$$,
+	$$regexp_replace(regexp_replace(facts ->> 'phone', '[^0-9+]', '', 'g'), '^00', '+') LIKE '+48%' AND (regexp_match(facts ->> 'mail', '@(.*)$'))[1] = 'x'$$,
+	$$jsonb_path_exists(facts, '$.**.vip') AND to_char(birth_date, 'MM-DD') = to_char(now(), 'MM-DD') AND array_to_string(string_to_array(language, '-'), ', ') = 'x'$$,
+	$$replace(round((facts ->> 'revenue')::numeric, 2)::text, '.', ',') = '1,00' AND concat_ws(' ', language, preferred_channel) <> ' '$$,
 	$$left(btrim(preferred_channel), 2) || 'x' = concat('a', 'b') COLLATE "C" AND (string_to_array(language, '-'))[1] = 'pl'$$]) AS rule;
 SELECT lives_ok('SELECT refresh_segments()', 'and all of it can be applied');
 SELECT * FROM finish();
