@@ -331,6 +331,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
+	-- The table first, as who stages has it locked before a trigger calls this, and who empties it by TRUNCATE as well.
+	LOCK TABLE omnichannel.price_staging IN ROW EXCLUSIVE MODE;
 	PERFORM pg_advisory_xact_lock('omnichannel.price_staging'::regclass::oid::integer, 0);
 END
 $$;
