@@ -191,21 +191,26 @@ state_before(const PriceQuestion *question, const Moments *moments, int i)
 
 /*
  * Returns the place in moments of the first cut of the price that a series began with at moments->at[start], and in
- * *before the state before it; start where there is none.
+ * *before the state before it; start where there is none. What is not offered meanwhile is neither cut nor raised.
  */
 static int
 first_cut_after(const PriceQuestion *question, const Moments *moments, int start, PriceState *before)
 {
+	PriceState former = state_at(*question, moments->at[start]);
+
 	for (int i = start - 1; i >= 0; i--)
 	{
-		PriceState former = state_before(question, moments, i);
+		PriceState state = state_at(*question, moments->at[i]);
 
 		CHECK_FOR_INTERRUPTS();
-		if (former.found && money_compare(state_at(*question, moments->at[i]).price, former.price) < 0)
+		if (!state.found)
+			continue;
+		if (money_compare(state.price, former.price) < 0)
 		{
 			*before = former;
 			return i;
 		}
+		former = state;
 	}
 	return start;
 }

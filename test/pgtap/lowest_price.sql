@@ -109,7 +109,7 @@ BEGIN
 END $$;
 \ir cases.psql
 
-SELECT plan(count(*)::int + 17) FROM history_case;
+SELECT plan(count(*)::int + 19) FROM history_case;
 SELECT is(pg_temp.plain(pg_temp.undone(body)), pg_temp.plain(body -> 'expected'), id) FROM history_case ORDER BY id;
 
 -- quote() carries it, a promotion is a reduction too, and a planned one is known before it begins
@@ -143,6 +143,18 @@ FROM lowest_price('roll', at => '2026-03-11 12:00+01', country => 'PL');
 UPDATE product SET perishable = false WHERE product = 'roll';
 SELECT is((lowest_price, reduced_since AT TIME ZONE 'Europe/Warsaw'), (80.00, '2026-01-20 00:00'::timestamp), 'of other goods each cut counts')
 FROM lowest_price('roll', at => '2026-01-20 12:00+01', country => 'PL');
+
+-- Days without offer are no cut of what perishes: of 60, none, 80 and 70 the last is the first cut.
+INSERT INTO product (product, perishable) VALUES ('gap', true);
+INSERT INTO price_list (price_list, kind) VALUES ('gap base', 'base'), ('gap sale', 'sale');
+INSERT INTO price (price_list, product, amount, valid) VALUES
+	('gap base', 'gap', 100, '[2025-06-01, 2025-06-10)'), ('gap base', 'gap', 100, '[2025-06-12,)'), ('gap sale', 'gap', 60, '[2025-06-01, 2025-06-10)'),
+	('gap sale', 'gap', 80, '[2025-06-12, 2025-06-20)'), ('gap sale', 'gap', 70, '[2025-06-20,)');
+SELECT results_eq($$SELECT prior.lowest_price, prior.reduced_since, prior.max_percent_claim FROM unnest('{2025-06-15,2025-06-25}'::timestamptz[]) AS at, lowest_price('gap', at => at, country => 'PL') AS prior ORDER BY at$$,
+	$$VALUES (NULL::numeric, '2025-06-01'::timestamptz, NULL::numeric), (80.00, '2025-06-20', 12.50)$$, 'days without offer are no cut');
+UPDATE price SET amount = 50 WHERE amount = 80 AND price_list = 'gap sale';
+SELECT is((prior.lowest_price, prior.reduced_since), (60.00, '2025-06-12'::timestamptz), 'a lower price after them is')
+FROM lowest_price('gap', at => '2025-06-15', country => 'PL') AS prior;
 
 SELECT throws_ok($$SELECT lowest_price('q', country => 'US')$$, '23503');
 SELECT throws_ok($$SELECT lowest_price('nothing')$$, '23503');
