@@ -33,7 +33,6 @@ extern Oid omni_schema(void);
 extern Oid omni_table(const char *name);
 extern Oid omni_owner(void);
 extern Oid relation_owner(Oid relation);
-pg_noreturn extern void omni_not_set_up(void);
 
 /*
  * core/text.c: texts as arguments, compared, and as messages show them.
@@ -189,7 +188,6 @@ extern void config_caches_hold(void);
 extern void config_caches_release(void);
 extern void config_cache_discard(MemoryContext context);
 extern uint64 relations_generation(void);
-extern void config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);
 extern void config_cache_read(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg);
 
 #endif /* OMNICHANNEL_H */

@@ -1,3 +1,21 @@
+CREATE FUNCTION omnichannel.require_whole() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF NOT EXISTS (SELECT FROM pg_trigger AS fired JOIN pg_proc AS called ON called.oid = fired.tgfoid
+		WHERE fired.tgrelid = to_regclass('omnichannel.company') AND called.proname = 'invalidate_cache') THEN
+		RAISE EXCEPTION 'the tables of omnichannel in database "%" are not whole', current_database()
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'DROP EXTENSION omnichannel CASCADE has taken the triggers from them, and the columns of its types.',
+				HINT = 'Restore them from a dump made before.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.require_whole() IS
+'Returns nothing, or raises 55000 before setup() and where the tables are there but their triggers are not, as after DROP EXTENSION ... CASCADE and CREATE EXTENSION.';
+
 CREATE PROCEDURE omnichannel.setup(currency text, country text, time_zone text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -8,6 +26,7 @@ DECLARE
 	script text := omnichannel.setup_script();
 BEGIN
 	IF to_regclass('omnichannel.company') IS NOT NULL THEN
+		PERFORM omnichannel.require_whole();
 		RAISE EXCEPTION 'omnichannel is already set up in database "%"', current_database()
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'After ALTER EXTENSION omnichannel UPDATE, SELECT omnichannel.upgrade() migrates the tables.';
@@ -46,6 +65,10 @@ BEGIN
 	script := replace(script, '@time_zone@', quote_literal(time_zone));
 	EXECUTE script;
 
+	IF NOT EXISTS (SELECT FROM omnichannel.currency AS known WHERE known.currency = setup.currency) THEN
+		RAISE EXCEPTION 'currency "%" is not in ISO 4217', currency
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use a code of its list one, as in ''EUR''.';
+	END IF;
 	INSERT INTO omnichannel.company (currency, country, calling_code, time_zone, version)
 	SELECT setup.currency, setup.country, code, setup.time_zone, extension.extversion
 	FROM pg_extension AS extension WHERE extension.extname = 'omnichannel';
@@ -70,7 +93,7 @@ DECLARE
 	script text;
 	extension_version text;
 BEGIN
-	PERFORM omnichannel.require_setup();
+	PERFORM omnichannel.require_whole();
 	SELECT extension.extversion INTO STRICT extension_version
 	FROM pg_extension AS extension WHERE extension.extname = 'omnichannel';
 
@@ -90,7 +113,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.upgrade() IS
-'Migrates the tables and views to the version of the extension, all or nothing, and returns that version; does nothing where they have it. For the owner of the tables. Raises 55000 before setup() and where no upgrade leads from the one version to the other.';
+'Migrates the tables and views to the version of the extension, all or nothing, and returns that version; does nothing where they have it. For the owner of the tables. Raises 55000 before setup(), where DROP EXTENSION ... CASCADE has taken columns and triggers from the tables, and where no upgrade leads from the one version to the other.';
 
 CREATE FUNCTION omnichannel.tick() RETURNS bigint
 LANGUAGE plpgsql

@@ -32,7 +32,7 @@ ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char 
 }
 
 /* Notes that a property of an event is something that it must not be. */
-IcalStatus
+static IcalStatus
 ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what)
 {
 	const char *value = icalproperty_get_value_as_string(property);

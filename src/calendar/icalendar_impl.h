@@ -106,7 +106,6 @@ extern int64_t ical_day(struct icaltimetype time);
 
 /* icalendar_event.c */
 extern IcalStatus ical_problem(IcalReader *reader, IcalStatus status, const char *uid, const char *what);
-extern IcalStatus ical_bad_value(IcalReader *reader, const char *uid, icalproperty *property, const char *what);
 extern int ical_compare_exclusions(const void *a, const void *b);
 extern IcalStatus ical_read_event(IcalReader *reader, icalcomponent *component, IcalEvent *event);
 extern IcalStatus ical_collect_exclusions(const IcalEvent *event);

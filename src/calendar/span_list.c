@@ -79,7 +79,7 @@ span_list_tidy(SpanList *list)
 }
 
 /* Returns the index of the first span of a tidy list that ends after `at`. */
-int
+static int
 span_list_from(const SpanList *list, int64_t at)
 {
 	int low = 0;

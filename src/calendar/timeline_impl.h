@@ -120,7 +120,6 @@ extern int chunk_run_with_sum(const Chunk *chunk, int64_t sum);
 /* span_list.c */
 extern void span_list_add(const TimelineHost *host, SpanList *list, int64_t start, int64_t end);
 extern void span_list_tidy(SpanList *list);
-extern int span_list_from(const SpanList *list, int64_t at);
 extern void span_list_subtract(const TimelineHost *host, SpanList *result, const SpanList *list, const SpanList *taken,
 							   TimeSpan within);
 extern void span_list_unite(const TimelineHost *host, SpanList *result, const SpanList *list, const SpanList *added,

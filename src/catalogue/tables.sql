@@ -198,6 +198,7 @@ INSERT INTO omnichannel.currency (currency, number, minor_units, in_use, name) V
 ('ZMW', '967', 2, true, 'Zambian Kwacha'),
 ('ZWG', '924', 2, true, 'Zimbabwe Gold'),
 ('ZWL', '932', 2, false, 'Zimbabwe Dollar');
+ALTER TABLE omnichannel.company ADD FOREIGN KEY (currency) REFERENCES omnichannel.currency;
 
 CREATE TABLE omnichannel.product (
 	product text PRIMARY KEY CHECK (product <> ''),

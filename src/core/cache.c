@@ -544,21 +544,10 @@ config_cache_get(ConfigCache *cache)
 }
 
 /*
- * config_cache_load runs load, which adds rows to a cache that is filled on demand.
+ * config_cache_read runs load, which adds rows to a cache that is filled on demand, and finds them through look.c.
  *
- * Call it right after config_cache_get(): the rows are then at least as new as the last message consumed. load runs in
- * an SPI scope under a new snapshot, with the rights that the data were read with, must allocate in
- * cache->fill_context, and must leave the data whole if it raises.
- */
-void
-config_cache_load(ConfigCache *cache, void (*load)(ConfigCache *cache, void *arg), void *arg)
-{
-	cache_run_load(cache, cache->fill_as_owner, load, arg);
-}
-
-/*
- * config_cache_read does the same outside SPI, for a load that finds its rows through look.c.
- *
+ * Call it right after config_cache_get(): the rows are then at least as new as the last message consumed. load runs
+ * under a new snapshot, must allocate in cache->fill_context, and must leave the data whole if it raises.
  * cache->fill_as_owner tells whether it may: otherwise a statement is to read the rows, with the reader's rights.
  */
 void

@@ -35,7 +35,7 @@ schema_changed(Datum arg, int cache, uint32 hash)
 }
 
 /* Raises the error of a database in which setup() has not run. */
-void
+pg_noreturn static void
 omni_not_set_up(void)
 {
 	ereport(ERROR,

@@ -46,7 +46,7 @@ channel_build(ConfigCache *cache, MemoryContext context)
 }
 
 /* Returns the channel, or NULL where there is none of this code. Raises 55000 before setup(). */
-const Channel *
+static const Channel *
 channel_find(const char *code)
 {
 	HTAB *channels = unconstify(void *, config_cache_get(&channel_cache));

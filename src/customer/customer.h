@@ -21,14 +21,11 @@ typedef struct Channel
 } Channel;
 
 extern const Channel *channel_get(const char *code);
-extern const Channel *channel_find(const char *code);
 
 extern void identity_kind_check(const char *kind);
 extern char *identity_normalise(const char *kind, const char *value);
 extern const char *erasure_digest(const char *a, const char *b);
 extern int64 customer_match(const char *kind, const char *normalised, bool create, bool *found);
-extern int64 customer_identify(const char *kind, const char *value, bool create, bool *found);
-extern int64 customer_root(int64 customer_id, bool read_only);
 
 /* A customer to be found, by kind and value (in normal form) or, where kind is NULL, by customer_id. */
 typedef struct CustomerLookup

@@ -360,25 +360,11 @@ customer_match(const char *kind, const char *normalised, bool create, bool *foun
 }
 
 /*
- * customer_identify returns the customer (after merges) of an identity as written, or 0 where there is none.
- *
- * create makes a new customer of an unknown identity; found, if given, tells whether it was known. Needs an SPI scope.
- * Raises as identity_normalise() and customer_match() do.
- */
-int64
-customer_identify(const char *kind, const char *value, bool create, bool *found)
-{
-	int64 customer_id = customer_match(kind, identity_normalise(kind, value), create, found);
-
-	return customer_id == 0 ? 0 : customer_root(customer_id, false);
-}
-
-/*
  * customer_root returns the customer that this one was merged into, or itself, or 0 where there is none.
  *
  * Needs an SPI scope; read_only looks under the active snapshot.
  */
-int64
+static int64
 customer_root(int64 customer_id, bool read_only)
 {
 	Datum values[1] = {Int64GetDatum(customer_id)};
@@ -397,6 +383,20 @@ customer_root(int64 customer_id, bool read_only)
 	else if (kept_plan_run(&customer_select, values, NULL, read_only, 1) == 1)
 		root = spi_id(0, 1);
 	return root;
+}
+
+/*
+ * customer_identify returns the customer (after merges) of an identity as written, or 0 where there is none.
+ *
+ * create makes a new customer of an unknown identity; found, if given, tells whether it was known. Needs an SPI scope.
+ * Raises as identity_normalise() and customer_match() do.
+ */
+static int64
+customer_identify(const char *kind, const char *value, bool create, bool *found)
+{
+	int64 customer_id = customer_match(kind, identity_normalise(kind, value), create, found);
+
+	return customer_id == 0 ? 0 : customer_root(customer_id, false);
 }
 
 /* Returns whether a customer was erased; raises 23503 where there is none. Needs an SPI scope. */

@@ -17,7 +17,6 @@
 #define SKILL_CODE_MAX 63
 #define SKILL_LEVEL_MAX 10
 #define SKILL_COUNT_MAX 1000
-#define SKILL_BYTES_MAX (SKILL_COUNT_MAX * (SKILL_CODE_MAX + 2))
 
 typedef enum SkillStatus
 {

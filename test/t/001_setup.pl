@@ -67,7 +67,8 @@ is(error_of($node, 'postgres', 'SELECT omnichannel.require_setup()'), '55000', '
 $node->safe_psql('postgres', 'CREATE ROLE shop LOGIN; CREATE ROLE stranger LOGIN; GRANT USAGE ON SCHEMA omnichannel TO shop, stranger');
 my $setup = "CALL omnichannel.setup(currency => 'PLN', country => 'PL', time_zone => 'Europe/Warsaw')";
 is(error_of($node, 'postgres', $setup, 'stranger'), '42501', 'setup() without CREATE on the schema');
-is(error_of($node, 'postgres', "CALL omnichannel.setup('zloty', 'PL', 'Europe/Warsaw')"), '22023', 'unknown currency');
+is(error_of($node, 'postgres', "CALL omnichannel.setup('zloty', 'PL', 'Europe/Warsaw')"), '22023', 'no currency code');
+is(error_of($node, 'postgres', "CALL omnichannel.setup('XYZ', 'PL', 'Europe/Warsaw')"), '22023', 'unknown currency');
 is(error_of($node, 'postgres', "CALL omnichannel.setup('PLN', 'XX', 'Europe/Warsaw')"), '22023', 'unknown country');
 is(error_of($node, 'postgres', "CALL omnichannel.setup('PLN', 'PL', 'Europe/Warschau')"), '22023', 'unknown zone');
 is(error_of($node, 'postgres', 'CALL omnichannel.setup(NULL, NULL, NULL)'), '22023', 'NULLs');

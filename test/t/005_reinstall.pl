@@ -20,6 +20,17 @@ is(value($other, $answer), 'PLN', 'the other session too');
 # RESTRICT protects the data: the tables depend on the extension's types and functions.
 is(error_of($node, 'postgres', 'DROP EXTENSION omnichannel'), '2BP01', 'DROP EXTENSION without CASCADE is refused');
 
+# CASCADE takes columns and triggers from the tables: nobody is told that they are as they were.
+$node->safe_psql('postgres', 'CREATE DATABASE torn');
+omni_setup($node, 'torn');
+is(error_of($node, 'torn', "UPDATE omnichannel.company SET currency = 'XYZ'"), '23503', 'a company has a currency of ISO 4217');
+$node->safe_psql('torn', 'SET client_min_messages = error; DROP EXTENSION omnichannel CASCADE; CREATE EXTENSION omnichannel CASCADE');
+foreach my $call ('SELECT omnichannel.upgrade()', "CALL omnichannel.setup('EUR', 'DE', 'Europe/Berlin')")
+{
+	my (undef, undef, $stderr) = $node->psql('torn', $call);
+	like($stderr, qr/the tables of omnichannel in database "torn" are not whole.*HINT:  Restore them from a dump/s, "not whole: $call");
+}
+
 foreach my $round (1 .. 3)
 {
 	my $currency = qw(EUR GBP CHF)[ $round - 1 ];
