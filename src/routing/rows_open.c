@@ -6,7 +6,8 @@
  *
  * - a table is no ordinary one in the server's own heap, has rules, children or parents, or columns other than those
  *   that it was made with; one that rows are inserted into has more columns; one that is changed has generated columns,
- *   more checks, or triggers that are not this extension's own, all of which have nothing to do for these changes;
+ *   more checks, or triggers that are not this extension's own, all of which have nothing to do for these changes, or
+ *   foreign keys to or from columns that change; any foreign key is one where rows come and go;
  * - an index of a table that rows are inserted into is no plain btree (expressions, predicates, exclusion, deferred);
  * - row security holds for the current role, or it lacks a right on a table; an extension asks to look at rights;
  * - triggers are switched off by session_replication_role;
@@ -42,7 +43,8 @@ typedef struct RowsSpec
 	const char *name;
 	AclMode rights;
 	bool inserts;
-	int checks; /* constraints that hold for whatever is written here */
+	int checks;            /* constraints that hold for whatever is written here */
+	AttrNumber changes[5]; /* columns that change where rows stay, and 0 */
 	int count;
 	struct
 	{
@@ -61,6 +63,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 					  CHANGE,
 					  false,
 					  5,
+					  {REQUEST_STATE, REQUEST_AGENT_ID, REQUEST_VERSION, REQUEST_STATE_SINCE},
 					  17,
 					  {{"request_id", INT8OID},
 					   {"customer_id", INT8OID},
@@ -83,6 +86,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 					   READ,
 					   false,
 					   0,
+					   {0},
 					   7,
 					   {{"customer_id", INT8OID},
 						{"name", TEXTOID, true},
@@ -95,6 +99,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 					  KEEP,
 					  false,
 					  0,
+					  {0},
 					  8,
 					  {{"request_id", INT8OID},
 					   {"customer_id", INT8OID},
@@ -108,6 +113,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						 KEEP,
 						 true,
 						 0,
+						 {0},
 						 13,
 						 {{"request_id", INT8OID},
 						  {"customer_id", INT8OID},
@@ -126,17 +132,24 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						 READ,
 						 false,
 						 0,
+						 {0},
 						 4,
 						 {{"request_id", INT8OID},
 						  {"entered_at", TIMESTAMPTZOID},
 						  {"until", TIMESTAMPTZOID},
 						  {"queued_at", TIMESTAMPTZOID}}},
-	[ROWS_REFUSAL] =
-		{"refusal", READ, false, 0, 3, {{"request_id", INT8OID}, {"agent_id", INT8OID}, {"until", TIMESTAMPTZOID}}},
+	[ROWS_REFUSAL] = {"refusal",
+					  READ,
+					  false,
+					  0,
+					  {0},
+					  3,
+					  {{"request_id", INT8OID}, {"agent_id", INT8OID}, {"until", TIMESTAMPTZOID}}},
 	[ROWS_RELATIONSHIP] = {"relationship",
 						   READ,
 						   false,
 						   0,
+						   {0},
 						   5,
 						   {{"customer_id", INT8OID},
 							{"agent_id", INT8OID},
@@ -147,6 +160,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						  CHANGE,
 						  false,
 						  1,
+						  {2, 4},
 						  5,
 						  {{"agent_id", INT8OID},
 						   {"idle_since", TIMESTAMPTZOID},
@@ -157,6 +171,7 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						CHANGE,
 						false,
 						0,
+						{2, 3, 4, 5},
 						5,
 						{{"lane_id", INT8OID},
 						 {"rank", INT8OID},
@@ -165,9 +180,37 @@ static const RowsSpec specs[ROWS_TABLES] = {
 						 {"request_id", INT8OID}}},
 };
 
+/*
+ * Returns whether the triggers of foreign keys, of the table's or on it, have nothing to do for what is changed here:
+ * rows stay, and so do the columns of these keys, as of those that this extension makes.
+ */
+static bool
+has_idle_keys(Relation relation, const RowsSpec *spec)
+{
+	Bitmapset *referenced;
+	ListCell *cell;
+
+	if (spec->rights & (ACL_INSERT | ACL_DELETE))
+		return false;
+	referenced = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_KEY);
+	for (int i = 0; spec->changes[i] != 0; i++)
+		if (bms_is_member(spec->changes[i] - FirstLowInvalidHeapAttributeNumber, referenced))
+			return false;
+	foreach (cell, RelationGetFKeyList(relation))
+	{
+		const ForeignKeyCacheInfo *key = lfirst(cell);
+
+		for (int i = 0; spec->changes[i] != 0; i++)
+			for (int j = 0; j < key->nkeys; j++)
+				if (key->conkey[j] == spec->changes[i])
+					return false;
+	}
+	return true;
+}
+
 /* Returns whether the triggers of a table have nothing to do for what is changed here. */
 static bool
-has_idle_triggers(Relation relation)
+has_idle_triggers(Relation relation, const RowsSpec *spec)
 {
 	static const char *const own[] = {"guard_request", "follow_request", "follow_requests",
 									  "note_arrival",  "note_change",    "note_removal"};
@@ -176,8 +219,9 @@ has_idle_triggers(Relation relation)
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
-		bool known = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE ||
-					 (trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) == 0;
+		bool is_key = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE;
+		bool known = (trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) == 0 ||
+					 (is_key && has_idle_keys(relation, spec));
 
 		for (int j = 0; j < (int) lengthof(own) && !known; j++)
 			known = strcmp(trigger->tgname, own[j]) == 0 && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN &&
@@ -213,7 +257,7 @@ is_ordinary(Relation relation, const RowsSpec *spec, bool reading)
 	{
 		if (desc->constr != NULL && (desc->constr->num_check != spec->checks || desc->constr->has_generated_stored))
 			return false;
-		if (!has_idle_triggers(relation))
+		if (!has_idle_triggers(relation, spec))
 			return false;
 		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	}

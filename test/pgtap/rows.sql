@@ -1,6 +1,6 @@
 -- Offers are written without SQL where nothing asks for SQL. Both ways leave the same; and whatever asks for SQL is heard.
 BEGIN;
-SELECT plan(54);
+SELECT plan(61);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -23,7 +23,9 @@ INSERT INTO agent_state (agent_id, idle_since, state) SELECT n, now() - n * inte
 
 SET CONSTRAINTS ALL IMMEDIATE;
 
--- It is done, as the tables are made: no statement was planned for it.
+-- It is done, as the tables are made, and with foreign keys on what does not change: no statement was planned for it.
+CREATE TABLE public.remark (request_id bigint, customer_id bigint, FOREIGN KEY (request_id, customer_id) REFERENCES omnichannel.request);
+CREATE TABLE public.seat (agent_id bigint PRIMARY KEY REFERENCES omnichannel.agent_state);
 CREATE FUNCTION pg_temp.offers() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
@@ -162,6 +164,12 @@ SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.assignment ADD COLUMN mine te
 SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.request ADD COLUMN mine text GENERATED ALWAYS AS (state || ''!'') STORED', 'SELECT pg_temp.offer(2)', 'SELECT mine FROM omnichannel.request WHERE request_id = 2'), 'offered!', 'a generated column');
 SELECT is(pg_temp.outcome('CREATE UNIQUE INDEX ON omnichannel.assignment ((1))', 'SELECT pg_temp.offer(2); INSERT INTO omnichannel.assignment SELECT 1000, 1, 2, 1, 2, 0, now(), now(), now(), now(), now()', 'SELECT'), '23505', 'a unique index on an expression');
 SELECT is(pg_temp.outcome('CREATE INDEX mine ON omnichannel.request (state); SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off', 'SELECT pg_temp.offer(2)', 'SELECT request_id FROM omnichannel.request WHERE state = ''offered'''), '2', 'finds the new version');
+CREATE TABLE public.desk (desk bigint PRIMARY KEY);
+SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.assignment ADD FOREIGN KEY (agent_id) REFERENCES public.desk', 'SELECT pg_temp.offer(2)', 'SELECT'), '23503', 'a foreign key of assignments');
+SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0, state = ''available''; ALTER TABLE omnichannel.request ADD FOREIGN KEY (agent_id) REFERENCES public.desk NOT VALID', 'SELECT omnichannel.route(2)', 'SELECT'), '23503', 'of requests, to their agent');
+SELECT is(pg_temp.outcome('CREATE TABLE public.one (state text UNIQUE); INSERT INTO public.one SELECT DISTINCT state FROM omnichannel.request UNION SELECT ''waiting_agent''; ALTER TABLE omnichannel.request ADD FOREIGN KEY (state) REFERENCES public.one (state)', 'SELECT pg_temp.offer(2)', 'SELECT'), '23503', 'to their state');
+SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0; ALTER TABLE omnichannel.agent_state ADD UNIQUE (agent_id, used); CREATE TABLE public.load (agent_id bigint, used int, FOREIGN KEY (agent_id, used) REFERENCES omnichannel.agent_state (agent_id, used) ON UPDATE CASCADE); INSERT INTO public.load VALUES (2, 0)',
+	'SELECT pg_temp.offer(2)', 'SELECT used > 0 FROM public.load'), 'true', 'one to presence and load');
 SELECT is(pg_temp.outcome('CREATE RULE mine AS ON INSERT TO omnichannel.assignment DO ALSO INSERT INTO public.seen VALUES (''rule'')', 'SELECT pg_temp.offer(2)', 'SELECT'), '0A000', 'a rule is not for such statements');
 SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.agent_state REPLICA IDENTITY NOTHING; CREATE PUBLICATION mine FOR TABLE omnichannel.agent_state', 'SELECT omnichannel.route(2)', 'SELECT'), '55000', 'a publication without replica identity');
 SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0, state = ''available''; REVOKE ' || revoked || ' FROM rows_role; SET LOCAL ROLE rows_role', 'SELECT omnichannel.route(2)', 'SELECT'), '42501', 'without ' || revoked)
@@ -193,6 +201,9 @@ SELECT is(pg_temp.outcome('SELECT pg_temp.waits(2); INSERT INTO omnichannel.sla_
 	'DELETE FROM omnichannel.waiting; SELECT omnichannel.route(2)', 'SELECT due_at = ''2030-01-02Z'' FROM omnichannel.waiting'), 'true', 'due when the first of its clocks is that runs');
 SELECT is(pg_temp.outcome('CREATE TRIGGER mine AFTER INSERT ON omnichannel.waiting FOR EACH ROW EXECUTE FUNCTION public.see()', 'SELECT pg_temp.waits(2)', 'SELECT string_agg(what, '','') FROM public.seen'), 'waiting INSERT', 'a trigger on what waits fires');
 SELECT is(pg_temp.outcome('CREATE TRIGGER mine BEFORE UPDATE ON omnichannel.lane_head FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()', 'SELECT pg_temp.waits(2)', 'SELECT'), 'ZZ001', 'one on heads of lanes');
+SELECT is(pg_temp.outcome('DELETE FROM omnichannel.waiting; ALTER TABLE omnichannel.waiting ADD FOREIGN KEY (priority) REFERENCES public.desk', 'SELECT pg_temp.waits(2)', 'SELECT'), '23503', 'a foreign key of what waits');
+SELECT is(pg_temp.outcome('CREATE TABLE public.hint (request_id bigint REFERENCES omnichannel.waiting ON DELETE CASCADE); SELECT pg_temp.waits(2); INSERT INTO public.hint VALUES (2); UPDATE omnichannel.agent_state SET used = 0, state = ''available''', 'SELECT omnichannel.claim(n) FROM generate_series(1, 18) AS n', 'SELECT count(*) FROM public.hint'), '0', 'one to it');
+SELECT is(pg_temp.outcome('SELECT pg_temp.waits(2); INSERT INTO omnichannel.lane_head SELECT lane_id, rank + 1, due_at, entered_at, 1 FROM omnichannel.waiting ON CONFLICT (lane_id) DO UPDATE SET rank = excluded.rank, request_id = 1; ALTER TABLE omnichannel.lane_head ADD FOREIGN KEY (request_id) REFERENCES public.desk NOT VALID', 'SELECT pg_temp.waits(2)', 'SELECT'), '23503', 'of heads of lanes');
 SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.waiting ADD CHECK (priority < 7)', 'SELECT pg_temp.waits(2)', 'SELECT'), '23514', 'a check of what waits');
 SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.waiting ADD COLUMN mine text DEFAULT ''x''', 'SELECT pg_temp.waits(2)', 'SELECT mine FROM omnichannel.waiting'), 'x', 'a default');
 SELECT is(pg_temp.outcome('CREATE UNIQUE INDEX ON omnichannel.waiting ((1))', 'SELECT pg_temp.waits(2); INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, entered_at) SELECT 1000, 1, 2, 1, now()', 'SELECT'), '23505', 'a unique index on an expression');
