@@ -52,6 +52,7 @@
 #define RelFileLocator RelFileNode
 #define RelFileLocatorEquals(a, b) RelFileNodeEquals(a, b)
 #define rd_locator rd_node
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
 #endif
 
 /* The root of a btree index is found with its table at hand since 16; no snapshot is too old for a page since 17. */

@@ -87,6 +87,10 @@ extern bool leaf_is_right_of(const LookScan *scan, Page page);
 extern Buffer leaf_step(Relation index, Buffer from, BlockNumber to);
 extern OffsetNumber leaf_descend(LookScan *scan);
 
+/* leaf_guide.c */
+extern BlockNumber leaf_guide_find(const LookScan *scan);
+extern void leaf_guide_failed(const LookScan *scan);
+
 /* Returns whether a row of the index has the keys, which are equal byte for byte where they are equal at all. */
 static inline bool
 leaf_has_keys(const LookScan *scan, IndexTuple row)

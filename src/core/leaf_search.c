@@ -6,7 +6,8 @@
  * short text in byte order, or a number. Twenty rows are compared on the way to a leaf. Only what the operator class
  * would say is said here; where a row that leads to others is equal, or a text is long, it is asked itself.
  *
- * The way down is that of _bt_search(), for reading, without the stack that splits need. Who seeks a key that nobody
+ * The way down is that of _bt_search(), for reading, without the stack that splits need, unless leaf_guide.c knows the
+ * leaf. Who seeks a key that nobody
  * has sought lately waits for memory most of the time: what is looked at next is asked for together.
  */
 #include "postgres.h"
@@ -172,24 +173,64 @@ leaf_is_right_of(const LookScan *scan, Page page)
 /* The first bytes of a page in which a search looks: its header and where its rows are, up to the middle of many. */
 #define FIRST_BYTES 512
 
+/* Asks for the memory of a pinned page that is looked at first, all of it together. */
+static void
+ask_for_page(Buffer buffer)
+{
+	const char *page = BufferGetPage(buffer);
+
+	for (int line = 0; line < FIRST_BYTES; line += MEMORY_LINE)
+		prefetch(page + line);
+	prefetch(page + BLCKSZ - MEMORY_LINE);
+}
+
 /*
- * leaf_step unlocks and unpins a page of the index and returns another one, locked, as _bt_relandgetbuf() does; but
- * asks for the memory that is looked at first, all of it together.
+ * leaf_step unlocks and unpins a page of the index and returns another one, locked, as _bt_relandgetbuf() does.
  */
 Buffer
 leaf_step(Relation index, Buffer from, BlockNumber to)
 {
-	const char *page;
-
 	LockBuffer(from, BUFFER_LOCK_UNLOCK);
 	from = ReleaseAndReadBuffer(from, index, to);
-	page = BufferGetPage(from);
-	for (int line = 0; line < FIRST_BYTES; line += MEMORY_LINE)
-		prefetch(page + line);
-	prefetch(page + BLCKSZ - MEMORY_LINE);
+	ask_for_page(from);
 	LockBuffer(from, BUFFER_LOCK_SHARE);
 	_bt_checkpage(index, from);
 	return from;
+}
+
+/*
+ * Goes to the leaf that the guide tells; returns the keys' first place on it, locked, or 0 where they may be elsewhere.
+ */
+static OffsetNumber
+follow_guide(LookScan *scan)
+{
+	BlockNumber leaf = leaf_guide_find(scan);
+	Buffer buffer;
+	Page page;
+
+	if (leaf == InvalidBlockNumber)
+		return InvalidOffsetNumber;
+	buffer = ReadBuffer(scan->index, leaf);
+	ask_for_page(buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (!PageIsNew(page))
+	{
+		BTPageOpaque opaque = (BTPageOpaque) PageGetSpecialPointer(page);
+		OffsetNumber first = P_FIRSTDATAKEY(opaque);
+
+		_bt_checkpage(scan->index, buffer);
+		/* Rows of the first one's key may be on leaves to the left. */
+		if (P_ISLEAF(opaque) && !P_IGNORE(opaque) && first <= PageGetMaxOffsetNumber(page) &&
+			leaf_compare(scan, page, first) > 0 && !leaf_is_right_of(scan, page))
+		{
+			scan->leaves->leaf = buffer;
+			return leaf_first_place(scan, page, first + 1, MaxOffsetNumber);
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	leaf_guide_failed(scan);
+	return InvalidOffsetNumber;
 }
 
 /* leaf_descend seeks the keys from the root; returns their first place on the leaf, locked, or 0 for an empty index. */
@@ -197,8 +238,12 @@ OffsetNumber
 leaf_descend(LookScan *scan)
 {
 	LeafScan *leaves = scan->leaves;
-	Buffer buffer = bt_getroot(scan->index, scan->table);
+	OffsetNumber place = follow_guide(scan);
+	Buffer buffer;
 
+	if (place != InvalidOffsetNumber)
+		return place;
+	buffer = bt_getroot(scan->index, scan->table);
 	if (!BufferIsValid(buffer))
 		return InvalidOffsetNumber;
 	for (;;)

@@ -19,6 +19,9 @@
 /* Where a column lies in a row; see look_columns.c. */
 typedef struct LookPlace LookPlace;
 
+/* Where the leaves of an index lie; see leaf_guide.c. */
+typedef struct LeafGuide LeafGuide;
+
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
@@ -45,6 +48,7 @@ typedef struct LookUp
 	int nplaces;
 	LookPlace *places; /* of the attributes of the index, if it holds all columns, else of the table */
 	FmgrInfo *outputs; /* by column, where one has no type */
+	LeafGuide *guide;  /* of the index, for a cache's look-up, or NULL */
 	ScanKeyData scan_keys[LOOK_KEYS];
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
@@ -120,6 +124,9 @@ extern void leaf_find(LookScan *scan, const Datum *keys);
 extern void leaf_expect(LookScan *scan, const Datum *keys, int nkeys);
 extern bool leaf_next(LookScan *scan, IndexTuple *columns);
 extern Snapshot leaf_end(LookScan *scan);
+
+/* leaf_guide.c */
+extern LeafGuide *leaf_guide_make(void);
 
 /* look_columns.c */
 extern void look_places_find(LookUp *look, TupleDesc desc, const AttrNumber *numbers);

@@ -203,6 +203,8 @@ find_index(LookUp *look, Relation table)
 bool
 look_resolve(LookUp *look, Relation table)
 {
+	if (look->for_cache && look->nkeys == 1 && look->guide == NULL)
+		look->guide = leaf_guide_make();
 	return is_readable(look, table) && find_columns(look, RelationGetDescr(table)) &&
 		   (look->nkeys == 0 || find_index(look, table));
 }
