@@ -425,7 +425,7 @@ leaf_next(LookScan *scan, IndexTuple *columns)
 		bool all_dead;
 
 		pgstat_count_heap_fetch(scan->index);
-		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, &scan->buffer, scan->slot, &all_dead))
+		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, true, &scan->buffer, scan->slot, &all_dead))
 		{
 			if (leaves->row + 1 < leaves->nrows)
 				prefetch_row(scan->buffer, &leaves->rows[leaves->row + 1].place);

@@ -153,12 +153,12 @@ page_prune(Relation relation, Buffer buffer)
 
 /*
  * heap_fetch_row fetches into a slot of the table the row at a place that an index gave, or a newer version of it on
- * its page; returns false where the snapshot, an MVCC one, sees none, and whether nobody does in *all_dead. The caller
- * releases the buffer, at first invalid.
+ * its page; returns false where the snapshot, an MVCC one, sees none, and whether nobody does in *all_dead. With prune
+ * it clears the page first, as an index scan does. The caller releases the buffer, at first invalid.
  */
 bool
-heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, Buffer *buffer, TupleTableSlot *slot,
-			   bool *all_dead)
+heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, bool prune, Buffer *buffer,
+			   TupleTableSlot *slot, bool *all_dead)
 {
 	HeapTuple tuple = &((BufferHeapTupleTableSlot *) slot)->base.tupdata;
 	ItemPointerData tid = *place;
@@ -166,7 +166,8 @@ heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, 
 
 	*buffer = ReleaseAndReadBuffer(*buffer, table, ItemPointerGetBlockNumber(&tid));
 	prefetch(PageGetItemId(BufferGetPage(*buffer), ItemPointerGetOffsetNumber(&tid)));
-	page_prune(table, *buffer);
+	if (prune)
+		page_prune(table, *buffer);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	found = heap_hot_search_buffer(&tid, table, *buffer, snapshot, tuple, all_dead, true);
 	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
@@ -186,7 +187,7 @@ index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTabl
 	bool found;
 
 	pgstat_count_heap_fetch(scan->indexRelation);
-	found = heap_fetch_row(scan->heapRelation, scan->xs_snapshot, place, buffer, slot, &all_dead);
+	found = heap_fetch_row(scan->heapRelation, scan->xs_snapshot, place, true, buffer, slot, &all_dead);
 	if (!found && !scan->xactStartedInRecovery)
 		scan->kill_prior_tuple = all_dead;
 	return found;

@@ -44,7 +44,7 @@ extern Form_pg_attribute table_column_find(TupleDesc desc, const TableColumn *co
 extern const char *table_default(TupleDesc desc, AttrNumber attribute);
 extern bool index_where(Relation index, IndexWhere *where, AttrNumber *tested);
 extern void page_prune(Relation relation, Buffer buffer);
-extern bool heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, Buffer *buffer,
+extern bool heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, bool prune, Buffer *buffer,
 						   TupleTableSlot *slot, bool *all_dead);
 extern bool index_fetch_row(IndexScanDesc scan, ItemPointer place, Buffer *buffer, TupleTableSlot *slot);
 

@@ -150,7 +150,7 @@ has_refused(const Taking *taking, int64 request_id)
 {
 	Rows *rows = taking->config->rows;
 	bool refused = false;
-	IndexScanDesc scan;
+	RowsScan *scan;
 
 	if (rows == NULL)
 		return false;
@@ -257,10 +257,10 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 	LanePlace head = choice->at;
 	LanePlace from = head;
 	LanePlace until = {0};
+	RowsLeaf *leaf = &unconstify(Lane *, choice->lane)->leaf;
 	bool is_first = true;
 	bool ended = false;
-	LaneKeys keys;
-	IndexScanDesc scan;
+	RowsScan *scan;
 	int passed = 0;
 	int young = 0;
 
@@ -270,7 +270,7 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 		until.rank += choice->age - best->age;
 	}
 	scan = rows_scan_lane(rows, choice->lane->lane_id, choice->bounded ? &from : NULL, choice->after,
-						  best != NULL ? &until : NULL, &keys);
+						  best != NULL ? &until : NULL, leaf);
 	while (!choice->found && !ended && rows_next_passing(rows, ROWS_WAITING, scan, &passed))
 	{
 		memcpy(&choice->row, rows_data(rows, ROWS_WAITING), offsetof(WaitingRow, priority) + sizeof(int32));
@@ -290,7 +290,7 @@ look_by_rows(const Taking *taking, Choice *choice, const Choice *best)
 			from.entered_at = DT_NOEND;
 			from.request_id = PG_INT64_MAX;
 			rows_end(scan);
-			scan = rows_scan_lane(rows, choice->lane->lane_id, &from, true, best != NULL ? &until : NULL, &keys);
+			scan = rows_scan_lane(rows, choice->lane->lane_id, &from, true, best != NULL ? &until : NULL, leaf);
 			young = 0;
 		}
 	}

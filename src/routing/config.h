@@ -8,6 +8,7 @@
 #define OMNICHANNEL_ROUTING_CONFIG_H
 
 #include "datatype/timestamp.h"
+#include "storage/buf.h"
 #include "storage/itemptr.h"
 #include "omnichannel.h"
 #include "routing/skill_set.h"
@@ -18,6 +19,13 @@ typedef struct RowPlace
 	ItemPointerData last; /* the version that was seen last, or invalid; pruning may clear it away */
 	OffsetNumber root;    /* where its chain on that page begins, which stays, or 0 */
 } RowPlace;
+
+/* The leaf of an index on which something was last, and the buffer that it was in; any page by now. */
+typedef struct RowsLeaf
+{
+	Buffer buffer; /* or invalid */
+	BlockNumber block;
+} RowsLeaf;
 
 typedef struct RoutingAgent
 {
@@ -116,6 +124,7 @@ typedef struct Lane
 	int channel;
 	int32 min_priority;  /* of what has waited in it, or lower */
 	RowPlace head_place; /* of its row in lane_head */
+	RowsLeaf leaf;       /* of the index by which it is read */
 } Lane;
 
 /* All of them, and whose they are: indexes of queues and channels are those of one configuration. */

@@ -90,6 +90,7 @@ lane_build(ConfigCache *cache, MemoryContext context)
 		lane->prefers = spi_skills(i, 5, context);
 		lane->min_priority = DatumGetInt32(spi_datum(i, 6, &isnull));
 		ItemPointerSetInvalid(&lane->head_place.last);
+		lane->leaf = (RowsLeaf){InvalidBuffer, InvalidBlockNumber};
 	}
 	return lanes;
 }

@@ -149,7 +149,7 @@ name_by_rows(Facts *facts, const int64 *family, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		IndexScanDesc scan = rows_scan(rows, ROWS_REQUEST, ROWS_OPEN_BY_CUSTOMER, family[i]);
+		RowsScan *scan = rows_scan(rows, ROWS_REQUEST, ROWS_OPEN_BY_CUSTOMER, family[i]);
 		TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
 
 		while (rows_next_other(rows, ROWS_REQUEST, scan, BackwardScanDirection, request->request_id))
@@ -201,7 +201,7 @@ facts_by_rows(Facts *facts)
 	ArrayType *ids = DatumGetArrayTypeP(request->family);
 	const int64 *family = (const int64 *) ((char *) ids + ARR_OVERHEAD_NONULLS(1));
 	int count = ARR_DIMS(ids)[0];
-	IndexScanDesc scan;
+	RowsScan *scan;
 
 	for (int i = 0; i < count; i++)
 	{

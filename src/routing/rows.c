@@ -29,184 +29,11 @@ has_page(Rows *rows, RowsTable table, BlockNumber page)
 	return page < rows->blocks[table];
 }
 
-/* Returns whether an index has the first two columns of its table as its own. */
-static bool
-has_second(Relation index)
-{
-	Form_pg_index form = index->rd_index;
-
-	return form->indnatts >= 2 && form->indkey.values[0] == 1 && form->indkey.values[1] == 2;
-}
-
-/*
- * rows_scan begins to read rows whose first column of the order, a bigint, has this value; rows_end() ends it.
- *
- * Of a table that is empty, as most of the time there are no refusals, the index is not even opened: the locks of so
- * many relations would not fit where a backend keeps its own.
- */
-IndexScanDesc
-rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key)
-{
-	IndexScanDesc scan;
-	ScanKeyData equal;
-
-	if (rows->orders[table][order] == NULL && !has_page(rows, table, 0))
-		return NULL;
-	scan = index_scan_begin(rows->tables[table], rows_order(rows, table, order), rows->snapshot, 1);
-	scan->xs_want_itup = table == ROWS_RELATIONSHIP && has_second(scan->indexRelation);
-	ScanKeyInit(&equal, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
-	index_rescan(scan, &equal, 1, NULL, 0);
-	return scan;
-}
-
 /* rows_none returns whether there is nothing in a table. */
 bool
 rows_none(Rows *rows, RowsTable table)
 {
 	return !has_page(rows, table, 0);
-}
-
-/* Ends the reading of rows. */
-void
-rows_end(IndexScanDesc scan)
-{
-	if (scan != NULL)
-		index_endscan(scan);
-}
-
-/*
- * rows_scan_lane begins to read the requests that wait in a lane, in their order, from a place on, or after it, and
- * until another one, or a little further; from the first or until the last where that is NULL.
- *
- * All of a page is compared with the keys when it is entered, so that an end that is near saves most of what a look at
- * a lane takes. The scan ends at a key that holds for a column behind others that are known: the columns in which both
- * places agree. The keys live until rows_end().
- */
-IndexScanDesc
-rows_scan_lane(Rows *rows, int64 lane_id, const LanePlace *from, bool after, const LanePlace *until, LaneKeys *keys)
-{
-	static const RegProcedure compare[4] = {F_BTINT8CMP, F_TIMESTAMPTZ_CMP, F_TIMESTAMPTZ_CMP, F_BTINT8CMP};
-	static const RegProcedure equal[3] = {F_INT8EQ, F_TIMESTAMPTZ_EQ, F_TIMESTAMPTZ_EQ};
-	static const RegProcedure at_most[3] = {F_INT8LE, F_TIMESTAMPTZ_LE, F_TIMESTAMPTZ_LE};
-	StrategyNumber strategy = after ? BTGreaterStrategyNumber : BTGreaterEqualStrategyNumber;
-	IndexScanDesc scan;
-	int agreed = 0;
-	int count = 0;
-
-	ScanKeyInit(&keys->keys[count++], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(lane_id));
-	if (from != NULL)
-	{
-		Datum values[4] = {Int64GetDatum(from->rank), TimestampTzGetDatum(from->due_at),
-						   TimestampTzGetDatum(from->entered_at), Int64GetDatum(from->request_id)};
-
-		if (until != NULL && from->rank == until->rank)
-			agreed = from->due_at == until->due_at ? 2 : 1;
-		for (int i = 0; i < agreed; i++)
-			ScanKeyInit(&keys->keys[count++], (AttrNumber) (2 + i), BTEqualStrategyNumber, equal[i], values[i]);
-		for (int i = agreed; i < 4; i++)
-			ScanKeyEntryInitialize(&keys->from[i], SK_ROW_MEMBER | (i == 3 ? SK_ROW_END : 0), (AttrNumber) (2 + i),
-								   strategy, InvalidOid, InvalidOid, compare[i], values[i]);
-		memset(&keys->keys[count], 0, sizeof(ScanKeyData));
-		keys->keys[count].sk_flags = SK_ROW_HEADER;
-		keys->keys[count].sk_attno = (AttrNumber) (2 + agreed);
-		keys->keys[count].sk_strategy = strategy;
-		keys->keys[count++].sk_argument = PointerGetDatum(&keys->from[agreed]);
-	}
-	if (until != NULL)
-	{
-		Datum values[3] = {Int64GetDatum(until->rank), TimestampTzGetDatum(until->due_at),
-						   TimestampTzGetDatum(until->entered_at)};
-
-		ScanKeyInit(&keys->keys[count++], (AttrNumber) (2 + agreed), BTLessEqualStrategyNumber, at_most[agreed],
-					values[agreed]);
-	}
-	scan = index_scan_begin(rows->tables[ROWS_WAITING], rows_order(rows, ROWS_WAITING, ROWS_WAITING_ORDER),
-							rows->snapshot, count);
-	index_rescan(scan, keys->keys, count, NULL, 0);
-	return scan;
-}
-
-/* Puts the row at a place that the index gave into the table's slot; returns whether the snapshot sees any there. */
-static bool
-fetch(Rows *rows, RowsTable table, IndexScanDesc scan, ItemPointer place)
-{
-	Buffer buffer = InvalidBuffer;
-	bool found = index_fetch_row(scan, place, &buffer, rows->slots[table]);
-
-	ReleaseBuffer(buffer);
-	return found;
-}
-
-/* Puts the next row into the table's slot as rows_next() does, and counts in passed what is gone before it. */
-bool
-rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed)
-{
-	ItemPointer place;
-
-	while ((place = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
-	{
-		if (fetch(rows, table, scan, place))
-			return true;
-		(*passed)++;
-		CHECK_FOR_INTERRUPTS();
-	}
-	return false;
-}
-
-/* Puts the next row into the table's slot; returns false where there is none. */
-bool
-rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction)
-{
-	ItemPointer place;
-
-	while (scan != NULL && (place = index_getnext_tid(scan, direction)) != NULL)
-	{
-		if (fetch(rows, table, scan, place))
-			return true;
-		CHECK_FOR_INTERRUPTS();
-	}
-	return false;
-}
-
-/*
- * rows_next_other does what rows_next() does, but passes over the row of this key, which rows_find() has found, without
- * a look at its page; it may come all the same.
- */
-bool
-rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key)
-{
-	ItemPointer place;
-
-	while (scan != NULL && (place = index_getnext_tid(scan, direction)) != NULL)
-	{
-		if (rows->found[table].key == key && ItemPointerEquals(place, &rows->found[table].place))
-			continue;
-		if (fetch(rows, table, scan, place))
-			return true;
-	}
-	return false;
-}
-
-/*
- * rows_next_of does what rows_next() does, but passes over rows whose second column, a bigint, is not wanted, without a
- * look at their pages where the index has that column; they may come all the same.
- */
-bool
-rows_next_of(Rows *rows, RowsTable table, IndexScanDesc scan, bool (*wanted)(void *arg, int64 second), void *arg)
-{
-	ItemPointer place;
-
-	while (scan != NULL && (place = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
-	{
-		bool isnull;
-
-		if (scan->xs_itup != NULL &&
-			!wanted(arg, DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &isnull))))
-			continue;
-		if (fetch(rows, table, scan, place))
-			return true;
-	}
-	return false;
 }
 
 /* Remembers where the row in the table's slot is. */
@@ -239,7 +66,7 @@ find_again(Rows *rows, RowsTable table, int64 key)
 bool
 rows_find(Rows *rows, RowsTable table, int64 key)
 {
-	IndexScanDesc scan;
+	RowsScan *scan;
 	bool found;
 
 	if (rows->kept != NULL && table == rows->kept_table && key == rows->found[table].key)
@@ -382,30 +209,6 @@ rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, Row
 		return false;
 	trail->updated_by = updated_by;
 	return walk_chain(page, root, buffer, snapshot, key, trail, tuple);
-}
-
-/*
- * rows_locate does what rows_find() does, by the index, and fills in the place.
- *
- * The index has the versions of a row by their places: where an old snapshot keeps many, the newest is as a rule the
- * last of them.
- */
-bool
-rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place)
-{
-	IndexScanDesc scan = rows_scan(rows, table, ROWS_BY_KEY, key);
-	ItemPointer root;
-	bool found = false;
-
-	while (!found && scan != NULL && (root = index_getnext_tid(scan, BackwardScanDirection)) != NULL)
-	{
-		place->root = ItemPointerGetOffsetNumber(root);
-		found = fetch(rows, table, scan, root);
-	}
-	rows_end(scan);
-	if (found)
-		place->last = rows->slots[table]->tts_tid;
-	return found;
 }
 
 /* rows_moved notes the place of a row's new version. */

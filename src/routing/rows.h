@@ -141,12 +141,8 @@ typedef struct LaneHeadRow
 	LanePlace place;
 } LaneHeadRow;
 
-/* What a lane is read by: lane_id, the columns in which both ends agree, the beginning, the end. */
-typedef struct LaneKeys
-{
-	ScanKeyData keys[5];
-	ScanKeyData from[4];
-} LaneKeys;
+/* A reading of rows by an index. */
+typedef struct RowsScan RowsScan;
 
 typedef struct Rows
 {
@@ -187,27 +183,29 @@ extern void rows_refresh(Rows *rows);
 extern Relation rows_order(Rows *rows, RowsTable table, RowsOrder order);
 
 /* rows.c */
-extern IndexScanDesc rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
-extern bool rows_next(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction);
 extern bool rows_none(Rows *rows, RowsTable table);
-extern void rows_end(IndexScanDesc scan);
-extern bool rows_next_other(Rows *rows, RowsTable table, IndexScanDesc scan, ScanDirection direction, int64 key);
-extern bool rows_next_of(Rows *rows, RowsTable table, IndexScanDesc scan, bool (*wanted)(void *arg, int64 second),
-						 void *arg);
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
 extern bool rows_is_taken(const Rows *rows, RowsTable table);
-extern IndexScanDesc rows_scan_lane(Rows *rows, int64 lane_id, const LanePlace *from, bool after,
-									const LanePlace *until, LaneKeys *keys);
-extern bool rows_next_passing(Rows *rows, RowsTable table, IndexScanDesc scan, int *passed);
 extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
 						 HeapTuple tuple);
-extern bool rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern void rows_moved(RowPlace *place, HeapTuple changed);
 extern HeapTuple rows_trace(Relation relation, Snapshot snapshot, BlockNumber blocks, int64 key, RowPlace *place);
 extern HeapTuple rows_follow(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 extern const void *rows_data(Rows *rows, RowsTable table);
+
+/* rows_scan.c */
+extern RowsScan *rows_scan(Rows *rows, RowsTable table, RowsOrder order, int64 key);
+extern RowsScan *rows_scan_lane(Rows *rows, int64 lane_id, const LanePlace *from, bool after, const LanePlace *until,
+								RowsLeaf *leaf);
+extern bool rows_next(Rows *rows, RowsTable table, RowsScan *scan, ScanDirection direction);
+extern bool rows_next_passing(Rows *rows, RowsTable table, RowsScan *scan, int *passed);
+extern bool rows_next_other(Rows *rows, RowsTable table, RowsScan *scan, ScanDirection direction, int64 key);
+extern bool rows_next_of(Rows *rows, RowsTable table, RowsScan *scan, bool (*wanted)(void *arg, int64 second),
+						 void *arg);
+extern void rows_end(RowsScan *scan);
+extern bool rows_locate(Rows *rows, RowsTable table, int64 key, RowPlace *place);
 
 /* rows_write.c */
 extern void rows_insert(Rows *rows, RowsTable table, const Datum *values, const bool *nulls);

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/nbtree.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -28,6 +30,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -305,8 +308,13 @@ is_index_on(Relation index, const AttrNumber *columns, int count, AttrNumber tes
 		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin))
 		return false;
 	for (int i = 0; i < count; i++)
-		if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0)
+	{
+		Oid order = index_getprocid(index, (AttrNumber) (i + 1), BTORDER_PROC);
+
+		if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0 ||
+			(order != F_BTINT8CMP && order != F_TIMESTAMPTZ_CMP))
 			return false;
+	}
 	return index_where(index, &held, &column) && (held == INDEX_ALL || (held == where && column == tested));
 }
 

@@ -75,7 +75,7 @@ set_codes(const RoutingConfig *config, MatchRequest *request, const char *queue,
 static Datum
 family_by_rows(Rows *rows, int64 customer_id)
 {
-	IndexScanDesc scan;
+	RowsScan *scan;
 	Datum *ids = palloc(sizeof(Datum) * 8);
 	int room = 8;
 	int count = 0;
