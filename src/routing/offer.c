@@ -246,6 +246,81 @@ offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, boo
 	return OFFER_OVERTAKEN;
 }
 
+/* Returns whether the assignment in its slot is an offer to an agent that he can accept by now. */
+static bool
+is_open_offer(Rows *rows, int64 agent_id)
+{
+	const AssignmentRow *row = rows_data(rows, ROWS_ASSIGNMENT);
+	bool isnull;
+
+	(void) slot_getattr(rows->slots[ROWS_ASSIGNMENT], ASSIGNMENT_ACCEPTED_AT, &isnull);
+	return isnull && row->agent_id == agent_id && row->expires_at > GetCurrentTimestamp();
+}
+
+/* Returns whether the request in its slot is open, of a customer, and in a channel. */
+static bool
+is_open_in(Rows *rows, int64 customer_id, const char *channel)
+{
+	TupleTableSlot *slot = rows->slots[ROWS_REQUEST];
+	Datum code;
+	bool isnull;
+
+	(void) slot_getattr(slot, REQUEST_CLOSED_AT, &isnull);
+	if (!isnull || DatumGetInt64(slot_getattr(slot, REQUEST_CUSTOMER_ID, &isnull)) != customer_id)
+		return false;
+	code = slot_getattr(slot, REQUEST_CURRENT_CHANNEL, &isnull);
+	if (isnull)
+		code = slot_getattr(slot, REQUEST_CHANNEL, &isnull);
+	return text_equals(code, channel);
+}
+
+/* Notes in the assignment in its slot that it is accepted as of now; returns false where it has been changed since. */
+static bool
+note_accepted(Rows *rows)
+{
+	TupleTableSlot *slot = rows->slots[ROWS_ASSIGNMENT];
+	int columns[2] = {ASSIGNMENT_EXPIRES_AT, ASSIGNMENT_ACCEPTED_AT};
+	Datum values[2] = {TimestampTzGetDatum(DT_NOEND), TimestampTzGetDatum(GetCurrentTimestamp())};
+	bool nulls[2] = {false, false};
+	HeapTuple tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	HeapTuple changed = heap_modify_tuple_by_cols(tuple, slot->tts_tupleDescriptor, 2, columns, values, nulls);
+	TM_Result result = rows_update(rows, ROWS_ASSIGNMENT, &tuple->t_self, changed, true);
+
+	heap_freetuple(changed);
+	return result == TM_Ok;
+}
+
+/*
+ * offer_accept_by_rows accepts an offer for an agent; returns whether. Otherwise nothing is changed: it is for the
+ * statements to do it, or to find out why not.
+ *
+ * The request is locked, and waited for, before the offer is looked at. Needs config->rows with both.
+ */
+bool
+offer_accept_by_rows(RoutingConfig *config, int64 request_id, int64 agent_id)
+{
+	Rows *rows = config->rows;
+	MatchRequest request = {.request_id = request_id};
+	const AssignmentRow *row;
+	const Lane *lane;
+
+	if (!rows_find(rows, ROWS_ASSIGNMENT, request_id) || !rows_find(rows, ROWS_REQUEST, request_id) ||
+		!rows_lock(rows, ROWS_REQUEST, true))
+		return false;
+	rows_refresh(rows);
+	if (!rows_find(rows, ROWS_ASSIGNMENT, request_id) || !is_open_offer(rows, agent_id) ||
+		!rows_find(rows, ROWS_REQUEST, request_id))
+		return false;
+	row = rows_data(rows, ROWS_ASSIGNMENT);
+	request.customer_id = row->customer_id;
+	lane = lane_find(config, row->lane_id);
+	if (lane == NULL || !is_open_in(rows, row->customer_id, lane->channel_code) || !note_accepted(rows))
+		return false;
+	if (!offer_note_state(rows, &request, "assigned", agent_id))
+		route_changed_meanwhile(&request);
+	return true;
+}
+
 /* Notifies an agent of an offer, where that is asked for. */
 void
 offer_notify(const RoutingConfig *config, int agent, int64 request_id)

@@ -98,6 +98,7 @@ extern void offer_notify(const RoutingConfig *config, int agent, int64 request_i
 extern bool offer_suits_rows(const MatchRequest *request);
 extern OfferResult offer_by_rows(RoutingConfig *config, const MatchRequest *request, int agent, bool accepted,
 								 bool wait, TimestampTz now, int64 lane_id);
+extern bool offer_accept_by_rows(RoutingConfig *config, int64 request_id, int64 agent_id);
 
 /* turn.c */
 

@@ -90,6 +90,7 @@ typedef struct AssignmentRow
 	TimestampTz expires_at;
 } AssignmentRow;
 
+#define ASSIGNMENT_EXPIRES_AT 11
 #define ASSIGNMENT_ACCEPTED_AT 12
 #define ASSIGNMENT_OWNER_ID 13
 

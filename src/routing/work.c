@@ -17,6 +17,7 @@
 #include "request/request.h"
 #include "routing/route.h"
 #include "routing/routing.h"
+#include "routing/rows.h"
 
 SQL_FUNCTION(omnichannel_accept_request);
 SQL_FUNCTION(omnichannel_decline_request);
@@ -208,6 +209,20 @@ why_not_offered(int64 request_id, int64 agent_id, bool *accepted)
 	return NULL;
 }
 
+/* Accepts an offer without SQL, where that may be and there is nothing to say against it; returns whether. */
+static bool
+accept_by_rows(RoutingConfig *config, int64 request_id, int64 agent_id)
+{
+	bool accepted;
+
+	config->rows = rows_open(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_ASSIGNMENT));
+	if (config->rows == NULL)
+		return false;
+	accepted = offer_accept_by_rows(config, request_id, agent_id);
+	route_rows_end(config);
+	return accepted;
+}
+
 /* accept_request(request_id, agent_id): the agent takes what is offered to him; a second time changes nothing. */
 Datum
 omnichannel_accept_request(PG_FUNCTION_ARGS)
@@ -224,6 +239,8 @@ omnichannel_accept_request(PG_FUNCTION_ARGS)
 	config = routing_config();
 	if (!config->agents[agent_argument(config, agent_id)].active)
 		not_offered(request_id, agent_id, "The agent is inactive.");
+	if (accept_by_rows(config, request_id, agent_id))
+		PG_RETURN_VOID();
 	routing_scope_begin(&scope);
 	if (kept_plan_run(&assignment_select, values, NULL, false, 0) == 0 || !request_hold(request_id, spi_id(0, 4), true))
 		not_offered(request_id, agent_id, "It is offered to nobody.");

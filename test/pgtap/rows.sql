@@ -31,6 +31,7 @@ DECLARE
 	answer text;
 BEGIN
 	answer := omnichannel.route(100);
+	PERFORM omnichannel.accept_request(100, answer::bigint);
 	EXECUTE format('UPDATE omnichannel.%I SET used = used + 1000', 'agent_state');
 	answer := concat_ws(' ', answer, coalesce(omnichannel.route(104)::text, 'waits'));
 	EXECUTE format('UPDATE omnichannel.%I SET used = used - 1000', 'agent_state');
@@ -44,7 +45,7 @@ EXCEPTION WHEN SQLSTATE 'RT000' THEN
 	RETURN answer;
 END
 $$;
-SELECT matches(pg_temp.offers(), '^\d+ waits 102$', 'an offer, a request that waits and a claim');
+SELECT matches(pg_temp.offers(), '^\d+ waits 102$', 'an offer that is accepted, a request that waits and a claim');
 SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '(UPDATE|DELETE FROM|INSERT INTO) omnichannel.(agent_state|assignment|request) '$$, 'without SQL');
 SELECT is_empty($$SELECT ident FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident ~ '^WITH waits AS'$$, 'and what waits');
 
@@ -69,13 +70,14 @@ BEGIN
 		agent := 1 + floor(random() * 20);
 		SELECT request_id INTO request FROM omnichannel.assignment ORDER BY request_id OFFSET floor(random() * 20) LIMIT 1;
 		BEGIN
-			CASE floor(random() * 9)::int
+			CASE floor(random() * 10)::int
 				WHEN 0, 1, 2 THEN one := omnichannel.route(1 + (random() * 299)::int);
 				WHEN 3 THEN one := omnichannel.claim(agent);
 				WHEN 4 THEN one := omnichannel.set_presence(agent, (ARRAY['available', 'busy', 'offline'])[1 + floor(random() * 3)::int]);
 				WHEN 5 THEN one := omnichannel.release_request(request, (ARRAY['done', 'waiting_customer'])[1 + floor(random() * 2)::int]);
 				WHEN 6 THEN one := omnichannel.decline_request(request, (SELECT a.agent_id FROM omnichannel.assignment AS a WHERE a.request_id = request));
 				WHEN 7 THEN UPDATE omnichannel.request SET state = 'waiting_customer' WHERE request_id = (SELECT w.request_id FROM omnichannel.waiting AS w ORDER BY w.request_id LIMIT 1);
+				WHEN 8 THEN PERFORM omnichannel.accept_request(request, (SELECT a.agent_id FROM omnichannel.assignment AS a WHERE a.request_id = request));
 				ELSE one := omnichannel.transfer_request(request, (ARRAY['a', 'b'])[1 + floor(random() * 2)::int]);
 			END CASE;
 			answer := concat_ws(' ', answer, one);
