@@ -105,6 +105,20 @@ queue_is_held(const RoutingConfig *config, int queue)
 					errhint("Try again, and call one function of the queues a transaction where you can.")));
 }
 
+/* What a request is read by. */
+#define WORK_ROWS                                                                                                      \
+	(ROWS_BIT(ROWS_REQUEST) | ROWS_BIT(ROWS_CUSTOMER) | ROWS_BIT(ROWS_WAITING) | ROWS_BIT(ROWS_ASSIGNMENT) |           \
+	 ROWS_BIT(ROWS_KEPT_PLACE))
+
+/* Reads a request as match_load() does, without SQL where that may be. Needs an SPI scope. */
+static void
+load_request(RoutingConfig *config, int64 request_id, MatchRequest *request)
+{
+	config->rows = rows_open(WORK_ROWS);
+	match_load(config, request_id, false, request);
+	route_rows_end(config);
+}
+
 /*
  * Takes the locks for ending what an agent does with a request, and reads the request under them.
  *
@@ -123,10 +137,10 @@ lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives
 	int queue;
 	int agent;
 
-	match_load(config, request_id, false, request);
+	load_request(config, request_id, request);
 	if (!request_hold(request_id, request->customer_id, true))
 		route_changed_meanwhile(request);
-	match_load(config, request_id, false, request);
+	load_request(config, request_id, request);
 	queue = request->queue;
 	agent = request->assigned_to == 0 ? -1 : config_agent(config, request->assigned_to);
 	if (queue >= 0 && arrives)
@@ -148,7 +162,7 @@ lock_work(RoutingConfig *config, QueueLocks **at, int64 request_id, bool arrives
 	if (target >= 0 && locks->stuck[target])
 		queue_is_held(config, target);
 	if (config->generation != generation)
-		match_load(config, request_id, false, request);
+		load_request(config, request_id, request);
 	return config;
 }
 
