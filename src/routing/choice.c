@@ -21,8 +21,14 @@
 #include "routing/rows.h"
 #include "sla/sla.h"
 
-/* Of so many traces before a lane's first request its head is moved on. */
-#define PASSED_MAX 32
+/*
+ * Of more traces than so many before the first request of a lane its head is moved on: to step over these in four lanes
+ * takes longer than that.
+ */
+#define PASSED_MAX 8
+
+/* One of so many first requests is marked by the head of its lane, whatever comes before it. */
+#define MARKED_OF 32
 
 /* After so many of a kind that came too late for an agent the rest of these is not read. */
 #define YOUNG_MAX 16
@@ -208,7 +214,8 @@ move_head(RoutingConfig *config, const Lane *lane, const LanePlace *place)
 	HeapTuple head = rows_follow(config->rows, ROWS_LANE_HEAD, lane->lane_id, kept);
 	ItemPointerData old;
 
-	if (head == NULL)
+	/* Who is about to do the same has done it for others, too. */
+	if (head == NULL || rows_is_changing(head))
 		return;
 	old = head->t_self;
 	((LaneHeadRow *) ((char *) head->t_data + head->t_data->t_hoff))->place = *place;
@@ -224,7 +231,7 @@ move_head(RoutingConfig *config, const Lane *lane, const LanePlace *place)
 static bool
 marks_head(const LanePlace *head, const LanePlace *first)
 {
-	return murmurhash32((uint32) first->request_id) % PASSED_MAX == 0 && head->request_id != first->request_id;
+	return murmurhash32((uint32) first->request_id) % MARKED_OF == 0 && head->request_id != first->request_id;
 }
 
 /* Finds from where on a lane is to be looked at. */

@@ -111,13 +111,12 @@ rows_kept_free(const Rows *rows)
 }
 
 /*
- * Returns whether another transaction is about to change or delete the row in the table's slot, or has it locked other
- * than for a foreign key.
+ * rows_is_changing returns whether another transaction is about to change or delete a row, or has it locked other than
+ * for a foreign key.
  */
 bool
-rows_is_taken(const Rows *rows, RowsTable table)
+rows_is_changing(HeapTuple tuple)
 {
-	HeapTuple tuple = ExecFetchSlotHeapTuple(rows->slots[table], false, NULL);
 	TransactionId owner;
 
 	if ((tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) ||
@@ -125,6 +124,13 @@ rows_is_taken(const Rows *rows, RowsTable table)
 		return false;
 	owner = HeapTupleHeaderGetRawXmax(tuple->t_data);
 	return !TransactionIdIsCurrentTransactionId(owner) && TransactionIdIsInProgress(owner);
+}
+
+/* rows_is_taken returns the same of the row in the table's slot. */
+bool
+rows_is_taken(const Rows *rows, RowsTable table)
+{
+	return rows_is_changing(ExecFetchSlotHeapTuple(rows->slots[table], false, NULL));
 }
 
 /* Returns the columns of the row in the table's slot, as they lie in the heap. */

@@ -188,6 +188,7 @@ extern bool rows_none(Rows *rows, RowsTable table);
 extern bool rows_find(Rows *rows, RowsTable table, int64 key);
 extern void rows_keep(Rows *rows, RowsTable table);
 extern bool rows_kept_free(const Rows *rows);
+extern bool rows_is_changing(HeapTuple tuple);
 extern bool rows_is_taken(const Rows *rows, RowsTable table);
 extern bool rows_on_page(Relation relation, Buffer buffer, Snapshot snapshot, int64 key, RowsTrail *trail,
 						 HeapTuple tuple);
