@@ -84,16 +84,16 @@ static KeptPlan families_hold = {
 	.sql = "INSERT INTO omnichannel.sla_customer AS h (customer_id, next_at, next_rank, last_at, last_rank, late)"
 		   " SELECT DISTINCT f.customer_id, '-infinity'::timestamptz, 0, '-infinity'::timestamptz, 9, false"
 		   " FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
-		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9, waits_request_id = NULL",
+		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9, waits_request_id = NULL RETURNING h.customer_id",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
 };
 
-/* Those that are no roots any more. */
-static KeptPlan merged_select = {
-	.sql = "SELECT k.customer_id FROM omnichannel.customer AS k"
-		   " WHERE k.customer_id = ANY ($1) AND k.merged_into IS NOT NULL ORDER BY k.customer_id",
+/* Who is in the families now, and whose root is none any more. */
+static KeptPlan families_select = {
+	.sql = "SELECT f.root, f.customer_id, k.merged_into IS NOT NULL FROM " SLA_FAMILY " AS f"
+		   " JOIN omnichannel.customer AS k ON k.customer_id = f.root",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -322,10 +322,43 @@ part(SlaFamily *families, int count)
 	return held;
 }
 
+/* Orders ids. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Marks the families that are not what they were when these rows, in order, were taken; returns whether there is one. */
+static bool
+find_changed(SlaFamily *families, int count, const int64 *ids, int id_count)
+{
+	Datum values[1] = {sla_roots_array(families, count)};
+	uint64 rows = kept_plan_run(&families_select, values, NULL, false, 0);
+	bool changed = false;
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		int64 id = spi_id(i, 2);
+		bool isnull;
+
+		if (!DatumGetBool(spi_datum(i, 3, &isnull)) && bsearch(&id, ids, id_count, sizeof(int64), compare_ids) != NULL)
+			continue;
+		sla_family_find(families, count, spi_id(i, 1))->held_by_others = true;
+		changed = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return changed;
+}
+
 /*
  * sla_families_hold takes the families' rows, and makes sure that moments of merged customers count as known; notes who
  * is in a group. Returns how many families it has, moved to the front in order: the others were merged into somebody
- * while their rows were waited for, and are no families any more. Needs an SPI scope.
+ * while their rows were waited for, and are no families any more, or somebody was merged into them, whose row comes too
+ * late to be waited for. Needs an SPI scope.
  *
  * Those of merged customers are taken too: whoever logs a contact of one, not knowing yet, has to be waited for.
  */
@@ -333,19 +366,20 @@ int
 sla_families_hold(SlaFamily *families, int count)
 {
 	Datum values[1] = {sla_roots_array(families, count)};
-	uint64 merged;
+	int id_count = (int) kept_plan_run(&families_hold, values, NULL, false, 0);
+	int64 *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * Max(id_count, 1));
 
-	(void) kept_plan_run(&families_hold, values, NULL, false, 0);
-	merged = kept_plan_run(&merged_select, values, NULL, false, 0);
-	for (uint64 i = 0; i < merged; i++)
-		sla_family_find(families, count, spi_id(i, 1))->held_by_others = true;
+	for (int i = 0; i < id_count; i++)
+		ids[i] = spi_id(i, 1);
 	SPI_freetuptable(SPI_tuptable);
-	if (merged > 0)
+	if (find_changed(families, count, ids, id_count))
 	{
 		count = part(families, count);
 		values[0] = sla_roots_array(families, count);
 	}
-	(void) kept_plan_run(&families_note, values, NULL, false, 0);
+	pfree(ids);
+	if (count > 0)
+		(void) kept_plan_run(&families_note, values, NULL, false, 0);
 	return count;
 }
 
