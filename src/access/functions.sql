@@ -60,7 +60,6 @@ BEGIN
 	WHERE extension.extname = 'ltree';
 
 	script := replace(script, '@ltree@', ltree_schema);
-	script := replace(script, '@currency@', quote_literal(currency));
 	script := replace(script, '@country@', quote_literal(country));
 	script := replace(script, '@time_zone@', quote_literal(time_zone));
 	EXECUTE script;

@@ -207,7 +207,7 @@ CREATE TABLE omnichannel.product (
 	category @ltree@.ltree,
 	brand text,
 	unit text,
-	currency text NOT NULL DEFAULT @currency@ REFERENCES omnichannel.currency,
+	currency text NOT NULL DEFAULT omnichannel.default_currency() REFERENCES omnichannel.currency,
 	cost numeric CHECK (cost >= 0 AND cost < 'Infinity'),
 	min_price numeric CHECK (min_price >= 0 AND min_price < 'Infinity'),
 	min_margin numeric CHECK (min_margin > -100 AND min_margin < 1e6),

@@ -10,7 +10,7 @@ CREATE TABLE omnichannel.company (
 );
 COMMENT ON TABLE omnichannel.company IS
 'One row: what setup() was told, and the version that the tables have.';
-COMMENT ON COLUMN omnichannel.company.currency IS 'ISO 4217 code of prices for which none is named.';
+COMMENT ON COLUMN omnichannel.company.currency IS 'ISO 4217 code of what names none: lists, products and displayed prices from now on, and quote(). What is there keeps its own.';
 COMMENT ON COLUMN omnichannel.company.country IS 'ISO 3166-1 alpha-2 code.';
 COMMENT ON COLUMN omnichannel.company.calling_code IS 'Put before telephone numbers written without one (ITU-T E.164), with its plus.';
 COMMENT ON COLUMN omnichannel.company.time_zone IS 'IANA name of the zone of calendars for which none is named.';

@@ -6,7 +6,7 @@ CREATE TABLE omnichannel.shown_price (
 	customer_id bigint,
 	product text NOT NULL,
 	quantity numeric NOT NULL DEFAULT 1 CHECK (quantity > 0 AND quantity <= 1e12),
-	currency text NOT NULL DEFAULT @currency@,
+	currency text NOT NULL DEFAULT omnichannel.default_currency(),
 	coupons text[] NOT NULL DEFAULT '{}',
 	quote_id bigint,
 	price numeric NOT NULL CHECK (price >= 0 AND price < 1e18),

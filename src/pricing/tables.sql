@@ -34,7 +34,7 @@ CREATE TABLE omnichannel.price_list (
 	name text,
 	kind text NOT NULL DEFAULT 'base' CHECK (kind IN ('base', 'override', 'sale')),
 	priority integer NOT NULL DEFAULT 0,
-	currency text NOT NULL DEFAULT @currency@ REFERENCES omnichannel.currency,
+	currency text NOT NULL DEFAULT omnichannel.default_currency() REFERENCES omnichannel.currency,
 	segments_any text[] NOT NULL DEFAULT '{}' CHECK (array_position(segments_any, NULL) IS NULL),
 	segments_all text[] NOT NULL DEFAULT '{}' CHECK (array_position(segments_all, NULL) IS NULL),
 	valid tstzrange NOT NULL DEFAULT tstzrange(NULL, NULL) CHECK (NOT isempty(valid)),

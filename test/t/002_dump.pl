@@ -63,5 +63,6 @@ $node->safe_psql('copy', "INSERT INTO public.call VALUES (2, '+48 600 100 200', 
 is($node->safe_psql('copy', 'SELECT count(*), count(DISTINCT customer_id) FROM omnichannel.contact'), '4|2', 'tracking goes on in the copy');
 is($node->safe_psql('copy', 'SELECT count(*) FROM public.audit'), '4', "and so does the user's trigger");
 is($node->safe_psql('copy', "UPDATE omnichannel.company SET currency = 'EUR'; SELECT omnichannel.default_currency()"), 'EUR', 'and the cache');
+is($node->safe_psql('copy', "INSERT INTO omnichannel.price_list (price_list) VALUES ('copied') RETURNING currency"), 'EUR', 'which new lists go by');
 
 done_testing();
