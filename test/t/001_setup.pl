@@ -49,7 +49,7 @@ WHERE provolatile <> 'i' AND prorettype NOT IN ('trigger'::regtype, 'internal'::
 	AND NOT ('internal'::regtype = ANY (proargtypes))
 	AND NOT ('cstring'::regtype = ANY (proargtypes))
 	AND NOT ('record'::regtype = ANY (proargtypes))
-	AND proname NOT IN ('setup', 'create_config_cache', 'cache_status', 'check_time_zone', 'drop_tracking_triggers', 'quote_digest')
+	AND proname NOT IN ('setup', 'create_config_cache', 'cache_status', 'check_time_zone', 'drop_tracking_triggers', 'quote_digest', 'change_moment')
 	-- the forms that need no table: hours and zone are given
 	AND NOT ('omnichannel.working_hours'::regtype = ANY (proargtypes))
 ORDER BY 1
