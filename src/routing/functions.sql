@@ -340,8 +340,10 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND new.agent_id = old.agent_id THEN
 		RETURN new;
 	END IF;
-	SELECT assignment.request_id INTO held FROM omnichannel.assignment WHERE assignment.agent_id = old.agent_id
-	ORDER BY assignment.request_id LIMIT 1;
+	-- What was closed or deleted is left to the sweep.
+	SELECT assignment.request_id INTO held FROM omnichannel.assignment
+	JOIN omnichannel.request USING (request_id, customer_id)
+	WHERE assignment.agent_id = old.agent_id AND request.closed_at IS NULL ORDER BY assignment.request_id LIMIT 1;
 	IF NOT FOUND THEN
 		SELECT request.request_id INTO held FROM omnichannel.request
 		WHERE request.agent_id = old.agent_id AND request.closed_at IS NULL ORDER BY request.request_id LIMIT 1;

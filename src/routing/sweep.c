@@ -82,15 +82,6 @@ hold_request(const RoutingConfig *config, int64 request_id, MatchRequest *reques
 	return true;
 }
 
-/* Locks the row of an agent, if nobody else has it; returns whether. */
-static bool
-hold_agent(int64 agent_id)
-{
-	Datum id = Int64GetDatum(agent_id);
-
-	return kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
-}
-
 /* Returns whether there is no such agent, as where one was deleted while no trigger fired. */
 static bool
 is_gone(const RoutingConfig *config, int64 agent_id)
@@ -109,6 +100,15 @@ has_state(RoutingConfig *config, int64 agent_id)
 		return false;
 	live_one(config, agent, &live);
 	return live.state != NULL;
+}
+
+/* Locks the row of an agent, if nobody else has it; returns whether. Who was never there has none to be locked. */
+static bool
+hold_agent(RoutingConfig *config, int64 agent_id)
+{
+	Datum id = Int64GetDatum(agent_id);
+
+	return !has_state(config, agent_id) || kept_plan_run(&agent_hold, &id, NULL, false, 1) == 1;
 }
 
 /* Returns whether an agent takes nothing new any more. */
@@ -151,7 +151,7 @@ end_overdue(Sweep *sweep, int64 request_id)
 		return 0;
 	if (!over && (request.queue < 0 || sweep->locks->modes[request.queue] != QUEUE_BOTH))
 		return 0;
-	if (!gone && !hold_agent(agent_id))
+	if (!gone && !hold_agent(config, agent_id))
 		return 0;
 	assignment_end(config, &request, over ? "finished" : accepted ? "transferred" : "expired", !over && expired);
 	if (!over)
@@ -248,8 +248,7 @@ place_arrival(Sweep *sweep, int64 request_id)
 	if ((strcmp(request.state, "offered") == 0 && !moved) ||
 		(strcmp(request.state, "assigned") == 0 && given == 0 && !nobody))
 		agent_id = 0;
-	if ((agent_id != 0 && has_state(config, agent_id) && !hold_agent(agent_id)) ||
-		(given != 0 && has_state(config, given) && !hold_agent(given)))
+	if ((agent_id != 0 && !hold_agent(config, agent_id)) || (given != 0 && !hold_agent(config, given)))
 		return 0;
 
 	(void) kept_plan_run(&arrival_delete, &id, NULL, false, 0);

@@ -1,7 +1,7 @@
 -- Work of agents who do not exist: it is not given to them, they are not deleted while they have it, and what is left of
 -- it all the same goes back into its queue.
 BEGIN;
-SELECT plan(24);
+SELECT plan(31);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('q', '0');
@@ -63,6 +63,27 @@ SELECT is(pg_temp.has(:r3), 'waiting_agent with waits', 'also what had not come 
 SELECT is((SELECT string_agg(agent_id || ' ' || outcome, ', ' ORDER BY assignment_id) FROM assignment_history WHERE request_id = :r), '77 transferred, 78 transferred', 'and it is on record');
 SELECT set_presence(1, 'available') \g /dev/null
 SELECT results_eq('SELECT agent_id FROM assignment', 'VALUES (1::bigint), (1)', 'and comes to whoever is there');
+
+-- what was deleted or closed while nobody was told, of who was there and of who never was
+INSERT INTO agent (agent_id, name) VALUES (81, 'Temp'), (82, 'Temp');
+SELECT open_request(4, 'question', 'chat', 'q', agent_id => 1) AS r4 \gset
+SELECT open_request(5, 'question', 'chat', 'q', agent_id => 81) AS r5 \gset
+SELECT open_request(6, 'question', 'chat', 'q', agent_id => 82) AS r6 \gset
+SELECT tick_queues() \g /dev/null
+SELECT is(concat_ws('; ', pg_temp.has(:r4), pg_temp.has(:r5), pg_temp.has(:r6)), 'assigned 1 with 1; assigned 81 with 81; assigned 82 with 82', 'they have work');
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT throws_ok('DELETE FROM agent WHERE agent_id = 82', '23503', format('agent 82 has request %s', :r6), 'and stay');
+SET LOCAL session_replication_role = replica;
+DELETE FROM request WHERE request_id IN (:r4, :r5);
+UPDATE request SET state = 'done', closed_at = now() WHERE request_id = :r6;
+SET LOCAL session_replication_role = origin;
+SELECT lives_ok('DELETE FROM agent WHERE agent_id = 82', 'who has but what is closed is deleted');
+SAVEPOINT before;
+SELECT lives_ok('DELETE FROM agent WHERE agent_id = 81', 'or what there is not');
+ROLLBACK TO before;
+SELECT cmp_ok(tick_queues(), '>=', 3::bigint, 'the sweep finds that');
+SELECT is_empty(format('SELECT request_id, agent_id FROM assignment WHERE request_id IN (%s, %s, %s)', :r4, :r5, :r6), 'and ends it');
+SELECT results_eq(format('SELECT agent_id, outcome FROM assignment_history WHERE request_id IN (%s, %s, %s) ORDER BY 1', :r4, :r5, :r6), $$VALUES (1::bigint, 'finished'), (81, 'finished'), (82, 'finished')$$, 'on record');
 
 SELECT * FROM finish();
 ROLLBACK;
