@@ -33,6 +33,9 @@
 /* After so many of a kind that came too late for an agent the rest of these is not read. */
 #define YOUNG_MAX 16
 
+/* Of so many in a lane that do not fit it is asked for whom room is kept for them. */
+#define KEEP_MAX 32
+
 /* So many requests a statement reads of a lane. */
 #define BATCH 32
 
@@ -150,9 +153,9 @@ choices_end(Taking *taking)
 	config_caches_release();
 }
 
-/* Returns whether the agent refused a request not long ago; the statements leave such requests out. */
+/* Returns whether the agent, 0 for any, refused a request not long ago; the statements leave out what this one did. */
 static bool
-has_refused(const Taking *taking, int64 request_id)
+has_refused(const Taking *taking, int64 request_id, int64 agent_id)
 {
 	Rows *rows = taking->config->rows;
 	bool refused = false;
@@ -165,7 +168,7 @@ has_refused(const Taking *taking, int64 request_id)
 	{
 		const RefusalRow *row = rows_data(rows, ROWS_REFUSAL);
 
-		refused = row->agent_id == taking->agent_id && row->until > taking->now;
+		refused = (agent_id == 0 || row->agent_id == agent_id) && row->until > taking->now;
 	}
 	rows_end(scan);
 	return refused;
@@ -182,7 +185,7 @@ choice_suits(const Taking *taking, const Choice *choice)
 	for (int i = 0; i < taking->passed_count; i++)
 		if (row->request_id == taking->passed[i])
 			return false;
-	if (row->queued_at > choice->joined_before || has_refused(taking, row->request_id))
+	if (row->queued_at > choice->joined_before || has_refused(taking, row->request_id, taking->agent_id))
 		return false;
 	if (row->queued_at <= choice->preferred_before && row->queued_at <= choice->held_since)
 		return true;
@@ -452,6 +455,50 @@ first_found(const Taking *taking)
 	return best;
 }
 
+/* Returns since when a request of a lane has waited that is held for nobody, and whom all may have who suit it. */
+static TimestampTz
+alike_before(const Taking *taking, const Choice *choice)
+{
+	const RoutingQueue *queue = &taking->config->queues[choice->queue];
+	const Pool *pool =
+		config_pool(taking->config, choice->queue, choice->channel, choice->lane->requires, choice->lane->prefers);
+	int64 longest = Max(queue->hold_for_owner, queue->prefer_for);
+
+	for (int i = 0; i < pool->count; i++)
+		longest = Max(longest, pool->members[i].join_after);
+	return taking->now - longest;
+}
+
+/*
+ * Returns whether the agent keeps his room for the request of a choice, which does not fit. Of many that are alike only
+ * the first is asked for, where rows tell that they are.
+ */
+static bool
+keeps_room(const Taking *taking, Choice *choice)
+{
+	bool alike;
+	int64 nearest;
+
+	if (choice->asked++ == 0)
+		choice->alike_before = alike_before(taking, choice);
+	alike = taking->config->rows != NULL && choice->row.queued_at <= choice->alike_before &&
+			!has_refused(taking, choice->row.request_id, 0);
+	if (alike && choice->elsewhere)
+		return false;
+	nearest = match_nearest(taking->config, choice->row.request_id, taking->now);
+	choice->elsewhere = choice->elsewhere || (alike && nearest != 0 && nearest != taking->agent_id);
+	return nearest == taking->agent_id;
+}
+
+/* choice_pass passes a choice over: what comes next in its lane is looked for. */
+void
+choice_pass(Choice *choice)
+{
+	choice->looked = false;
+	choice->found = false;
+	choice->after = true;
+}
+
 /*
  * choices_first returns the choice whose request comes first, or NULL; one that does not fit, for which the agent keeps
  * his room, so that he is given nothing now.
@@ -461,9 +508,12 @@ choices_first(Taking *taking)
 {
 	Choice *first;
 
-	while ((first = first_found(taking)) != NULL && !first->fits &&
-		   match_nearest(taking->config, first->row.request_id, taking->now) != taking->agent_id)
-		first->found = false;
+	while ((first = first_found(taking)) != NULL && !first->fits && !keeps_room(taking, first))
+	{
+		CHECK_FOR_INTERRUPTS();
+		choice_pass(first);
+		first->looked = first->asked >= KEEP_MAX;
+	}
 	return first;
 }
 

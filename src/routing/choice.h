@@ -26,7 +26,10 @@ typedef struct Choice
 	bool after;                   /* not from this place but after it, because it is not to be had */
 	LanePlace at;
 	bool looked;
-	bool found; /* and this row, which stands there, is it */
+	bool found;               /* and this row, which stands there, is it */
+	int asked;                /* for so many that do not fit it was asked who keeps his room for them */
+	TimestampTz alike_before; /* what has waited since then and nobody refused is for the same agents */
+	bool elsewhere;           /* of whom another one keeps his room for such */
 	WaitingRow row;
 	ItemPointerData place;
 } Choice;
@@ -55,6 +58,7 @@ extern void choices_find(Taking *taking);
 extern void choices_end(Taking *taking);
 extern bool choice_suits(const Taking *taking, const Choice *choice);
 extern Choice *choices_first(Taking *taking);
+extern void choice_pass(Choice *choice);
 extern bool take_could(Taking *taking);
 extern int64 choices_before(RoutingConfig *config, const Candidate *candidate, const MatchRequest *request,
 							TimestampTz now, const int64 *passed, int passed_count, bool *kept);

@@ -89,15 +89,6 @@ is_taken(const Taking *taking, const Choice *choice)
 	return rows != NULL && rows_find(rows, ROWS_REQUEST, choice->row.request_id) && rows_is_taken(rows, ROWS_REQUEST);
 }
 
-/* Passes a choice over: what comes next in its lane is looked for. */
-static void
-pass_over(Choice *choice)
-{
-	choice->looked = false;
-	choice->found = false;
-	choice->after = true;
-}
-
 /* Fills in the request of a choice as it is offered. */
 static void
 request_of(const Choice *choice, int64 owner_id, MatchRequest *request)
@@ -175,7 +166,7 @@ take_first(Taking *taking, MatchRequest *request)
 		if (is_taken(taking, choice))
 		{
 			taking->busy = true;
-			pass_over(choice);
+			choice_pass(choice);
 			continue;
 		}
 		if (rows != NULL && (!has_room || taken != cost))
@@ -205,7 +196,7 @@ take_first(Taking *taking, MatchRequest *request)
 		/* A request that was closed without a word to the queue leaves it. */
 		if (standing == CLOSED)
 			leave_closed(config, choice->row.request_id);
-		pass_over(choice);
+		choice_pass(choice);
 	}
 	if (has_room)
 		offer_give_back(config, taking->agent, taken, taking->idle_since);
@@ -331,7 +322,7 @@ could_take(RoutingConfig *config, int agent, TimestampTz now)
 	{
 		CHECK_FOR_INTERRUPTS();
 		could = !is_taken(&taking, first);
-		pass_over(first);
+		choice_pass(first);
 	}
 	choices_end(&taking);
 	return could;

@@ -1,6 +1,6 @@
 -- Who arrives does not pass those who wait, and what only time frees goes to whom it suits best.
 BEGIN;
-SELECT plan(36);
+SELECT plan(42);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner, age_after, wrap_up) VALUES ('a', '0', NULL, '1 minute'), ('b', '0', NULL, '0');
@@ -137,6 +137,39 @@ $$;
 SELECT is(pg_temp.kept(NULL), '48 49 no_room 0 0 0 50 51', 'what fits passes what does not');
 SELECT is(pg_temp.kept('1 minute'), '0 48 keeps_room 0 0 0 0 47', 'unless room is kept: by one agent, who then gets it');
 SELECT is(pg_temp.kept('1 hour'), '48 49 no_room 0 0 0 50 51', 'after a time');
+
+-- Room is kept also for what comes after others of its kind: of two calls the first is kept room for by agent 32, who
+-- has declined the second, and many wait behind it.
+INSERT INTO queue (queue, hold_for_owner, age_after, keep_room_after) VALUES ('e', '0', NULL, '0');
+INSERT INTO agent (agent_id, name, capacity) VALUES (31, 'Gil', 7), (32, 'Hal', 8);
+INSERT INTO agent_channel (agent_id, channel) SELECT n, channel FROM generate_series(31, 32) AS n, unnest('{phone,chat,email}'::text[]) AS channel;
+INSERT INTO queue_member (queue, agent_id) VALUES ('e', 31), ('e', 32);
+CREATE FUNCTION pg_temp.kept_behind(change text, before integer DEFAULT 1) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	said text;
+BEGIN
+	EXECUTE change;
+	INSERT INTO omnichannel.customer (customer_id) SELECT generate_series(61, 200);
+	PERFORM omnichannel.set_presence(n, 'busy') FROM generate_series(31, 32) AS n;
+	UPDATE omnichannel.agent_state SET used = 4 WHERE agent_id IN (31, 32);
+	PERFORM omnichannel.route(pg_temp.ask(n, 'e')) FROM generate_series(61, 61 + before) AS n;
+	UPDATE omnichannel.agent_state SET state = 'available' WHERE agent_id IN (31, 32);
+	INSERT INTO omnichannel.refusal (request_id, agent_id, until) VALUES (61 + before, 32, now() + interval '1 hour');
+	UPDATE omnichannel.waiting SET queued_at = queued_at - interval '1 minute';
+	PERFORM pg_temp.ask(200, 'e', 'email');
+	said := concat_ws(' ', (SELECT string_agg(concat_ws(' ', agent_id, reason), ', ' ORDER BY agent_id) FROM omnichannel.explain_match(200) WHERE agent_id IN (31, 32)),
+		coalesce(omnichannel.route(200), 0), coalesce(omnichannel.claim(31), 0));
+	RAISE EXCEPTION USING ERRCODE = 'RT000';
+EXCEPTION WHEN SQLSTATE 'RT000' THEN
+	RETURN said;
+END
+$$;
+SELECT is(pg_temp.kept_behind(change), '31 keeps room for request 62, 32 keeps room for request 61 0 0', 'room is kept for the second of a kind: ' || how)
+FROM (VALUES ('SELECT', 'by rows'), ('CREATE TRIGGER mine AFTER UPDATE ON omnichannel.agent_state FOR EACH ROW WHEN (false) EXECUTE FUNCTION omnichannel.serve_changed()', 'by statements')) AS v (change, how);
+SELECT is(pg_temp.kept_behind('SELECT', 20), '31 keeps room for request 81, 32 keeps room for request 61 0 0', 'and for one that stands behind many that are alike');
+SELECT matches(pg_temp.kept_behind('SELECT', 40), '^31 email .*, 32 keeps room for request 61 31 0$', 'but not for any number');
+SELECT is(pg_temp.kept_behind('INSERT INTO omnichannel.queue_member (queue, agent_id, join_after) VALUES (''e'', 3, ''50 seconds''); UPDATE omnichannel.agent SET capacity = 0 WHERE agent_id = 3'), '31 keeps room for request 62, 32 keeps room for request 61 0 0', 'where somebody joins later');
+SELECT is(pg_temp.kept_behind('UPDATE omnichannel.queue SET prefer_for = ''1 hour''', 20), '31 keeps room for request 81, 32 keeps room for request 61 0 0', 'and where they are not alike yet');
 
 -- whose priority was changed has its turn by the new one, and a second lane of a kind is as good as the first
 INSERT INTO queue (queue, hold_for_owner, age_after) VALUES ('d', '0', NULL);
