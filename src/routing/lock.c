@@ -329,9 +329,9 @@ take_trying(const KeyedLock *lock, int *left)
  * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
  * longer are taken out of the set and marked as stuck.
  *
- * Whatever its transaction calls afterwards is a later call. One itself, as the second try of a sweep and whoever serves
- * several agents, is never seen waiting: it holds queues that come after those which it still wants, and whoever waits
- * for them, and happens to look for deadlocks at that moment, would be the victim of one that ends by itself.
+ * Whatever its transaction calls afterwards is a later call. One itself, as the second try of a sweep and whoever
+ * serves several agents, is never seen waiting: it holds queues that come after those which it still wants, and whoever
+ * waits for them, and happens to look for deadlocks at that moment, would be the victim of one that ends by itself.
  */
 RoutingConfig *
 queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
