@@ -170,20 +170,6 @@ leaf_is_right_of(const LookScan *scan, Page page)
 	return !P_RIGHTMOST((BTPageOpaque) PageGetSpecialPointer(page)) && leaf_compare(scan, page, P_HIKEY) > 0;
 }
 
-/* The first bytes of a page in which a search looks: its header and where its rows are, up to the middle of many. */
-#define FIRST_BYTES 512
-
-/* Asks for the memory of a pinned page that is looked at first, all of it together. */
-static void
-ask_for_page(Buffer buffer)
-{
-	const char *page = BufferGetPage(buffer);
-
-	for (int line = 0; line < FIRST_BYTES; line += MEMORY_LINE)
-		prefetch(page + line);
-	prefetch(page + BLCKSZ - MEMORY_LINE);
-}
-
 /*
  * leaf_step unlocks and unpins a page of the index and returns another one, locked, as _bt_relandgetbuf() does.
  */
@@ -192,7 +178,6 @@ leaf_step(Relation index, Buffer from, BlockNumber to)
 {
 	LockBuffer(from, BUFFER_LOCK_UNLOCK);
 	from = ReleaseAndReadBuffer(from, index, to);
-	ask_for_page(from);
 	LockBuffer(from, BUFFER_LOCK_SHARE);
 	_bt_checkpage(index, from);
 	return from;
@@ -211,7 +196,6 @@ follow_guide(LookScan *scan)
 	if (leaf == InvalidBlockNumber)
 		return InvalidOffsetNumber;
 	buffer = ReadBuffer(scan->index, leaf);
-	ask_for_page(buffer);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	if (!PageIsNew(page))

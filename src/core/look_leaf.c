@@ -343,21 +343,6 @@ leaf_find(LookScan *scan, const Datum *keys)
 		gather_rows(scan, place);
 }
 
-/* Asks for a row of the table that will be read soon, if it is on this page. */
-static void
-prefetch_row(Buffer buffer, const ItemPointerData *place)
-{
-	if (ItemPointerGetBlockNumber(place) == BufferGetBlockNumber(buffer))
-	{
-		Page page = BufferGetPage(buffer);
-		ItemId item = PageGetItemId(page, ItemPointerGetOffsetNumber(place));
-		const char *row = (const char *) page + ItemIdGetOffset(item) % BLCKSZ;
-
-		prefetch(row);
-		prefetch(row + MEMORY_LINE);
-	}
-}
-
 /*
  * Settles which rows the snapshot sees, from this one of the key's rows on as far as they lie on one page of the table:
  * to lock it anew for each takes several times as long as to look at the row.
@@ -426,11 +411,7 @@ leaf_next(LookScan *scan, IndexTuple *columns)
 
 		pgstat_count_heap_fetch(scan->index);
 		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, true, &scan->buffer, scan->slot, &all_dead))
-		{
-			if (leaves->row + 1 < leaves->nrows)
-				prefetch_row(scan->buffer, &leaves->rows[leaves->row + 1].place);
 			return true;
-		}
 	}
 	return false;
 }
