@@ -5,7 +5,7 @@ AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
 	RETURN ARRAY(SELECT DISTINCT member.segment FROM omnichannel.segment_member AS member
-		WHERE member.customer_id = ANY (CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END) AND member.valid @> $2
+		WHERE member.customer_id = ANY ((SELECT CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END)::bigint[]) AND member.valid @> $2
 		ORDER BY member.segment);
 END
 $$;
@@ -180,7 +180,7 @@ BEGIN
 	END IF;
 	-- Numbers can be guessed: another customer's quote is as unknown as none.
 	SELECT found.* INTO held FROM omnichannel.locked_quote AS found WHERE found.quote_id = locked_quote.quote_id
-		AND (found.customer_id IS NULL OR found.customer_id = ANY (CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END));
+		AND (found.customer_id IS NULL OR found.customer_id = ANY ((SELECT CASE WHEN $1 IS NOT NULL THEN omnichannel.customer_group($1) END)::bigint[]));
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'quote % is not known for customer %', coalesce(quote_id::text, 'NULL'), coalesce($1::text, 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Use a number that lock_quote() returned for this customer; locked_quotes() lists them.';
@@ -207,7 +207,7 @@ BEGIN
 	PERFORM omnichannel.require_setup();
 	RETURN QUERY SELECT held.quote_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at, held.valid_until
 	FROM omnichannel.locked_quote AS held
-	WHERE held.customer_id = ANY (omnichannel.customer_group(locked_quotes.customer_id)) AND held.valid_until > now()
+	WHERE held.customer_id = ANY ((SELECT omnichannel.customer_group(locked_quotes.customer_id))::bigint[]) AND held.valid_until > now()
 	ORDER BY held.valid_until, held.quote_id;
 END
 $$;

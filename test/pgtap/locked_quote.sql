@@ -1,6 +1,6 @@
 -- Quotes that hold, and that can be checked.
 BEGIN;
-SELECT plan(51);
+SELECT plan(52);
 SET LOCAL search_path = omnichannel, public;
 CREATE ROLE locker;
 SELECT grant_access('locker', 'app');
@@ -133,5 +133,15 @@ INSERT INTO customer (customer_id, merged_into) VALUES (3, 2);
 SELECT lock_quote(3, 'tee', key => 'three') AS third \gset
 SELECT is((SELECT count(*) FROM locked_quotes(2)), 1::bigint, 'of a merged customer');
 SELECT is((SELECT count(*) FROM locked_quotes(1)), 1::bigint, 'not of others');
+-- Who belongs together is found out once, not for each row, whatever the plan.
+INSERT INTO segment_member (customer_id, segment) VALUES (2, 'club'), (2, 'other'), (3, 'other');
+SET LOCAL track_functions = 'all';
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_bitmapscan = off;
+SET LOCAL enable_indexonlyscan = off;
+DISCARD PLANS;
+SELECT coalesce(pg_stat_get_xact_function_calls('customer_group(bigint)'::regprocedure), 0) AS calls \gset
+SELECT quote_segments_of(3, now()) \g /dev/null
+SELECT is(pg_stat_get_xact_function_calls('customer_group(bigint)'::regprocedure) - :calls, 1::bigint, 'in one call');
 SELECT * FROM finish();
 ROLLBACK;
