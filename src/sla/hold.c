@@ -332,7 +332,7 @@ compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Marks the families that are not what they were when these rows, in order, were taken; returns whether there is one. */
+/* Marks the families that are not what they were when these rows were taken; returns whether there is one. */
 static bool
 find_changed(SlaFamily *families, int count, const int64 *ids, int id_count)
 {
