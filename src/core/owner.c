@@ -62,13 +62,21 @@ own_trigger(FunctionCallInfo fcinfo, const char *table)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"%s\" was not called by the trigger manager", name)));
 	form = RelationGetForm(trigger->tg_relation);
-	if (form->relnamespace != omni_schema() || form->relowner != omni_owner() ||
+	if (form->relnamespace != omni_schema() ||
 		(table != NULL && RelationGetRelid(trigger->tg_relation) != omni_table(table)))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"%s\" was called for table \"%s\"", name,
 							   RelationGetRelationName(trigger->tg_relation)),
 						table != NULL ? errhint("The trigger belongs to the table %s.%s.", OMNI_SCHEMA, table)
 									  : errhint("The trigger belongs to tables that setup() makes.")));
+	if (form->relowner != omni_owner())
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s\" was called for table \"%s\" of another owner", name,
+							   RelationGetRelationName(trigger->tg_relation)),
+						errdetail("The table belongs to %s, the table %s.company to %s.",
+								  GetUserNameFromId(form->relowner, false), OMNI_SCHEMA,
+								  GetUserNameFromId(omni_owner(), false)),
+						errhint("All tables that setup() makes belong to one role.")));
 	return trigger;
 }
 

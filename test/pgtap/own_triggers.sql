@@ -1,7 +1,7 @@
 -- What the extension's trigger functions make of tables of somebody else's, whose columns are named alike and whose types
 -- bring code along: nothing of his runs with other rights than his own, and no column is taken for what it is not.
 BEGIN;
-SELECT plan(5);
+SELECT plan(8);
 CREATE ROLE own_trigger_reader;
 SELECT omnichannel.grant_access('own_trigger_reader', 'bi') \g /dev/null
 -- Not undone with the statement.
@@ -85,5 +85,33 @@ CREATE TABLE omnichannel.own_trigger_table (price_id int, spied public.spy);
 CREATE TRIGGER t AFTER INSERT ON omnichannel.own_trigger_table FOR EACH ROW EXECUTE FUNCTION omnichannel.note_correction('price_id');
 SELECT throws_ok('INSERT INTO omnichannel.own_trigger_table VALUES (1, ''a'')', '39P01', NULL, 'nor one in the schema that the tables'' owner does not own');
 RESET ROLE;
+
+-- Where one of the extension's own tables was given to somebody else, the owners are named.
+CREATE FUNCTION pg_temp.told(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	message text;
+	detail text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+	RETURN concat_ws('; ', SQLSTATE, message, detail);
+END
+$$;
+CREATE FUNCTION pg_temp.of_others(name text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('39P01; function "%s" was called for table "%s" of another owner; The table belongs to own_trigger_reader, the table omnichannel.company to %s.',
+		split_part(name, ' ', 1), split_part(name, ' ', 2), relowner::regrole) FROM pg_class WHERE oid = 'omnichannel.company'::regclass
+$$;
+INSERT INTO omnichannel.customer (customer_id) VALUES (1);
+INSERT INTO omnichannel.request (customer_id, kind, channel) VALUES (1, 'question', 'chat');
+SET CONSTRAINTS ALL IMMEDIATE;
+ALTER TABLE omnichannel.request OWNER TO own_trigger_reader;
+SELECT is(pg_temp.told('UPDATE omnichannel.request SET priority = 1'), pg_temp.of_others('guard_request request'), 'where a table was given to somebody else, the owners are named');
+ALTER TABLE omnichannel.agent_channel OWNER TO own_trigger_reader;
+INSERT INTO omnichannel.agent (agent_id, name) VALUES (1, 'Anna');
+SELECT is(pg_temp.told('INSERT INTO omnichannel.agent_channel VALUES (1, ''chat'')'), pg_temp.of_others('invalidate_cache agent_channel'), 'also of configuration');
+ALTER TABLE omnichannel.request OWNER TO CURRENT_USER;
+SELECT is(pg_temp.told('UPDATE omnichannel.request SET priority = 1'), 'done', 'and all is well when it is given back');
 SELECT * FROM finish();
 ROLLBACK;
