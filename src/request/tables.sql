@@ -45,6 +45,10 @@ CREATE TABLE omnichannel.request (
 );
 COMMENT ON TABLE omnichannel.request IS
 'What a customer wants to get done: opened in any channel, finished in any other.';
+COMMENT ON COLUMN omnichannel.request.request_id IS 'Number of the request.';
+COMMENT ON COLUMN omnichannel.request.customer_id IS 'Its customer, who does not change; customer.merged_into says who he is by now.';
+COMMENT ON COLUMN omnichannel.request.subject IS 'In a few words, or NULL.';
+COMMENT ON COLUMN omnichannel.request.opened_at IS 'When it was opened.';
 COMMENT ON COLUMN omnichannel.request.kind IS 'What it is about: a code of the company''s own, as in complaint or order.';
 COMMENT ON COLUMN omnichannel.request.state IS
 'new: nobody deals with it yet; waiting_agent: waits in its queue; offered: to an agent, who has not answered; assigned: agent_id deals with it; waiting_customer: the customer''s turn; done and cancelled: closed.';

@@ -5,6 +5,7 @@ CREATE TABLE omnichannel.routing_setting (
 	notify_channel text CHECK (notify_channel ~ '^[a-z_][a-z0-9_]{0,39}$')
 );
 COMMENT ON TABLE omnichannel.routing_setting IS 'One row: what holds for all queues.';
+COMMENT ON COLUMN omnichannel.routing_setting.only_row IS 'Always true.';
 COMMENT ON COLUMN omnichannel.routing_setting.relationship_half_life IS
 'After how long a contact counts half as much for how well an agent knows a customer; a change holds for ageing from then on.';
 COMMENT ON COLUMN omnichannel.routing_setting.notify_channel IS
@@ -23,6 +24,7 @@ CREATE TABLE omnichannel.agent (
 );
 COMMENT ON TABLE omnichannel.agent IS
 'Who talks to customers. Agents who leave become inactive; their rows stay, because the log names them.';
+COMMENT ON COLUMN omnichannel.agent.agent_id IS 'Number of the agent, which the company may choose.';
 COMMENT ON COLUMN omnichannel.agent.name IS 'Given name, as the customer may see it.';
 COMMENT ON COLUMN omnichannel.agent.surname IS 'Family name, as the customer may see it, or NULL.';
 COMMENT ON COLUMN omnichannel.agent.photo_url IS 'Photo for the customer to see, or NULL.';
@@ -43,6 +45,8 @@ CREATE TABLE omnichannel.agent_channel (
 );
 COMMENT ON TABLE omnichannel.agent_channel IS
 'In which channels an agent works, and how well; an agent without a row for a channel gets nothing from it.';
+COMMENT ON COLUMN omnichannel.agent_channel.agent_id IS 'The agent.';
+COMMENT ON COLUMN omnichannel.agent_channel.channel IS 'A channel that he works in.';
 COMMENT ON COLUMN omnichannel.agent_channel.fluency IS 'From 1, a beginner in this channel, to 10.';
 
 CREATE TABLE omnichannel.presence_state (
@@ -53,6 +57,8 @@ CREATE TABLE omnichannel.presence_state (
 	CHECK (present OR NOT available)
 );
 COMMENT ON TABLE omnichannel.presence_state IS 'What an agent can be.';
+COMMENT ON COLUMN omnichannel.presence_state.state IS 'Code: lower-case letters, digits and underscore, at most 63.';
+COMMENT ON COLUMN omnichannel.presence_state.name IS 'What people read.';
 COMMENT ON COLUMN omnichannel.presence_state.available IS 'Whether new requests are offered to an agent in this state.';
 COMMENT ON COLUMN omnichannel.presence_state.present IS
 'Whether a request is held for its owner who is in this state, as the queue''s hold_for_owner says.';
@@ -72,6 +78,9 @@ CREATE TABLE omnichannel.presence (
 );
 COMMENT ON TABLE omnichannel.presence IS
 'Which agent was in which state and when; set_presence() writes it, with the rights of the tables'' owner for whoever may change agent_state. The state that lasts has no upper bound.';
+COMMENT ON COLUMN omnichannel.presence.agent_id IS 'The agent.';
+COMMENT ON COLUMN omnichannel.presence.state IS 'Code of a presence_state.';
+COMMENT ON COLUMN omnichannel.presence.during IS 'From when to when, half-open.';
 CREATE UNIQUE INDEX presence_now ON omnichannel.presence (agent_id) WHERE upper_inf(during);
 
 CREATE TABLE omnichannel.agent_state (
@@ -84,6 +93,7 @@ CREATE TABLE omnichannel.agent_state (
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.agent_state IS
 'Each agent now, as the matching reads it: narrow, and changed with each offer. Written by set_presence() and by what assigns and ends work; presence and assignment say the same in full.';
+COMMENT ON COLUMN omnichannel.agent_state.agent_id IS 'The agent. Who was never there has no row.';
 COMMENT ON COLUMN omnichannel.agent_state.idle_since IS
 'When the agent last came on, was offered something or, where queue.idle_from is end, finished something.';
 COMMENT ON COLUMN omnichannel.agent_state.busy_until IS 'End of the wrap-up after the last work; nothing is offered before it.';
@@ -114,6 +124,8 @@ CREATE TABLE omnichannel.queue (
 	CHECK ((overflow_queue IS NULL) = (overflow_after IS NULL))
 );
 COMMENT ON TABLE omnichannel.queue IS 'Where requests wait for an agent, and by which rules they get one.';
+COMMENT ON COLUMN omnichannel.queue.name IS 'What people read, or NULL.';
+COMMENT ON COLUMN omnichannel.queue.overflow_after IS 'How long a request waits in this queue, counted from waiting.queued_at, before the sweep moves it on to overflow_queue; NULL without one.';
 COMMENT ON COLUMN omnichannel.queue.queue IS 'Code: letters, digits, underscore, dot and hyphen, at most 63.';
 COMMENT ON COLUMN omnichannel.queue.calendar IS 'When the queue is served, or NULL for always; for promises and reports.';
 COMMENT ON COLUMN omnichannel.queue.hold_for_owner IS
@@ -158,6 +170,8 @@ CREATE TABLE omnichannel.queue_member (
 	PRIMARY KEY (queue, agent_id)
 );
 COMMENT ON TABLE omnichannel.queue_member IS 'Which agents serve a queue.';
+COMMENT ON COLUMN omnichannel.queue_member.queue IS 'The queue.';
+COMMENT ON COLUMN omnichannel.queue_member.agent_id IS 'The agent.';
 COMMENT ON COLUMN omnichannel.queue_member.join_after IS
 'The agent gets only requests that have waited this long: the next ring of helpers.';
 CREATE INDEX queue_member_agent_id ON omnichannel.queue_member (agent_id);
@@ -170,6 +184,8 @@ CREATE TABLE omnichannel.queue_department (
 );
 COMMENT ON TABLE omnichannel.queue_department IS
 'Departments all of whose agents serve a queue. Of several ways into a queue the earliest counts.';
+COMMENT ON COLUMN omnichannel.queue_department.queue IS 'The queue.';
+COMMENT ON COLUMN omnichannel.queue_department.department IS 'As in agent.department.';
 COMMENT ON COLUMN omnichannel.queue_department.join_after IS 'As in queue_member.';
 
 CREATE TABLE omnichannel.relationship (
@@ -185,6 +201,8 @@ CREATE TABLE omnichannel.relationship (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.relationship IS
 'How well an agent knows a customer. Written by the logger with each contact, which checks both as it does for contact, without foreign keys; of merged customers the rows stay apart and are added up when asked.';
+COMMENT ON COLUMN omnichannel.relationship.customer_id IS 'The customer, as contact has him.';
+COMMENT ON COLUMN omnichannel.relationship.agent_id IS 'The agent.';
 COMMENT ON COLUMN omnichannel.relationship.contacts IS 'Contacts that the two had.';
 COMMENT ON COLUMN omnichannel.relationship.strength IS
 'The same contacts, each halved for every relationship_half_life between it and aged_at.';
@@ -203,6 +221,11 @@ CREATE TABLE omnichannel.lane (
 );
 COMMENT ON TABLE omnichannel.lane IS
 'The kinds of requests that have waited: all in one lane suit the same agents, so that a free agent finds the next request at the head of a few lanes. Made when the first of a kind waits, also twice where two come at once; tick_queues() removes what has not been used for a day, and the second of a kind when it is empty.';
+COMMENT ON COLUMN omnichannel.lane.lane_id IS 'Number of the lane.';
+COMMENT ON COLUMN omnichannel.lane.queue IS 'Its queue.';
+COMMENT ON COLUMN omnichannel.lane.channel IS 'The channel in which its customers are.';
+COMMENT ON COLUMN omnichannel.lane.requires IS 'As in request, empty for none.';
+COMMENT ON COLUMN omnichannel.lane.prefers IS 'As in request, empty for none.';
 COMMENT ON COLUMN omnichannel.lane.min_priority IS
 'None of its requests has had a lower priority: so whoever helps after a time knows where nothing follows that has waited for that time.';
 CREATE INDEX lane_queue ON omnichannel.lane (queue);
@@ -220,6 +243,10 @@ CREATE TABLE omnichannel.waiting (
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.waiting IS
 'Requests that wait for an agent now. A row is deleted when the request is offered; its history is assignment_history, and waiting_history of those that left otherwise.';
+COMMENT ON COLUMN omnichannel.waiting.request_id IS 'The request.';
+COMMENT ON COLUMN omnichannel.waiting.customer_id IS 'Its customer, as in request.';
+COMMENT ON COLUMN omnichannel.waiting.lane_id IS 'The lane in which it waits: its queue, its channel and the skills that it asks for.';
+COMMENT ON COLUMN omnichannel.waiting.priority IS 'As in request when it was put here; the sweep follows changes.';
 COMMENT ON COLUMN omnichannel.waiting.rank IS
 'waiting_level() negated: the number of whole age_after from 2000-01-01 UTC to entered_at, less the priority. The order of ageing priorities, which time does not change; the least comes first.';
 COMMENT ON COLUMN omnichannel.waiting.due_at IS 'When the first of its service levels is due, or infinity.';
@@ -238,6 +265,10 @@ CREATE TABLE omnichannel.lane_head (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE omnichannel.lane_head IS
 'Where the waiting requests of each lane begin: none stands before it, so that nobody need step over the traces of those that are gone. Some of those who find the first request of a lane, who has stepped over many and tick_queues() move it on, a request that stands before it moves it back.';
+COMMENT ON COLUMN omnichannel.lane_head.lane_id IS 'The lane.';
+COMMENT ON COLUMN omnichannel.lane_head.due_at IS 'As in waiting.';
+COMMENT ON COLUMN omnichannel.lane_head.entered_at IS 'As in waiting.';
+COMMENT ON COLUMN omnichannel.lane_head.request_id IS 'As in waiting; a request that need not wait any more, or 0.';
 COMMENT ON COLUMN omnichannel.lane_head.rank IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.lane_head.used_at IS
 'When the sweep last saw a request wait in the lane, to within an hour; a lane that nobody has used for a day goes.';
@@ -260,6 +291,13 @@ CREATE TABLE omnichannel.assignment (
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.assignment IS
 'Which agent each request is offered to or dealt with by now; a request has one agent at most.';
+COMMENT ON COLUMN omnichannel.assignment.request_id IS 'The request.';
+COMMENT ON COLUMN omnichannel.assignment.customer_id IS 'Its customer, as in request.';
+COMMENT ON COLUMN omnichannel.assignment.agent_id IS 'The agent who has it, or to whom it is offered.';
+COMMENT ON COLUMN omnichannel.assignment.lane_id IS 'The lane that it was taken from: its queue, the channel in which it was offered, and the skills that it asked for then.';
+COMMENT ON COLUMN omnichannel.assignment.priority IS 'As in request when it was offered.';
+COMMENT ON COLUMN omnichannel.assignment.due_at IS 'When the first of its service levels was due when it was offered, or infinity.';
+COMMENT ON COLUMN omnichannel.assignment.offered_at IS 'When it was offered, or given to him without an offer, by the clock.';
 COMMENT ON COLUMN omnichannel.assignment.cost IS 'Units of the agent''s capacity that it takes: the cost of the channel in which its customer was when it was offered.';
 COMMENT ON COLUMN omnichannel.assignment.entered_at IS 'As in waiting, for a request that goes back.';
 COMMENT ON COLUMN omnichannel.assignment.queued_at IS 'As in waiting, for a request that goes back.';
@@ -284,6 +322,15 @@ CREATE TABLE omnichannel.assignment_history (
 	outcome text NOT NULL CHECK (outcome IN ('finished', 'declined', 'expired', 'transferred', 'abandoned'))
 );
 COMMENT ON TABLE omnichannel.assignment_history IS 'Assignments that have ended, one row each, written once.';
+COMMENT ON COLUMN omnichannel.assignment_history.assignment_id IS 'In the order in which they ended.';
+COMMENT ON COLUMN omnichannel.assignment_history.request_id IS 'The request, which may have been deleted since.';
+COMMENT ON COLUMN omnichannel.assignment_history.customer_id IS 'Its customer, as in request.';
+COMMENT ON COLUMN omnichannel.assignment_history.agent_id IS 'The agent, who may have been deleted since.';
+COMMENT ON COLUMN omnichannel.assignment_history.queue IS 'Code of the queue that it was offered from.';
+COMMENT ON COLUMN omnichannel.assignment_history.channel IS 'The channel in which its customer was when it was offered.';
+COMMENT ON COLUMN omnichannel.assignment_history.offered_at IS 'When it was offered, or given to him without an offer, by the clock.';
+COMMENT ON COLUMN omnichannel.assignment_history.accepted_at IS 'When he took it, or it was given to him, by the clock; NULL where he did not take it.';
+COMMENT ON COLUMN omnichannel.assignment_history.ended_at IS 'When it ended, by the clock: outcome says how. Not before offered_at and accepted_at.';
 COMMENT ON COLUMN omnichannel.assignment_history.entered_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.assignment_history.queued_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.assignment_history.outcome IS
@@ -305,6 +352,9 @@ CREATE TABLE omnichannel.waiting_history (
 );
 COMMENT ON TABLE omnichannel.waiting_history IS
 'How requests that waited left their queue otherwise than by an offer, one row each time, written once, by the functions and the sweep with the rights of the tables'' owner. What was offered is in assignment and assignment_history.';
+COMMENT ON COLUMN omnichannel.waiting_history.event_id IS 'In the order in which they left.';
+COMMENT ON COLUMN omnichannel.waiting_history.request_id IS 'The request, which may have been deleted since.';
+COMMENT ON COLUMN omnichannel.waiting_history.customer_id IS 'Its customer, as in request.';
 COMMENT ON COLUMN omnichannel.waiting_history.queue IS 'The queue that was left, or that the customer came back to.';
 COMMENT ON COLUMN omnichannel.waiting_history.channel IS 'In which the customer was then.';
 COMMENT ON COLUMN omnichannel.waiting_history.entered_at IS 'As in waiting.';
@@ -324,6 +374,9 @@ CREATE TABLE omnichannel.refusal (
 );
 COMMENT ON TABLE omnichannel.refusal IS
 'Offers that were declined or expired: until when the request is not offered to the agent again. tick() clears it.';
+COMMENT ON COLUMN omnichannel.refusal.request_id IS 'The request.';
+COMMENT ON COLUMN omnichannel.refusal.agent_id IS 'The agent who declined it or let the offer expire.';
+COMMENT ON COLUMN omnichannel.refusal.until IS 'Until when it is not offered to him again: queue.decline_for after that.';
 CREATE INDEX refusal_until ON omnichannel.refusal (until);
 
 CREATE TABLE omnichannel.kept_place (
@@ -334,6 +387,9 @@ CREATE TABLE omnichannel.kept_place (
 );
 COMMENT ON TABLE omnichannel.kept_place IS
 'Places of customers who left the queue: who comes back before until has waited since entered_at. tick() clears it.';
+COMMENT ON COLUMN omnichannel.kept_place.request_id IS 'The request.';
+COMMENT ON COLUMN omnichannel.kept_place.entered_at IS 'As in waiting.';
+COMMENT ON COLUMN omnichannel.kept_place.until IS 'Until when the place is kept.';
 COMMENT ON COLUMN omnichannel.kept_place.queued_at IS 'As in waiting.';
 CREATE INDEX kept_place_until ON omnichannel.kept_place (until);
 
@@ -344,6 +400,8 @@ CREATE TABLE omnichannel.arrival (
 CREATE INDEX arrival_request_id ON omnichannel.arrival (request_id);
 COMMENT ON TABLE omnichannel.arrival IS
 'Requests that a statement put into a queue, changed or deleted and that were not passed to route() in the same transaction, or whose clocks are due at other times since: tick_queues() gives them their place.';
+COMMENT ON COLUMN omnichannel.arrival.arrival_id IS 'In the order in which it was noted.';
+COMMENT ON COLUMN omnichannel.arrival.request_id IS 'The request that the sweep looks at; one that was deleted too.';
 CREATE CONSTRAINT TRIGGER note_arrival AFTER INSERT ON omnichannel.request
 	DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW WHEN (new.state IN ('waiting_agent', 'assigned') AND new.queue IS NOT NULL) EXECUTE FUNCTION omnichannel.note_arrival();
