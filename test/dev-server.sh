@@ -9,7 +9,8 @@ start)
 	chmod 755 "$2"
 	stage_server "$2"
 	start_server "$2"
-	echo "export PGHOST=$2 PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PATH=$SERVER_BIN:\$PATH"
+	# Behind the others: make is to find the installed pg_config, not the copy, which has no pgxs.
+	echo "export PGHOST=$2 PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PATH=\$PATH:$SERVER_BIN"
 	;;
 install)
 	make -s install DESTDIR="$2/root"

@@ -181,13 +181,13 @@ quietly() {
 }
 
 # stage_server DIR: copies the server's programs to DIR/root, and builds and installs the extension there, without the
-# bitcode for JIT, which the copy lacks too, nor pg_config, which a make would take for the installed one.
+# bitcode for JIT, which the copy lacks too.
 stage_server() {
 	"$PG_CONFIG" --version >/dev/null || return 1
 	SERVER_BIN=$1/root$("$PG_CONFIG" --bindir)
 	for folder in "$("$PG_CONFIG" --bindir)" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
 		mkdir -p "$1/root$folder"
-		(cd "$folder" && tar -c --exclude=./bitcode --exclude=./pgxs --exclude=./pg_config .) | tar -x -C "$1/root$folder"
+		(cd "$folder" && tar -c --exclude=./bitcode --exclude=./pgxs .) | tar -x -C "$1/root$folder"
 	done
 	quietly "$1/install.log" make -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" with_llvm=no install DESTDIR="$1/root" || return 1
 	export SERVER_BIN
