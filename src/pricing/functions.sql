@@ -117,6 +117,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF NEW.kind NOT IN ('percent', 'amount', 'fixed_price', 'buy_get', 'order_percent', 'order_amount') THEN
+		RAISE EXCEPTION 'promotion "%" is of an unknown kind "%"', NEW.promotion, NEW.kind
+			USING ERRCODE = 'check_violation', HINT = 'Kinds are percent, amount, fixed_price, buy_get, order_percent and order_amount.';
+	END IF;
 	IF NEW.currency IS NULL AND (NEW.kind IN ('amount', 'fixed_price', 'order_amount') OR NEW.cap IS NOT NULL
 		OR NEW.min_subtotal > 0 OR NEW.budget IS NOT NULL) THEN
 		NEW.currency := omnichannel.default_currency();
@@ -129,7 +133,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_promotion() IS
-'Trigger function of promotion: fills in the company''s currency where there are amounts; raises 23514 for more than 100 percent.';
+'Trigger function of promotion: fills in the company''s currency where there are amounts; raises 23514 for an unknown kind and for more than 100 percent.';
 
 CREATE FUNCTION omnichannel.note_approval() RETURNS trigger
 LANGUAGE plpgsql
@@ -486,9 +490,9 @@ CREATE TYPE omnichannel.price_quote AS (
 	unit_gross numeric
 );
 COMMENT ON TYPE omnichannel.price_quote IS
-'A price and where it comes from. Amounts are in currency (ISO 4217), rounded once, per unit, to its minor unit; all are NULL where there is no price, and reason says why.';
+'A price and where it comes from. Amounts are in currency (ISO 4217), rounded once, per unit, to its minor unit; all are NULL where there is no price, and reason says why. Whether there is one is told by line_total.';
 COMMENT ON COLUMN omnichannel.price_quote.list_price IS 'One unit before sales and promotions.';
-COMMENT ON COLUMN omnichannel.price_quote.unit_price IS 'One unit, as charged; NULL where the units of the line cost different prices, as with one of three free.';
+COMMENT ON COLUMN omnichannel.price_quote.unit_price IS 'One unit, as charged; NULL, too, where the units of the line cost different prices, as with one of three free: then line_total is what is displayed.';
 COMMENT ON COLUMN omnichannel.price_quote.line_total IS 'All units, each at its rounded price; rounded to the minor unit where the quantity is a fraction.';
 COMMENT ON COLUMN omnichannel.price_quote.price_list IS 'The list whose price is charged.';
 COMMENT ON COLUMN omnichannel.price_quote.promotions IS 'Promotions that changed the price, in the order in which they did, whatever of it the floor (min_price, cost and margin) then takes back.';

@@ -37,7 +37,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.shown_price(text, text, numeric, bigint, numeric, text, text[], bigint, text, timestamptz, double precision) IS
-'Takes what a channel displayed: the price of one unit, to whom (NULL: a visitor who is not known), for which quantity, currency (the company''s by default), coupons and locked quote, where (a page, a shop) and when. sample: the share that is taken, 0.001 for one in a thousand; what is left out costs no table access and returns false. A product or customer that the engine does not know is taken too, and reported. Raises 23503 for an unknown channel, 22023 for a sample outside 0 to 1 or a price, quantity or moment that cannot be, 55000 for a customer who was erased and before setup(), 42501 without INSERT on shown_price and SELECT on customer.';
+'Takes what a channel displayed: the price of one unit (where quote() says line_total and no unit_price, as its units cost different prices, line_total by the quantity), to whom (NULL: a visitor who is not known), for which quantity, currency (the company''s by default), coupons and locked quote, where (a page, a shop) and when. sample: the share that is taken, 0.001 for one in a thousand; what is left out costs no table access and returns false. A product or customer that the engine does not know is taken too, and reported. Raises 23503 for an unknown channel, 22023 for a sample outside 0 to 1 or a price, quantity or moment that cannot be, 55000 for a customer who was erased and before setup(), 42501 without INSERT on shown_price and SELECT on customer.';
 
 CREATE FUNCTION omnichannel.price_moments(product text, after timestamptz, before timestamptz, max_rows integer) RETURNS timestamptz[]
 LANGUAGE plpgsql STABLE
@@ -103,6 +103,35 @@ $$;
 COMMENT ON FUNCTION omnichannel.shown_currency(text, numeric, bigint, numeric, text, text[], timestamptz) IS
 'Called by check_shown_price(): in which other currency a displayed price would have been the right one, in words; NULL: in none. Raises as quote().';
 
+CREATE FUNCTION omnichannel.shown_unit(unit_price numeric, line_total numeric, quantity numeric, smallest numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(unit_price, pg_catalog.round(line_total OPERATOR(pg_catalog./) quantity, pg_catalog.scale(pg_catalog.trim_scale(smallest))));
+COMMENT ON FUNCTION omnichannel.shown_unit(numeric, numeric, numeric, numeric) IS
+'Called by check_shown_price(): what a channel reports for one unit of an answer: unit_price, or, where its units cost different prices, line_total by the quantity, rounded to the smallest amount of the currency; NULL where there is no price.';
+
+CREATE FUNCTION omnichannel.divergence_code(cause text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+	WHEN cause IS NULL THEN NULL
+	WHEN cause OPERATOR(pg_catalog.=) ANY ('{product not known,customer not known,currency not known,coupon not known}'::text[]) THEN 'unknown_code'
+	WHEN cause OPERATOR(pg_catalog.~~) 'no price: %' THEN 'no_price'
+	WHEN cause OPERATOR(pg_catalog.~~) 'cannot be checked: %' THEN 'not_checked'
+	WHEN cause OPERATOR(pg_catalog.~~) 'locked quote %' OR cause OPERATOR(pg_catalog.~~) 'not the price of locked quote %' THEN 'locked_quote'
+	WHEN cause OPERATOR(pg_catalog.~~) 'stale: %' THEN 'stale'
+	WHEN cause OPERATOR(pg_catalog.~~) 'too early: %' THEN 'early'
+	WHEN cause OPERATOR(pg_catalog.~~) 'shown with% tax' OR cause OPERATOR(pg_catalog.~~) 'tax %' THEN 'tax'
+	WHEN cause OPERATOR(pg_catalog.~~) 'coupon %' OR cause OPERATOR(pg_catalog.~~) 'price with a coupon %' THEN 'coupon'
+	WHEN cause OPERATOR(pg_catalog.~~) 'list price %' THEN 'list_price'
+	WHEN cause OPERATOR(pg_catalog.=) 'price of an unknown visitor' THEN 'visitor'
+	WHEN cause OPERATOR(pg_catalog.~~) 'price of segment%' THEN 'segment'
+	WHEN cause OPERATOR(pg_catalog.~~) 'price of %' THEN 'quantity'
+	WHEN cause OPERATOR(pg_catalog.~~) 'price in %' THEN 'currency'
+	WHEN cause OPERATOR(pg_catalog.=) 'rounded otherwise' THEN 'rounding'
+	ELSE 'not_known'
+END;
+COMMENT ON FUNCTION omnichannel.divergence_code(text) IS
+'The code of a cause that check_shown_price() has found, to group by: tax, stale, early, list_price, coupon, locked_quote, visitor, segment, quantity, currency, rounding, no_price, unknown_code (a product, customer, currency or coupon that is not known), not_checked (it could not be), not_known (no cause was found); NULL for NULL.';
+
 CREATE FUNCTION omnichannel.check_shown_price(product text, price numeric, customer_id bigint, quantity numeric, currency text, coupons text[],
 	quote_id bigint, at timestamptz, OUT expected numeric, OUT cause text)
 LANGUAGE plpgsql STABLE
@@ -138,24 +167,25 @@ BEGIN
 			OR locked.customer_id = ANY (CASE WHEN customer_id IS NOT NULL THEN omnichannel.customer_group(customer_id) END)) IS TRUE AS fits
 	INTO held FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
 	IF held.fits AND held.in_time THEN
-		expected := held.unit_price;
-		IF price IS DISTINCT FROM expected AND (expected IS NOT NULL OR price * quantity <> held.line_total) THEN
+		expected := omnichannel.shown_unit(held.unit_price, held.line_total, quantity, smallest);
+		IF price IS DISTINCT FROM expected AND (held.unit_price IS NULL AND abs(price * quantity - held.line_total) <= smallest / 2 * quantity) IS NOT TRUE THEN
 			cause := format('not the price of locked quote %s', quote_id);
 		END IF;
 		RETURN;
 	END IF;
 
 	answer := omnichannel.quote(customer_id, product, quantity, currency, at, known);
-	expected := answer.unit_price;
-	IF price = expected OR (expected IS NULL AND price * quantity = answer.line_total) THEN
+	-- Where the units cost different prices it may be shown rounded, or not.
+	expected := omnichannel.shown_unit(answer.unit_price, answer.line_total, quantity, smallest);
+	IF price = expected OR (answer.unit_price IS NULL AND abs(price * quantity - answer.line_total) <= smallest / 2 * quantity) THEN
 		RETURN;
 	END IF;
 	-- Nobody saw what was changed in a transaction that had not committed yet.
 	FOR unseen IN SELECT omnichannel.unseen_changes(at, customer_id, known)
 	LOOP
 		other := omnichannel.quote_unseen(customer_id, product, quantity, currency, at, known, unseen);
-		IF price = other.unit_price OR (other.unit_price IS NULL AND price * quantity = other.line_total) THEN
-			expected := other.unit_price;
+		IF price = other.unit_price OR (other.unit_price IS NULL AND abs(price * quantity - other.line_total) <= smallest / 2 * quantity) THEN
+			expected := omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest);
 			RETURN;
 		END IF;
 	END LOOP;
@@ -172,9 +202,13 @@ BEGIN
 		cause := 'tax added twice';
 	ELSIF answer.tax_rate > 0 AND abs(price - answer.unit_net * 100 / (100 + answer.tax_rate)) <= smallest / 2 THEN
 		cause := 'tax taken out twice';
+	ELSIF answer.unit_price IS NULL AND price = answer.line_total THEN
+		cause := 'price of the whole line';
+	ELSIF answer.unit_price IS NULL AND price = (omnichannel.quote(customer_id, product, 1, currency, at, known)).unit_price THEN
+		cause := 'price of a single unit';
 	ELSIF known <> '{}' THEN
 		other := omnichannel.quote(customer_id, product, quantity, currency, at);
-		cause := CASE WHEN other.unit_price = price THEN 'coupon left out' END;
+		cause := CASE WHEN omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN 'coupon left out' END;
 	END IF;
 
 	-- The cause is looked for by asking the engine what the channel may have asked instead.
@@ -182,7 +216,7 @@ BEGIN
 		FOREACH moment IN ARRAY omnichannel.price_moments(product, at - interval '90 days', at, 50)
 		LOOP
 			other := omnichannel.quote(customer_id, product, quantity, currency, moment - interval '1 microsecond', known);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN
 				cause := format('stale: the price until %s', moment);
 				EXIT;
 			END IF;
@@ -197,7 +231,7 @@ BEGIN
 			ORDER BY 2 DESC, 1 LIMIT 20
 		LOOP
 			other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN
 				cause := format('coupon %s, which did not hold any more', code);
 				EXIT;
 			END IF;
@@ -208,7 +242,7 @@ BEGIN
 	END IF;
 	IF cause IS NULL AND customer_id IS NOT NULL THEN
 		other := omnichannel.quote(NULL, product, quantity, currency, at, known);
-		cause := CASE WHEN other.unit_price = price THEN 'price of an unknown visitor' END;
+		cause := CASE WHEN omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN 'price of an unknown visitor' END;
 	END IF;
 	IF cause IS NULL THEN
 		-- One code of each promotion that would have needed one: those of a batch are alike.
@@ -221,7 +255,7 @@ BEGIN
 			ORDER BY missing.step, given.coupon LIMIT 20
 		LOOP
 			other := omnichannel.quote(customer_id, product, quantity, currency, at, known || code);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN
 				cause := format('price with a coupon for promotion %s, and none was given', opened);
 				EXIT;
 			END IF;
@@ -239,7 +273,7 @@ BEGIN
 			WHERE asked.quantity > 0 AND asked.quantity <> check_shown_price.quantity ORDER BY 1 LIMIT 20
 		LOOP
 			other := omnichannel.quote(customer_id, product, tier, currency, at, known);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, tier, smallest) = price THEN
 				cause := CASE WHEN tier = 1 THEN 'price of a single unit' ELSE format('price of %s units', tier) END;
 				EXIT;
 			ELSIF tier = 1 AND price = other.unit_price * quantity THEN
@@ -260,7 +294,7 @@ BEGIN
 			WHERE asked.segments <> '{}' ORDER BY 1 LIMIT 100
 		LOOP
 			other := omnichannel.quote_segments(segments, product, quantity, currency, at, known);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN
 				cause := format(CASE WHEN cardinality(segments) = 1 THEN 'price of segment %s' ELSE 'price of segments %s' END, array_to_string(segments, ', '));
 				EXIT;
 			END IF;
@@ -270,7 +304,7 @@ BEGIN
 		FOREACH moment IN ARRAY omnichannel.price_moments(product, at, at + interval '30 days', 20)
 		LOOP
 			other := omnichannel.quote(customer_id, product, quantity, currency, moment, known);
-			IF other.unit_price = price THEN
+			IF omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest) = price THEN
 				cause := format('too early: the price from %s on', moment);
 				EXIT;
 			END IF;
@@ -289,7 +323,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one; cause: NULL where it was displayed, or was right before a change that was under way, or had been seen for less than a second, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one, where its units cost different prices their mean, rounded, as which the exact one counts too; cause: NULL where it was displayed, or was right before a change that was under way, or had been seen for less than a second, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -25,7 +25,7 @@ COMMENT ON COLUMN omnichannel.shown_price.place IS 'Page, shop or screen, for th
 COMMENT ON COLUMN omnichannel.shown_price.customer_id IS 'Who saw it; NULL: nobody who was known.';
 COMMENT ON COLUMN omnichannel.shown_price.currency IS 'ISO 4217 code.';
 COMMENT ON COLUMN omnichannel.shown_price.quote_id IS 'The locked quote that the channel honoured, or NULL.';
-COMMENT ON COLUMN omnichannel.shown_price.price IS 'Of one unit, as displayed.';
+COMMENT ON COLUMN omnichannel.shown_price.price IS 'Of one unit, as displayed; where units cost different prices, line_total by the quantity, rounded or not.';
 COMMENT ON COLUMN omnichannel.shown_price.checked_at IS 'When check_shown_prices() compared it; NULL: not yet.';
-COMMENT ON COLUMN omnichannel.shown_price.expected IS 'What the engine answers for one unit at that moment; NULL: it has no price.';
+COMMENT ON COLUMN omnichannel.shown_price.expected IS 'What the engine answers for one unit at that moment, where its units cost different prices their mean, rounded; NULL: it has no price.';
 COMMENT ON COLUMN omnichannel.shown_price.cause IS 'The likely cause where another price was displayed; NULL: the right one was.';

@@ -72,6 +72,10 @@ SELECT is(likely_cause, expected_cause, place) FROM report_price_divergence RIGH
 	('net', 'shown without tax'), ('early', 'too early: the price from ' || now() + interval '1 day' || ' on'), ('rounded', 'rounded otherwise'),
 	('coupon', 'coupon left out'), ('unknown', 'not known'), ('no price', 'no price: no price list has a price for it yet'), ('product', 'product not known'),
 	('customer', 'customer not known'), ('currency', 'currency not known'), ('quote', 'not the price of locked quote ' || :quote_id)) AS v (place, expected_cause) USING (place);
+SELECT results_eq('SELECT cause_code, count(*) FROM report_price_divergence GROUP BY 1 ORDER BY cause_code COLLATE "C"', $$VALUES ('coupon', 1::bigint), ('early', 1), ('locked_quote', 1),
+	('no_price', 1), ('not_known', 1), ('quantity', 1), ('rounding', 1), ('segment', 1), ('stale', 3), ('tax', 1), ('unknown_code', 3)$$, 'by their codes');
+SELECT results_eq('SELECT channel, sum(displayed), sum(checked), sum(different) FROM report_price_day GROUP BY 1 ORDER BY 1', $$VALUES ('app', 18::numeric, 18::numeric, 14::numeric),
+	('branch', 1, 1, 1), ('chat', 1, 1, 0)$$, 'and how many were checked');
 SELECT throws_ok('SELECT * FROM shown_price', '42501', NULL, 'an analyst reads the report only');
 RESET ROLE;
 
@@ -107,6 +111,21 @@ SELECT is(shown.cause, told, told || ': ' || price) FROM (VALUES ('twice', 151.2
 	('twice', 1230, 1, NULL, 'price of 10 units together'), ('twice', 30, 1, NULL, 'price in EUR'), ('twice', 31, 1, NULL, 'not known'),
 	('abroad', 7, 1, NULL, 'price in EUR'), ('abroad', 8, 1, NULL, 'no price: it has no price in PLN')) AS v (product, price, quantity, customer_id, told),
 	check_shown_price(product, price, customer_id, quantity, 'PLN', '{}', NULL, now()) AS shown;
+
+-- units of different prices: what is displayed is the line, what is reported its mean, rounded or not
+INSERT INTO product (product) VALUES ('free');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('base', 'free', 500, '(,)');
+INSERT INTO promotion (promotion, kind, value, buy_quantity, get_quantity, products, valid) VALUES ('third', 'buy_get', 100, 2, 1, '{free}', '(,)');
+SELECT is(ROW(unit_price, line_total)::text, '(,1000.00)', 'no price of one unit') FROM quote(NULL, 'free', 3);
+SELECT is(ROW(shown.expected, shown.cause, divergence_code(shown.cause))::text, ROW(333.33, told, code)::text, price || ' of free') FROM (VALUES (333.33, NULL, NULL), (333.333333, NULL, NULL),
+	(333.34, 'rounded otherwise', 'rounding'), (500, 'price of a single unit', 'quantity'), (1000, 'price of the whole line', 'quantity'), (123.45, 'not known', 'not_known')) AS v (price, told, code),
+	check_shown_price('free', price, NULL, 3, 'PLN', '{}', NULL, now()) AS shown;
+SELECT lock_quote(NULL, 'free', 3) AS third \gset
+SELECT is(ROW(shown.expected, shown.cause)::text, ROW(333.33, told)::text, price || ' of a locked quote') FROM (VALUES (333.33, NULL), (333.3333, NULL), (500, 'not the price of locked quote ' || :third)) AS v (price, told),
+	check_shown_price('free', price, NULL, 3, 'PLN', '{}', :third, now()) AS shown;
+SELECT is(divergence_code(cause), code, cause) FROM (VALUES ('list price shown instead of the reduced one', 'list_price'), ('tax added twice', 'tax'), ('price in EUR', 'currency'),
+	('price of an unknown visitor', 'visitor'), ('price of segment coupon', 'segment'), ('coupon locked quote , which did not hold any more', 'coupon'), ('price with a coupon for promotion x, and none was given', 'coupon'),
+	('locked quote 1 did not hold then', 'locked_quote'), ('cannot be checked: x', 'not_checked'), ('coupon not known', 'unknown_code'), (NULL, NULL)) AS v (cause, code);
 
 -- a locked quote is right for whoever it was made for, and for what
 INSERT INTO customer (customer_id) VALUES (901), (902), (903);
