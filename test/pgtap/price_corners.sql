@@ -1,6 +1,6 @@
 -- Corners of prices: promotions by the hundred, floors in two currencies, the company's rules that change, keys of quotes.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(16);
+SELECT plan(18);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
 INSERT INTO price (price_list, product, amount) VALUES ('list', 'p', 100);
@@ -34,6 +34,14 @@ SELECT is(array(SELECT round_to_step(amount, 0.05, rounding) FROM (VALUES (0.075
 	(-0.075, 'half_up'), (-0.075, 'half_down'), (0.0751, 'half_down'), (0.0749, 'half_up')) AS given (amount, rounding)),
 	'{0.10,0.05,0.10,0.10,-0.10,-0.05,0.10,0.05}'::numeric[], 'steps in each direction');
 UPDATE company SET rounding = 'half_up';
+
+-- times that begin after their bound, or end with it
+INSERT INTO product (product) VALUES ('edge');
+INSERT INTO price (price_list, product, amount, valid) VALUES ('list', 'edge', 7, '(2024-01-01 00:00+00,2024-02-01 00:00+00]');
+SELECT results_eq($$SELECT q.unit_price, q.valid_until - at FROM unnest('{2024-01-01 00:00+00,2024-01-01 00:00:00.000001+00,2024-02-01 00:00+00,2024-02-01 00:00:00.000001+00}'::timestamptz[]) AS at, quote(NULL, 'edge', at => at) AS q$$,
+	$$VALUES (NULL::numeric, interval '1 microsecond'), (7.00, '31 days'), (7.00, '1 microsecond'), (NULL, NULL)$$, 'to the microsecond');
+SELECT is_empty($$SELECT at FROM unnest('{2024-01-01 00:00+00,2024-02-01 00:00+00}'::timestamptz[]) AS at, catalogue_prices(NULL, at => at) AS c, quote(NULL, 'edge', at => at) AS q WHERE c.product = 'edge' AND c IS DISTINCT FROM q$$,
+	'in the catalogue, too');
 
 -- a key whose quote is over
 SELECT lock_quote(NULL, 'p', key => 'basket', hold => '1 microsecond') AS quote_id \gset

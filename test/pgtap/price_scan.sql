@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(40);
+SELECT plan(41);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -122,6 +122,7 @@ SELECT is((quote(2, 'mug')).unit_price, 9.00, 'with an index of a part of the ro
 DROP TRIGGER zz_correction_updated ON product;
 ALTER TABLE product ALTER COLUMN brand TYPE varchar(20);
 SELECT is((quote(2, 'mug')).unit_price, 9.00, 'a column of another type');
+ALTER TABLE product ALTER COLUMN brand TYPE text;
 
 DROP INDEX price_product;
 CREATE INDEX price_product ON price (product);
@@ -132,12 +133,14 @@ INSERT INTO product (product, parent, cost, min_price, tax_rate) SELECT 'v' || n
 INSERT INTO product (product, parent) SELECT 'a' || n, 'v' || n FROM generate_series(1, 20000, 8) AS n;
 UPDATE product SET name = 'anew' WHERE product IN (SELECT 'p' || n FROM generate_series(1, 20000, 16) AS n);
 INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'base', 'p' || n, n, 0 FROM generate_series(1, 19990) AS n;
-INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'club', 'p' || n, n - 0.5, 2 FROM generate_series(1, 20000, 3) AS n;
+INSERT INTO price (price_list, product, amount, min_quantity) SELECT 'club', 'p' || n, n - 0.5, k FROM generate_series(1, 20000, 3) AS n, generate_series(2, 6) AS k;
 INSERT INTO price (price_list, product, amount, valid) SELECT 'base', 'a' || n, n + 0.1, tstzrange('2020-01-01'::timestamptz + n * interval '1 hour', NULL) FROM generate_series(1, 20000, 24) AS n;
 INSERT INTO promotion (promotion, kind, value, categories) VALUES ('kitchen', 'percent', 7, '{Home}');
 INSERT INTO promotion (promotion, kind, value, brands, products) VALUES ('odd', 'amount', 0.01, '{b1}', '{p9,v9}');
 SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
 	'column for column what quote() answers, prices that are not there included');
+SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2, at => '2021-01-01') AS one, quote(3, one.product, 2, at => '2021-01-01') AS other
+	WHERE one.product ^@ 'a' AND one IS DISTINCT FROM other$$, 'each price from its own start on');
 SET omnichannel.price_cache = '1MB';
 SET work_mem = '64kB';
 SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 27503::bigint, 'each product once');

@@ -62,7 +62,12 @@ INSERT INTO refused VALUES
 	(format('length(%slanguage%s) > 1', repeat('ARRAY[', 30), repeat(']::text', 30))),
 	(format('length(%slanguage%s) > 1', repeat('to_jsonb(', 30), repeat(')::text', 30))),
 	($$language IN (SELECT 'pl')$$),
-	($$generate_series(1, 2) = 1$$);
+	($$generate_series(1, 2) = 1$$),
+	-- what is more than one expression
+	($$true OFFSET 0$$),
+	($$true LIMIT 1$$),
+	($$true ORDER BY 1$$),
+	($$true FOR UPDATE$$);
 SELECT plan(17 + count(*)::integer) FROM refused;
 SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, rule) FROM refused;
 RESET ROLE;
