@@ -1,6 +1,6 @@
 -- Offers are written without SQL where nothing asks for SQL. Both ways leave the same; and whatever asks for SQL is heard.
 BEGIN;
-SELECT plan(61);
+SELECT plan(64);
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
@@ -183,6 +183,9 @@ SELECT is(pg_temp.outcome('ALTER TABLE omnichannel.assignment ENABLE ROW LEVEL S
 SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0, state = ''available''; UPDATE omnichannel.request SET agent_id = 2 WHERE request_id = 2; ALTER TABLE omnichannel.relationship ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE rows_role',
 	'SELECT omnichannel.route(2)', 'SELECT agent_id FROM omnichannel.assignment'), '2', 'a policy that hides');
 SELECT is(pg_temp.outcome('CREATE TABLE public.child () INHERITS (omnichannel.assignment)', 'SELECT pg_temp.offer(2)', 'SELECT count(*) FROM ONLY omnichannel.assignment'), '1', 'a child table');
+SELECT is(pg_temp.outcome('CREATE TABLE public.child () INHERITS (omnichannel.refusal); INSERT INTO public.child (request_id, agent_id, until) VALUES (2, 2, now() + interval ''1 hour'')', 'SELECT pg_temp.offer(2)', 'SELECT count(*) FILTER (WHERE agent_id = 2) FROM omnichannel.assignment'), '0', 'whose rows count');
+SELECT is(pg_temp.outcome('UPDATE omnichannel.agent_state SET used = 0, state = ''available''; REVOKE INSERT ON omnichannel.assignment FROM rows_role; SELECT omnichannel.route(4), omnichannel.route(6), omnichannel.route(8); SET LOCAL ROLE rows_role',
+	'SELECT omnichannel.route(2)', 'SELECT'), '42501', 'what one role may is no other''s');
 
 -- The same of what waits, because nobody has room.
 CREATE FUNCTION pg_temp.waits(request_id bigint) RETURNS bigint LANGUAGE sql AS $$
@@ -201,6 +204,8 @@ SELECT is(pg_temp.outcome('SELECT', 'SELECT pg_temp.waits(2); INSERT INTO omnich
 	'SELECT count(*) FROM omnichannel.lane_head AS h JOIN omnichannel.waiting AS w ON w.lane_id = h.lane_id AND h.rank = w.rank - 1'), '1', 'but not on');
 SELECT is(pg_temp.outcome('SELECT pg_temp.waits(2); INSERT INTO omnichannel.sla_clock (customer_id, metric, policy, request_id, channel, moment_id, started_at, target, due_at, stopped_at, outcome, time_left) SELECT 3, ''resolution'', ''p'', 2, ''chat'', 1, now(), ''1 hour'', d.due_at, d.stopped_at, CASE WHEN d.stopped_at IS NOT NULL THEN ''met'' END, CASE WHEN d.due_at IS NULL THEN interval ''1 minute'' END FROM (VALUES (''2030-01-03Z''::timestamptz, NULL::timestamptz), (''2030-01-02Z'', NULL), (NULL, NULL), (''2030-01-01Z'', now())) AS d (due_at, stopped_at)',
 	'DELETE FROM omnichannel.waiting; SELECT omnichannel.route(2)', 'SELECT due_at = ''2030-01-02Z'' FROM omnichannel.waiting'), 'true', 'due when the first of its clocks is that runs');
+SELECT is(pg_temp.outcome('SELECT pg_temp.waits(2); UPDATE omnichannel.waiting SET due_at = ''2030-01-02Z''; UPDATE omnichannel.agent_state SET used = 0, state = ''available''',
+	'SELECT omnichannel.route(2)', 'SELECT due_at = ''2030-01-02Z'' FROM omnichannel.assignment WHERE request_id = 2'), 'true', 'and an offer of what waited keeps when that is');
 SELECT is(pg_temp.outcome('CREATE TRIGGER mine AFTER INSERT ON omnichannel.waiting FOR EACH ROW EXECUTE FUNCTION public.see()', 'SELECT pg_temp.waits(2)', 'SELECT string_agg(what, '','') FROM public.seen'), 'waiting INSERT', 'a trigger on what waits fires');
 SELECT is(pg_temp.outcome('CREATE TRIGGER mine BEFORE UPDATE ON omnichannel.lane_head FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()', 'SELECT pg_temp.waits(2)', 'SELECT'), 'ZZ001', 'one on heads of lanes');
 SELECT is(pg_temp.outcome('DELETE FROM omnichannel.waiting; ALTER TABLE omnichannel.waiting ADD FOREIGN KEY (priority) REFERENCES public.desk', 'SELECT pg_temp.waits(2)', 'SELECT'), '23503', 'a foreign key of what waits');
