@@ -1,6 +1,6 @@
 CREATE VIEW omnichannel.report_price_divergence AS
 SELECT shown.shown_id, shown.shown_at, shown.channel, shown.place, shown.product, shown.quantity, shown.currency, shown.price AS shown,
-	shown.expected, shown.price OPERATOR(pg_catalog.-) shown.expected AS difference, omnichannel.divergence_code(shown.cause) AS cause_code,
+	shown.expected, shown.price - shown.expected AS difference, omnichannel.divergence_code(shown.cause) AS cause_code,
 	shown.cause AS likely_cause, shown.checked_at
 FROM omnichannel.shown_price AS shown
 WHERE shown.cause IS NOT NULL;
@@ -22,9 +22,9 @@ COMMENT ON COLUMN omnichannel.report_price_divergence.checked_at IS 'When check_
 
 CREATE VIEW omnichannel.report_price_day AS
 SELECT (shown.shown_at AT TIME ZONE (SELECT company.time_zone FROM omnichannel.company))::date AS day, shown.channel,
-	pg_catalog.count(*) AS displayed,
-	pg_catalog.count(shown.checked_at) AS checked,
-	pg_catalog.count(shown.cause) AS different
+	count(*) AS displayed,
+	count(shown.checked_at) AS checked,
+	count(shown.cause) AS different
 FROM omnichannel.shown_price AS shown
 GROUP BY 1, 2;
 COMMENT ON VIEW omnichannel.report_price_day IS
@@ -36,22 +36,26 @@ COMMENT ON COLUMN omnichannel.report_price_day.checked IS 'How many of them chec
 COMMENT ON COLUMN omnichannel.report_price_day.different IS 'How many of these were not what the engine answered: the rows of report_price_divergence.';
 
 CREATE VIEW omnichannel.report_promotion_use AS
-SELECT promotion.promotion, promotion.kind, promotion.status, promotion.currency, used.reserved, used.committed, used.released, used.with_coupon,
-	used.amount_reserved, used.amount_committed, promotion.use_limit,
-	CASE WHEN promotion.use_limit IS NOT NULL
-		THEN greatest(promotion.use_limit OPERATOR(pg_catalog.-) used.reserved OPERATOR(pg_catalog.-) used.committed, 0) END AS uses_left, promotion.budget,
-	CASE WHEN promotion.budget IS NOT NULL
-		THEN greatest(promotion.budget OPERATOR(pg_catalog.-) used.amount_reserved OPERATOR(pg_catalog.-) used.amount_committed, 0) END AS budget_left, used.last_used_at
-FROM omnichannel.promotion CROSS JOIN LATERAL (
-	SELECT pg_catalog.count(*) FILTER (WHERE use.state OPERATOR(pg_catalog.=) 'reserved') AS reserved,
-		pg_catalog.count(*) FILTER (WHERE use.state OPERATOR(pg_catalog.=) 'committed') AS committed,
-		pg_catalog.count(*) FILTER (WHERE use.state OPERATOR(pg_catalog.=) 'released') AS released,
-		pg_catalog.count(use.coupon) FILTER (WHERE use.state OPERATOR(pg_catalog.<>) 'released') AS with_coupon,
-		coalesce(pg_catalog.sum(use.amount) FILTER (WHERE use.state OPERATOR(pg_catalog.=) 'reserved'), 0) AS amount_reserved,
-		coalesce(pg_catalog.sum(use.amount) FILTER (WHERE use.state OPERATOR(pg_catalog.=) 'committed'), 0) AS amount_committed,
-		pg_catalog.max(use.reserved_at) FILTER (WHERE use.state OPERATOR(pg_catalog.<>) 'released') AS last_used_at
-	FROM omnichannel.promotion_use AS use WHERE use.promotion OPERATOR(pg_catalog.=) promotion.promotion
-) AS used;
+WITH used AS (
+	SELECT promotion_use.promotion,
+		count(*) FILTER (WHERE promotion_use.state = 'reserved') AS reserved,
+		count(*) FILTER (WHERE promotion_use.state = 'committed') AS committed,
+		count(*) FILTER (WHERE promotion_use.state = 'released') AS released,
+		count(promotion_use.coupon) FILTER (WHERE promotion_use.state <> 'released') AS with_coupon,
+		coalesce(sum(promotion_use.amount) FILTER (WHERE promotion_use.state = 'reserved'), 0) AS amount_reserved,
+		coalesce(sum(promotion_use.amount) FILTER (WHERE promotion_use.state = 'committed'), 0) AS amount_committed,
+		max(promotion_use.reserved_at) FILTER (WHERE promotion_use.state <> 'released') AS last_used_at
+	FROM omnichannel.promotion_use
+	GROUP BY promotion_use.promotion
+)
+SELECT promotion.promotion, promotion.kind, promotion.status, promotion.currency, coalesce(used.reserved, 0) AS reserved,
+	coalesce(used.committed, 0) AS committed, coalesce(used.released, 0) AS released, coalesce(used.with_coupon, 0) AS with_coupon,
+	coalesce(used.amount_reserved, 0) AS amount_reserved, coalesce(used.amount_committed, 0) AS amount_committed, promotion.use_limit,
+	CASE WHEN promotion.use_limit IS NOT NULL THEN greatest(promotion.use_limit - coalesce(used.reserved + used.committed, 0), 0) END AS uses_left,
+	promotion.budget,
+	CASE WHEN promotion.budget IS NOT NULL THEN greatest(promotion.budget - coalesce(used.amount_reserved + used.amount_committed, 0), 0) END AS budget_left,
+	used.last_used_at
+FROM omnichannel.promotion LEFT JOIN used USING (promotion);
 COMMENT ON VIEW omnichannel.report_promotion_use IS
 'How often each promotion was used, what it gave away and what is left of its limit and budget, as reserve_use(), commit_use() and release_use() were told; without customers.';
 COMMENT ON COLUMN omnichannel.report_promotion_use.promotion IS 'Code.';
