@@ -83,23 +83,32 @@ close_relations(LookScan *scan)
 	scan->index = scan->table = NULL;
 }
 
-/* Finds out about the table and its indexes, and opens them; returns false where the statement is to be run. */
+/*
+ * Finds out about the table and its indexes, and opens them; returns false where the statement is to be run.
+ *
+ * It waits for locks, which an error may end: nothing is known until all is found out.
+ */
 static bool
 resolve(LookUp *look, LookScan *scan)
 {
+	uint64 generation;
+	bool found;
+
 	look->generation = 0;
 	look->table_oid = omni_table(look->table);
 	scan->table = try_relation_open(look->table_oid, lock_mode(look));
 	if (scan->table == NULL)
 		return false;
 	look->role = GetUserId();
-	look->generation = relations_generation();
-	if (!look_resolve(look, scan->table))
-		return false;
-	if (look->nkeys == 0)
-		return true;
-	scan->index = try_relation_open(look->index_oid, AccessShareLock);
-	return scan->index != NULL;
+	generation = relations_generation();
+	found = look_resolve(look, scan->table);
+	if (found && look->nkeys > 0)
+	{
+		scan->index = try_relation_open(look->index_oid, AccessShareLock);
+		found = scan->index != NULL;
+	}
+	look->generation = generation;
+	return found;
 }
 
 /* Opens what the look-up is of, as far as its rows may be read here; returns false where the statement is to be run. */
