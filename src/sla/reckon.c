@@ -281,20 +281,17 @@ is_to_stay(const SlaFamily *family, SlaClock *before, SlaClock *clock)
 }
 
 /*
- * Finds out what a machine, which was fed with moments of a family, gives that is not followed; returns whether that is
- * news and may concern the others: what is promised is to wait with what there is.
+ * Notes which stored clocks stay as they are, though a machine, which was fed with moments of a family, gives that they
+ * go on; returns whether there are more of them than are noted already.
  */
 static bool
-find_stays(SlaFamily *family, const SlaMachine *machine)
+find_stays(const SlaFamily *family, const SlaMachine *machine)
 {
 	SlaClock **reckoned = sla_clocks_sorted(machine->clocks, machine->clock_count);
 	SlaClock **stored = machine->stored;
-	int stored_count = machine->stored_count;
 	bool news = false;
-	int missing;
-	int count;
 
-	for (int i = 0; i < stored_count; i++)
+	for (int i = 0; i < machine->stored_count; i++)
 	{
 		SlaClock **found = sla_clock_find(reckoned, machine->clock_count, stored[i]->metric, stored[i]->moment_id);
 
@@ -304,13 +301,27 @@ find_stays(SlaFamily *family, const SlaMachine *machine)
 			continue;
 		news = stored[i]->stays = true;
 	}
-	family->unmade = sla_clocks_missing(reckoned, machine->clock_count, stored, stored_count, &count);
+	return news;
+}
+
+/*
+ * Finds out which clocks a machine, which was fed with moments of a family, gives that are not made; returns whether
+ * that may concern the others: what is promised is to wait with what there is.
+ */
+static bool
+find_unmade(SlaFamily *family, const SlaMachine *machine)
+{
+	SlaClock **reckoned = sla_clocks_sorted(machine->clocks, machine->clock_count);
+	int missing;
+	int count;
+
+	family->unmade = sla_clocks_missing(reckoned, machine->clock_count, machine->stored, machine->stored_count, &count);
 	family->unmade_count = 0;
 	for (int i = 0; i < count; i++)
 		if (!is_to_be_made(family, family->unmade[i]))
 			family->unmade[family->unmade_count++] = family->unmade[i];
-	(void) sla_clocks_missing(stored, stored_count, reckoned, machine->clock_count, &missing);
-	return news || (missing > 0 && family->unmade_count > 0);
+	(void) sla_clocks_missing(machine->stored, machine->stored_count, reckoned, machine->clock_count, &missing);
+	return missing > 0 && family->unmade_count > 0;
 }
 
 /*
@@ -318,20 +329,29 @@ find_stays(SlaFamily *family, const SlaMachine *machine)
  *
  * Not all that it gives then is followed: what has stopped may stay as it is, and what the policies of now would have
  * promised, but are too new for, is not made. Where that makes a difference, it is fed again, knowing it: nothing waits
- * with a promise that there is not.
+ * with a promise that there is not. What starts only now, as what it had waited with stays stopped, may be stored and
+ * stay stopped in turn: so it is fed until there is no more of that.
  */
 void
 sla_family_feed(SlaFamily *family, const SlaPolicies *policies, SlaMoment *const *moments, int count,
 				SlaMachine *machine)
 {
+	bool stays;
+
 	sla_machine_know(machine, policies, family);
 	if (family->parted)
 		tell(machine, family);
 	sla_machine_feed(machine, moments, count);
-	if (family->parted || !find_stays(family, machine))
+	if (family->parted)
 		return;
-	sla_machine_know(machine, policies, family);
-	sla_machine_feed(machine, moments, count);
+	stays = find_stays(family, machine);
+	if (!find_unmade(family, machine) && !stays)
+		return;
+	do
+	{
+		sla_machine_know(machine, policies, family);
+		sla_machine_feed(machine, moments, count);
+	} while (find_stays(family, machine));
 }
 
 /* Gathers what differs from the stored clocks of a family in those of a machine, which was fed with its moments. */

@@ -1,6 +1,6 @@
 -- What was told of customers before they became one stays: contacts logged late, or corrected, change what they concern.
 BEGIN;
-SELECT plan(23);
+SELECT plan(26);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
 DELETE FROM sla_policy;
@@ -175,5 +175,21 @@ DELETE FROM request WHERE request_id = :r;
 SELECT tick_sla(), unmerge_customers(:merge) \g /dev/null
 SELECT is(pg_temp.clocks(:a, :b), '1 first_response 06:00-08:00 met, 1 next_response 09:00- breached told 1', 'who wrote again in it still waits');
 SELECT is((SELECT count(*) FROM recompute_sla()), 0::bigint, 'and recompute_sla() has nothing to add');
+
+-- What stopped while they were apart stays stopped, one after the other: who wrote after all of that still waits as one.
+ROLLBACK TO answered;
+SELECT identify('account', 'apart-a') AS a, identify('account', 'apart-b') AS b \gset
+DELETE FROM sla_policy WHERE policy = 'done';
+SELECT open_request(:a, 'complaint', 'mail', opened_at => '2026-06-01 05:00') AS r, open_request(:b, 'complaint', 'mail', opened_at => '2026-06-01 05:00') AS q \gset
+SELECT merge_customers(:b, :a) AS merge \gset
+SELECT count(log_contact('mail', :a, direction => said.direction, occurred_at => ('2026-06-01 ' || said.at)::timestamptz, request_id => said.request))
+FROM (VALUES ('inbound', '06:00', :r), ('outbound', '07:00', :q), ('inbound', '08:00', :r), ('outbound', '09:00', :q), ('inbound', '10:00', :r)) AS said (direction, at, request) \g /dev/null
+SELECT unmerge_customers(:merge), tick_sla() \g /dev/null
+SELECT '1 first_response 06:00-07:00 met, 1 next_response 08:00-09:00 met, 1 next_response 10:00- breached told 1' AS told \gset
+SELECT is(pg_temp.clocks(:a, :b), :'told', 'alone, what was written in the request of the other answers');
+SELECT merge_customers(:b, :a) \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told', 'as one, what has stopped stays, and what was written after it waits');
+SELECT pg_temp.says(:b, 'mail', 'outbound', 'failed', '05:30') \g /dev/null
+SELECT is(pg_temp.clocks(:a, :b), :'told', 'also where a contact that says nothing is logged late');
 SELECT * FROM finish();
 ROLLBACK;
