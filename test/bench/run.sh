@@ -4,7 +4,8 @@
 # usage: test/bench/run.sh [ROW]...
 # Each other script here is a row, or a few: it finds an empty database in PGDATABASE with the extension set up, measures
 # ours and the peer's in turns, three times, and prints lines "what|ours|peer|ratio|spread"; see lib.sh. All rows where none
-# is named. SHARED_BUFFERS in the environment sets what its name says, 512MB otherwise.
+# is named. SHARED_BUFFERS in the environment sets what its name says, 512MB otherwise. Where the machine
+# has huge pages to spare (vm.nr_hugepages), the server takes them, and the head of the table says so.
 set -eu
 cd "$(dirname "$0")/../.."
 . test/lib.sh
@@ -19,10 +20,23 @@ max_parallel_workers_per_gather = 0
 jit = off"
 use_server
 
+# huge_pages: whether the server's shared memory is of them, which huge_pages = try leaves open
+huge_pages() {
+	server=$(psql -X -A -t -c "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
+	if [ ! -r "/proc/$server/smaps" ]; then
+		echo unknown
+	elif awk '/^KernelPageSize:/ && $2 > 4 {found = 1} END {exit !found}' "/proc/$server/smaps"; then
+		echo on
+	else
+		echo off
+	fi
+}
+
 settings() {
 	for setting in shared_buffers work_mem fsync synchronous_commit jit max_parallel_workers_per_gather; do
 		printf '%s %s, ' $setting "$(psql -X -A -t -c "SHOW $setting")"
-	done | sed 's/, $//'
+	done
+	echo "huge pages $(huge_pages)"
 }
 
 memory_gb=$(awk '/^MemTotal/ {printf "%.0f", $2 / 1048576}' /proc/meminfo)
