@@ -15,7 +15,7 @@ FROM omnichannel.assignment JOIN omnichannel.lane USING (lane_id);
 COMMENT ON VIEW omnichannel.assignment_all IS
 'All offers, those that are open or in work now and those that have ended, one row each: what the reports on queues and agents count.';
 COMMENT ON COLUMN omnichannel.assignment_all.offer IS
-'What became of the offer: accepted, declined, expired, abandoned, passed_on (before it was accepted) or open.';
+'What became of the offer: accepted, declined, expired, abandoned, done_elsewhere, cancelled, passed_on (before it was accepted) or open.';
 COMMENT ON COLUMN omnichannel.assignment_all.work IS
 'What became of the work on what was accepted: finished, transferred, or open where it goes on; NULL where nobody accepted.';
 
@@ -36,10 +36,10 @@ WITH event AS (
 	FROM omnichannel.waiting JOIN omnichannel.lane USING (lane_id)
 ), seen AS (
 	SELECT event.*, lead(event.what) OVER request IS NULL AS last,
-		coalesce(lag(event.what) OVER request IN ('accepted', 'abandoned', 'overflowed', 'transferred')
+		coalesce(lag(event.what) OVER request IN ('accepted', 'abandoned', 'done_elsewhere', 'cancelled', 'overflowed', 'transferred')
 			OR (lag(event.queue) OVER request, lag(event.queued_at) OVER request) <> (event.queue, event.queued_at), true) AS begins,
 		-- What a customer has waited for before somebody had the request, or before he came back, is another wait.
-		max(event.ended_at) FILTER (WHERE event.what IN ('accepted', 'abandoned', 'returned')) OVER (PARTITION BY event.request_id
+		max(event.ended_at) FILTER (WHERE event.what IN ('accepted', 'abandoned', 'done_elsewhere', 'cancelled', 'returned')) OVER (PARTITION BY event.request_id
 			ORDER BY event.at, event.place, event.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS anew
 	FROM event
 	WINDOW request AS (PARTITION BY event.request_id ORDER BY event.at, event.place, event.id)
@@ -68,7 +68,7 @@ SELECT total.request_id, total.queue, total.channel, total.since, total.waits_si
 	total.offered, total.declined, total.expired, CASE WHEN total.offered > 0 THEN greatest(total.offered_at, total.since) END AS offered_at,
 	total.work, CASE WHEN became.outcome = 'answered' THEN total.ended_at - total.accepted_at END AS worked
 FROM total
-CROSS JOIN LATERAL (SELECT CASE WHEN total.ended_as = 'accepted' THEN 'answered' WHEN total.ended_as IN ('abandoned', 'overflowed') THEN total.ended_as
+CROSS JOIN LATERAL (SELECT CASE WHEN total.ended_as = 'accepted' THEN 'answered' WHEN total.ended_as IN ('abandoned', 'done_elsewhere', 'cancelled', 'overflowed') THEN total.ended_as
 	WHEN total.ended_as = 'open' THEN 'offered' WHEN total.last AND total.ended_as NOT IN ('transferred', 'passed_on') THEN 'waiting' ELSE 'passed_on' END AS outcome) AS became;
 COMMENT ON VIEW omnichannel.queue_stay IS
 'Each stay of a request in a queue, one row each, from when it came into it or was passed on within it until an agent accepted it or it left.';
@@ -78,7 +78,7 @@ COMMENT ON COLUMN omnichannel.queue_stay.since IS
 COMMENT ON COLUMN omnichannel.queue_stay.waits_since IS
 'When its customer began to wait, in whatever queue: the same as since, or earlier where it overflowed or was passed on before anybody had accepted it.';
 COMMENT ON COLUMN omnichannel.queue_stay.outcome IS
-'answered: an agent accepted it, claimed it or was given it; abandoned: the customer gave up, or the request was closed, released or deleted before; overflowed; passed_on: it was put into another queue before anybody had accepted it; offered: the offer is open now; waiting: it waits now.';
+'answered: an agent accepted it, claimed it or was given it; abandoned: the customer gave up, or the request was released before; done_elsewhere: it was done before; cancelled: it was cancelled or deleted before; overflowed; passed_on: it was put into another queue before anybody had accepted it; offered: the offer is open now; waiting: it waits now.';
 COMMENT ON COLUMN omnichannel.queue_stay.until IS 'When the stay ended, or NULL.';
 COMMENT ON COLUMN omnichannel.queue_stay.offered IS 'How many offers were made.';
 COMMENT ON COLUMN omnichannel.queue_stay.offered_at IS 'When the first of them was made, or NULL.';
@@ -97,6 +97,8 @@ WITH told AS (
 		count(told.answer) AS answered,
 		count(*) FILTER (WHERE told.outcome = 'abandoned') AS abandoned,
 		count(*) FILTER (WHERE told.outcome = 'abandoned' AND told.offered = 0) AS abandoned_unoffered,
+		count(*) FILTER (WHERE told.outcome = 'done_elsewhere') AS done_elsewhere,
+		count(*) FILTER (WHERE told.outcome = 'cancelled') AS cancelled,
 		count(*) FILTER (WHERE told.outcome = 'overflowed') AS overflowed,
 		count(*) FILTER (WHERE told.outcome = 'passed_on') AS passed_on,
 		count(*) FILTER (WHERE told.outcome = 'waiting') AS still_waiting,
@@ -124,8 +126,8 @@ WITH told AS (
 	FROM told
 	GROUP BY told.day, told.queue, told.channel
 )
-SELECT counted.day, counted.queue, counted.channel, counted.entered, counted.answered, counted.abandoned, counted.abandoned_unoffered, counted.overflowed,
-	counted.passed_on, counted.still_waiting, counted.still_offered, counted.offered, counted.declined, counted.expired, counted.transferred,
+SELECT counted.day, counted.queue, counted.channel, counted.entered, counted.answered, counted.abandoned, counted.abandoned_unoffered, counted.done_elsewhere,
+	counted.cancelled, counted.overflowed, counted.passed_on, counted.still_waiting, counted.still_offered, counted.offered, counted.declined, counted.expired, counted.transferred,
 	counted.still_in_work, counted.mean_wait, counted.median_wait, counted.p90_wait, counted.p95_wait, counted.longest_wait, counted.mean_answer,
 	counted.median_answer, counted.p90_answer, counted.p95_answer, counted.mean_whole_wait, counted.mean_abandoned, counted.mean_handled,
 	CASE WHEN counted.has_target THEN counted.in_time END AS answered_in_time,
@@ -139,11 +141,15 @@ COMMENT ON COLUMN omnichannel.report_queue_day.day IS
 'On which the request came into the queue, in the company''s time zone, or its customer came back, or its agent passed it on within the queue: each begins a stay.';
 COMMENT ON COLUMN omnichannel.report_queue_day.queue IS 'In which it was.';
 COMMENT ON COLUMN omnichannel.report_queue_day.channel IS 'In which its customer was at the end of it, or is now.';
-COMMENT ON COLUMN omnichannel.report_queue_day.entered IS 'How many stays there were: the sum of the next seven columns but abandoned_unoffered.';
+COMMENT ON COLUMN omnichannel.report_queue_day.entered IS 'How many stays there were: the sum of the next nine columns but abandoned_unoffered.';
 COMMENT ON COLUMN omnichannel.report_queue_day.answered IS 'How many ended because an agent accepted the request, claimed it or was given it.';
 COMMENT ON COLUMN omnichannel.report_queue_day.abandoned IS
-'How many ended because the customer gave up, or the request was closed, released or deleted, before it was accepted.';
+'How many ended because the customer gave up, or the request was released to wait for the customer, before it was accepted.';
 COMMENT ON COLUMN omnichannel.report_queue_day.abandoned_unoffered IS 'How many of them before the request was offered to anybody.';
+COMMENT ON COLUMN omnichannel.report_queue_day.done_elsewhere IS
+'How many ended because the request was done before it was accepted, as where the customer got the answer elsewhere; neither answered here nor abandoned.';
+COMMENT ON COLUMN omnichannel.report_queue_day.cancelled IS
+'How many ended because the request was cancelled or deleted before it was accepted, as what is spam or a duplicate; not abandoned either.';
 COMMENT ON COLUMN omnichannel.report_queue_day.overflowed IS 'How many ended because the request went on to the queue''s overflow_queue.';
 COMMENT ON COLUMN omnichannel.report_queue_day.passed_on IS 'How many ended because the request was put into another queue before it was accepted.';
 COMMENT ON COLUMN omnichannel.report_queue_day.still_waiting IS 'How many requests wait now, and are offered to nobody.';
@@ -184,6 +190,8 @@ SELECT (taken.offered_at AT TIME ZONE (SELECT company.time_zone FROM omnichannel
 	count(*) FILTER (WHERE taken.offer = 'declined') AS declined,
 	count(*) FILTER (WHERE taken.offer = 'expired') AS expired,
 	count(*) FILTER (WHERE taken.offer = 'abandoned') AS abandoned,
+	count(*) FILTER (WHERE taken.offer = 'done_elsewhere') AS done_elsewhere,
+	count(*) FILTER (WHERE taken.offer = 'cancelled') AS cancelled,
 	count(*) FILTER (WHERE taken.offer = 'passed_on') AS passed_on,
 	count(*) FILTER (WHERE taken.offer = 'open') AS still_offered,
 	count(*) FILTER (WHERE taken.work = 'transferred') AS transferred,
@@ -202,7 +210,9 @@ COMMENT ON COLUMN omnichannel.report_agent_day.accepted IS 'How many the agent t
 COMMENT ON COLUMN omnichannel.report_agent_day.declined IS 'How many the agent declined.';
 COMMENT ON COLUMN omnichannel.report_agent_day.expired IS 'How many were not answered in time, or went back because the agent left.';
 COMMENT ON COLUMN omnichannel.report_agent_day.abandoned IS
-'How many came to nothing because the customer gave up, or the request was closed, before they were accepted.';
+'How many came to nothing because the customer gave up, or the request was released, before they were accepted.';
+COMMENT ON COLUMN omnichannel.report_agent_day.done_elsewhere IS 'How many came to nothing because the request was done before they were accepted.';
+COMMENT ON COLUMN omnichannel.report_agent_day.cancelled IS 'How many came to nothing because the request was cancelled or deleted before they were accepted.';
 COMMENT ON COLUMN omnichannel.report_agent_day.passed_on IS 'How many went on to another agent or queue before they were accepted.';
 COMMENT ON COLUMN omnichannel.report_agent_day.still_offered IS 'How many are open now.';
 COMMENT ON COLUMN omnichannel.report_agent_day.transferred IS 'How many of the accepted the agent passed on.';

@@ -29,7 +29,7 @@ SQL_FUNCTION(omnichannel_note_request);
 SQL_FUNCTION(omnichannel_prepare_close);
 
 RequestListener request_listener = NULL;
-RequestListener request_closing_listener = NULL;
+RequestClosingListener request_closing_listener = NULL;
 
 /* Requests that are told of at once. */
 #define BATCH_REQUESTS 1000
@@ -133,14 +133,6 @@ requests_changed(const int64 *request_ids, int count)
 	if (request_listener != NULL)
 		request_listener(request_ids, count);
 	requests_told(request_ids, count);
-}
-
-/* Tells the later room that cares of who works on requests that they are about to be closed. Needs an SPI scope. */
-static void
-requests_closing(const int64 *request_ids, int count)
-{
-	if (request_closing_listener != NULL)
-		request_closing_listener(request_ids, count);
 }
 
 /*
@@ -344,30 +336,37 @@ omnichannel_follow_request(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* Tells a later room of the request whose id is the argument; raises 55000 before setup(). */
-static Datum
-tell_of_request(FunctionCallInfo fcinfo, RequestListener tell)
+/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
+Datum
+omnichannel_note_request(PG_FUNCTION_ARGS)
 {
 	int64 request_id = PG_GETARG_INT64(0);
 	SpiScope scope;
 
 	omni_table("request");
 	spi_scope_begin(&scope, false);
-	tell(&request_id, 1);
+	requests_changed(&request_id, 1);
 	spi_scope_end(&scope);
 	PG_RETURN_VOID();
 }
 
-/* note_request(request_id): returns nothing; tells the later room that cares of a request that was changed. */
-Datum
-omnichannel_note_request(PG_FUNCTION_ARGS)
-{
-	return tell_of_request(fcinfo, requests_changed);
-}
-
-/* prepare_close(request_id): returns nothing; lets the later room end what it does with a request. */
+/* prepare_close(request_id, state): returns nothing; lets the later room end what it does with a request. */
 Datum
 omnichannel_prepare_close(PG_FUNCTION_ARGS)
 {
-	return tell_of_request(fcinfo, requests_closing);
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	RequestState state;
+	SpiScope scope;
+
+	omni_table("request");
+	if (!request_state_parse(name, &state) || !request_state_ends(state))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a request is not closed as \"%s\"", excerpt(name)),
+				 errhint("It becomes done or cancelled.")));
+	if (request_closing_listener == NULL)
+		PG_RETURN_VOID();
+	spi_scope_begin(&scope, false);
+	request_closing_listener(PG_GETARG_INT64(0), state);
+	spi_scope_end(&scope);
+	PG_RETURN_VOID();
 }

@@ -76,11 +76,11 @@ AS 'MODULE_PATHNAME', 'omnichannel_note_request';
 COMMENT ON FUNCTION omnichannel.note_request(bigint) IS
 'Makes the service levels of a request follow a change of its state, queue, kind, priority, channel or opened_at where the triggers of request do not fire: with session_replication_role = replica, or disabled. A call too many does nothing. Raises 55000 before setup().';
 
-CREATE FUNCTION omnichannel.prepare_close(request_id bigint) RETURNS void
+CREATE FUNCTION omnichannel.prepare_close(request_id bigint, state text DEFAULT 'done') RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'omnichannel_prepare_close';
-COMMENT ON FUNCTION omnichannel.prepare_close(bigint) IS
-'Ends the work of the agent who has the request, or takes it out of its queue; for those who then close requests by a plain UPDATE in the same transaction, before they lock its row. The agent wraps up or gets what comes next at once. Does nothing where nobody has the request, for a role that may not write assignments, and above READ COMMITTED: there tick() does it. Raises 55000 before setup().';
+COMMENT ON FUNCTION omnichannel.prepare_close(bigint, text) IS
+'Ends the work of the agent who has the request, or takes it out of its queue; for those who then close requests by a plain UPDATE in the same transaction, before they lock its row. The agent wraps up or gets what comes next at once. state: what the request is about to become, done or cancelled: the reports on queues tell the two apart. Does nothing where nobody has the request, for a role that may not write assignments, and above READ COMMITTED: there tick() does it. Raises 22023 for another state, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.continue_request(
 	request_id bigint,
@@ -149,7 +149,8 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write them as in ''{"order": 17}''; null takes a key away.';
 	END IF;
 	-- Ends what routing does with it: that locks the request, and then its queues and its agent.
-	PERFORM omnichannel.prepare_close(complete_request.request_id);
+	PERFORM omnichannel.prepare_close(complete_request.request_id,
+		(SELECT d.state FROM omnichannel.disposition AS d WHERE d.disposition = complete_request.disposition));
 	SELECT r.customer_id, r.kind, r.state, r.closed_at, r.version INTO found_request FROM omnichannel.request AS r
 	WHERE r.request_id = complete_request.request_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN

@@ -34,12 +34,15 @@ extern bool request_state_ends(RequestState state);
 /*
  * Whoever writes requests does so by requests_write() and calls requests_changed() afterwards, in the same SPI scope: a
  * later room does what follows. A call too many does no harm. See follow.c. Whoever closes requests calls
- * requests_closing() before that, for the room that ends its own work with them: it locks them and then what it needs.
+ * prepare_close() before that, for the room that ends its own work with them: it locks them and then what it needs.
  */
 typedef void (*RequestListener)(const int64 *request_ids, int count);
 
+/* What the request is about to become is said. */
+typedef void (*RequestClosingListener)(int64 request_id, RequestState state);
+
 extern RequestListener request_listener;
-extern RequestListener request_closing_listener;
+extern RequestClosingListener request_closing_listener;
 extern uint64 requests_write(KeptPlan *plan, Datum *values, const char *nulls);
 extern void requests_changed(const int64 *request_ids, int count);
 extern void requests_told(const int64 *request_ids, int count);

@@ -26,10 +26,10 @@ static KeptPlan assignment_delete = {
 		   " queued_at, offered_at, accepted_at, ended_at, outcome) SELECT e.request_id, e.customer_id, e.agent_id,"
 		   " l.queue, l.channel, e.entered_at, e.queued_at, e.offered_at, e.accepted_at,"
 		   " greatest($2, e.offered_at, e.accepted_at),"
-		   " CASE WHEN $3 = 'finished' AND e.accepted_at IS NULL THEN 'abandoned' ELSE $3 END FROM ended AS e"
+		   " CASE WHEN $3 <> 'finished' OR e.accepted_at IS NOT NULL THEN $3 ELSE $7 END FROM ended AS e"
 		   " JOIN omnichannel.lane AS l USING (lane_id)",
-	.nargs = 6,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
+	.nargs = 7,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TEXTOID},
 };
 
 /* Whoever was never there is away, with what he was given. */
@@ -87,6 +87,9 @@ assignment_given(const RoutingConfig *config, const MatchRequest *request, int64
  * assignment_end ends the assignment of a request with this outcome: frees the agent, notes the history and, with
  * refuse, keeps the request from coming back to him at once.
  *
+ * What ends as finished before it was accepted was abandoned, or closed, as the state of the request says, which a
+ * caller who is about to change that sets before; where it was deleted there is none.
+ *
  * It ends by the clock, as offers begin: transactions do not get their turns in the order in which they began.
  *
  * The holder has the locks of the agent's queues and the request's. The request is left without an agent, or with the
@@ -97,7 +100,7 @@ assignment_end(const RoutingConfig *config, MatchRequest *request, const char *o
 {
 	TimestampTz now = GetCurrentTimestamp();
 	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
-	Datum values[6];
+	Datum values[7];
 
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = TimestampTzGetDatum(now);
@@ -105,6 +108,7 @@ assignment_end(const RoutingConfig *config, MatchRequest *request, const char *o
 	values[3] = TimestampTzGetDatum(queue == NULL ? now : now + queue->wrap_up);
 	values[4] = TimestampTzGetDatum(queue == NULL || !refuse ? now : now + Max(queue->decline_for, DECLINE_MIN));
 	values[5] = BoolGetDatum(queue != NULL && queue->idle_from_offer);
+	values[6] = CStringGetTextDatum(request->customer_id == 0 ? LEFT_CANCELLED : left_early(request->state));
 	(void) kept_plan_run(&assignment_delete, values, NULL, false, 0);
 	if (request->accepted)
 		request->agent_id = 0;

@@ -22,7 +22,8 @@
 	" kept AS (INSERT INTO omnichannel.kept_place (request_id, entered_at, until, queued_at) SELECT $1, $2, $3, $5"    \
 	" WHERE $3 > $4 ON CONFLICT (request_id) DO UPDATE SET entered_at = $2, until = $3, queued_at = $5)"               \
 	" SELECT g.customer_id, l.queue, l.channel, g.entered_at, g.queued_at, greatest(g.queued_at,"                      \
-	" CASE WHEN q.state <> 'waiting_agent' THEN coalesce(q.closed_at, q.state_since) ELSE clock_timestamp() END)"      \
+	" CASE WHEN q.state <> 'waiting_agent' THEN coalesce(q.closed_at, q.state_since) ELSE clock_timestamp() END),"     \
+	" coalesce(q.state, 'cancelled')"                                                                                  \
 	" FROM gone AS g JOIN omnichannel.lane AS l USING (lane_id)"                                                       \
 	" LEFT JOIN omnichannel.request AS q ON q.request_id = g.request_id AND q.customer_id = g.customer_id"
 
@@ -61,7 +62,17 @@ note_history(Datum *values, const char *event)
 	owner_switch_end(&owner);
 }
 
-/* Takes a request out of its queue by these arguments and notes the event, unless NULL. */
+/* left_early returns what is said of a request that is in this state now and that nobody had accepted before. */
+const char *
+left_early(const char *state)
+{
+	return strcmp(state, "done") == 0 ? LEFT_DONE : strcmp(state, "cancelled") == 0 ? LEFT_CANCELLED : LEFT_ABANDONED;
+}
+
+/*
+ * Takes a request out of its queue by these arguments and notes the event, unless NULL. What has been closed by now was
+ * not given up.
+ */
 static void
 leave_by_plan(Datum *arguments, bool wait, const char *event)
 {
@@ -74,6 +85,8 @@ leave_by_plan(Datum *arguments, bool wait, const char *event)
 	for (int i = 1; i < 7; i++)
 		values[i] =
 			i == 2 || i == 3 ? CStringGetTextDatum(spi_text(0, i, CurrentMemoryContext)) : spi_datum(0, i, &isnull);
+	if (strcmp(event, LEFT_ABANDONED) == 0)
+		event = left_early(spi_text(0, 7, CurrentMemoryContext));
 	note_history(values, event);
 }
 

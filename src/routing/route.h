@@ -78,10 +78,13 @@ extern bool enqueue_by_rows(RoutingConfig *config, MatchRequest *request);
 
 /* What waiting_history says. */
 #define LEFT_ABANDONED "abandoned"
+#define LEFT_DONE "done_elsewhere"
+#define LEFT_CANCELLED "cancelled"
 #define LEFT_OVERFLOWED "overflowed"
 #define LEFT_TRANSFERRED "transferred"
 #define LEFT_RETURNED "returned"
 
+extern const char *left_early(const char *state);
 extern void leave_queue(MatchRequest *request, TimestampTz keep_until, const char *event);
 extern void leave_closed(RoutingConfig *config, int64 request_id);
 extern void leave_other_queue(RoutingConfig *config, MatchRequest *request);

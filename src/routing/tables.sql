@@ -319,7 +319,7 @@ CREATE TABLE omnichannel.assignment_history (
 	offered_at timestamptz NOT NULL,
 	accepted_at timestamptz,
 	ended_at timestamptz NOT NULL,
-	outcome text NOT NULL CHECK (outcome IN ('finished', 'declined', 'expired', 'transferred', 'abandoned'))
+	outcome text NOT NULL CHECK (outcome IN ('finished', 'declined', 'expired', 'transferred', 'abandoned', 'done_elsewhere', 'cancelled'))
 );
 COMMENT ON TABLE omnichannel.assignment_history IS 'Assignments that have ended, one row each, written once.';
 COMMENT ON COLUMN omnichannel.assignment_history.assignment_id IS 'In the order in which they ended.';
@@ -334,7 +334,7 @@ COMMENT ON COLUMN omnichannel.assignment_history.ended_at IS 'When it ended, by 
 COMMENT ON COLUMN omnichannel.assignment_history.entered_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.assignment_history.queued_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.assignment_history.outcome IS
-'finished: the work ended; declined and expired: the offer came to nothing; transferred: it went on to another agent or queue; abandoned: the customer gave up, or the request was closed or released, while it was offered and not accepted.';
+'finished: the work ended; declined and expired: the offer came to nothing; transferred: it went on to another agent or queue; abandoned: the customer gave up, or the request was released, while it was offered and not accepted; done_elsewhere and cancelled: it was done, or cancelled or deleted, then.';
 CREATE INDEX assignment_history_request_id ON omnichannel.assignment_history (request_id, assignment_id);
 CREATE INDEX assignment_history_queue ON omnichannel.assignment_history (queue, ended_at);
 CREATE INDEX assignment_history_agent_id ON omnichannel.assignment_history (agent_id, ended_at);
@@ -348,7 +348,7 @@ CREATE TABLE omnichannel.waiting_history (
 	entered_at timestamptz NOT NULL,
 	queued_at timestamptz NOT NULL,
 	happened_at timestamptz NOT NULL,
-	event text NOT NULL CHECK (event IN ('abandoned', 'overflowed', 'transferred', 'returned'))
+	event text NOT NULL CHECK (event IN ('abandoned', 'done_elsewhere', 'cancelled', 'overflowed', 'transferred', 'returned'))
 );
 COMMENT ON TABLE omnichannel.waiting_history IS
 'How requests that waited left their queue otherwise than by an offer, one row each time, written once, by the functions and the sweep with the rights of the tables'' owner. What was offered is in assignment and assignment_history.';
@@ -362,7 +362,7 @@ COMMENT ON COLUMN omnichannel.waiting_history.queued_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.waiting_history.happened_at IS
 'When it was. Of a request that a plain statement closed or released, when that was; of one that it deleted or put into another queue, when the sweep or route() saw it.';
 COMMENT ON COLUMN omnichannel.waiting_history.event IS
-'abandoned: the customer gave up, or the request was closed, released or deleted; overflowed: it went to the queue''s overflow_queue; transferred: it was put into another queue or into none; returned: the customer came back to the place that was kept.';
+'abandoned: the customer gave up, or the request was released to wait for the customer; done_elsewhere: it was done, as where the customer got the answer elsewhere; cancelled: it was cancelled or deleted; overflowed: it went to the queue''s overflow_queue; transferred: it was put into another queue or into none; returned: the customer came back to the place that was kept.';
 CREATE INDEX waiting_history_request_id ON omnichannel.waiting_history (request_id, event_id);
 CREATE INDEX waiting_history_queue ON omnichannel.waiting_history (queue, happened_at);
 

@@ -404,9 +404,12 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	RETURN_ID(next);
 }
 
-/* Ends what routing has to do with a request; returns the freed agent's next request, or 0. */
+/*
+ * Ends what routing has to do with a request that becomes this, which is written where it is to be; returns the freed
+ * agent's next request, or 0.
+ */
 static int64
-release(RoutingConfig *config, int64 request_id, const char *state)
+release(RoutingConfig *config, int64 request_id, const char *state, bool write)
 {
 	QueueLocks *locks;
 	MatchRequest request;
@@ -414,6 +417,8 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 
 	config = lock_work(config, &locks, request_id, false, NULL, &request);
 	agent_id = request.assigned_to;
+	if (!request.closed)
+		strlcpy(request.state, state, sizeof(request.state));
 	if (agent_id != 0)
 	{
 		bool accepted = request.accepted;
@@ -424,43 +429,35 @@ release(RoutingConfig *config, int64 request_id, const char *state)
 			request.agent_id = agent_id;
 	}
 	if (request.waiting)
-		leave_queue(&request, DT_NOBEGIN, LEFT_ABANDONED);
-	if (state != NULL && !request.closed)
+		leave_queue(&request, DT_NOBEGIN, left_early(request.state));
+	if (write && !request.closed)
 		change_request(&request, state, NULL, NULL, NULL, NULL);
 	return serve_freed(config, locks, agent_id);
 }
 
 /*
- * Ends what routing has to do with requests that are about to be closed: each leaves the queue, or its agent is freed
- * and given the next one. Their own rows are not touched.
+ * Ends what routing has to do with a request that is about to be closed: it leaves the queue, or its agent is freed and
+ * given the next one. Its own row is not touched.
  *
  * Needs an SPI scope. Whoever may not write assignments, or is above READ COMMITTED, leaves it to the sweep.
  */
 static void
-requests_close(const int64 *request_ids, int count)
+request_close(int64 request_id, RequestState state)
 {
-	RoutingConfig *config = NULL;
+	Datum id = Int64GetDatum(request_id);
 
 	if (IsolationUsesXactSnapshot() ||
 		pg_class_aclcheck(omni_table("assignment"), GetUserId(), ACL_DELETE) != ACLCHECK_OK)
 		return;
-	for (int i = 0; i < count; i++)
-	{
-		Datum id = Int64GetDatum(request_ids[i]);
-
-		CHECK_FOR_INTERRUPTS();
-		if (kept_plan_run(&place_select, &id, NULL, false, 1) == 0)
-			continue;
-		config = routing_config();
-		(void) release(config, request_ids[i], NULL);
-	}
+	if (kept_plan_run(&place_select, &id, NULL, false, 1) > 0)
+		(void) release(routing_config(), request_id, request_state_name(state), false);
 }
 
 /* Registers what this room does when requests are closed. */
 void
 routing_init(void)
 {
-	request_closing_listener = requests_close;
+	request_closing_listener = request_close;
 	arrivals_init();
 }
 
@@ -480,7 +477,7 @@ omnichannel_release_request(PG_FUNCTION_ARGS)
 						errmsg("\"%s\" is no state without an agent", excerpt(state)),
 						errhint("Release a request as waiting_customer, done or cancelled.")));
 	routing_scope_begin(&scope);
-	next = release(routing_config(), PG_GETARG_INT64(0), state);
+	next = release(routing_config(), PG_GETARG_INT64(0), state, true);
 	spi_scope_end(&scope);
 	RETURN_ID(next);
 }

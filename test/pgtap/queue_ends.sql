@@ -1,6 +1,6 @@
 -- Ends that are not as usual: of what was never accepted, of places that are kept, and arguments that are missing.
 BEGIN;
-SELECT plan(33);
+SELECT plan(34);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0');
@@ -30,7 +30,8 @@ SELECT is(waiting_level(0, '2000-01-02 00:00+00', '106751992 days -2562047784 ho
 SELECT set_presence(1, 'available');
 SELECT is(route(1), 1::bigint, 'a request is offered');
 SELECT complete_request(1, 'resolved');
-SELECT results_eq('SELECT outcome FROM assignment_history', ARRAY['abandoned'], 'and closed before it was accepted');
+SELECT results_eq('SELECT outcome FROM assignment_history', ARRAY['done_elsewhere'], 'and done before it was accepted');
+SELECT throws_ok('SELECT prepare_close(1, ''assigned'')', '22023', 'a request is not closed as "assigned"', 'what is about to be closed becomes done or cancelled');
 SELECT is(route(2), 1::bigint, 'another one');
 SELECT accept_request(2, 1), transfer_request(2, 'a');
 SELECT is((SELECT reason FROM explain_match(2) WHERE agent_id = 1), 'declined it, let the offer expire or passed it on', 'is passed on, which is why it does not come back');

@@ -1,7 +1,7 @@
 -- Who leaves a queue otherwise than by an offer is on record, with the queue, the channel and the time that was waited, in
 -- whatever way it came to that; what an assignment tells is not told twice; and nobody but the functions writes it.
 BEGIN;
-SELECT plan(31);
+SELECT plan(35);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0'), ('gone', '0');
@@ -23,7 +23,7 @@ CREATE FUNCTION pg_temp.told(id bigint) RETURNS SETOF text LANGUAGE sql AS $$
 	FROM omnichannel.waiting_history WHERE request_id = id ORDER BY event_id $$;
 CREATE FUNCTION pg_temp.told_is(id bigint, what text[], says text) RETURNS text LANGUAGE sql AS $$
 	SELECT public.is(ARRAY(SELECT pg_temp.told(id)), what, says) $$;
-SELECT pg_temp.waits(n) FROM generate_series(1, 20) AS n \g /dev/null
+SELECT pg_temp.waits(n) FROM generate_series(1, 27) AS n \g /dev/null
 
 SELECT abandon_request(1) \g /dev/null
 SELECT pg_temp.told_is(1, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'who gives up');
@@ -32,7 +32,9 @@ SELECT pg_temp.told_is(1, '{"abandoned a/chat of customer 1, 5 and 1 minutes","r
 SELECT abandon_request(2, '0'), route(2) \g /dev/null
 SELECT pg_temp.told_is(2, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'who comes back to none begins anew');
 SELECT release_request(3, 'waiting_customer'), complete_request(4, 'resolved'), release_request(5, 'cancelled') \g /dev/null
-SELECT pg_temp.told_is(n, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', says) FROM (VALUES (3, 'what is released'), (4, 'completed'), (5, 'or cancelled by a function')) AS t (n, says);
+SELECT complete_request(21, 'withdrawn'), release_request(22, 'done') \g /dev/null
+SELECT pg_temp.told_is(n, ARRAY[became || ' a/chat of customer 1, 5 and 1 minutes'], says) FROM (VALUES (3, 'abandoned', 'what is released'), (5, 'cancelled', 'what is cancelled by a function'),
+	(21, 'cancelled', 'or by what is found to have become of it'), (4, 'done_elsewhere', 'what is completed was answered elsewhere'), (22, 'done_elsewhere', 'or released as done')) AS t (n, became, says);
 
 -- by plain statements
 UPDATE request SET state = 'done' WHERE request_id = 6;
@@ -49,9 +51,9 @@ SELECT is((SELECT queued_at FROM waiting WHERE request_id = 12), now(), 'in whic
 SET CONSTRAINTS ALL IMMEDIATE;
 SET CONSTRAINTS ALL DEFERRED;
 SELECT tick_queues() \g /dev/null
-SELECT pg_temp.told_is(n, what, says) FROM (VALUES (6, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}'::text[], 'what it closes'), (7, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'lets wait for the customer'),
+SELECT pg_temp.told_is(n, what, says) FROM (VALUES (6, '{"done_elsewhere a/chat of customer 1, 5 and 1 minutes"}'::text[], 'what it closes'), (7, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'lets wait for the customer'),
 	(8, '{"transferred a/chat of customer 1, 5 and 1 minutes"}', 'puts into another queue'), (9, '{"transferred a/chat of customer 1, 5 and 1 minutes"}', 'or into none'), (10, '{}', 'what it gives to an agent is told by his assignment'),
-	(11, '{"abandoned a/chat of customer 1, 5 and 1 minutes"}', 'what it deletes'), (13, '{}', 'and what stays in its queue has not left it')) AS t (n, what, says);
+	(11, '{"cancelled a/chat of customer 1, 5 and 1 minutes"}', 'what it deletes'), (13, '{}', 'and what stays in its queue has not left it')) AS t (n, what, says);
 SELECT is((SELECT queued_at FROM assignment WHERE request_id = 10), now() - interval '1 minute', 'with the time that was waited');
 
 -- when it was, not when it is seen
@@ -83,9 +85,18 @@ SELECT pg_temp.told_is(20, '{"transferred a/chat of customer 1, 5 and 0 minutes"
 SELECT abandon_request(19) \g /dev/null
 SELECT is((SELECT array_agg(outcome) FROM assignment_history WHERE request_id = 19 AND agent_id = 2), '{abandoned}', 'who gives up while he is offered is told by it');
 SELECT pg_temp.told_is(19, '{}', 'only');
+SELECT transfer_request(n, agent_id => 2) FROM generate_series(23, 27) AS n \g /dev/null
+SELECT accept_request(26, 2), complete_request(23, 'resolved'), complete_request(24, 'spam') \g /dev/null
+UPDATE request SET state = 'done' WHERE request_id IN (25, 26);
+DELETE FROM request WHERE request_id = 27;
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT tick_queues() \g /dev/null
+SELECT is((SELECT array_agg(outcome ORDER BY request_id) FROM assignment_history WHERE agent_id = 2 AND request_id BETWEEN 23 AND 27), '{done_elsewhere,cancelled,done_elsewhere,finished,cancelled}', 'what becomes of the request tells it of offers too, not of what was accepted');
 SELECT is((SELECT count(*) FROM assignment_history WHERE agent_id = 2 AND queued_at IS DISTINCT FROM now()), 0::bigint, 'with the time of that queue');
-SELECT is((SELECT sum(entered - answered - abandoned - overflowed - passed_on - still_waiting - still_offered) FROM report_queue_day), 0::numeric, 'the report counts each stay once');
-SELECT is((SELECT row(sum(abandoned_unoffered), sum(overflowed))::text FROM report_queue_day WHERE queue = 'a'), '(9,1)', 'those who gave up before an offer, and what overflowed');
+SELECT is((SELECT sum(entered - answered - abandoned - done_elsewhere - cancelled - overflowed - passed_on - still_waiting - still_offered) FROM report_queue_day), 0::numeric, 'the report counts each stay once');
+SELECT is((SELECT row(sum(abandoned_unoffered), sum(done_elsewhere), sum(cancelled), sum(overflowed))::text FROM report_queue_day WHERE queue = 'a'), '(4,5,6,1)', 'those who gave up before an offer, those who were answered elsewhere, what was thrown away, and what overflowed');
+SELECT is((SELECT row(sum(abandoned), sum(done_elsewhere), sum(cancelled), sum(offered - accepted - declined - expired - abandoned - done_elsewhere - cancelled - passed_on - still_offered))::text FROM report_agent_day), '(1,2,2,0)', 'and of their offers');
 
 -- Nobody writes it by hand, and all who route do.
 CREATE ROLE queue_app;

@@ -125,10 +125,11 @@ BEGIN
 			q := (ARRAY['care', 'back'])[1 + floor(random() * 2)::integer];
 			LOOP
 				t := t + (1 + floor(random() * 15)) * interval '1 minute';
-				what := (ARRAY['finished', 'declined', 'expired', 'transferred', 'abandoned', 'passed on', 'overflowed', 'moved', 'gave up'])[1 + floor(random() * 9)::integer];
-				IF what IN ('overflowed', 'moved', 'gave up') THEN
-					PERFORM pg_temp.left_at(request, q, came, queued, t, CASE what WHEN 'moved' THEN 'transferred' WHEN 'gave up' THEN 'abandoned' ELSE what END);
-					PERFORM pg_temp.expect(since, q, CASE what WHEN 'moved' THEN 'passed_on' WHEN 'gave up' THEN 'abandoned' ELSE what END, offers, coalesce(wait, t - since));
+				what := (ARRAY['finished', 'declined', 'expired', 'transferred', 'abandoned', 'passed on', 'overflowed', 'moved', 'gave up', 'done_elsewhere', 'done', 'cancelled', 'spam'])[1 + floor(random() * 13)::integer];
+				IF what IN ('overflowed', 'moved', 'gave up', 'done', 'spam') THEN
+					PERFORM pg_temp.left_at(request, q, came, queued, t, CASE what WHEN 'moved' THEN 'transferred' WHEN 'gave up' THEN 'abandoned' WHEN 'done' THEN 'done_elsewhere' WHEN 'spam' THEN 'cancelled' ELSE what END);
+					PERFORM pg_temp.expect(since, q, CASE what WHEN 'moved' THEN 'passed_on' WHEN 'gave up' THEN 'abandoned' WHEN 'done' THEN 'done_elsewhere' WHEN 'spam' THEN 'cancelled' ELSE what END, offers, coalesce(wait, t - since));
+					EXIT WHEN what IN ('done', 'spam');
 					IF what = 'gave up' THEN
 						EXIT WHEN random() < 0.5;
 						t := t + (1 + floor(random() * 15)) * interval '1 minute';
@@ -148,10 +149,10 @@ BEGIN
 				IF what IN ('finished', 'transferred') THEN
 					PERFORM pg_temp.expect(since, q, 'answered', offers, wait, t - since, t - began, ends - t);
 					since := ends; began := ends; offers := 0; wait := NULL;
-				ELSIF what = 'abandoned' THEN
+				ELSIF what IN ('abandoned', 'done_elsewhere', 'cancelled') THEN
 					PERFORM pg_temp.expect(since, q, what, offers, wait);
 				END IF;
-				EXIT WHEN what IN ('finished', 'abandoned');
+				EXIT WHEN what IN ('finished', 'abandoned', 'done_elsewhere', 'cancelled');
 				IF what IN ('transferred', 'passed on') AND random() < 0.7 THEN
 					IF what = 'passed on' THEN
 						PERFORM pg_temp.expect(since, q, 'passed_on', offers, wait);
@@ -184,7 +185,7 @@ CREATE FUNCTION pg_temp.left_at(request bigint, queue text, entered timestamptz,
 CREATE FUNCTION pg_temp.expect(since timestamptz, queue text, outcome text, offers integer, wait interval, answer interval DEFAULT NULL, whole interval DEFAULT NULL, worked interval DEFAULT NULL)
 RETURNS void LANGUAGE sql AS $$ INSERT INTO pg_temp.expected VALUES ((since AT TIME ZONE 'Europe/Warsaw')::date, queue, outcome, offers, wait, answer, whole, worked) $$;
 CREATE TEMP VIEW oracle_queue AS SELECT day, queue, count(*) AS entered, count(*) FILTER (WHERE outcome = 'answered') AS answered, count(*) FILTER (WHERE outcome = 'abandoned') AS abandoned,
-	count(*) FILTER (WHERE outcome = 'abandoned' AND offers = 0) AS abandoned_unoffered, count(*) FILTER (WHERE outcome = 'overflowed') AS overflowed,
+	count(*) FILTER (WHERE outcome = 'abandoned' AND offers = 0) AS abandoned_unoffered, count(*) FILTER (WHERE outcome = 'done_elsewhere') AS done_elsewhere, count(*) FILTER (WHERE outcome = 'cancelled') AS cancelled, count(*) FILTER (WHERE outcome = 'overflowed') AS overflowed,
 	count(*) FILTER (WHERE outcome = 'passed_on') AS passed_on, sum(offers)::bigint AS offered, avg(wait) AS mean_wait, percentile_cont(0.95) WITHIN GROUP (ORDER BY wait) AS p95_wait,
 	max(wait) AS longest_wait, avg(answer) AS mean_answer, percentile_cont(0.5) WITHIN GROUP (ORDER BY answer) AS median_answer, percentile_cont(0.9) WITHIN GROUP (ORDER BY answer) AS p90_answer,
 	avg(whole) AS mean_whole_wait, avg(worked) AS mean_handled
@@ -197,14 +198,14 @@ WHERE p.during @> minute.at GROUP BY 1, 2, 3;
 CREATE FUNCTION pg_temp.compare(seed double precision) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM pg_temp.history(seed);
-	RETURN NEXT results_eq('SELECT day, queue, entered, answered, abandoned, abandoned_unoffered, overflowed, passed_on, offered, mean_wait, p95_wait, longest_wait, mean_answer, median_answer, p90_answer, mean_whole_wait, mean_handled FROM report_queue_day ORDER BY day, queue',
+	RETURN NEXT results_eq('SELECT day, queue, entered, answered, abandoned, abandoned_unoffered, done_elsewhere, cancelled, overflowed, passed_on, offered, mean_wait, p95_wait, longest_wait, mean_answer, median_answer, p90_answer, mean_whole_wait, mean_handled FROM report_queue_day ORDER BY day, queue',
 		'SELECT * FROM oracle_queue ORDER BY day, queue', 'queues of history ' || seed);
 	RETURN NEXT results_eq('SELECT day, agent_id, state, begun, lasted, with_work FROM report_agent_presence ORDER BY 1, 2, 3',
 		'SELECT * FROM oracle_presence ORDER BY 1, 2, 3', 'presence of history ' || seed);
 END
 $$;
 SELECT pg_temp.compare(seed) FROM unnest('{0.1,0.2,0.3}'::double precision[]) AS seed;
-SELECT is((SELECT count(*) FROM report_queue_day WHERE entered <> answered + abandoned + overflowed + passed_on + still_waiting + still_offered OR transferred > answered), 0::bigint, 'no stay is left out of a queue');
+SELECT is((SELECT count(*) FROM report_queue_day WHERE entered <> answered + abandoned + done_elsewhere + cancelled + overflowed + passed_on + still_waiting + still_offered OR transferred > answered), 0::bigint, 'no stay is left out of a queue');
 SELECT is((SELECT sum(offered) FROM report_queue_day), (SELECT count(*)::numeric FROM assignment_history), 'no offer is left out of those of a queue');
 SELECT is((SELECT sum(offered) FROM report_agent_day), (SELECT count(*)::numeric FROM assignment_history), 'nor of those of an agent');
 
