@@ -27,9 +27,10 @@ direct_ordinary(Relation relation, DirectPurpose purpose)
 {
 	const TriggerDesc *triggers = relation->trigdesc;
 
-	if (!relation_is_plain(relation))
-		return false;
-	/* This extension's own triggers fire where they are for what is done. */
+	/*
+	 * This extension's own triggers fire where they are for what is done. They are looked at before the catalog is
+	 * asked, which may tell of a change of the table: they are freed then.
+	 */
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
@@ -40,7 +41,7 @@ direct_ordinary(Relation relation, DirectPurpose purpose)
 			(TRIGGER_FOR_UPDATE(trigger->tgtype) && purpose >= DIRECT_CHANGE))
 			return false;
 	}
-	return true;
+	return relation_is_plain(relation);
 }
 
 /* Gives the executor what is kept of a table's expressions, so that it does not compile them again. */

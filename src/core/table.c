@@ -29,18 +29,27 @@
 bool
 relation_is_plain(Relation relation)
 {
-	const TriggerDesc *triggers = relation->trigdesc;
 	char kind = relation->rd_rel->relkind;
+	Oid *functions;
+	int count = 0;
+	bool plain = true;
 
 	if ((kind != RELKIND_RELATION || relation->rd_rel->relam != HEAP_TABLE_AM_OID) && kind != RELKIND_PARTITIONED_TABLE)
 		return false;
 	if (relation->rd_rel->relrowsecurity || relation->rd_rules != NULL)
 		return false;
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE &&
-			get_func_namespace(triggers->triggers[i].tgfoid) != omni_schema())
-			return false;
-	return true;
+	if (relation->trigdesc == NULL)
+		return true;
+
+	/* The catalog may tell of a change of the table, whose triggers are freed then: it is asked afterwards. */
+	functions = palloc(sizeof(Oid) * (relation->trigdesc->numtriggers + 1));
+	for (int i = 0; i < relation->trigdesc->numtriggers; i++)
+		if (RI_FKey_trigger_type(relation->trigdesc->triggers[i].tgfoid) == RI_TRIGGER_NONE)
+			functions[count++] = relation->trigdesc->triggers[i].tgfoid;
+	for (int i = 0; i < count && plain; i++)
+		plain = get_func_namespace(functions[i]) == omni_schema();
+	pfree(functions);
+	return plain;
 }
 
 /* Returns whether a table has a trigger that may change a row that is inserted. */

@@ -211,15 +211,14 @@ has_idle_keys(Relation relation, const RowsSpec *spec)
 	return true;
 }
 
-/* Returns whether the triggers of a table have nothing to do for what is changed here. */
+/* Returns whether these triggers of a table have nothing to do for what is changed here. */
 static bool
-has_idle_triggers(Relation relation, const RowsSpec *spec)
+are_idle(const TriggerDesc *triggers, Relation relation, const RowsSpec *spec)
 {
 	static const char *const own[] = {"guard_request", "follow_request", "follow_requests",
 									  "note_arrival",  "note_change",    "note_removal"};
-	const TriggerDesc *triggers = relation->trigdesc;
 
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	for (int i = 0; i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 		bool is_key = RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE;
@@ -233,6 +232,22 @@ has_idle_triggers(Relation relation, const RowsSpec *spec)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Returns whether the triggers of a table have nothing to do for what is changed here.
+ *
+ * A copy of them is looked at: what tells of them goes to the catalog, where it may hear of a change of the table, and
+ * its own are freed then.
+ */
+static bool
+has_idle_triggers(Relation relation, const RowsSpec *spec)
+{
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
+	bool idle = triggers == NULL || are_idle(triggers, relation, spec);
+
+	FreeTriggerDesc(triggers);
+	return idle;
 }
 
 /* Returns whether nothing but the heap and its indexes matters for a table. */
