@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 
 #include "core/leaf.h"
+#include "core/prefetch.h"
 
 /* Ways from the root before it pays to read the pages above the leaves. */
 #define GUIDE_AFTER 1000
@@ -34,6 +35,9 @@
 
 /* So many guesses in a row of which one in four is wrong make a guide useless. */
 #define GUIDE_TRIED 256
+
+/* So many bounds are fetched from memory together: eight or nine of a processor's lines. */
+#define GUIDE_NEAR 32
 
 /* So many bytes may be those that nearly all keys begin with. */
 #define GUIDE_SHARED 64
@@ -355,6 +359,10 @@ find_leaf(const LeafGuide *guide, const LeafScan *leaves, uint64 word)
 	for (uint32 n = guide->n, half; n > 1; n -= half)
 	{
 		half = n / 2;
+		/* What is left has not been in use lately: all of it is asked for at once. */
+		if (n > GUIDE_NEAR && n - half <= GUIDE_NEAR)
+			for (uint32 i = 0; i < n; i += MEMORY_LINE / sizeof(uint64))
+				prefetch(&guide->bounds[found + i]);
 		found = guide->bounds[found + half] < word ? found + half : found;
 	}
 	if (found + 1 == guide->n || guide->bounds[found + 1] != word)

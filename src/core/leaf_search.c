@@ -7,8 +7,8 @@
  * would say is said here; where a row that leads to others is equal, or a text is long, it is asked itself.
  *
  * The way down is that of _bt_search(), for reading, without the stack that splits need, unless leaf_guide.c knows the
- * leaf. Who seeks a key that nobody
- * has sought lately waits for memory most of the time: what is looked at next is asked for together.
+ * leaf. Who seeks a key that nobody has sought lately waits for memory most of the time: what is looked at next is
+ * asked for together.
  */
 #include "postgres.h"
 
@@ -22,6 +22,7 @@
 
 #include "core/leaf.h"
 #include "core/prefetch.h"
+#include "core/recent.h"
 
 /* Returns how rows of the index may be compared with the first key alone. */
 static LeafOrder
@@ -195,21 +196,29 @@ follow_guide(LookScan *scan)
 
 	if (leaf == InvalidBlockNumber)
 		return InvalidOffsetNumber;
-	buffer = ReadBuffer(scan->index, leaf);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	buffer = recent_read(scan->index, leaf);
 	page = BufferGetPage(buffer);
+	prefetch(page);
+	prefetch(page + BLCKSZ - sizeof(BTPageOpaqueData));
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (!PageIsNew(page))
 	{
 		BTPageOpaque opaque = (BTPageOpaque) PageGetSpecialPointer(page);
 		OffsetNumber first = P_FIRSTDATAKEY(opaque);
+		OffsetNumber last = PageGetMaxOffsetNumber(page);
 
 		_bt_checkpage(scan->index, buffer);
-		/* Rows of the first one's key may be on leaves to the left. */
-		if (P_ISLEAF(opaque) && !P_IGNORE(opaque) && first <= PageGetMaxOffsetNumber(page) &&
-			leaf_compare(scan, page, first) > 0 && !leaf_is_right_of(scan, page))
+		if (P_ISLEAF(opaque) && !P_IGNORE(opaque) && first <= last)
 		{
-			scan->leaves->leaf = buffer;
-			return leaf_first_place(scan, page, first + 1, MaxOffsetNumber);
+			/* What is looked at next, and where the row in the middle is. */
+			prefetch(row_on(page, P_HIKEY));
+			prefetch(PageGetItemId(page, (first + last) / 2));
+			/* Rows of the first one's key may be on leaves to the left. */
+			if (leaf_compare(scan, page, first) > 0 && !leaf_is_right_of(scan, page))
+			{
+				scan->leaves->leaf = buffer;
+				return leaf_first_place(scan, page, first + 1, MaxOffsetNumber);
+			}
 		}
 	}
 	UnlockReleaseBuffer(buffer);

@@ -29,6 +29,7 @@
 
 #include "core/leaf.h"
 #include "core/prefetch.h"
+#include "core/recent.h"
 #include "core/table.h"
 
 /* So many rows ahead memory is asked for: a key or two. */
@@ -354,7 +355,7 @@ settle_page(LookScan *scan, int from)
 	BlockNumber block = ItemPointerGetBlockNumber(&leaves->rows[from].place);
 	HeapTupleData tuple;
 
-	scan->buffer = ReleaseAndReadBuffer(scan->buffer, scan->table, block);
+	scan->buffer = recent_release_and_read(scan->buffer, scan->table, block);
 	page_prune(scan->table, scan->buffer);
 	LockBuffer(scan->buffer, BUFFER_LOCK_SHARE);
 	for (int i = from; i < leaves->end && ItemPointerGetBlockNumber(&leaves->rows[i].place) == block; i++)

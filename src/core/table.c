@@ -23,6 +23,7 @@
 
 #include "omnichannel.h"
 #include "core/prefetch.h"
+#include "core/recent.h"
 #include "core/table.h"
 
 /* Returns whether the table asks for nothing that only SQL does, but for triggers of this extension. */
@@ -173,7 +174,7 @@ heap_fetch_row(Relation table, Snapshot snapshot, const ItemPointerData *place, 
 	ItemPointerData tid = *place;
 	bool found;
 
-	*buffer = ReleaseAndReadBuffer(*buffer, table, ItemPointerGetBlockNumber(&tid));
+	*buffer = recent_release_and_read(*buffer, table, ItemPointerGetBlockNumber(&tid));
 	prefetch(PageGetItemId(BufferGetPage(*buffer), ItemPointerGetOffsetNumber(&tid)));
 	if (prune)
 		page_prune(table, *buffer);

@@ -143,5 +143,33 @@ is($node->safe_psql('restored', q{UPDATE omnichannel.price SET amount = 300 WHER
 	SELECT amount FROM omnichannel.price WHERE price_list = 'club' AND product = 'b' AND upper(valid) IS NULL}), '240', 'and what is derived goes on');
 $reader->quit;
 $standby->stop;
+
+# A session remembers in which buffers it found pages; here there are few of them, so that each mostly has another page
+# by now, of another table or of a file that has been replaced.
+$node->append_conf('postgresql.conf', "shared_buffers = 1MB");
+$node->restart;
+$node->safe_psql('postgres', q{
+	SET search_path = omnichannel;
+	CREATE TABLE public.answer (product text PRIMARY KEY, amount numeric) WITH (autovacuum_enabled = off);
+	INSERT INTO price_list (price_list, priority) VALUES ('page', 1);
+	INSERT INTO product (product) SELECT 'page' || n FROM generate_series(1, 3000) AS n;
+	INSERT INTO price (price_list, product, amount) SELECT 'page', 'page' || n, n FROM generate_series(1, 3000) AS n;
+	INSERT INTO public.answer SELECT product, amount FROM price WHERE price_list = 'page';
+	CREATE FUNCTION public.wrong(round integer) RETURNS bigint LANGUAGE sql AS $$
+		UPDATE omnichannel.segment SET name = coalesce(name, '') || '.';
+		SELECT count(*) FROM (SELECT * FROM public.answer ORDER BY hashtextextended(product, round)) AS answer,
+			LATERAL omnichannel.quote(NULL, answer.product) AS quote WHERE quote.unit_price IS DISTINCT FROM answer.amount
+	$$;
+});
+my $asks = $node->background_psql('postgres');
+my $again = 0;
+for my $change (q{SELECT}, q{SELECT}, q{VACUUM FULL omnichannel.price}, q{REINDEX TABLE omnichannel.price}, q{VACUUM FULL omnichannel.product},
+	q{UPDATE omnichannel.price SET amount = amount + 5000 WHERE price_list = 'page'; UPDATE public.answer SET amount = amount + 5000},
+	q{BEGIN; TRUNCATE omnichannel.price; UPDATE public.answer SET amount = NULL; COMMIT}, q{INSERT INTO omnichannel.price (price_list, product, amount) SELECT 'page', product, 7 FROM public.answer; UPDATE public.answer SET amount = 7})
+{
+	$node->safe_psql('postgres', $_) foreach $change =~ /BEGIN/ ? $change : split /;/, $change;
+	is(value($asks, 'SELECT public.wrong(' . $again++ . ')'), '0', "few buffers: $change");
+}
+$asks->quit;
 $node->stop;
 done_testing();
