@@ -249,6 +249,83 @@ heap_update_row(Relation relation, ItemPointer place, HeapTuple tuple, CommandId
 #define index_scan_begin(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, keys, 0)
 #endif
 
+/*
+ * The pages on which an index has rows of a key, in their order, with the rows' places.
+ *
+ * 18 counts what index scans do, and takes the places of a page out of a bitmap by a function.
+ */
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "nodes/tidbitmap.h"
+typedef struct BitmapPages
+{
+	TIDBitmap *bitmap;
+#if PG_VERSION_NUM >= 180000
+	TBMPrivateIterator *iterator;
+#else
+	TBMIterator *iterator;
+#endif
+} BitmapPages;
+
+/* All of a page: work_mem did not hold its places. */
+#define PAGE_OF_BITMAP_WHOLE (-1)
+
+static inline void
+bitmap_pages_begin(BitmapPages *pages, Relation index, Snapshot snapshot, ScanKey key)
+{
+	IndexScanDesc scan;
+
+	pages->bitmap = tbm_create(work_mem * (Size) 1024, NULL);
+#if PG_VERSION_NUM >= 180000
+	scan = index_beginscan_bitmap(index, snapshot, NULL, 1);
+#else
+	scan = index_beginscan_bitmap(index, snapshot, 1);
+#endif
+	index_rescan(scan, key, 1, NULL, 0);
+	(void) index_getbitmap(scan, pages->bitmap);
+	index_endscan(scan);
+#if PG_VERSION_NUM >= 180000
+	pages->iterator = tbm_begin_private_iterate(pages->bitmap);
+#else
+	pages->iterator = tbm_begin_iterate(pages->bitmap);
+#endif
+}
+
+/* Sets the next page and the places on it, at most MaxHeapTuplesPerPage; returns how many, 0 after the last page. */
+static inline int
+bitmap_pages_next(BitmapPages *pages, BlockNumber *block, OffsetNumber *places)
+{
+#if PG_VERSION_NUM >= 180000
+	TBMIterateResult page;
+
+	if (!tbm_private_iterate(pages->iterator, &page))
+		return 0;
+	*block = page.blockno;
+	return page.lossy ? PAGE_OF_BITMAP_WHOLE : tbm_extract_page_tuple(&page, places, MaxHeapTuplesPerPage);
+#else
+	const TBMIterateResult *page = tbm_iterate(pages->iterator);
+
+	if (page == NULL)
+		return 0;
+	*block = page->blockno;
+	if (page->ntuples < 0)
+		return PAGE_OF_BITMAP_WHOLE;
+	memcpy(places, page->offsets, page->ntuples * sizeof(OffsetNumber));
+	return page->ntuples;
+#endif
+}
+
+static inline void
+bitmap_pages_end(BitmapPages *pages)
+{
+#if PG_VERSION_NUM >= 180000
+	tbm_end_private_iterate(pages->iterator);
+#else
+	tbm_end_iterate(pages->iterator);
+#endif
+	tbm_free(pages->bitmap);
+}
+
 /* 15 tells the triggers whether an update is half of a move between partitions. */
 #if PG_VERSION_NUM >= 150000
 #define after_update_triggers(estate, info, tid, slot, recheck)                                                        \

@@ -498,7 +498,7 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 		return false;
 	if (look->covered && scan->leaves != NULL)
 		look_columns_of_index(look, columns, values, nulls);
-	else if (scan->leaves == NULL ||
+	else if ((scan->leaves == NULL && look->nkeys > 0) ||
 			 !look_columns_of_row(look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple, values, nulls))
 		columns_of_slot(scan, values, nulls);
 	for (int i = 0; look->outputs != NULL && i < look->ncolumns; i++)

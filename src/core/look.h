@@ -118,6 +118,9 @@ index_keys_equal(Form_pg_attribute attribute, Datum a, Datum b)
 	return VARSIZE_ANY_EXHDR(right) == length && memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length) == 0;
 }
 
+/* look_pages.c */
+extern bool look_send(LookUp *look, Datum keys, Snapshot snapshot, RowTaker take, void *arg);
+
 /* look_leaf.c */
 extern void leaf_open(LookScan *scan, Snapshot snapshot);
 extern void leaf_find(LookScan *scan, const Datum *keys);

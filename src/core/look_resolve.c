@@ -172,7 +172,6 @@ find_index(LookUp *look, Relation table)
 
 	look->index_oid = InvalidOid;
 	look->covered = false;
-	look_places_find(look, RelationGetDescr(table), NULL);
 	foreach (cell, indexes)
 	{
 		Relation index = relation_open(lfirst_oid(cell), AccessShareLock);
@@ -205,6 +204,8 @@ look_resolve(LookUp *look, Relation table)
 {
 	if (look->for_cache && look->nkeys == 1 && look->guide == NULL)
 		look->guide = leaf_guide_make();
-	return is_readable(look, table) && find_columns(look, RelationGetDescr(table)) &&
-		   (look->nkeys == 0 || find_index(look, table));
+	if (!is_readable(look, table) || !find_columns(look, RelationGetDescr(table)))
+		return false;
+	look_places_find(look, RelationGetDescr(table), NULL);
+	return look->nkeys == 0 || find_index(look, table);
 }

@@ -64,7 +64,7 @@ typedef struct Catalogue
 	PriceQuestion *question;
 	Datum quantity;
 	Size limit;            /* of the memory of the book */
-	const PriceList *list; /* of the row of price at hand */
+	const PriceList *list; /* of the row of price at hand; NULL where it cannot be for the customer */
 	PriceBook book;        /* of the part at hand */
 	bool fits;             /* it has not outgrown the limit */
 	MemoryContext parents_context;
@@ -84,10 +84,9 @@ typedef struct Catalogue
 	int nproducts;
 } Catalogue;
 
-/* Of lists that can be for the customer; the planner knows whether an index on lists pays. */
+/* Of lists that can be for the customer. */
 static KeptPlan prices_select = {
-	.sql = "SELECT " PRICE_COLUMNS ", r.product FROM omnichannel.price r"
-		   " WHERE r.price_list = ANY ($1) AND r.product IS NOT NULL",
+	.sql = "SELECT " PRICE_COLUMNS ", r.product FROM omnichannel.price r WHERE r.price_list = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 	.long_lasting = true,
@@ -133,25 +132,51 @@ open_again(LookScan *scan, LookUp *look)
 		elog(ERROR, "table \"%s\" cannot be scanned any more", look->table);
 }
 
-/* Takes a row of price of a list that can be for the customer, if its product is of the part at hand. */
+/* Returns whether a list can be for the customer. */
+static bool
+list_fits(const PriceQuestion *question, const PriceList *list)
+{
+	return list->currency == question->currency && BIT_TEST(question->audience->lists, list->number);
+}
+
+/* Sets the list of the row of price at hand. */
+static void
+find_list(Catalogue *catalogue, text *code)
+{
+	const PriceRules *rules = catalogue->rules;
+	int number = price_list_find(rules, code);
+
+	catalogue->list =
+		number >= 0 && list_fits(catalogue->question, &rules->lists[number]) ? &rules->lists[number] : NULL;
+}
+
+/* Takes a row of price, if its list can be for the customer and its product is of the part at hand. */
 static bool
 take_price(void *arg, const Datum *values, const bool *nulls)
 {
 	Catalogue *catalogue = arg;
 	PriceBook *book = &catalogue->book;
-	text *product = DatumGetTextPP(values[ROW_PRODUCT]);
 	text *code = DatumGetTextPP(values[ROW_LIST]);
-	uint32 length = VARSIZE_ANY_EXHDR(product);
-	uint32 hash = code_hash(VARDATA_ANY(product), length);
 	const PriceList *list = catalogue->list;
+	text *product;
+	uint32 length;
+	uint32 hash;
 	PriceRow row;
 
-	if (!part_contains(&catalogue->part, hash))
-		return true;
 	/* Rows of a list mostly come one after the other. */
 	if (list == NULL || VARSIZE_ANY_EXHDR(code) != VARSIZE_ANY_EXHDR(list->code_text) ||
-		memcmp(VARDATA_ANY(code), list->code, VARSIZE_ANY_EXHDR(code)) != 0)
-		list = catalogue->list = &catalogue->rules->lists[price_list_find(catalogue->rules, code)];
+		!bytes_equal(VARDATA_ANY(code), list->code, VARSIZE_ANY_EXHDR(code)))
+	{
+		find_list(catalogue, code);
+		list = catalogue->list;
+	}
+	if (nulls[ROW_PRODUCT] || list == NULL)
+		return true;
+	product = DatumGetTextPP(values[ROW_PRODUCT]);
+	length = VARSIZE_ANY_EXHDR(product);
+	hash = code_hash(VARDATA_ANY(product), length);
+	if (!part_contains(&catalogue->part, hash))
+		return true;
 	price_row_read(&row, list->number, values, nulls, book->context);
 	price_book_add(book, VARDATA_ANY(product), length, hash, &row);
 	catalogue->fits = MemoryContextMemAllocated(book->context, false) <= catalogue->limit;
@@ -170,13 +195,16 @@ read_prices(Catalogue *catalogue)
 	SpiScope scope;
 
 	for (int i = 0; i < rules->nlists; i++)
-		if (rules->lists[i].currency == question->currency && BIT_TEST(question->audience->lists, i))
+		if (list_fits(question, &rules->lists[i]))
 			codes[ncodes++] = PointerGetDatum(rules->lists[i].code_text);
 	argument = array_of(codes, NULL, ncodes, TEXTOID);
 	catalogue->fits = true;
-	spi_scope_begin(&scope, true);
-	kept_plan_send(&prices_select, &argument, take_price, catalogue);
-	spi_scope_end(&scope);
+	if (!look_send(&list_price_look, argument, GetActiveSnapshot(), take_price, catalogue))
+	{
+		spi_scope_begin(&scope, true);
+		kept_plan_send(&prices_select, &argument, take_price, catalogue);
+		spi_scope_end(&scope);
+	}
 	price_book_flush(&catalogue->book);
 	return catalogue->fits;
 }

@@ -42,6 +42,15 @@ LookUp category_price_look = {
 	.columns = price_columns,
 };
 
+LookUp list_price_look = {
+	.table = "price",
+	.nkeys = 1,
+	.keys = &price_columns[ROW_LIST],
+	.for_cache = true,
+	.ncolumns = ROW_PRODUCT + 1,
+	.columns = price_columns,
+};
+
 LookUp product_look = {
 	.table = "product",
 	.nkeys = 1,

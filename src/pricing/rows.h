@@ -20,7 +20,7 @@ enum
 	ROW_ROUND_TO,
 	ROW_VALID,
 	ROW_COLUMNS,
-	ROW_PRODUCT = ROW_COLUMNS /* of the statement for all products only */
+	ROW_PRODUCT = ROW_COLUMNS /* where prices of all products are read only */
 };
 
 #define PRICE_COLUMNS "r.price_id, r.price_list, r.min_quantity, r.amount, r.adjust, r.surcharge, r.round_to, r.valid"
@@ -43,6 +43,7 @@ enum
 
 extern LookUp product_price_look;
 extern LookUp category_price_look;
+extern LookUp list_price_look;
 extern LookUp product_look;
 extern LookUp all_products_look;
 

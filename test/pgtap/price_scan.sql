@@ -1,6 +1,6 @@
 -- Prices that are read without a plan: whatever the tables are turned into, the answers are what a statement gives.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(41);
+SELECT plan(47);
 
 INSERT INTO customer (customer_id) SELECT generate_series(1, 5);
 INSERT INTO segment (segment) VALUES ('vip'), ('club');
@@ -156,6 +156,39 @@ SELECT is((SELECT count(*) FROM catalogue_prices(3, 2)), 27503::bigint, 'each pr
 RESET omnichannel.price_cache;
 SELECT is_empty($$SELECT * FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other$$,
 	'the same for variants that wait for their parents');
+
+-- prices that are found by their lists: of several versions a row, more pages than work_mem holds the places of, and
+-- those of a list that is for others among them
+CREATE FUNCTION pg_temp.finds_lists() RETURNS bigint LANGUAGE sql AS $$
+	SELECT idx_scan FROM pg_stat_user_indexes WHERE schemaname = 'omnichannel' AND indexrelname = 'price_list_rows'
+$$;
+CREATE FUNCTION pg_temp.catalogue_differs() RETURNS SETOF record LANGUAGE sql AS $$
+	SELECT one, other FROM catalogue_prices(3, 2) AS one, quote(3, one.product, 2) AS other WHERE one IS DISTINCT FROM other
+$$;
+INSERT INTO segment (segment) VALUES ('other');
+INSERT INTO price_list (price_list, kind, priority, segments_any) VALUES ('other', 'override', 1, '{other}');
+INSERT INTO price (price_list, product, amount) SELECT 'other', 'p' || n, 0.01 FROM generate_series(1, 20000, 2) AS n;
+INSERT INTO price (price_list, product, amount) SELECT 'vip', 'p' || n, n / 2.0 FROM generate_series(1, 20000, 5) AS n;
+-- Pages that are nearly empty are many, and have room for other versions.
+ALTER TABLE price SET (fillfactor = 10);
+VACUUM FULL price;
+UPDATE price SET created_at = now() WHERE price_id % 3 = 0;
+DELETE FROM price WHERE price_list = 'base' AND price_id % 7 = 0;
+ANALYZE price; -- which notes too that it has no children any more
+SELECT pg_temp.finds_lists() AS scans \gset
+SELECT is_empty('SELECT pg_temp.catalogue_differs()', 'prices of which there are several versions');
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT ok(pg_temp.finds_lists() > :scans, 'found by the index on lists');
+SET work_mem = '64kB';
+SELECT is_empty('SELECT pg_temp.catalogue_differs()', 'on more pages than work_mem holds the places of');
+RESET work_mem;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT is_empty('SELECT pg_temp.catalogue_differs()', 'in a serializable transaction');
+COMMIT;
+DROP INDEX price_list_rows;
+SELECT is_empty('SELECT pg_temp.catalogue_differs()', 'without an index on lists');
+CREATE INDEX price_list_rows ON price (price_list) INCLUDE (product, price_id, min_quantity, amount, adjust, surcharge, round_to, valid);
+SELECT is_empty('SELECT pg_temp.catalogue_differs()', 'with one that holds all that is read');
 
 -- pages, read anew: of products that lie side by side, apart, both, twice, and of variants without their parents
 CREATE TEMP TABLE page (name text, products text[], answers price_quote[]);
