@@ -243,6 +243,23 @@ amount_rounded(const PriceQuestion *question, const PriceAnswer *answer, Money a
 							rounding);
 }
 
+/* Does the same for an amount that often is another one, of which it is known. */
+static inline Money
+amount_rounded_like(const PriceQuestion *question, const PriceAnswer *answer, Money amount, Money other, Money rounded)
+{
+	return money_same(amount, other) ? rounded : amount_rounded(question, answer, amount);
+}
+
+/* Returns what so many units cost, each of them a rounded amount; rounded. */
+static Money
+line_rounded(const PriceQuestion *question, Money unit, Money quantity)
+{
+	/* One unit costs what it costs. */
+	if (money_same(quantity, money_of_int(1)) && unit.big == NULL)
+		return unit;
+	return money_round(money_multiply(unit, quantity), question->currency->decimals, question->rules->rounding);
+}
+
 /* Returns what the promotion would take off the line on its own. */
 static Money
 line_saving(const Candidate *candidate, Money price, Money quantity)
@@ -362,6 +379,7 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	int decimals = question->currency->decimals;
 	Rounding rounding = rules->rounding;
 	Money floor = price_floor(question, answer, list_price);
+	Money rounded; /* price */
 	bool with_tax = question->others != NULL ? question->basket_with_tax : answer->amounts_with_tax;
 	Money subtotal;
 	Candidate *candidates = NULL;
@@ -370,10 +388,10 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	Line line = {&one, 0, 1};
 	Money total = MONEY_ZERO;
 
-	answer->floor = amount_rounded(question, answer, floor);
-	answer->list_price = amount_rounded(question, answer, list_price);
-	subtotal = money_multiply(amount_rounded(question, answer, price), question->quantity);
-	subtotal = answer->before_promotions = money_round(subtotal, decimals, rounding);
+	rounded = amount_rounded(question, answer, price);
+	answer->list_price = amount_rounded_like(question, answer, list_price, price, rounded);
+	answer->floor = amount_rounded_like(question, answer, floor, MONEY_ZERO, MONEY_ZERO);
+	subtotal = answer->before_promotions = line_rounded(question, rounded, question->quantity);
 	subtotal = tax_amount_round(question->product, subtotal, answer->list->tax_inclusive, with_tax, decimals, rounding);
 	if (question->others != NULL)
 		subtotal = money_add(subtotal, *question->others);
@@ -408,7 +426,8 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 	line_add(&line, question->quantity, price);
 	if (ncandidates > 0)
 	{
-		qsort(candidates, ncandidates, sizeof(Candidate), compare_candidates);
+		if (ncandidates > 1)
+			qsort(candidates, ncandidates, sizeof(Candidate), compare_candidates);
 		choose_best(candidates, ncandidates);
 		apply_candidates(question, answer, &line, candidates, ncandidates, collector);
 	}
@@ -428,12 +447,14 @@ promotions_apply(const PriceQuestion *question, PriceAnswer *answer, Money price
 				collector->floor(collector, &said);
 			}
 		}
-		unit = amount_rounded(question, answer, unit);
+		unit = amount_rounded_like(question, answer, unit, price, rounded);
 		if (i == 0)
 			answer->unit_price = unit;
 		else if (money_compare(unit, answer->unit_price) != 0)
 			answer->uniform = false;
-		total = money_add(total, money_multiply(unit, line.portions[i].quantity));
+		if (line.nportions > 1)
+			total = money_add(total, money_multiply(unit, line.portions[i].quantity));
 	}
-	answer->line_total = money_round(total, decimals, rounding);
+	answer->line_total = line.nportions > 1 ? money_round(total, decimals, rounding)
+											: line_rounded(question, answer->unit_price, question->quantity);
 }

@@ -115,6 +115,14 @@ keep_terms(PriceBook *book, uint32 place, const PriceRow *row)
 	return place;
 }
 
+/* Returns whether what a row holds besides its list and amount is this. */
+static inline bool
+terms_are(const PriceRow *terms, const PriceRow *row)
+{
+	return terms->min_quantity.ticks == row->min_quantity.ticks && terms->valid.from == row->valid.from &&
+		   terms->valid.until == row->valid.until;
+}
+
 /* Returns the place of what a row holds besides its list and amount. */
 static uint32
 find_terms(PriceBook *book, const PriceRow *row)
@@ -126,17 +134,22 @@ find_terms(PriceBook *book, const PriceRow *row)
 			int64 min_quantity;
 			Span valid;
 		} key = {row->min_quantity.ticks, row->valid};
-		uint32 place = hash_bytes((const unsigned char *) &key, sizeof(key)) % TERMS_PLACES;
+		const PriceRow *terms = book->terms[book->last_terms];
+		uint32 place;
 
+		/* Rows of a list come together, and mostly share them. */
+		if (terms != NULL && terms_are(terms, row))
+			return book->last_terms;
+		place = hash_bytes((const unsigned char *) &key, sizeof(key)) % TERMS_PLACES;
 		for (int tried = 0; tried < 4; tried++, place = (place + 1) % TERMS_PLACES)
 		{
-			const PriceRow *terms = book->terms[place];
-
+			terms = book->terms[place];
 			if (terms == NULL)
-				return keep_terms(book, place, row);
-			if (terms->min_quantity.ticks == row->min_quantity.ticks && terms->valid.from == row->valid.from &&
-				terms->valid.until == row->valid.until)
-				return place;
+				(void) keep_terms(book, place, row);
+			else if (!terms_are(terms, row))
+				continue;
+			book->last_terms = place;
+			return place;
 		}
 	}
 	if (book->nterms == book->terms_space)
@@ -218,6 +231,29 @@ price_book_add(PriceBook *book, const char *code, uint32 length, uint32 hash, co
 		price_book_flush(book);
 }
 
+/* So many rows are put in order one by one. */
+#define FEW_ROWS 8
+
+/* Puts rows in order. */
+static void
+sort_rows(PriceRow *rows, int n)
+{
+	if (n > FEW_ROWS)
+	{
+		qsort(rows, n, sizeof(PriceRow), price_rows_compare);
+		return;
+	}
+	for (int i = 1; i < n; i++)
+	{
+		PriceRow row = rows[i];
+		int place = i;
+
+		for (; place > 0 && price_rows_compare(&row, &rows[place - 1]) < 0; place--)
+			rows[place] = rows[place - 1];
+		rows[place] = row;
+	}
+}
+
 /* Gives a product its rows, in the hoard or in that where it is kept. */
 static void
 price_book_take(const PriceBook *book, Product *product, Hoard *hoard)
@@ -241,8 +277,7 @@ price_book_take(const PriceBook *book, Product *product, Hoard *hoard)
 		place->list = row->list;
 		place->amount.ticks = row->amount;
 	}
-	if (n > 1)
-		qsort(product->target.rows, n, sizeof(PriceRow), price_rows_compare);
+	sort_rows(product->target.rows, n);
 }
 
 /* price_book_take_all does so for many. */

@@ -36,6 +36,7 @@ typedef struct PriceBook
 	uint32 nterms;
 	uint32 terms_space;
 	PriceRow **terms;
+	uint32 last_terms; /* the place of those of the row before */
 	int nlines;
 	BookLine lines[BOOK_LINES];
 } PriceBook;

@@ -73,6 +73,13 @@ money_compare(Money a, Money b)
 	return money_compare_big(a, b);
 }
 
+/* Returns whether two amounts are the same, told at a glance; those of many digits are not. */
+static inline bool
+money_same(Money a, Money b)
+{
+	return a.ticks == b.ticks && a.big == NULL && b.big == NULL;
+}
+
 static inline Money
 money_least(Money a, Money b)
 {
