@@ -476,6 +476,13 @@ look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls
 	return true;
 }
 
+/* look_text returns what is stored in a column without a type as its text, in the current context. */
+Datum
+look_text(const LookUp *look, int column, Datum value)
+{
+	return CStringGetTextDatum(OutputFunctionCall(&look->outputs[column], value));
+}
+
 /*
  * look_next sets the columns of the next row, in the look-up's order; returns false after the last.
  *
@@ -501,9 +508,9 @@ look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 	else if ((scan->leaves == NULL && look->nkeys > 0) ||
 			 !look_columns_of_row(look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple, values, nulls))
 		columns_of_slot(scan, values, nulls);
-	for (int i = 0; look->outputs != NULL && i < look->ncolumns; i++)
+	for (int i = 0; look->outputs != NULL && !look->as_stored && i < look->ncolumns; i++)
 		if (!OidIsValid(look->columns[i].type) && !nulls[i])
-			values[i] = CStringGetTextDatum(OutputFunctionCall(&look->outputs[i], values[i]));
+			values[i] = look_text(look, i, values[i]);
 	return true;
 }
 

@@ -33,6 +33,7 @@ typedef struct LookUp
 	bool seldom;     /* there are no rows mostly: look whether there are any pages first */
 	bool for_change; /* what is found will mostly be changed, by row.h */
 	bool for_cache;  /* of configuration, which decides on the reader's rights itself */
+	bool as_stored;  /* columns of no type are, until look_text() reads them */
 	int ncolumns;
 	const TableColumn *columns; /* those of no type are read as text */
 
@@ -96,6 +97,7 @@ extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkey
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
 extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls);
+extern Datum look_text(const LookUp *look, int column, Datum value);
 extern bool look_touched(const LookScan *scan);
 extern void look_end(LookScan *scan);
 extern int64 look_up_id(LookUp *look, int column, KeptPlan *statement, Datum *keys);

@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "pricing/book.h"
@@ -70,6 +71,8 @@ typedef struct Catalogue
 	MemoryContext parents_context;
 	Hoard parents_hoard;
 	CodeMap parents;     /* to Parent */
+	CodeMap categories;  /* as they are stored, to their texts */
+	bool has_categories; /* they are kept: their values have a length of their own */
 	Parent *last_parent; /* found last, or NULL */
 	bool full;           /* no more of them are kept */
 	Waiting *waiting;
@@ -254,6 +257,7 @@ open_parents(Catalogue *catalogue)
 		AllocSetContextCreate(CurrentMemoryContext, "omnichannel parents", ALLOCSET_DEFAULT_SIZES);
 	catalogue->parents_hoard = (Hoard){catalogue->parents_context};
 	code_map_init(&catalogue->parents, catalogue->parents_context, 16);
+	code_map_init(&catalogue->categories, catalogue->parents_context, 16);
 	catalogue->last_waiting = &catalogue->waiting;
 }
 
@@ -317,6 +321,13 @@ put_product(Catalogue *catalogue, Product *product, Parent *own)
 		answer_products(catalogue);
 }
 
+/* Notes whether parents and categories take what they may. */
+static void
+note_full(Catalogue *catalogue)
+{
+	catalogue->full = MemoryContextMemAllocated(catalogue->parents_context, false) > (Size) price_cache_size * 1024;
+}
+
 /* Lets a product that was read wait for its answer, or for its parent. What others need is kept. */
 static void
 settle_product(Catalogue *catalogue, Product *product)
@@ -334,7 +345,7 @@ settle_product(Catalogue *catalogue, Product *product)
 	{
 		product = product_copy(product, &catalogue->parents_hoard);
 		product->hoard = &catalogue->parents_hoard;
-		catalogue->full = MemoryContextMemAllocated(catalogue->parents_context, false) > (Size) price_cache_size * 1024;
+		note_full(catalogue);
 	}
 	if (waits)
 	{
@@ -398,6 +409,42 @@ take_waiting(Catalogue *catalogue)
 	}
 }
 
+/*
+ * Returns a category as text. Many products are of one: to look for what is stored takes a quarter of what it takes to
+ * make a text of it.
+ */
+static Datum
+category_text(Catalogue *catalogue, Datum stored)
+{
+	const struct varlena *packed;
+	const char *bytes;
+	uint32 length;
+	uint32 hash;
+	text *path;
+
+	if (!catalogue->has_categories)
+		return look_text(&all_products_look, PRODUCT_CATEGORY, stored);
+	packed = packed_value(stored);
+	bytes = VARDATA_ANY(packed);
+	length = VARSIZE_ANY_EXHDR(packed);
+	hash = code_hash(bytes, length);
+	path = code_map_get_hashed(&catalogue->categories, bytes, length, hash);
+	if (path == NULL)
+	{
+		path = DatumGetTextPP(look_text(&all_products_look, PRODUCT_CATEGORY, stored));
+		if (!catalogue->full)
+		{
+			Hoard *hoard = &catalogue->parents_hoard;
+
+			path = memcpy(hoard_alloc(hoard, VARSIZE_ANY(path)), path, VARSIZE_ANY(path));
+			bytes = memcpy(hoard_alloc(hoard, length), bytes, length);
+			code_map_put_hashed(&catalogue->categories, bytes, length, hash, path);
+			note_full(catalogue);
+		}
+	}
+	return PointerGetDatum(path);
+}
+
 /* Reads the products of the part at hand and answers for them. */
 static void
 read_products(Catalogue *catalogue)
@@ -406,9 +453,12 @@ read_products(Catalogue *catalogue)
 	bool nulls[PRODUCT_COLUMNS];
 	int nread = 0;
 	LookScan scan;
+	Form_pg_attribute category;
 	MemoryContext old;
 
 	open_again(&scan, &all_products_look);
+	category = TupleDescAttr(RelationGetDescr(scan.table), all_products_look.attributes[PRODUCT_CATEGORY] - 1);
+	catalogue->has_categories = category->attlen == -1;
 	old = MemoryContextSwitchTo(catalogue->passing);
 	while (look_next(&scan, false, values, nulls))
 	{
@@ -417,6 +467,8 @@ read_products(Catalogue *catalogue)
 		if (catalogue->part.nbits > 0 &&
 			!part_contains(&catalogue->part, code_hash(VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code))))
 			continue;
+		if (!nulls[PRODUCT_CATEGORY])
+			values[PRODUCT_CATEGORY] = category_text(catalogue, values[PRODUCT_CATEGORY]);
 		catalogue->products[nread++] = product_read(catalogue->rules, values, nulls, &catalogue->hoard);
 		if (nread == PRODUCTS_AT_A_TIME)
 		{

@@ -62,6 +62,7 @@ LookUp product_look = {
 LookUp all_products_look = {
 	.table = "product",
 	.for_cache = true,
+	.as_stored = true,
 	.ncolumns = PRODUCT_COLUMNS,
 	.columns = product_columns,
 };

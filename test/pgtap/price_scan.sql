@@ -128,7 +128,7 @@ DROP INDEX price_product;
 CREATE INDEX price_product ON price (product);
 
 -- the whole catalogue: with variants of variants, before and behind their parents, and in memory for a part of it only
-INSERT INTO product (product, category, brand) SELECT 'p' || n, CASE WHEN n % 3 = 0 THEN 'Home.Kitchen'::ltree END, 'b' || n % 2 FROM generate_series(1, 20000) AS n;
+INSERT INTO product (product, category, brand) SELECT 'p' || n, CASE WHEN n % 3 = 0 THEN (ARRAY['Home.Kitchen', 'Home.Bath.Tubs', 'Yard']::ltree[])[1 + n % 9 / 3] END, 'b' || n % 2 FROM generate_series(1, 20000) AS n;
 INSERT INTO product (product, parent, cost, min_price, tax_rate) SELECT 'v' || n, 'p' || n, n, CASE WHEN n % 7 = 0 THEN n + 0.2 END, 23 FROM generate_series(1, 20000, 4) AS n;
 INSERT INTO product (product, parent) SELECT 'a' || n, 'v' || n FROM generate_series(1, 20000, 8) AS n;
 UPDATE product SET name = 'anew' WHERE product IN (SELECT 'p' || n FROM generate_series(1, 20000, 16) AS n);
