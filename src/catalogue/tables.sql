@@ -201,10 +201,12 @@ INSERT INTO omnichannel.currency (currency, number, minor_units, in_use, name) V
 ALTER TABLE omnichannel.company ADD FOREIGN KEY (currency) REFERENCES omnichannel.currency;
 
 CREATE TABLE omnichannel.product (
-	product text PRIMARY KEY CHECK (product <> ''),
+	product text PRIMARY KEY CHECK (product <> '')
+		CHECK (octet_length(product) <= 500 OR omnichannel.refuse_long('product', product)),
 	parent text REFERENCES omnichannel.product,
 	name text,
-	category @ltree@.ltree,
+	category @ltree@.ltree CHECK (octet_length(@ltree@.ltree2text(category)) <= 500
+		OR omnichannel.refuse_long('category', @ltree@.ltree2text(category))),
 	brand text,
 	unit text,
 	currency text NOT NULL DEFAULT omnichannel.default_currency() REFERENCES omnichannel.currency,
@@ -225,9 +227,9 @@ CREATE INDEX product_code ON omnichannel.product (product text_pattern_ops);
 CREATE INDEX product_category ON omnichannel.product USING gist (category);
 COMMENT ON TABLE omnichannel.product IS
 'What is sold: a product, or a variant below its parent. A variant takes category, brand, cost, min_price, min_margin and tax_rate from its nearest ancestor where its own are NULL, and is priced by its own prices before its parent''s.';
-COMMENT ON COLUMN omnichannel.product.product IS 'Code, as on the label.';
+COMMENT ON COLUMN omnichannel.product.product IS 'Code, as on the label; at most 500 bytes (22001), as all codes and keys about prices.';
 COMMENT ON COLUMN omnichannel.product.parent IS 'The product whose variant this is. A cycle raises 23514.';
-COMMENT ON COLUMN omnichannel.product.category IS 'Path in the tree of categories, as in Home.Kitchen.Mugs; prices and promotions of a category hold for all below it, the deepest first.';
+COMMENT ON COLUMN omnichannel.product.category IS 'Path in the tree of categories, as in Home.Kitchen.Mugs; prices and promotions of a category hold for all below it, the deepest first. At most 500 bytes (22001).';
 COMMENT ON COLUMN omnichannel.product.unit IS 'What a quantity of 1 means: piece, kg, hour. For people; no amount is converted.';
 COMMENT ON COLUMN omnichannel.product.currency IS 'ISO 4217 code of cost and min_price. They bound prices in this currency only: amounts are never converted.';
 COMMENT ON COLUMN omnichannel.product.cost IS 'What one unit costs the company.';

@@ -44,6 +44,18 @@ $$;
 COMMENT ON FUNCTION omnichannel.require_read_committed(text, text) IS
 'Returns nothing, or says in whose name a function cannot go on, and what to do: raises 55000 above READ COMMITTED, where what others commit is not seen, and before setup().';
 
+CREATE FUNCTION omnichannel.refuse_long(what text, code text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION '% "%..." is longer than 500 bytes', what, left(code, 40)
+		USING ERRCODE = 'string_data_right_truncation', HINT = 'It identifies; what it says belongs in a name.';
+END
+$$;
+COMMENT ON FUNCTION omnichannel.refuse_long(text, text) IS
+'Called by the checks on codes that indexes hold: raises 22001, with what the code is of. An index in which codes of 1,000 bytes and more come together can be damaged by them.';
+
 CREATE FUNCTION omnichannel.invalidate_cache() RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'omnichannel_invalidate_cache';

@@ -10,13 +10,13 @@ BEGIN
 	SELECT format_type(attribute.atttypid, NULL) INTO STRICT ltree_type FROM pg_attribute AS attribute
 	WHERE attribute.attrelid = 'omnichannel.price'::regclass AND attribute.attname = 'category';
 	EXECUTE format('SELECT $1::%s', ltree_type) USING path;
-	RETURN path <> '';
+	RETURN path <> '' AND octet_length(path) <= 500;
 EXCEPTION WHEN syntax_error OR invalid_text_representation OR name_too_long OR program_limit_exceeded THEN
 	RETURN false;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.is_category(text) IS
-'Whether a text can be the path of a category, as in Home.Kitchen; the empty one is none. Raises 55000 before setup().';
+'Whether a text can be the path of a category, as in Home.Kitchen; the empty one is none, nor is one of over 500 bytes. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.staged_places(OUT product text, OUT level bigint, OUT target text,
 	OUT min_price numeric, OUT min_price_currency text, OUT cost numeric, OUT cost_currency text, OUT tax_rate numeric) RETURNS SETOF record
@@ -267,7 +267,7 @@ BEGIN
 	WHERE (c.amount IS NULL) = (c.adjust IS NULL AND c.surcharge IS NULL) OR NOT coalesce(c.amount >= 0 AND c.amount < 1e18, true)
 		OR NOT coalesce(c.adjust >= -100 AND c.adjust < 1e6, true) OR NOT coalesce(c.surcharge > -1e18 AND c.surcharge < 1e18, true)
 		OR NOT coalesce(c.round_to > 0 AND c.round_to < 1e18, true) OR (c.round_to IS NOT NULL AND c.amount IS NOT NULL)
-		OR NOT (c.min_quantity >= 0 AND c.min_quantity < 'Infinity') OR isempty(c.during) OR (c.kind = 'base' AND c.amount IS NULL)
+		OR NOT (c.min_quantity >= 0 AND c.min_quantity < 1e18 AND scale(c.min_quantity) <= 50) OR isempty(c.during) OR (c.kind = 'base' AND c.amount IS NULL)
 	ORDER BY c.line, c.steps, c.price_list)
 	UNION ALL
 	SELECT o.line, 'overlap', 'overlaps with a line before it'

@@ -163,7 +163,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_quote(bigint, text, numeric, text, text[], interval, text) IS
-'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 42501 for who may not read locked_quote or not all that the price follows from, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
+'Locks the price that quote() answers now and returns its quote_id, which locked_quote() honours in every channel for the time of hold, whatever happens to prices and promotions. customer_id NULL: a visitor who is not known. key: the application''s own, so that a call that is repeated returns the same quote, also under concurrency. Limited promotions are not used up by it: see reserve_use(). Raises what quote() raises, 55000 where there is no price, the customer was erased or the quote of the key no longer holds, 42501 for who may not read locked_quote or not all that the price follows from, 22001 for a key over 500 bytes, 22023 for a hold that is not above zero or beyond ten years, 23505 for a key of another question.';
 
 CREATE FUNCTION omnichannel.locked_quote(customer_id bigint, quote_id bigint, at timestamptz DEFAULT now()) RETURNS omnichannel.price_quote
 LANGUAGE plpgsql STABLE

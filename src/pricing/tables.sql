@@ -1,5 +1,5 @@
 CREATE TABLE omnichannel.segment (
-	segment text PRIMARY KEY CHECK (segment <> ''),
+	segment text PRIMARY KEY CHECK (segment <> '') CHECK (octet_length(segment) <= 500 OR omnichannel.refuse_long('segment', segment)),
 	name text,
 	rule text,
 	refreshed_at timestamptz,
@@ -30,7 +30,7 @@ COMMENT ON TABLE omnichannel.segment_member IS
 COMMENT ON COLUMN omnichannel.segment_member.valid IS 'Half-open: in from its start, out at its end. From now on, where none is given.';
 
 CREATE TABLE omnichannel.price_list (
-	price_list text PRIMARY KEY CHECK (price_list <> ''),
+	price_list text PRIMARY KEY CHECK (price_list <> '') CHECK (octet_length(price_list) <= 500 OR omnichannel.refuse_long('price list', price_list)),
 	name text,
 	kind text NOT NULL DEFAULT 'base' CHECK (kind IN ('base', 'override', 'sale')),
 	priority integer NOT NULL DEFAULT 0,
@@ -84,9 +84,10 @@ CREATE TABLE omnichannel.price (
 	price_list text NOT NULL REFERENCES omnichannel.price_list,
 	product text REFERENCES omnichannel.product,
 	category @ltree@.ltree,
-	category_path text GENERATED ALWAYS AS (@ltree@.ltree2text(category)) STORED CHECK (category_path <> ''),
+	category_path text GENERATED ALWAYS AS (@ltree@.ltree2text(category)) STORED CHECK (category_path <> '')
+		CHECK (octet_length(category_path) <= 500 OR omnichannel.refuse_long('category', category_path)),
 	everything boolean NOT NULL DEFAULT false,
-	min_quantity numeric NOT NULL DEFAULT 0 CHECK (min_quantity >= 0 AND min_quantity < 'Infinity'),
+	min_quantity numeric NOT NULL DEFAULT 0 CHECK (min_quantity >= 0 AND min_quantity < 1e18 AND scale(min_quantity) <= 50),
 	amount numeric CHECK (amount >= 0 AND amount < 1e18),
 	adjust numeric CHECK (adjust >= -100 AND adjust < 1e6),
 	surcharge numeric CHECK (surcharge > -1e18 AND surcharge < 1e18),
@@ -118,10 +119,10 @@ CREATE INDEX price_list_rows ON omnichannel.price (price_list);
 COMMENT ON TABLE omnichannel.price IS
 'Prices of one unit. Of one list, the row that is nearest to the product answers (variant, parent, deepest category, everything), then the highest min_quantity reached, then the latest start. Two rows of one list for the same target and min_quantity cannot overlap in time (23P01).';
 COMMENT ON COLUMN omnichannel.price.product IS 'Target: this product and its variants. Exactly one of product, category and everything is set.';
-COMMENT ON COLUMN omnichannel.price.category IS 'Target: all products of this category and those below it.';
+COMMENT ON COLUMN omnichannel.price.category IS 'Target: all products of this category and those below it. At most 500 bytes (22001).';
 COMMENT ON COLUMN omnichannel.price.category_path IS 'The category as text, for the index.';
 COMMENT ON COLUMN omnichannel.price.everything IS 'Target: all products.';
-COMMENT ON COLUMN omnichannel.price.min_quantity IS 'Holds from this quantity on, for all units; fractions are allowed.';
+COMMENT ON COLUMN omnichannel.price.min_quantity IS 'Holds from this quantity on, for all units; fractions are allowed, of at most 50 decimals.';
 COMMENT ON COLUMN omnichannel.price.amount IS 'Price of one unit in the list''s currency.';
 COMMENT ON COLUMN omnichannel.price.adjust IS 'Instead of an amount: percent added to the base price; -10 makes it a tenth less.';
 COMMENT ON COLUMN omnichannel.price.surcharge IS 'Instead of an amount, added after adjust: money in the list''s currency; -1 makes it one less.';
@@ -161,7 +162,7 @@ CREATE TRIGGER price_base_amount BEFORE INSERT OR UPDATE OF price_list, amount O
 FOR EACH ROW WHEN (NEW.amount IS NULL) EXECUTE FUNCTION omnichannel.check_price_base();
 
 CREATE TABLE omnichannel.promotion (
-	promotion text PRIMARY KEY CHECK (promotion <> ''),
+	promotion text PRIMARY KEY CHECK (promotion <> '') CHECK (octet_length(promotion) <= 500 OR omnichannel.refuse_long('promotion', promotion)),
 	name text,
 	kind text NOT NULL CHECK (kind IN ('percent', 'amount', 'fixed_price', 'buy_get', 'order_percent', 'order_amount')),
 	value numeric NOT NULL CHECK (value >= 0 AND value < 1e18),
@@ -244,9 +245,10 @@ CREATE TRIGGER promotion_segments BEFORE INSERT OR UPDATE OF segments_any, segme
 FOR EACH ROW EXECUTE FUNCTION omnichannel.check_segments();
 
 CREATE TABLE omnichannel.coupon (
-	coupon text PRIMARY KEY CHECK (coupon = upper(btrim(coupon)) AND coupon <> ''),
+	coupon text PRIMARY KEY CHECK (coupon = upper(btrim(coupon)) AND coupon <> '')
+		CHECK (octet_length(coupon) <= 500 OR omnichannel.refuse_long('coupon', coupon)),
 	promotion text NOT NULL REFERENCES omnichannel.promotion,
-	batch text,
+	batch text CHECK (octet_length(batch) <= 500 OR omnichannel.refuse_long('batch', batch)),
 	customer_id bigint REFERENCES omnichannel.customer,
 	use_limit bigint CHECK (use_limit >= 0),
 	uses bigint NOT NULL DEFAULT 0,
@@ -262,7 +264,7 @@ COMMENT ON COLUMN omnichannel.coupon.valid IS 'Half-open: can be used from its s
 COMMENT ON COLUMN omnichannel.coupon.uses IS 'How often it is reserved or used; kept by reserve_use() and release_use().';
 
 CREATE TABLE omnichannel.promotion_use (
-	key text NOT NULL CHECK (key <> ''),
+	key text NOT NULL CHECK (key <> '') CHECK (octet_length(key) <= 500 OR omnichannel.refuse_long('key', key)),
 	promotion text NOT NULL REFERENCES omnichannel.promotion,
 	customer_id bigint REFERENCES omnichannel.customer,
 	coupon text REFERENCES omnichannel.coupon,

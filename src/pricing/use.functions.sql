@@ -213,6 +213,7 @@ Reserve several promotions in the order of their codes.
 
 Raises 23503 for an unknown promotion, customer or coupon,
 22023 for an empty key, a negative amount, a missing coupon, or no customer where there is a limit for each,
+22001 for a key over 500 bytes,
 42501 for who may not read promotion_use, with the rights of whose owner it works,
 23505 for a key that has reserved for another customer, amount or coupon,
 55000 for a customer who was erased, above READ COMMITTED, and before setup().';
@@ -420,4 +421,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.create_coupons(text, integer, text, bigint, tstzrange) IS
-'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes, 55000 before setup().';
+'Makes a batch of random codes that open a promotion, and returns the name of the batch, by which omnichannel.coupon finds them. use_limit 1: single-use codes. Raises 23503 for an unknown promotion, 22023 for less than 1 or more than 1,000,000 codes, 22001 where codes with the prefix have over 500 bytes, 55000 before setup().';

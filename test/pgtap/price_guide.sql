@@ -7,7 +7,7 @@ INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list, kind, priority, segments_any) SELECT 'list' || n, CASE n WHEN 0 THEN 'base' ELSE 'override' END, n, CASE n WHEN 4 THEN '{any}'::text[] ELSE '{}' END FROM generate_series(0, 4) AS n;
 -- codes of several beginnings, among them the shortest and the longest of all
 INSERT INTO product (product) SELECT CASE WHEN n % 10 = 0 THEN 'A-2026-' ELSE 'shelf.' END || n FROM generate_series(1, 3000) AS n;
-INSERT INTO product (product) VALUES ('A'), ('~~~'), ('shelf.'), ('shelf.' || repeat('9', 500)), ('shelf.1499' || repeat('x', 60));
+INSERT INTO product (product) VALUES ('A'), ('~~~'), ('shelf.'), ('shelf.' || repeat('9', 490)), ('shelf.1499' || repeat('x', 60));
 INSERT INTO customer (customer_id) SELECT n * 1000003::bigint - 900000000 FROM generate_series(1, 3000) AS n;
 INSERT INTO segment_member (customer_id, segment) SELECT customer_id, 'any' FROM customer;
 CREATE FUNCTION pg_temp.load(listed integer) RETURNS void LANGUAGE sql AS $$

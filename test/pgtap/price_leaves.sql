@@ -6,19 +6,19 @@ SELECT plan(41);
 INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list, kind) SELECT 'list' || n, CASE n WHEN 0 THEN 'base' ELSE 'override' END FROM generate_series(0, 5) AS n;
 INSERT INTO product (product, parent) SELECT 'p' || n, CASE WHEN n % 7 = 1 AND n > 7 THEN 'p' || n - 1 END FROM generate_series(1, 1200) AS n;
-INSERT INTO product (product) VALUES ('long'), ('none'), ('p11' || repeat('x', 900));
+INSERT INTO product (product) VALUES ('long'), ('none'), ('p11' || repeat('x', 490));
 CREATE FUNCTION pg_temp.load() RETURNS void LANGUAGE sql AS $$
 	INSERT INTO price (price_list, product, min_quantity, amount)
 	SELECT 'list' || (n + k) % 6, 'p' || n, k, 100 + n + k FROM generate_series(1, 1200) AS n, generate_series(0, 4) AS k
 	UNION ALL SELECT 'list0', 'long', n, 1000 - n FROM generate_series(0, 699) AS n
-	UNION ALL SELECT 'list0', 'p11' || repeat('x', 900), 0, 3
+	UNION ALL SELECT 'list0', 'p11' || repeat('x', 490), 0, 3
 $$;
 SELECT pg_temp.load() \g /dev/null
 
 -- Reads a page of products that lie so far apart, and tells of which of them it does not know the very rows of price.
 CREATE FUNCTION pg_temp.wrong(apart integer) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	page text[] := ARRAY(SELECT 'p' || 1 + (n * apart + apart) % 1200 FROM generate_series(1, 150) AS n) || ARRAY['long', 'none', 'p11' || repeat('x', 900)];
+	page text[] := ARRAY(SELECT 'p' || 1 + (n * apart + apart) % 1200 FROM generate_series(1, 150) AS n) || ARRAY['long', 'none', 'p11' || repeat('x', 490)];
 BEGIN
 	UPDATE segment SET name = coalesce(name, '') || '.';
 	PERFORM count(*) FROM quotes(NULL, page);
