@@ -413,17 +413,39 @@ items_before_promotions(const PriceQuestion *question, const BasketItem *items, 
 	return sum;
 }
 
+/* Returns the share of an amount that a part takes of a whole, in minor units. */
+static int64
+share_of(int64 amount, Money part, Money whole)
+{
+	Money share;
+
+	if (money_compare(part, whole) >= 0)
+		return amount;
+	share =
+		money_divide_round(money_multiply(money_from_numeric(int64_to_numeric(amount)), part), whole, 0, ROUND_HALF_UP);
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(money_to_numeric(share, 0))));
+}
+
 /* Returns the part of an amount that the lines up to here take of it, in minor units. */
 static int64
 part_until(int64 amount, Money quantity, const BasketItem *item)
 {
-	Money whole = money_from_numeric(int64_to_numeric(amount));
-	Money part;
+	return share_of(amount, quantity, item->quantity);
+}
 
-	if (money_compare(quantity, item->quantity) >= 0)
-		return amount;
-	part = money_divide_round(money_multiply(whole, quantity), item->quantity, 0, ROUND_HALF_UP);
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(money_to_numeric(part, 0))));
+/*
+ * Returns the part of what an item costs the other way, with tax or without, that the lines up to here take of it.
+ *
+ * It goes by what they take of own_total. To share out both by the quantity would round each for itself, and give a
+ * line more without its tax than with it.
+ */
+static int64
+other_part_until(int64 amount, Money quantity, const BasketItem *item)
+{
+	if (item->own_total == 0)
+		return part_until(amount, quantity, item);
+	return share_of(amount, money_from_numeric(int64_to_numeric(part_until(item->own_total, quantity, item))),
+					money_from_numeric(int64_to_numeric(item->own_total)));
 }
 
 /* Puts a line that wants so much of an item into the result. */
@@ -467,9 +489,9 @@ put_line(ReturnSetInfo *result, PriceQuestion *question, BasketItem *item, int n
 		values[BASKET_LINE_TOTAL] = minor_units_datum(
 			part_until(item->own_total, item->passed, item) - part_until(item->own_total, before, item), decimals);
 		values[BASKET_LINE_NET] = minor_units_datum(
-			part_until(item->net, item->passed, item) - part_until(item->net, before, item), decimals);
+			other_part_until(item->net, item->passed, item) - other_part_until(item->net, before, item), decimals);
 		values[BASKET_LINE_GROSS] = minor_units_datum(
-			part_until(item->gross, item->passed, item) - part_until(item->gross, before, item), decimals);
+			other_part_until(item->gross, item->passed, item) - other_part_until(item->gross, before, item), decimals);
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

@@ -1,6 +1,6 @@
 -- Lists with and without tax beside each other.
 BEGIN;
-SELECT plan(27);
+SELECT plan(29);
 SET LOCAL search_path = omnichannel, public;
 INSERT INTO product (product, tax_rate, min_price) VALUES ('cup', 23, NULL), ('book', NULL, NULL);
 INSERT INTO price_list (price_list, kind, tax_inclusive) VALUES ('shop', 'base', true), ('trade', 'sale', false), ('firm', 'override', false);
@@ -79,5 +79,20 @@ SELECT throws_ok($$UPDATE price_list SET currency = 'EUR' WHERE price_list = 'ne
 SELECT lives_ok($$UPDATE price_list SET currency = currency, tax_inclusive = false WHERE price_list = 'net'$$, 'what stays is not refused');
 UPDATE price_list SET derived_from = NULL, derived_adjust = NULL WHERE price_list = 'right';
 SELECT lives_ok($$UPDATE price_list SET currency = 'EUR' WHERE price_list = 'net'$$, 'nor one that nothing is derived from');
+
+-- One product on many lines, each for less than half a minor unit or so: no line costs more without tax than with it.
+DELETE FROM price;
+UPDATE price_list SET kind = 'base', currency = 'PLN', priority = CASE price_list WHEN 'net' THEN 1 ELSE 0 END WHERE price_list IN ('net', 'shop');
+INSERT INTO product (product, tax_rate) SELECT 'crumb' || i, (ARRAY[5, 23, 50, 100, 300])[1 + i % 5] FROM generate_series(1, 100) AS i;
+INSERT INTO price (price_list, product, amount) SELECT CASE WHEN i % 2 = 0 THEN 'net' ELSE 'shop' END, 'crumb' || i, i * 0.01 FROM generate_series(1, 100) AS i;
+CREATE TEMP TABLE crumb AS SELECT i, of, line.* FROM generate_series(1, 100) AS i, unnest('{0.1,0.3,0.5,0.9}'::numeric[]) AS of,
+	LATERAL (SELECT jsonb_build_object('product', 'crumb' || i, 'quantity', of) AS asked) AS one,
+	quote_basket(NULL, jsonb_build_array(asked, asked, asked, asked, asked)) AS line;
+SELECT is_empty($$SELECT * FROM crumb WHERE NOT (line_net BETWEEN 0 AND line_gross) OR CASE WHEN tax_inclusive THEN line_gross ELSE line_net END <> line_total$$,
+	'a line without tax is not above the same with tax');
+SELECT is_empty($$
+	SELECT * FROM (SELECT i, of, sum(line_net) AS net, sum(line_gross) AS gross FROM crumb GROUP BY 1, 2) AS apart
+	JOIN LATERAL quote_basket(NULL, jsonb_build_array(jsonb_build_object('product', 'crumb' || i, 'quantity', of * 5))) AS whole ON true
+	WHERE (net, gross) <> (whole.line_net, whole.line_gross)$$, 'and the lines add up to one of the sum');
 SELECT * FROM finish();
 ROLLBACK;
