@@ -33,6 +33,9 @@
 #define GUIDE_LEAVES (128 * 1024)
 #define GUIDE_TEXTS (4 * 1024 * 1024)
 
+/* Made anew, it has to wait twice as long each time, but no longer than this: a page read for some hundred ways. */
+#define GUIDE_AT_MOST (64 * GUIDE_AFTER)
+
 /* So many guesses in a row of which one in four is wrong make a guide useless. */
 #define GUIDE_TRIED 256
 
@@ -49,6 +52,7 @@ struct LeafGuide
 	uint32 after;        /* so many, it is made; 0: GUIDE_AFTER */
 	uint32 tried;
 	uint32 wrong;
+	uint32 served;         /* guesses before these */
 	MemoryContext context; /* of the arrays, or NULL */
 	uint32 n;              /* of leaves; 0: there is no guide */
 	uint32 space;
@@ -75,7 +79,7 @@ forget(LeafGuide *guide, uint32 after)
 	MemoryContext context = guide->context;
 
 	guide->context = NULL;
-	guide->n = guide->ways = guide->tried = guide->wrong = 0;
+	guide->n = guide->ways = guide->tried = guide->wrong = guide->served = 0;
 	guide->after = after;
 	if (context != NULL)
 		MemoryContextDelete(context);
@@ -288,7 +292,7 @@ read_guide(const LookScan *scan, LeafGuide *guide)
 	Buffer buffer;
 	bool whole = false;
 
-	forget(guide, Min(Max(guide->after, GUIDE_AFTER), PG_UINT32_MAX / 2) * 2);
+	forget(guide, Min(Max(guide->after, GUIDE_AFTER) * 2, GUIDE_AT_MOST));
 	buffer = find_first_page(scan, &made);
 	if (!BufferIsValid(buffer))
 		return;
@@ -386,6 +390,18 @@ find_leaf(const LeafGuide *guide, const LeafScan *leaves, uint64 word)
 	return guide->leaves[found];
 }
 
+/* Notes that enough of the last guesses were right. A guide that lasted twice as long as it was waited for has paid. */
+static void
+guesses_served(LeafGuide *guide)
+{
+	guide->served += guide->tried;
+	guide->tried = guide->wrong = 0;
+	if (guide->served < 2 * guide->after)
+		return;
+	guide->served = 0;
+	guide->after = Max(guide->after / 2, GUIDE_AFTER);
+}
+
 /* leaf_guide_find returns the leaf where the keys probably are, or InvalidBlockNumber; leaf_guide_failed() if not. */
 BlockNumber
 leaf_guide_find(const LookScan *scan)
@@ -415,7 +431,7 @@ leaf_guide_find(const LookScan *scan)
 					 leaves->order == LEAF_NUMBER ? word_of_number(leaves->number)
 												  : word_of_text(guide, leaves->text, leaves->length));
 	if (++guide->tried >= GUIDE_TRIED)
-		guide->tried = guide->wrong = 0;
+		guesses_served(guide);
 	if (leaf == InvalidBlockNumber)
 		leaf_guide_failed(scan);
 	return leaf;
