@@ -71,7 +71,7 @@ static KeptPlan coupons_select = {
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
 		   " AND (c.customer_id IS NULL OR c.customer_id = ANY (omnichannel.customer_group($2)))"
 		   ", CASE WHEN c.use_limit IS NOT NULL AND $3 < now() THEN (SELECT min(" USE_CHANGES ") FROM"
-		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END"
+		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END, given.code"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 3,
@@ -83,7 +83,7 @@ static KeptPlan anonymous_coupons_select = {
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTS ") END)"
 		   " AND c.customer_id IS NULL"
 		   ", CASE WHEN c.use_limit IS NOT NULL AND $3 < now() THEN (SELECT min(" USE_CHANGES ") FROM"
-		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END"
+		   " omnichannel.promotion_use u WHERE u.coupon = c.coupon) END, given.code"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 3,
@@ -112,6 +112,7 @@ static KeptPlan unseen_coupons_select = {
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTED "))"
 		   " AND (c.customer_id IS NULL OR"
 		   " c.customer_id = ANY (CASE WHEN $2 IS NOT NULL THEN omnichannel.customer_group($2) END)), NULL::timestamptz"
+		   ", given.code"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
 	.nargs = 4,
@@ -531,6 +532,26 @@ unseen_datum(const Unseen *unseen)
 	return array_of(moments, NULL, unseen->n, TIMESTAMPTZOID);
 }
 
+/* Raises that a coupon is not known: of the rows of coupons_select without one the first, as codes are ordered. */
+static void
+refuse_coupon(uint64 n)
+{
+	const char *unknown = NULL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		const char *given = spi_text(i, 5, CurrentMemoryContext);
+
+		if (spi_text(i, 1, CurrentMemoryContext) == NULL && given != NULL &&
+			(unknown == NULL || strcmp(given, unknown) < 0))
+			unknown = given;
+	}
+	ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					unknown == NULL ? errmsg("a coupon that is NULL is not known")
+									: errmsg("coupon \"%s\" is not known", excerpt(unknown)),
+					errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
+}
+
 /*
  * coupons_open returns a bit for each promotion that these coupons open at that time, NULL for no coupons, and lowers
  * *until to the next moment at which one of them begins or ends, or was used. unseen: uses that do not count yet, or
@@ -569,11 +590,7 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 		Span valid;
 
 		if (spi_text(i, 1, CurrentMemoryContext) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-					 errmsg("a coupon of %s is not known",
-							OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(coupons))),
-					 errhint("Ask for the code again: none in omnichannel.coupon is written so.")));
+			refuse_coupon(n);
 		usable = DatumGetBool(spi_datum(i, 3, &isnull));
 		valid = span_from_range(spi_datum(i, 2, &isnull));
 		lower_to_moment(i, 4, until);

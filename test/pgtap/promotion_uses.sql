@@ -1,6 +1,6 @@
 -- Uses of promotions: counted as of the moment asked about, for whoever was merged together, and only where they may be.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(64);
+SELECT plan(66);
 INSERT INTO customer (customer_id) VALUES (1), (2), (3);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -102,6 +102,8 @@ SELECT lives_ok($$UPDATE promotion SET status = 'retired' WHERE promotion = 'nam
 SELECT throws_ok($$SELECT reserve_use('few', 'k', hold => '999999 years')$$, '22023');
 SELECT throws_ok($$SELECT expire_uses(max_rows => -1)$$, '22023');
 SELECT throws_ok($$SELECT create_coupons('none', 1)$$, '23503', 'promotion ''none'' is not known', 'coupons of no promotion');
+SELECT throws_ok($$SELECT quote(1, 'p', coupons => '{single,wrong b,Wrong A}')$$, '23503', 'coupon "Wrong A" is not known', 'the one coupon that is not known, or the first of them');
+SELECT throws_ok($$SELECT quote(NULL, 'p', coupons => '{single,NULL}')$$, '23503', 'a coupon that is NULL is not known', 'no code');
 SELECT is(lock_quote(NULL, 'p', coupons => '{ single}', key => 'same'), lock_quote(NULL, 'p', coupons => '{Single}', key => 'same'), 'case and spaces of a coupon do not matter');
 
 -- A rule means the same in every session.
