@@ -24,8 +24,12 @@
 #define FIXED_SIZE 64
 #define ENDLESS 1e300
 
-/* What one more level of a document can be looked through for. */
+/* What one more level of a document can be looked through for, and what keyvalue() makes of each member of one. */
 #define LEVELS 1000
+#define MEMBERS 10
+
+/* Brackets in brackets of a path. */
+#define BRACKETS 32
 
 static double value_size(Node *node, double *largest);
 
@@ -35,7 +39,8 @@ typedef enum Growth
 	GROWTH_REPLACE,   /* the third for each occurrence of the second */
 	GROWTH_PATTERN,   /* the third, with parts of the first, for each match of the second */
 	GROWTH_ELEMENTS,  /* the others for each element of the first */
-	GROWTH_SEPARATOR, /* the first for each element of the others */
+	GROWTH_SEPARATOR, /* the first for each element of the others, of arrays their text form */
+	GROWTH_TEXTS,     /* the sum, of arrays their text form, which escapes what is in it */
 	GROWTH_GROUPS,    /* the first for each group of the second */
 	GROWTH_TWO,       /* so many times the sum */
 	GROWTH_SIX,
@@ -50,16 +55,19 @@ static const struct
 	{"array_positions", GROWTH_SIX},
 	{"array_replace", GROWTH_ELEMENTS},
 	{"array_to_string", GROWTH_ELEMENTS},
+	{"concat", GROWTH_TEXTS},
 	{"concat_ws", GROWTH_SEPARATOR},
 	{"initcap", GROWTH_TWO},
 	{"jsonb_build_array", GROWTH_SIX},
 	{"jsonb_build_object", GROWTH_SIX},
+	{"like_escape", GROWTH_TWO},
 	{"lower", GROWTH_TWO},
 	{"normalize", GROWTH_SIXTEEN},
 	{"regexp_match", GROWTH_GROUPS},
 	{"regexp_replace", GROWTH_PATTERN},
 	{"regexp_split_to_array", GROWTH_SIX},
 	{"replace", GROWTH_REPLACE},
+	{"similar_to_escape", GROWTH_SIX},
 	{"string_to_array", GROWTH_SIX},
 	{"to_char", GROWTH_SIXTEEN},
 	{"to_jsonb", GROWTH_SIX},
@@ -87,7 +95,8 @@ path_growth(Node *path)
 {
 	const char *text = constant_text(path);
 	double growth = 1;
-	double listed = 1;
+	double listed[BRACKETS];
+	int open = 0;
 
 	if (text == NULL)
 		return ENDLESS;
@@ -95,12 +104,25 @@ path_growth(Node *path)
 	{
 		if (text[0] == '*' && text[1] == '*')
 			growth *= LEVELS;
+		else if (strncmp(text, ".keyvalue(", strlen(".keyvalue(")) == 0)
+			growth *= MEMBERS;
+		else if (*text == '"')
+		{
+			/* What is quoted is a name, or a text to compare with. */
+			while (*++text != '"')
+				if (*text == '\0' || (*text == '\\' && *++text == '\0'))
+					return ENDLESS;
+		}
 		else if (*text == '[')
-			listed = 1;
-		else if (*text == ',')
-			listed++;
-		else if (*text == ']')
-			growth *= listed;
+		{
+			if (open == BRACKETS)
+				return ENDLESS;
+			listed[open++] = 1;
+		}
+		else if (*text == ',' && open > 0)
+			listed[open - 1]++;
+		else if (*text == ']' && open > 0)
+			growth *= listed[--open];
 	}
 	return growth;
 }
@@ -125,6 +147,7 @@ result_size(const char *name, List *args, double *largest)
 {
 	double sizes[3] = {0};
 	double sum = FIXED_SIZE;
+	double arrays = 0;
 	double paths = 1;
 	int n = 0;
 
@@ -134,6 +157,8 @@ result_size(const char *name, List *args, double *largest)
 
 		if (exprType(arg) == JSONPATHOID)
 			paths *= path_growth(arg);
+		if (type_is_array(exprType(arg)))
+			arrays += size;
 		if (n < (int) lengthof(sizes))
 			sizes[n] = size;
 		sum += size;
@@ -153,7 +178,9 @@ result_size(const char *name, List *args, double *largest)
 			case GROWTH_ELEMENTS:
 				return sizes[0] * (1 + sum - FIXED_SIZE - sizes[0]);
 			case GROWTH_SEPARATOR:
-				return (sum - sizes[0]) * (1 + sizes[0]);
+				return (sum + arrays - sizes[0]) * (1 + sizes[0]);
+			case GROWTH_TEXTS:
+				return sum + arrays;
 			case GROWTH_GROUPS:
 				return sizes[0] * (1 + count_in(lsecond(args), '(', sizes[1]));
 			case GROWTH_TWO:

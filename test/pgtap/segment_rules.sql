@@ -61,6 +61,14 @@ INSERT INTO refused VALUES
 	($$jsonb_path_exists(facts, language::jsonpath)$$),
 	(format('length(%slanguage%s) > 1', repeat('ARRAY[', 30), repeat(']::text', 30))),
 	(format('length(%slanguage%s) > 1', repeat('to_jsonb(', 30), repeat(')::text', 30))),
+	(format('jsonb_path_query_array(facts, %L) IS NULL', '$' || repeat('.keyvalue()', 18))),
+	(format('jsonb_path_query_array(facts, %L) IS NULL', '$' || repeat('[0,0,0,0,0,0,0,0,0,$[0]]', 10))),
+	(format('jsonb_path_query_array(facts, %L) IS NULL', '$' || repeat('[0,0,0,0,0,0,0,0,0,$[0] ? (@ == "]")]', 10))),
+	(format('jsonb_path_exists(facts, %L)', '$' || repeat('[$', 40) || repeat('.a]', 40))),
+	(format('length(%slanguage%s) > 1', repeat('like_escape(', 30), repeat(', ''#'')', 30))),
+	(format('length(%slanguage%s) > 1', repeat('similar_to_escape(', 28), repeat(', ''#'')', 28))),
+	(format('length(%slanguage%s) > 1', repeat('concat(ARRAY[', 28), repeat('])', 28))),
+	(format('length(%slanguage%s) > 1', repeat('concat_ws('''', ARRAY[', 28), repeat('])', 28))),
 	($$language IN (SELECT 'pl')$$),
 	($$generate_series(1, 2) = 1$$),
 	-- what is more than one expression
@@ -68,7 +76,7 @@ INSERT INTO refused VALUES
 	($$true LIMIT 1$$),
 	($$true ORDER BY 1$$),
 	($$true FOR UPDATE$$);
-SELECT plan(17 + count(*)::integer) FROM refused;
+SELECT plan(18 + count(*)::integer) FROM refused;
 SELECT throws_ok(format('INSERT INTO segment (segment, rule) VALUES (''x'', %L)', rule), '22023', NULL, rule) FROM refused;
 RESET ROLE;
 SELECT is_empty('SELECT * FROM evil.ran', 'nothing of the author has run');
@@ -95,6 +103,7 @@ FROM unnest(ARRAY[
 	$$replace(replace(replace(replace(lower(language), 'ä', 'ae'), 'ö', 'oe'), 'ß', 'ss'), '-', '') = 'deutsch'$$,
 	$$regexp_replace(regexp_replace(facts ->> 'phone', '[^0-9+]', '', 'g'), '^00', '+') LIKE '+48%' AND (regexp_match(facts ->> 'mail', '@(.*)$'))[1] = 'x'$$,
 	$$jsonb_path_exists(facts, '$.**.vip') AND to_char(birth_date, 'MM-DD') = to_char(now(), 'MM-DD') AND array_to_string(string_to_array(language, '-'), ', ') = 'x'$$,
+	$$jsonb_path_exists(facts, '$.keyvalue() ? (@.key == "a,[,,],]" && @.value == 1)') AND jsonb_path_exists(facts, '$.a[0, 1, $.b[2]]') AND concat(facts ->> 'a', ' ', string_to_array(language, '-')) <> ''$$,
 	$$replace(round((facts ->> 'revenue')::numeric, 2)::text, '.', ',') = '1,00' AND concat_ws(' ', language, preferred_channel) <> ' '$$,
 	$$left(btrim(preferred_channel), 2) || 'x' = concat('a', 'b') COLLATE "C" AND (string_to_array(language, '-'))[1] = 'pl'$$]) AS rule;
 SELECT lives_ok('SELECT refresh_segments()', 'and all of it can be applied');
