@@ -34,7 +34,7 @@ BEGIN ATOMIC
 			'OR (t.relation IN (''coupon'', ''promotion_use'') AND coalesce(t.before, t.after) ->> ''customer_id'' = ANY ($1::text[]))', 'blank',
 			'{correction_id,corrected_at,corrected_by,relation,key,before,after}', NULL),
 		('promotion_use', 't.customer_id = ANY ($1)', 'blank',
-			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at,released_at}', '{key}'),
+			'{key,promotion,customer_id,coupon,amount,state,reserved_at,expires_at,released_at,former}', '{key}'),
 		('request', 't.customer_id = ANY ($1)', 'blank',
 			'{request_id,customer_id,kind,state,channel,current_channel,queue,priority,requires,prefers,agent_id,version,opened_at,state_since,closed_at,disposition}', '{kind}'),
 		('segment_member', 't.customer_id = ANY ($1)', 'blank',

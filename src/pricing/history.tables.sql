@@ -93,7 +93,7 @@ CREATE TRIGGER zz_correction_deleted AFTER DELETE ON omnichannel.segment_member
 FOR EACH ROW WHEN (OLD.valid && tstzrange(NULL, now()))
 EXECUTE FUNCTION omnichannel.note_correction('customer_id');
 
--- What was used stays known: see reserve_use(). A key that reserves again, once released, forgets its former use.
+-- What was used stays known: see reserve_use().
 CREATE TRIGGER zz_correction_inserted AFTER INSERT ON omnichannel.promotion_use
 FOR EACH ROW WHEN (NEW.reserved_at < now()) EXECUTE FUNCTION omnichannel.note_correction('promotion');
 CREATE TRIGGER zz_correction_updated AFTER UPDATE ON omnichannel.promotion_use

@@ -273,8 +273,10 @@ CREATE TABLE omnichannel.promotion_use (
 	reserved_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz NOT NULL,
 	released_at timestamptz,
-	PRIMARY KEY (key, promotion),
-	CONSTRAINT promotion_use_released CHECK (state = 'released' OR released_at IS NULL)
+	former integer NOT NULL DEFAULT 0 CHECK (former >= 0),
+	PRIMARY KEY (key, promotion, former),
+	CONSTRAINT promotion_use_released CHECK (state = 'released' OR released_at IS NULL),
+	CONSTRAINT promotion_use_former CHECK (former = 0 OR state = 'released')
 );
 CREATE INDEX promotion_use_customer ON omnichannel.promotion_use (customer_id, promotion);
 CREATE INDEX promotion_use_expiry ON omnichannel.promotion_use (expires_at) WHERE state = 'reserved';
@@ -284,6 +286,7 @@ COMMENT ON COLUMN omnichannel.promotion_use.key IS 'The application''s own key, 
 COMMENT ON COLUMN omnichannel.promotion_use.amount IS 'What it gave away, in the promotion''s currency.';
 COMMENT ON COLUMN omnichannel.promotion_use.expires_at IS 'When a reservation that is neither committed nor released is released by expire_uses().';
 COMMENT ON COLUMN omnichannel.promotion_use.released_at IS 'When it was released: before that moment it counts, for those who ask about the past.';
+COMMENT ON COLUMN omnichannel.promotion_use.former IS '0: the use as it stands. Above it: what the same key held before, released and then reserved again; it counts for its own time.';
 
 CREATE TRIGGER promotion_use_deleted AFTER DELETE ON omnichannel.promotion_use REFERENCING OLD TABLE AS deleted
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.give_back_deleted();

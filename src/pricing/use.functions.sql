@@ -128,7 +128,7 @@ BEGIN
 	END IF;
 
 	SELECT use.state, use.customer_id, use.amount, use.coupon INTO reserved FROM omnichannel.promotion_use AS use
-	WHERE use.key = reserve_use_as_owner.key AND use.promotion = reserve_use_as_owner.promotion;
+	WHERE use.key = reserve_use_as_owner.key AND use.promotion = reserve_use_as_owner.promotion AND use.former = 0;
 	IF reserved.state <> 'released' THEN
 		IF NOT (reserved.customer_id IS NULL AND customer_id IS NULL OR coalesce(reserved.customer_id = ANY (customers), false))
 			OR reserved.amount <> amount OR reserved.coupon IS DISTINCT FROM code
@@ -145,12 +145,15 @@ BEGIN
 	FOR attempt IN 1 .. 2
 	LOOP
 		BEGIN
+			IF reserved.state = 'released' THEN
+				-- What it held counts on for those who ask about that time. Of two at once the second finds nothing here.
+				UPDATE omnichannel.promotion_use AS use
+				SET former = 1 + (SELECT max(old.former) FROM omnichannel.promotion_use AS old WHERE old.key = use.key AND old.promotion = use.promotion)
+				WHERE use.key = reserve_use_as_owner.key AND use.promotion = reserve_use_as_owner.promotion AND use.former = 0 AND use.state = 'released';
+			END IF;
 			INSERT INTO omnichannel.promotion_use AS use (key, promotion, customer_id, coupon, amount, expires_at)
 			VALUES (key, promotion, customer_id, code, amount, now() + hold)
-			ON CONFLICT ON CONSTRAINT promotion_use_pkey DO UPDATE
-			SET state = 'reserved', customer_id = excluded.customer_id, coupon = excluded.coupon, amount = excluded.amount,
-				reserved_at = now(), expires_at = excluded.expires_at, released_at = NULL
-			WHERE use.state = 'released';
+			ON CONFLICT ON CONSTRAINT promotion_use_pkey DO NOTHING;
 			IF NOT FOUND THEN
 				-- Another session has just reserved it under the same key, perhaps for something else.
 				RETURN omnichannel.reserve_use(promotion, key, customer_id, amount, coupon, hold);
@@ -208,7 +211,7 @@ Exact under concurrency: sessions that compete for the last uses wait for one an
 key is the application''s own, as the number of the order: the same key and promotion count once however often they are sent.
 Uses of customers who were merged count together.
 amount is what the promotion gives away, in its currency.
-A reservation is released after hold unless commit_use() comes before.
+A reservation is released after hold unless commit_use() comes before; the same key may reserve again then, and what it held before still counts for those who ask about that time.
 Reserve several promotions in the order of their codes.
 
 Raises 23503 for an unknown promotion, customer or coupon,
@@ -228,19 +231,19 @@ DECLARE
 	committed integer;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key ORDER BY use.promotion FOR UPDATE;
+	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0 ORDER BY use.promotion FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'nothing is reserved under key %', coalesce(quote_literal(key), 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Call reserve_use() first.';
 	END IF;
 	SELECT use.promotion INTO lost FROM omnichannel.promotion_use AS use
-	WHERE use.key = commit_use_as_owner.key AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
+	WHERE use.key = commit_use_as_owner.key AND use.former = 0 AND use.state = 'released' ORDER BY use.promotion LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'the use of promotion "%" under key "%" was released', lost, key
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its time was over. Call reserve_use() again.';
 	END IF;
 	UPDATE omnichannel.promotion_use AS use SET state = 'committed' WHERE use.key = commit_use_as_owner.key AND use.state = 'reserved';
-	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key;
+	SELECT count(*) INTO committed FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0;
 	RETURN committed;
 END
 $$;

@@ -1,6 +1,6 @@
 -- The past answers as it did, or price_correction says why not. Each statement is a transaction of its own.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(71);
+SELECT plan(72);
 -- what was corrected since the last call
 CREATE TEMP TABLE told (correction_id bigint);
 CREATE FUNCTION pg_temp.corrected() RETURNS text[] LANGUAGE sql AS $$
@@ -87,11 +87,12 @@ SELECT ok(reserve_use('all', 'order 2', 1, 1));
 SELECT release_use('order 2') \g /dev/null
 SELECT is(pg_temp.corrected(), '{}', 'a use that is released was one');
 SELECT reserve_use('all', 'order 2', 1, 1), commit_use('order 2'), pg_sleep(0.001) \g /dev/null
-UPDATE promotion_use SET reserved_at = '2020-01-01';
-UPDATE promotion_use SET released_at = now(), state = 'released';
-UPDATE promotion_use SET released_at = '2020-01-02';
+SELECT is(pg_temp.corrected(), '{}', 'one whose key reserves again stays as it was');
+UPDATE promotion_use SET reserved_at = '2020-01-01' WHERE former = 0;
+UPDATE promotion_use SET released_at = now(), state = 'released' WHERE former = 0;
+UPDATE promotion_use SET released_at = '2020-01-02' WHERE former = 0;
 INSERT INTO promotion_use (key, promotion, amount, reserved_at, expires_at) VALUES ('old', 'all', 1, '2020-01-01', '2020-01-02');
-SELECT is(pg_temp.corrected(), '{promotion_use updated,promotion_use updated,promotion_use updated,promotion_use inserted}', 'one that was not, or at another time, is noted');
+SELECT is(pg_temp.corrected(), '{promotion_use updated,promotion_use updated,promotion_use inserted}', 'one that was not, or at another time, is noted');
 INSERT INTO promotion_used_up (promotion, since) VALUES ('all', now() - interval '1 day');
 UPDATE promotion_used_up SET until = now();
 UPDATE promotion_used_up SET since = since - interval '1 day';
@@ -102,7 +103,7 @@ DELETE FROM promotion_use;
 UPDATE company SET currency = 'EUR';
 UPDATE company SET currency = 'PLN';
 INSERT INTO omnibus_rule (country, time_zone) VALUES ('CH', 'Europe/Zurich');
-SELECT is(pg_temp.corrected(), '{promotion_use deleted,promotion_use deleted,company updated,company updated,omnibus_rule inserted}', 'the currency of those who name none, and rules that are new');
+SELECT is(pg_temp.corrected(), '{promotion_use deleted,promotion_use deleted,promotion_use deleted,company updated,company updated,omnibus_rule inserted}', 'the currency of those who name none, and rules that are new');
 SELECT merge_customers(1, 2, 'the same') AS merge_id \gset
 SELECT is(pg_temp.corrected(), '{customer updated}', 'a merge');
 SELECT results_eq($$SELECT before, after FROM price_correction WHERE relation = 'customer'$$,
