@@ -96,7 +96,7 @@ static KeptPlan prices_select = {
 };
 
 static KeptPlan parents_select = {
-	.sql = "SELECT DISTINCT p.parent FROM omnichannel.product p WHERE p.parent IS NOT NULL",
+	.sql = "SELECT p.parent FROM omnichannel.product p WHERE p.parent IS NOT NULL",
 };
 
 static KeptPlan codes_select = {
@@ -219,10 +219,15 @@ take_parent(void *arg, const Datum *values, const bool *nulls)
 	Catalogue *catalogue = arg;
 	text *code = DatumGetTextPP(values[0]);
 	uint32 length = VARSIZE_ANY_EXHDR(code);
-	Parent *parent = hoard_alloc(&catalogue->parents_hoard, sizeof(Parent) + length);
+	uint32 hash = code_hash(VARDATA_ANY(code), length);
+	Parent *parent;
 
+	/* To look whether it is known costs less than to have the statement give each once. */
+	if (code_map_get_hashed(&catalogue->parents, VARDATA_ANY(code), length, hash) != NULL)
+		return true;
+	parent = hoard_alloc(&catalogue->parents_hoard, sizeof(Parent) + length);
 	parent->product = NULL;
-	code_map_put(&catalogue->parents, memcpy(parent + 1, VARDATA_ANY(code), length), length, parent);
+	code_map_put_hashed(&catalogue->parents, memcpy(parent + 1, VARDATA_ANY(code), length), length, hash, parent);
 	return true;
 }
 
