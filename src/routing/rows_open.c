@@ -278,6 +278,8 @@ is_ordinary(Relation relation, const RowsSpec *spec, bool reading)
 		if (!has_idle_triggers(relation, spec))
 			return false;
 		CheckCmdReplicaIdentity(relation, CMD_UPDATE);
+		if (rights & ACL_DELETE)
+			CheckCmdReplicaIdentity(relation, CMD_DELETE);
 	}
 	return pg_class_aclmask(RelationGetRelid(relation), GetUserId(), rights, ACLMASK_ALL) == rights &&
 		   check_enable_rls(RelationGetRelid(relation), GetUserId(), true) != RLS_ENABLED;

@@ -74,6 +74,7 @@ CREATE TABLE omnichannel.presence (
 	agent_id bigint NOT NULL REFERENCES omnichannel.agent,
 	state text NOT NULL REFERENCES omnichannel.presence_state,
 	during tstzrange NOT NULL CHECK (NOT isempty(during) AND NOT lower_inf(during) AND lower_inc(during) AND isfinite(lower(during))),
+	PRIMARY KEY (agent_id, during),
 	EXCLUDE USING gist (agent_id WITH =, during WITH &&)
 );
 COMMENT ON TABLE omnichannel.presence IS
