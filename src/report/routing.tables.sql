@@ -40,7 +40,10 @@ WITH event AS (
 			OR (lag(event.queue) OVER request, lag(event.queued_at) OVER request) <> (event.queue, event.queued_at), true) AS begins,
 		-- What a customer has waited for before somebody had the request, or before he came back, is another wait.
 		max(event.ended_at) FILTER (WHERE event.what IN ('accepted', 'abandoned', 'done_elsewhere', 'cancelled', 'returned')) OVER (PARTITION BY event.request_id
-			ORDER BY event.at, event.place, event.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS anew
+			ORDER BY event.at, event.place, event.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS anew,
+		-- Nor does a stay begin before the one before it has ended, whatever the transactions took for now.
+		max(event.ended_at) OVER (PARTITION BY event.request_id
+			ORDER BY event.at, event.place, event.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ended_before
 	FROM event
 	WINDOW request AS (PARTITION BY event.request_id ORDER BY event.at, event.place, event.id)
 ), part AS (
@@ -50,7 +53,7 @@ WITH event AS (
 		(array_agg(part.channel ORDER BY part.at DESC, part.place DESC, part.id DESC))[1] AS channel,
 		(array_agg(part.what ORDER BY part.at DESC, part.place DESC, part.id DESC))[1] AS ended_as,
 		bool_or(part.last) AS last,
-		max(greatest(part.queued_at, part.anew)) AS since,
+		max(greatest(part.queued_at, part.anew, CASE WHEN part.begins THEN part.ended_before END)) AS since,
 		max(greatest(part.entered_at, part.anew)) AS waits_since,
 		count(part.offered_at) AS offered,
 		count(*) FILTER (WHERE part.what = 'declined') AS declined,
@@ -69,7 +72,11 @@ SELECT total.request_id, total.queue, total.channel, total.since, total.waits_si
 	total.work, CASE WHEN became.outcome = 'answered' THEN total.ended_at - total.accepted_at END AS worked
 FROM total
 CROSS JOIN LATERAL (SELECT CASE WHEN total.ended_as = 'accepted' THEN 'answered' WHEN total.ended_as IN ('abandoned', 'done_elsewhere', 'cancelled', 'overflowed') THEN total.ended_as
-	WHEN total.ended_as = 'open' THEN 'offered' WHEN total.last AND total.ended_as NOT IN ('transferred', 'passed_on') THEN 'waiting' ELSE 'passed_on' END AS outcome) AS became;
+	WHEN total.ended_as = 'open' THEN 'offered' WHEN total.ended_as = 'waiting' THEN 'waiting'
+	-- The sweep has yet to give it its place; or no trigger told of what has become of it.
+	WHEN total.last AND total.ended_as NOT IN ('transferred', 'passed_on') THEN
+		CASE WHEN EXISTS (SELECT FROM omnichannel.request WHERE request.request_id = total.request_id AND request.state = 'waiting_agent' OFFSET 0) THEN 'waiting' ELSE 'cancelled' END
+	ELSE 'passed_on' END AS outcome) AS became;
 COMMENT ON VIEW omnichannel.queue_stay IS
 'Each stay of a request in a queue, one row each, from when it came into it or was passed on within it until an agent accepted it or it left.';
 COMMENT ON COLUMN omnichannel.queue_stay.channel IS 'In which its customer was at the end of it, or is now.';

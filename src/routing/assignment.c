@@ -102,6 +102,11 @@ assignment_end(const RoutingConfig *config, MatchRequest *request, const char *o
 	const RoutingQueue *queue = request->queue < 0 ? NULL : &config->queues[request->queue];
 	Datum values[7];
 
+	const Lane *lane = request->queue < 0 ? NULL : lane_find(config, request->assigned_in);
+
+	/* A plain statement has put it into another queue meanwhile: there it waits from now on. */
+	if (lane != NULL && lane->queue != request->queue)
+		request->queued_at = GetCurrentTransactionStartTimestamp();
 	values[0] = Int64GetDatum(request->request_id);
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = CStringGetTextDatum(outcome);

@@ -43,9 +43,12 @@ static KeptPlan place_delete = {
 	.argtypes = {INT8OID},
 };
 
+/* Nothing happens before what is on record: a statement may tell of a time that was before the last offer. */
 static KeptPlan history_insert = {
 	.sql = "INSERT INTO omnichannel.waiting_history (request_id, customer_id, queue, channel, entered_at, queued_at,"
-		   " happened_at, event) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		   " happened_at, event) SELECT $1, $2, $3, $4, $5, $6, greatest($7, (SELECT max(h.ended_at)"
+		   " FROM omnichannel.assignment_history AS h WHERE h.request_id = $1), (SELECT max(h.happened_at)"
+		   " FROM omnichannel.waiting_history AS h WHERE h.request_id = $1)), $8",
 	.nargs = 8,
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
 };

@@ -274,7 +274,9 @@ place_arrival(Sweep *sweep, int64 request_id)
 		leave_other_queue(config, &request);
 		(void) route_request(config, &request, false, &before);
 	}
-	else if (request.waiting || request.customer_id == 0)
+	else if (given != 0)
+		leave_other_queue(config, &request);
+	if (!waits && (request.waiting || request.customer_id == 0))
 		leave_queue(&request, DT_NOBEGIN, given != 0 ? NULL : left_as(&request));
 	if (given != 0)
 		assignment_given(config, &request, given);

@@ -320,6 +320,7 @@ CREATE TABLE omnichannel.assignment_history (
 	offered_at timestamptz NOT NULL,
 	accepted_at timestamptz,
 	ended_at timestamptz NOT NULL,
+	CHECK (isfinite(entered_at) AND isfinite(queued_at) AND isfinite(offered_at) AND isfinite(accepted_at) AND isfinite(ended_at)),
 	outcome text NOT NULL CHECK (outcome IN ('finished', 'declined', 'expired', 'transferred', 'abandoned', 'done_elsewhere', 'cancelled'))
 );
 COMMENT ON TABLE omnichannel.assignment_history IS 'Assignments that have ended, one row each, written once.';
@@ -361,7 +362,7 @@ COMMENT ON COLUMN omnichannel.waiting_history.channel IS 'In which the customer 
 COMMENT ON COLUMN omnichannel.waiting_history.entered_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.waiting_history.queued_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.waiting_history.happened_at IS
-'When it was. Of a request that a plain statement closed or released, when that was; of one that it deleted or put into another queue, when the sweep or route() saw it.';
+'When it was. Of a request that a plain statement closed or released, when that was, but not before what is on record of it; of one that it deleted or put into another queue, when the sweep or route() saw it.';
 COMMENT ON COLUMN omnichannel.waiting_history.event IS
 'abandoned: the customer gave up, or the request was released to wait for the customer; done_elsewhere: it was done, as where the customer got the answer elsewhere; cancelled: it was cancelled or deleted; overflowed: it went to the queue''s overflow_queue; transferred: it was put into another queue or into none; returned: the customer came back to the place that was kept.';
 CREATE INDEX waiting_history_request_id ON omnichannel.waiting_history (request_id, event_id);

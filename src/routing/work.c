@@ -362,6 +362,7 @@ omnichannel_transfer_request(PG_FUNCTION_ARGS)
 	config = lock_work(config, &locks, PG_GETARG_INT64(0), true, queue, &request);
 	if (request.closed)
 		match_read(config, request.request_id, false, &request);
+	leave_other_queue(config, &request);
 	from_agent = request.assigned_to;
 	if (from_agent != 0 && from_agent == to_agent)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -546,6 +547,7 @@ omnichannel_request_callback(PG_FUNCTION_ARGS)
 						errmsg("request " INT64_FORMAT " does not wait for an agent", request.request_id),
 						errhint("Whoever waits in a queue can be called back.")));
 	queue_check_members(config, request.queue);
+	leave_other_queue(config, &request);
 	change_request(&request, NULL, NULL, channel, NULL, NULL);
 	request.channel = config_channel(config, channel);
 	if (request.waiting)

@@ -1,7 +1,7 @@
 -- Who leaves a queue otherwise than by an offer is on record, with the queue, the channel and the time that was waited, in
 -- whatever way it came to that; what an assignment tells is not told twice; and nobody but the functions writes it.
 BEGIN;
-SELECT plan(35);
+SELECT plan(43);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0'), ('gone', '0');
@@ -97,6 +97,47 @@ SELECT is((SELECT count(*) FROM assignment_history WHERE agent_id = 2 AND queued
 SELECT is((SELECT sum(entered - answered - abandoned - done_elsewhere - cancelled - overflowed - passed_on - still_waiting - still_offered) FROM report_queue_day), 0::numeric, 'the report counts each stay once');
 SELECT is((SELECT row(sum(abandoned_unoffered), sum(done_elsewhere), sum(cancelled), sum(overflowed))::text FROM report_queue_day WHERE queue = 'a'), '(4,5,6,1)', 'those who gave up before an offer, those who were answered elsewhere, what was thrown away, and what overflowed');
 SELECT is((SELECT row(sum(abandoned), sum(done_elsewhere), sum(cancelled), sum(offered - accepted - declined - expired - abandoned - done_elsewhere - cancelled - passed_on - still_offered))::text FROM report_agent_day), '(1,2,2,0)', 'and of their offers');
+
+-- A plain statement may tell of a time before the last offer, or put into another queue what is offered or waits elsewhere.
+CREATE FUNCTION pg_temp.stays(id bigint) RETURNS text[] LANGUAGE sql AS $$
+	SELECT array_agg(concat_ws(' ', s.queue, s.outcome, s.offered, CASE WHEN s.until < s.since THEN 'ends before it begins' END, CASE WHEN s.since < s.before THEN 'begins before the last ended' END) ORDER BY s.since, s.until)
+	FROM (SELECT *, lag(until) OVER (ORDER BY since, until) AS before FROM omnichannel.queue_stay WHERE request_id = id) AS s $$;
+UPDATE agent SET capacity = 1000, active = true;
+INSERT INTO queue (queue, hold_for_owner) VALUES ('c', '0'), ('d', '0');
+INSERT INTO agent (agent_id, name, capacity) VALUES (3, 'Cy', 1000);
+INSERT INTO agent_channel (agent_id, channel) VALUES (3, 'chat'), (3, 'phone');
+INSERT INTO queue_member (queue, agent_id) VALUES ('c', 3), ('d', 3);
+SELECT set_presence(3, 'available') \g /dev/null
+INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 1, 'question', 'chat', 'c' FROM generate_series(41, 46) AS n;
+SELECT route(n) FROM generate_series(41, 42) AS n \g /dev/null
+SELECT set_presence(3, 'busy') FROM decline_request(41, 3) \g /dev/null
+UPDATE request SET state = 'cancelled', closed_at = now() WHERE request_id = 41;
+UPDATE request SET queue = 'd' WHERE request_id = 42;
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT tick_queues() \g /dev/null
+SELECT is(pg_temp.stays(41), '{c cancelled 1}', 'what was closed as of before its offer had one stay, which is over');
+SELECT is(pg_temp.stays(42), '{c passed_on 1,d waiting 0}', 'what was offered comes into the other queue when the offer has come to nothing');
+UPDATE waiting SET entered_at = now() - interval '5 minutes', queued_at = now() - interval '1 minute' WHERE request_id = 42;
+SELECT route(n) FROM generate_series(43, 46) AS n \g /dev/null
+UPDATE waiting SET entered_at = now() - interval '5 minutes', queued_at = now() - interval '1 minute' WHERE request_id BETWEEN 43 AND 46;
+UPDATE request SET queue = 'd' WHERE request_id BETWEEN 43 AND 45;
+UPDATE request SET state = 'assigned', agent_id = 3 WHERE request_id = 45;
+SELECT transfer_request(43, 'd'), request_callback(44, 'phone') \g /dev/null
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT tick_queues() \g /dev/null
+SELECT is(pg_temp.stays(n), CASE n WHEN 45 THEN '{c passed_on 0,d answered 1}' ELSE '{c passed_on 0,d waiting 0}' END::text[], 'what a plain statement put into another queue has left its own ' || says)
+FROM (VALUES (43, 'when it is transferred there'), (44, 'when its customer is to be called back'), (45, 'when it is given to an agent')) AS t (n, says);
+SELECT is((SELECT array_agg(w.queued_at ORDER BY w.request_id) FROM waiting AS w WHERE w.request_id IN (43, 44)), ARRAY[now(), now()], 'and waits in the other one from then');
+SET LOCAL session_replication_role = replica;
+DELETE FROM waiting WHERE request_id = 42;
+DELETE FROM waiting_history WHERE request_id = 42;
+DELETE FROM assignment_history WHERE request_id = 42 AND outcome <> 'expired';
+SELECT is(pg_temp.stays(42), '{c waiting 1}', 'what is to have a place with the next sweep waits');
+UPDATE request SET state = 'done', closed_at = now() WHERE request_id = 42;
+SELECT is(pg_temp.stays(42), '{c cancelled 1}', 'and what has none does not wait for ever');
+SET LOCAL session_replication_role = origin;
 
 -- Nobody writes it by hand, and all who route do.
 CREATE ROLE queue_app;

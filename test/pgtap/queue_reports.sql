@@ -1,7 +1,7 @@
 -- What views say of queues, offers and presence: on numbers reckoned by hand, of random histories beside an oracle that
 -- walks through them row by row, of what the functions write, and over days on which the clocks change.
 BEGIN;
-SELECT plan(38);
+SELECT plan(41);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO queue (queue, hold_for_owner, answer_within) VALUES ('care', '0', '3 minutes'), ('back', '0', NULL);
@@ -90,12 +90,10 @@ SELECT pg_temp.days(zone, around) FROM (VALUES ('Pacific/Apia', '2011-12-30 10:0
 	('Africa/Cairo', '2024-10-31 21:00Z'), ('Atlantic/Azores', '2025-10-26 01:00Z'), ('Atlantic/Azores', '2025-03-30 01:00Z'), ('Asia/Beirut', '2025-03-29 22:00Z'), ('America/Santiago', '2025-04-06 03:00Z'), ('America/Santiago', '2025-09-07 04:00Z')) AS t (zone, around);
 -- Nobody was there for ever.
 SELECT throws_ok($$INSERT INTO presence (agent_id, state, during) VALUES (2, 'busy', tstzrange('-infinity', '2026-01-01'))$$, '23514', NULL, 'presence begins at a time');
-SET LOCAL statement_timeout = '1min';
-INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, accepted_at, ended_at, outcome)
-SELECT 999, 100, 1, 'care', 'chat', '-infinity', '-infinity', '-infinity', '-infinity', '2026-11-01', 'finished';
-SELECT isnt_empty('SELECT FROM report_agent_presence', 'work that began at no time is left out');
-SELECT isnt_empty('SELECT FROM report_queue_day', 'and leaves the others as they are');
-RESET statement_timeout;
+SELECT throws_ok(format($$INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, accepted_at, ended_at, outcome)
+	VALUES (999, 100, 1, 'care', 'chat', %L, %L, %L, %L, %L, 'finished')$$, t[1], t[2], t[3], t[4], t[5]), '23514', NULL, 'what was offered has its times: ' || t::text)
+FROM (SELECT ARRAY[CASE n WHEN 1 THEN '-infinity' ELSE '2026-06-05' END, CASE n WHEN 2 THEN '-infinity' ELSE '2026-06-05' END, CASE n WHEN 3 THEN '-infinity' ELSE '2026-06-05' END,
+	CASE n WHEN 4 THEN '-infinity' ELSE '2026-06-05' END, CASE n WHEN 5 THEN 'infinity' ELSE '2026-06-05' END] AS t FROM generate_series(1, 5) AS n) AS one;
 ROLLBACK TO havana;
 
 -- Random histories, whose oracle keeps for each request when it began to wait, and looks at presence and work by the minute.
