@@ -87,6 +87,15 @@ static KeptPlan free_select = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
+/* Queues with offers that ran out of time before that; of several any, because one may be neglected for another reason. */
+static KeptPlan neglected_select = {
+	.sql = "SELECT k.queue FROM (SELECT DISTINCT l.queue FROM omnichannel.assignment AS a"
+		   " JOIN omnichannel.lane AS l USING (lane_id) WHERE a.accepted_at IS NULL AND a.expires_at <= $1) AS k"
+		   " ORDER BY random() LIMIT 1",
+	.nargs = 1,
+	.argtypes = {TIMESTAMPTZOID},
+};
+
 /* Appends the ids of the last result, which has so many rows. */
 static void
 append_ids(IdList *list, uint64 count)
@@ -184,6 +193,20 @@ find_idle(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *
 		if (agent >= 0 && needs[agent] != NEEDS_MORE && needs[agent] <= DatumGetInt32(spi_datum(row, 2, &isnull)))
 			due->idle.ids[due->idle.count++] = agent_id;
 	}
+}
+
+/*
+ * due_neglected returns a queue with offers that ran out of time before that, which earlier sweeps have not taken back,
+ * or -1. Needs an SPI scope.
+ */
+int
+due_neglected(const RoutingConfig *config, TimestampTz before)
+{
+	Datum time = TimestampTzGetDatum(before);
+
+	if (kept_plan_run(&neglected_select, &time, NULL, false, 1) == 0)
+		return -1;
+	return config_queue(config, spi_text(0, 1, CurrentMemoryContext));
 }
 
 /* due_find finds what is due, but in queues that are stuck. Needs an SPI scope. */

@@ -25,6 +25,7 @@ typedef struct Due
 } Due;
 
 extern int64 due_agent(int64 request_id);
+extern int due_neglected(const RoutingConfig *config, TimestampTz before);
 extern void due_find(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due);
 extern void due_add_locks(const RoutingConfig *config, QueueLocks *locks, const Due *due);
 

@@ -351,6 +351,21 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 	return config_under_locks(queues_hash);
 }
 
+/*
+ * queue_lock_patiently takes a queue's lock, waiting until that time at most; returns false where it was not to be had.
+ *
+ * For whoever holds no queue: one who does is not seen waiting, and returns true. Whatever its transaction calls
+ * afterwards is a later call.
+ */
+bool
+queue_lock_patiently(const RoutingConfig *config, int queue, QueueLock mode, TimestampTz end)
+{
+	bool later = session.lxid == MY_LXID;
+
+	called_before();
+	return later || take_until(queue_key(config, queue), mode, end);
+}
+
 /* For so long in all a later call of a transaction tries to take further queues. */
 #define LATER_MSECS 20
 

@@ -29,6 +29,13 @@ SQL_FUNCTION(omnichannel_tick_queues);
 /* For so long the sweep waits for queues in all, and once for whatever else changes need; then for a moment. */
 #define WAIT_MSECS 100
 
+/*
+ * Offers that ran out of time so long ago have been left by other sweeps: where those who hold their queue follow one
+ * another without a gap, it is waited for, for so long.
+ */
+#define NEGLECTED_USECS (10 * USECS_PER_SEC)
+#define PATIENT_MSECS 1000
+
 static KeptPlan arrival_delete = {
 	.sql = "DELETE FROM omnichannel.arrival WHERE request_id = $1",
 	.nargs = 1,
@@ -372,13 +379,30 @@ sweep_list(Sweep *sweep, SweepStep step, const IdList *list, const char *what)
 	return done;
 }
 
+/*
+ * Gets hold of a queue that sweeps have long been kept out of, before any other is locked: whoever arrives queues up
+ * behind. Warns where it is not to be had.
+ */
+static void
+insist(const RoutingConfig *config, TimestampTz now)
+{
+	int queue = due_neglected(config, now - NEGLECTED_USECS);
+
+	if (queue >= 0 && !queue_lock_patiently(config, queue, QUEUE_BOTH,
+											TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENT_MSECS)))
+		ereport(WARNING,
+				(errmsg("the sweep cannot take back what was offered in queue \"%s\"", config->queues[queue].queue),
+				 errdetail("Other transactions hold the queue, for more than a second."),
+				 errhint("Commit soon after each call that routes, accepts or ends a request.")));
+}
+
 /* tick_queues(): does what only time makes due; returns how many requests it moved. */
 Datum
 omnichannel_tick_queues(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	Sweep sweep = {.now = now};
+	TimestampTz end;
 	Due due;
 	RoutingConfig *config;
 	QueueLocks *locks;
@@ -391,7 +415,10 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 
 	sweep.locks = locks = queue_locks(config);
 	due_find(config, locks, now, &due);
+	if (due.overdue.count > 0)
+		insist(config, now);
 	due_add_locks(config, locks, &due);
+	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	config = queue_locks_try(config, locks, end);
 
 	/*
