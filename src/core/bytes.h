@@ -45,4 +45,29 @@ bytes_equal(const char *a, const char *b, uint32 length)
 	return eight_bytes(a) == eight_bytes(b) && eight_bytes(a + length - 8) == eight_bytes(b + length - 8);
 }
 
+/* Copies so many bytes from one place to another that does not meet it. */
+static inline void
+bytes_copy(char *to, const char *from, Size length)
+{
+	if (length > 16)
+		memcpy(to, from, length);
+	else if (length >= 8)
+	{
+		/* They may overlap, and so may those of four bytes. */
+		uint64 first = eight_bytes(from);
+		uint64 last = eight_bytes(from + length - 8);
+
+		memcpy(to, &first, 8);
+		memcpy(to + length - 8, &last, 8);
+	}
+	else if (length >= 4)
+	{
+		memcpy(to + length - 4, from + length - 4, 4);
+		memcpy(to, from, 4);
+	}
+	else
+		for (Size i = 0; i < length; i++)
+			to[i] = from[i];
+}
+
 #endif /* OMNICHANNEL_BYTES_H */

@@ -11,21 +11,21 @@
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 
+#include "core/bytes.h"
 #include "core/form.h"
 
 /* A first row mostly fits. */
 #define ROW_BYTES 256
 
-/* Makes room for so many bytes from a place on; returns the place where it is now. */
-static char *
-row_room(RowForm *form, char *place, Size bytes)
+/* Makes room for so many bytes from a place on; returns the place where it is now, and sets the room's end. */
+static pg_noinline char *
+row_grow(RowForm *form, char *place, Size bytes, char **end)
 {
 	Size used = place - form->bytes;
 
-	if (likely(form->space - used >= bytes))
-		return place;
 	form->space = Max(form->space * 2, used + bytes);
 	form->bytes = repalloc_huge(form->bytes, form->space);
+	*end = form->bytes + form->space;
 	return form->bytes + used;
 }
 
@@ -40,6 +40,9 @@ row_align(char *place, char alignment)
 	return place;
 }
 
+/* Columns whose NULLs fit into a word. */
+#define ROW_COLUMNS 64
+
 /*
  * row_put does what tuplestore_putvalues() does, by means of a form that takes one row after the other, in the context
  * that is current at the first.
@@ -47,31 +50,41 @@ row_align(char *place, char alignment)
 void
 row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bool *nulls)
 {
-	const bool has_nulls = memchr(nulls, 1, desc->natts * sizeof(bool)) != NULL;
-	const Size header = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? BITMAPLEN(desc->natts) : 0));
+	const int n = desc->natts;
+	const bool has_nulls = memchr(nulls, 1, n * sizeof(bool)) != NULL;
+	const Size header = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? BITMAPLEN(n) : 0));
 	HeapTupleData tuple = {0};
 	uint16 infomask = has_nulls ? HEAP_HASNULL : 0;
+	uint64 present = 0;
 	HeapTupleHeader row;
 	char *place;
+	char *end;
 
 	if (form->bytes == NULL)
 	{
-		form->space = Max(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts)), ROW_BYTES);
+		form->space = Max(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(n)), ROW_BYTES);
 		form->bytes = palloc(form->space);
+	}
+	if (n > ROW_COLUMNS)
+	{
+		tuplestore_putvalues(store, desc, values, nulls);
+		return;
 	}
 	memset(form->bytes, 0, header);
 	place = form->bytes + header;
-	for (int i = 0; i < desc->natts; i++)
+	end = form->bytes + form->space;
+	for (int i = 0; i < n; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
 		if (nulls[i])
 			continue;
-		if (has_nulls)
-			((HeapTupleHeader) form->bytes)->t_bits[i / 8] |= 1 << i % 8;
+		present |= UINT64CONST(1) << i;
 		if (attribute->attbyval)
 		{
-			place = row_align(row_room(form, place, 2 * sizeof(Datum)), attribute->attalign);
+			if (unlikely((Size) (end - place) < 2 * sizeof(Datum)))
+				place = row_grow(form, place, 2 * sizeof(Datum), &end);
+			place = row_align(place, attribute->attalign);
 			store_att_byval(place, values[i], attribute->attlen);
 			place += attribute->attlen;
 		}
@@ -81,18 +94,20 @@ row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bo
 			Size size = VARSIZE_ANY(value);
 
 			infomask |= HEAP_HASVARWIDTH;
-			place = row_room(form, place, size + sizeof(Datum));
-			if (VARATT_CAN_MAKE_SHORT(value) && attribute->attstorage != TYPSTORAGE_PLAIN)
+			if (unlikely((Size) (end - place) < size + sizeof(Datum)))
+				place = row_grow(form, place, size + sizeof(Datum), &end);
+			if (VARATT_IS_SHORT(value))
+				bytes_copy(place, value, size);
+			else if (VARATT_CAN_MAKE_SHORT(value) && attribute->attstorage != TYPSTORAGE_PLAIN)
 			{
-				size = VARATT_CONVERTED_SHORT_SIZE(value);
+				size -= VARHDRSZ - VARHDRSZ_SHORT;
 				SET_VARSIZE_SHORT(place, size);
-				memcpy(place + 1, VARDATA(value), size - 1);
+				bytes_copy(place + VARHDRSZ_SHORT, VARDATA(value), size - VARHDRSZ_SHORT);
 			}
 			else
 			{
-				if (!VARATT_IS_SHORT(value))
-					place = row_align(place, attribute->attalign);
-				memcpy(place, value, size);
+				place = row_align(place, attribute->attalign);
+				bytes_copy(place, value, size);
 			}
 			place += size;
 		}
@@ -104,7 +119,9 @@ row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bo
 	}
 
 	row = (HeapTupleHeader) form->bytes;
-	HeapTupleHeaderSetNatts(row, desc->natts);
+	for (int i = 0; has_nulls && i < BITMAPLEN(n); i++)
+		row->t_bits[i] = (bits8) (present >> i * BITS_PER_BYTE);
+	HeapTupleHeaderSetNatts(row, n);
 	row->t_hoff = (uint8) header;
 	row->t_infomask = infomask;
 	tuple.t_len = (uint32) (place - form->bytes);

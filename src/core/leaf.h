@@ -24,6 +24,13 @@ typedef struct LeafRow
 /* Pages of a table's visibility map that a scan keeps pinned; each tells of 256 MB. */
 #define LEAF_MAPS 4
 
+typedef struct LeafMap
+{
+	Buffer buffer;
+	BlockNumber first; /* of the table's blocks that it tells of */
+	const uint8 *bits; /* NULL: none is known */
+} LeafMap;
+
 /* How rows of the index are compared with the keys. */
 typedef enum LeafOrder
 {
@@ -59,7 +66,8 @@ struct LeafScan
 	int asked;   /* so many of them were */
 	int noted;   /* of so many the rows are noted */
 	int *starts; /* where they begin */
-	Buffer maps[LEAF_MAPS];
+	LeafMap maps[LEAF_MAPS];
+	const LeafMap *map; /* asked last */
 };
 
 /* Returns a row of a page of the index. */

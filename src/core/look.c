@@ -42,7 +42,7 @@
 #include "utils/snapmgr.h"
 
 #include "omnichannel.h"
-#include "core/look.h"
+#include "core/look_columns.h"
 
 /* Returns how the table is locked: not once more where what is found will be changed. */
 static LOCKMODE
@@ -448,9 +448,9 @@ next_row(LookScan *scan, ScanDirection direction)
 	return false;
 }
 
-/* Sets the columns from the slot. */
-static void
-columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
+/* look_columns_of_slot sets the columns from the slot. */
+void
+look_columns_of_slot(LookScan *scan, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
 
@@ -472,7 +472,7 @@ look_at(LookScan *scan, const ItemPointerData *place, Datum *values, bool *nulls
 	if (scan->empty || !table_tuple_fetch_row_version(scan->table, unconstify(ItemPointerData *, place),
 													  scan->scan->xs_snapshot, scan->slot))
 		return false;
-	columns_of_slot(scan, values, nulls);
+	look_columns_of_slot(scan, values, nulls);
 	return true;
 }
 
@@ -481,6 +481,30 @@ Datum
 look_text(const LookUp *look, int column, Datum value)
 {
 	return CStringGetTextDatum(OutputFunctionCall(&look->outputs[column], value));
+}
+
+/* Sets the columns of the next row of a scan that is not of leaves; returns false after the last. */
+static bool
+next_in_slot(LookScan *scan, bool backwards, Datum *values, bool *nulls)
+{
+	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
+
+	if (scan->look->nkeys == 0 ? !table_scan_getnextslot(scan->whole, direction, scan->slot)
+							   : !next_row(scan, direction))
+		return false;
+	if (scan->look->nkeys > 0 ||
+		!look_columns_of_row(scan->look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple->t_data, values, nulls))
+		look_columns_of_slot(scan, values, nulls);
+	return true;
+}
+
+/* Makes columns without a type their text. */
+static void
+columns_as_text(const LookUp *look, Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < look->ncolumns; i++)
+		if (!OidIsValid(look->columns[i].type) && !nulls[i])
+			values[i] = look_text(look, i, values[i]);
 }
 
 /*
@@ -492,26 +516,36 @@ bool
 look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls)
 {
 	const LookUp *look = scan->look;
-	ScanDirection direction = backwards ? BackwardScanDirection : ForwardScanDirection;
-	IndexTuple columns;
+	bool found;
 
 	CHECK_FOR_INTERRUPTS();
 	if (scan->empty)
 		return false;
 	Assert(scan->leaves == NULL || !backwards);
-	if (look->nkeys == 0       ? !table_scan_getnextslot(scan->whole, direction, scan->slot)
-		: scan->leaves != NULL ? !leaf_next(scan, &columns)
-							   : !next_row(scan, direction))
-		return false;
-	if (look->covered && scan->leaves != NULL)
-		look_columns_of_index(look, columns, values, nulls);
-	else if ((scan->leaves == NULL && look->nkeys > 0) ||
-			 !look_columns_of_row(look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple, values, nulls))
-		columns_of_slot(scan, values, nulls);
-	for (int i = 0; look->outputs != NULL && !look->as_stored && i < look->ncolumns; i++)
-		if (!OidIsValid(look->columns[i].type) && !nulls[i])
-			values[i] = look_text(look, i, values[i]);
-	return true;
+	if (scan->leaves != NULL && look->covered)
+		found = leaf_next_covered(scan, values, nulls, 1) > 0;
+	else if (scan->leaves != NULL)
+		found = leaf_next(scan, values, nulls);
+	else
+		found = next_in_slot(scan, backwards, values, nulls);
+	if (look->outputs != NULL && !look->as_stored && found)
+		columns_as_text(look, values, nulls);
+	return found;
+}
+
+/*
+ * look_next_rows sets the columns of the next rows, LOOK_ROWS at most, one behind the other; returns how many they are,
+ * 0 after the last. Mostly they are all of a few at once, which takes less than to ask for each.
+ */
+int
+look_next_rows(LookScan *scan, Datum *values, bool *nulls)
+{
+	if (!scan->empty && scan->leaves != NULL && scan->look->covered && scan->look->outputs == NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		return leaf_next_covered(scan, values, nulls, LOOK_ROWS);
+	}
+	return look_next(scan, false, values, nulls) ? 1 : 0;
 }
 
 /*
@@ -532,7 +566,7 @@ look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, D
 	if (ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(scan->table) &&
 		table_tuple_fetch_row_version(scan->table, place, snapshot, scan->slot))
 	{
-		columns_of_slot(scan, values, nulls);
+		look_columns_of_slot(scan, values, nulls);
 		return true;
 	}
 	look_end(scan);

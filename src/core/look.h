@@ -16,8 +16,11 @@
 
 #define LOOK_KEYS 5
 
-/* Where a column lies in a row; see look_columns.c. */
-typedef struct LookPlace LookPlace;
+/* Rows that look_next_rows() sets at most. */
+#define LOOK_ROWS 16
+
+/* Where columns lie in rows; see look_columns.h. */
+typedef struct LookPlaces LookPlaces;
 
 /* Where the leaves of an index lie; see leaf_guide.c. */
 typedef struct LeafGuide LeafGuide;
@@ -46,10 +49,10 @@ typedef struct LookUp
 	Oid index_oid;
 	AttrNumber last; /* of the attributes */
 	AttrNumber attributes[TABLE_COLUMNS];
-	int nplaces;
-	LookPlace *places; /* of the attributes of the index, if it holds all columns, else of the table */
-	FmgrInfo *outputs; /* by column, where one has no type */
-	LeafGuide *guide;  /* of the index, for a cache's look-up, or NULL */
+	int nplaces;        /* attributes up to the last that is wanted */
+	LookPlaces *places; /* of the attributes of the index, if it holds all columns, else of the table */
+	FmgrInfo *outputs;  /* by column, where one has no type */
+	LeafGuide *guide;   /* of the index, for a cache's look-up, or NULL */
 	ScanKeyData scan_keys[LOOK_KEYS];
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;
@@ -96,6 +99,7 @@ extern void look_follow(LookScan *scan, const Datum *keys);
 extern bool look_begin(LookScan *scan, LookUp *look, const Datum *keys, int nkeys, Snapshot snapshot);
 extern bool look_begin_some(LookScan *scan, LookUp *look, const Datum *keys, const LookKey *how, Snapshot snapshot);
 extern bool look_next(LookScan *scan, bool backwards, Datum *values, bool *nulls);
+extern int look_next_rows(LookScan *scan, Datum *values, bool *nulls);
 extern bool look_fetch(LookScan *scan, LookUp *look, ItemPointer place, Snapshot snapshot, Datum *values, bool *nulls);
 extern Datum look_text(const LookUp *look, int column, Datum value);
 extern bool look_touched(const LookScan *scan);
@@ -123,11 +127,15 @@ index_keys_equal(Form_pg_attribute attribute, Datum a, Datum b)
 /* look_pages.c */
 extern bool look_send(LookUp *look, Datum keys, Snapshot snapshot, RowTaker take, void *arg);
 
+/* look.c, for look_leaf.c */
+extern void look_columns_of_slot(LookScan *scan, Datum *values, bool *nulls);
+
 /* look_leaf.c */
 extern void leaf_open(LookScan *scan, Snapshot snapshot);
 extern void leaf_find(LookScan *scan, const Datum *keys);
 extern void leaf_expect(LookScan *scan, const Datum *keys, int nkeys);
-extern bool leaf_next(LookScan *scan, IndexTuple *columns);
+extern bool leaf_next(LookScan *scan, Datum *values, bool *nulls);
+extern int leaf_next_covered(LookScan *scan, Datum *values, bool *nulls, int most);
 extern Snapshot leaf_end(LookScan *scan);
 
 /* leaf_guide.c */
@@ -135,8 +143,6 @@ extern LeafGuide *leaf_guide_make(void);
 
 /* look_columns.c */
 extern void look_places_find(LookUp *look, TupleDesc desc, const AttrNumber *numbers);
-extern void look_columns_of_index(const LookUp *look, IndexTuple row, Datum *values, bool *nulls);
-extern bool look_columns_of_row(const LookUp *look, HeapTuple row, Datum *values, bool *nulls);
 
 /* look_resolve.c */
 extern bool look_resolve(LookUp *look, Relation table);

@@ -1,25 +1,25 @@
 /*
  * look_columns.c
- *	  The columns of rows that are found on leaves, taken from where they lie.
- *
- * A slot takes all columns up to the last that is wanted, each by what a description of a hundred bytes says of it. Of
- * rows that are read by the hundred, as the prices of a page are, that takes as long as to find them.
+ *	  Where the columns lie in rows that are found on leaves; see look_columns.h.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/itup.h"
-#include "access/tupmacs.h"
+#include "core/look_columns.h"
 
-#include "core/look.h"
-
-struct LookPlace
+/* Forgets where columns lie. */
+static void
+forget_places(LookUp *look)
 {
-	int16 length; /* as attlen */
-	uint8 mask;   /* of an address: zero where it is aligned */
-	bool by_value;
-	int8 column; /* of the look-up, or -1 */
-};
+	LookPlaces *places = look->places;
+
+	look->places = NULL;
+	if (places == NULL)
+		return;
+	for (int i = 0; i < LOOK_SHAPES; i++)
+		if (places->shapes[i] != NULL)
+			pfree(places->shapes[i]);
+	pfree(places);
+}
 
 /*
  * look_places_find notes where the columns lie in rows described so; numbers says which column of the table each
@@ -28,19 +28,22 @@ struct LookPlace
 void
 look_places_find(LookUp *look, TupleDesc desc, const AttrNumber *numbers)
 {
-	if (look->places != NULL)
-		pfree(look->places);
-	look->places = NULL;
-	look->places = MemoryContextAlloc(CacheMemoryContext, Max(desc->natts, 1) * sizeof(LookPlace));
+	forget_places(look);
+	look->places =
+		MemoryContextAllocZero(CacheMemoryContext, offsetof(LookPlaces, all) + Max(desc->natts, 1) * sizeof(LookPlace));
 	look->nplaces = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		LookPlace *place = &look->places[i];
+		LookPlace *place = &look->places->all[i];
 
 		place->length = attribute->attlen;
 		place->mask = att_align_nominal(1, attribute->attalign) - 1;
 		place->by_value = attribute->attbyval;
+		place->how = attribute->attlen == -1 ? LOOK_VARYING
+					 : attribute->attbyval && attribute->attlen == sizeof(Datum) && place->mask == sizeof(Datum) - 1
+						 ? LOOK_WORD
+						 : LOOK_OTHERWISE;
 		place->column = -1;
 		for (int j = 0; j < look->ncolumns; j++)
 			if (look->attributes[j] == (numbers == NULL ? i + 1 : numbers[i]))
@@ -49,76 +52,58 @@ look_places_find(LookUp *look, TupleDesc desc, const AttrNumber *numbers)
 				look->nplaces = i + 1;
 			}
 	}
+	if (look->nplaces <= LOOK_ATTRIBUTES)
+		look->places->attributes =
+			look->nplaces == LOOK_ATTRIBUTES ? PG_UINT64_MAX : (UINT64CONST(1) << look->nplaces) - 1;
 }
 
-/* Returns the place from which on something may lie that is to be aligned so. */
-static inline const char *
-aligned(const char *data, uint8 mask)
+/* look_shape_make makes the shape of rows with these attributes, and keeps it in place of another one. */
+const LookShape *
+look_shape_make(const LookUp *look, LookShape **kept, uint64 present)
 {
-	return (const char *) (((uintptr_t) data + mask) & ~(uintptr_t) mask);
-}
+	LookShape *shape = *kept;
+	int wanted = 0;
 
-/* Sets the columns of a row from its data, which are aligned; null says which attributes are NULL, or is NULL. */
-static inline void
-columns_of_data(const LookUp *look, const char *data, const bits8 *null, Datum *values, bool *nulls)
-{
-	const LookPlace *places = look->places;
-	int n = look->nplaces;
-
-	for (int i = 0; i < n; i++)
+	if (shape == NULL)
+		shape = *kept = MemoryContextAlloc(CacheMemoryContext,
+										   offsetof(LookShape, places) + Max(look->nplaces, 1) * sizeof(LookPlace));
+	shape->present = present;
+	shape->n = shape->nnulls = 0;
+	for (int i = 0; i < look->nplaces; i++)
 	{
-		int length = places[i].length;
-		int column = places[i].column;
+		const LookPlace *place = &look->places->all[i];
 
-		if (null != NULL && att_isnull(i, null))
+		if ((present >> i & 1) != 0)
 		{
-			if (column >= 0)
-				nulls[column] = true;
-			continue;
+			shape->places[shape->n++] = *place;
+			if (place->column >= 0)
+				wanted = shape->n;
 		}
-		if (length == -1)
-		{
-			/* Mostly the header is short, and not aligned; what stands before a long one is zero. */
-			if (*data == '\0')
-				data = aligned(data, places[i].mask);
-			if (column >= 0)
-			{
-				nulls[column] = false;
-				values[column] = PointerGetDatum(data);
-			}
-			data += likely(VARATT_IS_1B(data) && !VARATT_IS_1B_E(data)) ? VARSIZE_1B(data) : VARSIZE_ANY(data);
-			continue;
-		}
-		data = aligned(data, places[i].mask);
-		if (column >= 0)
-		{
-			nulls[column] = false;
-			values[column] = fetch_att(data, places[i].by_value, length);
-		}
-		data += length >= 0 ? length : (int) strlen(data) + 1;
+		else if (place->column >= 0)
+			shape->nulls[shape->nnulls++] = place->column;
 	}
-}
-
-/* look_columns_of_index sets the columns from a row of the index. */
-void
-look_columns_of_index(const LookUp *look, IndexTuple row, Datum *values, bool *nulls)
-{
-	columns_of_data(look, (const char *) row + IndexInfoFindDataOffset(row->t_info),
-					IndexTupleHasNulls(row) ? (const bits8 *) row + sizeof(IndexTupleData) : NULL, values, nulls);
+	shape->n = wanted;
+	return shape;
 }
 
 /*
- * look_columns_of_row sets the columns from a row of the table; returns false where it lacks some, having been written
- * before they were added.
+ * look_take_other sets the column of an attribute of any kind that is not NULL, if there is one; returns the place
+ * behind it.
  */
-bool
-look_columns_of_row(const LookUp *look, HeapTuple row, Datum *values, bool *nulls)
+const char *
+look_take_other(const LookPlace *place, const char *data, Datum *values, bool *nulls)
 {
-	const HeapTupleHeader header = row->t_data;
+	int length = place->length;
 
-	if (HeapTupleHeaderGetNatts(header) < look->nplaces)
-		return false;
-	columns_of_data(look, (const char *) header + header->t_hoff, HeapTupleHasNulls(row) ? header->t_bits : NULL,
-					values, nulls);
-	return true;
+	/* What stands before a long header is zero; one of those that are short is not. */
+	if (length != -1 || *data == '\0')
+		data = aligned(data, place->mask);
+	if (place->column >= 0)
+	{
+		values[place->column] = fetch_att(data, place->by_value, length);
+		nulls[place->column] = false;
+	}
+	if (length == -1)
+		return data + VARSIZE_ANY(data);
+	return data + (length >= 0 ? length : (int) strlen(data) + 1);
 }

@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/leaf.h"
+#include "core/look_columns.h"
 #include "core/prefetch.h"
 #include "core/recent.h"
 #include "core/table.h"
@@ -41,14 +42,39 @@
 /* So many bytes of rows are noted ahead. */
 #define NOTED_BYTES (64 * 1024)
 
-/* Blocks of a table that a page of the visibility map tells of, but for its header. */
-#define MAP_BLOCKS (BLCKSZ * BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+/* Blocks of a table that a byte of the visibility map tells of, and a page of it. */
+#define MAP_BYTE_BLOCKS (BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+#define MAP_BLOCKS ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData)) * MAP_BYTE_BLOCKS)
 
-/* Returns whether all see all of a block. Rows of one key lie apart: a few pages of the map stay pinned. */
-static bool
+/* Does what is_visible() does, of a page of the map that is not the last one. */
+static pg_noinline bool
+is_visible_elsewhere(LookScan *scan, BlockNumber block)
+{
+	LeafScan *leaves = scan->leaves;
+	LeafMap *map = &leaves->maps[block / MAP_BLOCKS % LEAF_MAPS];
+	bool visible = VM_ALL_VISIBLE(scan->table, block, &map->buffer);
+
+	/* Of a young table there is no map. */
+	map->bits = BufferIsValid(map->buffer) ? (const uint8 *) PageGetContents(BufferGetPage(map->buffer)) : NULL;
+	map->first = block - block % MAP_BLOCKS;
+	leaves->map = map;
+	return visible;
+}
+
+/*
+ * Returns whether all see all of a block. Rows of one key lie apart: a few pages of the map stay pinned, and what the
+ * last one says is read where it lies, as visibilitymap_get_status() does after it has looked at the buffer.
+ */
+static inline bool
 is_visible(LookScan *scan, BlockNumber block)
 {
-	return VM_ALL_VISIBLE(scan->table, block, &scan->leaves->maps[block / MAP_BLOCKS % LEAF_MAPS]);
+	const LeafMap *map = scan->leaves->map;
+	BlockNumber place = block - map->first;
+
+	if (unlikely(map->bits == NULL || place >= MAP_BLOCKS))
+		return is_visible_elsewhere(scan, block);
+	return (map->bits[place / MAP_BYTE_BLOCKS] >> place % MAP_BYTE_BLOCKS * BITS_PER_HEAPBLOCK &
+			VISIBILITYMAP_ALL_VISIBLE) != 0;
 }
 
 /* leaf_open readies the scan for leaf_find(), by the first nkeys columns of the index. */
@@ -60,6 +86,7 @@ leaf_open(LookScan *scan, Snapshot snapshot)
 	leaves->snapshot = snapshot;
 	leaves->skips_dead = !TransactionStartedDuringRecovery();
 	leaves->leaf = InvalidBuffer;
+	leaves->map = &leaves->maps[0];
 	scan->leaves = leaves;
 	leaf_keys_open(scan);
 }
@@ -129,36 +156,44 @@ find_from_root(LookScan *scan)
 	return leaf_descend(scan);
 }
 
-/* Notes a row of the index, or several that share their columns. */
+/* Makes room for so many rows, and bytes of them. */
 static void
-add_rows(LookScan *scan, IndexTuple row)
+make_room(LeafScan *leaves, int n, Size size)
 {
-	LeafScan *leaves = scan->leaves;
-	bool shared = BTreeTupleIsPosting(row);
-	int n = shared ? BTreeTupleGetNPosting(row) : 1;
-
 	if (leaves->nrows + n > leaves->space)
 	{
 		leaves->space = Max(leaves->space * 2, leaves->nrows + Max(n, 16));
 		leaves->rows = leaves->rows == NULL ? palloc(leaves->space * sizeof(LeafRow))
 											: repalloc_huge(leaves->rows, leaves->space * sizeof(LeafRow));
 	}
-	for (int i = 0; i < n; i++)
-		leaves->rows[leaves->nrows++] =
-			(LeafRow){shared ? *BTreeTupleGetPostingN(row, i) : row->t_tid, false, false, leaves->used};
-	if (scan->look->covered)
+	if (leaves->used + size > leaves->bytes_space)
 	{
-		Size size = MAXALIGN(IndexTupleSize(row));
-
-		if (leaves->used + size > leaves->bytes_space)
-		{
-			leaves->bytes_space = Max(leaves->bytes_space * 2, Max(leaves->used + size, 2048));
-			leaves->bytes =
-				leaves->bytes == NULL ? palloc(leaves->bytes_space) : repalloc_huge(leaves->bytes, leaves->bytes_space);
-		}
-		memcpy(leaves->bytes + leaves->used, row, IndexTupleSize(row));
-		leaves->used += size;
+		leaves->bytes_space = Max(leaves->bytes_space * 2, Max(leaves->used + size, 2048));
+		leaves->bytes =
+			leaves->bytes == NULL ? palloc(leaves->bytes_space) : repalloc_huge(leaves->bytes, leaves->bytes_space);
 	}
+}
+
+/* Notes a row of the index, or several that share their columns. */
+static inline void
+add_rows(LookScan *scan, IndexTuple row)
+{
+	LeafScan *leaves = scan->leaves;
+	bool shared = BTreeTupleIsPosting(row);
+	int n = shared ? BTreeTupleGetNPosting(row) : 1;
+	Size size = scan->look->covered ? IndexTupleSize(row) : 0;
+
+	if (unlikely(leaves->nrows + n > leaves->space || leaves->used + size > leaves->bytes_space))
+		make_room(leaves, n, size);
+	if (likely(!shared))
+		leaves->rows[leaves->nrows++] = (LeafRow){row->t_tid, false, false, leaves->used};
+	else
+		for (int i = 0; i < n; i++)
+			leaves->rows[leaves->nrows++] = (LeafRow){*BTreeTupleGetPostingN(row, i), false, false, leaves->used};
+	/* Their sizes are aligned. */
+	if (size > 0)
+		memcpy(leaves->bytes + leaves->used, row, size);
+	leaves->used += size;
 }
 
 /* Notes the rows that have the keys from a place of a leaf on; returns the place behind them. */
@@ -256,8 +291,7 @@ gather_rows(LookScan *scan, OffsetNumber place)
 			place = add_expected(scan, page, place, last);
 		leaves->next = place;
 		LockBuffer(leaves->leaf, BUFFER_LOCK_UNLOCK);
-		if (scan->look->covered)
-			settle_visible(scan, from);
+		settle_visible(scan, from);
 		if (!more)
 			break;
 
@@ -370,49 +404,91 @@ settle_page(LookScan *scan, int from)
 	LockBuffer(scan->buffer, BUFFER_LOCK_UNLOCK);
 }
 
-/* Goes to the next row that the snapshot sees, of an index that holds all columns; returns false after the last. */
-static bool
-next_covered(LookScan *scan, IndexTuple *columns)
+/*
+ * leaf_next_covered sets the columns of the next rows that the snapshot sees, so many at most, one behind the other, of
+ * an index that holds all columns; returns how many they are, 0 after the last. They are good until keys are sought.
+ */
+int
+leaf_next_covered(LookScan *scan, Datum *values, bool *nulls, int most)
 {
+	const LookUp *look = scan->look;
 	LeafScan *leaves = scan->leaves;
+	const LookShape *shape = NULL;
+	int n = 0;
 
-	while (leaves->row < leaves->end)
+	while (n < most && leaves->row < leaves->end)
 	{
 		const LeafRow *row = &leaves->rows[leaves->row];
+		IndexTuple columns;
+		uint64 present;
 
-		if (!row->settled)
+		if (unlikely(!row->settled))
 			settle_page(scan, leaves->row);
 		leaves->row++;
-		if (row->visible)
-		{
-			*columns = (IndexTuple) (leaves->bytes + row->at);
-			return true;
-		}
+		if (unlikely(!row->visible))
+			continue;
+		columns = (IndexTuple) (leaves->bytes + row->at);
+		present = present_in_index(look, columns);
+		if (shape == NULL || unlikely(shape->present != present))
+			shape = look_shape(look, present);
+		take_attributes(shape, (const char *) columns + IndexInfoFindDataOffset(columns->t_info), values, nulls);
+		values += look->ncolumns;
+		nulls += look->ncolumns;
+		n++;
 	}
-	return false;
+	return n;
 }
 
 /*
- * leaf_next goes to the next row that the snapshot sees; returns false after the last. Where the index holds all
- * columns they are in *columns, otherwise in the slot.
+ * Returns the row at a place, of which it was settled that everyone sees it, on its page, which stays pinned; NULL
+ * where it is not where it was.
+ *
+ * Neither needs the page to be locked: as long as the snapshot may see a row it is not cleared away, and what is on a
+ * page that somebody has pinned is not moved. Those who add rows, or lock or delete this one, leave its columns alone.
+ */
+static HeapTupleHeader
+row_of_all(LookScan *scan, const ItemPointerData *place)
+{
+	Page page;
+	OffsetNumber number = ItemPointerGetOffsetNumber(place);
+	ItemId item;
+
+	scan->buffer = recent_release_and_read(scan->buffer, scan->table, ItemPointerGetBlockNumber(place));
+	page = BufferGetPage(scan->buffer);
+	if (number > PageGetMaxOffsetNumber(page))
+		return NULL;
+	item = PageGetItemId(page, number);
+	return ItemIdIsNormal(item) ? (HeapTupleHeader) PageGetItem(page, item) : NULL;
+}
+
+/*
+ * leaf_next sets the columns of the next row that the snapshot sees, of an index that does not hold all; returns false
+ * after the last. They are good until the next call.
  */
 bool
-leaf_next(LookScan *scan, IndexTuple *columns)
+leaf_next(LookScan *scan, Datum *values, bool *nulls)
 {
 	LeafScan *leaves = scan->leaves;
 
-	if (scan->look->covered)
-		return next_covered(scan, columns);
-	if (scan->slot == NULL)
-		scan->slot = table_slot_create(scan->table, NULL);
 	while (leaves->row < leaves->end)
 	{
 		const LeafRow *row = &leaves->rows[leaves->row++];
+		HeapTupleHeader data;
 		bool all_dead;
 
 		pgstat_count_heap_fetch(scan->index);
-		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, true, &scan->buffer, scan->slot, &all_dead))
+		if (row->visible && (data = row_of_all(scan, &row->place)) != NULL &&
+			look_columns_of_row(scan->look, data, values, nulls))
 			return true;
+		if (scan->slot == NULL)
+			scan->slot = table_slot_create(scan->table, NULL);
+		if (heap_fetch_row(scan->table, leaves->snapshot, &row->place, true, &scan->buffer, scan->slot, &all_dead))
+		{
+			if (!look_columns_of_row(scan->look, ((BufferHeapTupleTableSlot *) scan->slot)->base.tuple->t_data, values,
+									 nulls))
+				look_columns_of_slot(scan, values, nulls);
+			return true;
+		}
 	}
 	return false;
 }
@@ -426,8 +502,8 @@ leaf_end(LookScan *scan)
 
 	forget_leaf(leaves);
 	for (int i = 0; i < LEAF_MAPS; i++)
-		if (BufferIsValid(leaves->maps[i]))
-			ReleaseBuffer(leaves->maps[i]);
+		if (BufferIsValid(leaves->maps[i].buffer))
+			ReleaseBuffer(leaves->maps[i].buffer);
 	if (leaves->rows != NULL)
 		pfree(leaves->rows);
 	if (leaves->bytes != NULL)

@@ -16,7 +16,7 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
-#include "core/look.h"
+#include "core/look_columns.h"
 
 typedef struct PageScan
 {
@@ -95,7 +95,7 @@ send_page(PageScan *scan, BlockNumber block, OffsetNumber *places, int n)
 	{
 		row.t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, places[i]));
 		pgstat_count_heap_fetch(scan->table);
-		if (unlikely(!look_columns_of_row(look, &row, values, nulls)))
+		if (unlikely(!look_columns_of_row(look, row.t_data, values, nulls)))
 			for (int j = 0; j < look->ncolumns; j++)
 				values[j] = heap_getattr(&row, look->attributes[j], RelationGetDescr(scan->table), &nulls[j]);
 		if (!scan->take(scan->arg, values, nulls))

@@ -49,8 +49,10 @@ code_map_place(CodeMap *map, const CodeEntry *entry)
 void
 code_map_put_hashed(CodeMap *map, const char *code, uint32 length, uint32 hash, void *value)
 {
-	CodeEntry entry = {hash, length, code, value};
+	CodeEntry entry = {.hash = hash, .length = length, .code = code, .value = value};
 
+	if (length <= CODE_WORD)
+		entry.word = code_word(code, length);
 	if (map->count >= map->size / 3 * 2)
 	{
 		CodeMap former = *map;

@@ -12,7 +12,11 @@ typedef struct CodeEntry
 {
 	uint32 hash;
 	uint32 length;
-	const char *code; /* not zero-terminated; belongs to value's owner */
+	union
+	{
+		uint64 word;      /* the whole code, of CODE_WORD bytes at most: to look at it needs no other memory */
+		const char *code; /* not zero-terminated; belongs to value's owner */
+	};
 	void *value;
 } CodeEntry;
 
@@ -24,6 +28,15 @@ typedef struct CodeMap
 	CodeEntry *entries;
 	uint8 *tags; /* of each entry; 0: there is none. Small enough to stay in the processor's cache */
 } CodeMap;
+
+#define CODE_WORD sizeof(uint64)
+
+/* Returns a code of CODE_WORD bytes at most as a number, another one for others of the same length. */
+static inline uint64
+code_word(const char *code, uint32 length)
+{
+	return length == CODE_WORD ? eight_bytes(code) : few_bytes(code, length);
+}
 
 /* Returns some bits of the hash that do not choose the place. */
 static inline uint8
@@ -43,17 +56,26 @@ hash_mix(uint64 hash, uint64 word)
 	return hash ^ hash >> 32;
 }
 
+/* Returns the hash of what was mixed so far and the last bytes of a code. */
+static inline uint32
+last_hash(uint64 hash, uint64 word)
+{
+	hash = hash_mix(hash, word);
+	return (uint32) (hash_mix(hash, hash >> 29) >> 16);
+}
+
 /* Returns the hash of a code: of short ones in a quarter of the steps that hash_bytes() takes. */
 static inline uint32
 code_hash(const char *code, uint32 length)
 {
 	uint64 hash = length;
 
+	if (length <= CODE_WORD)
+		return last_hash(hash, code_word(code, length));
 	for (uint32 at = 8; at < length; at += 8)
 		hash = hash_mix(hash, eight_bytes(code + at - 8));
 	/* The last ones, of which some may have been mixed in before. */
-	hash = hash_mix(hash, length >= 8 ? eight_bytes(code + length - 8) : few_bytes(code, length));
-	return (uint32) (hash_mix(hash, hash >> 29) >> 16);
+	return last_hash(hash, eight_bytes(code + length - 8));
 }
 
 /* Enters a code that is not there yet; the map keeps the pointers. */
@@ -70,18 +92,34 @@ code_map_prefetch(const CodeMap *map, uint32 hash)
 	prefetch(&map->tags[hash & (map->size - 1)]);
 }
 
+/* Returns what was put there under a code of CODE_WORD bytes at most, as a number, that has this hash; or NULL. */
+static inline void *
+code_map_get_word(const CodeMap *map, uint64 word, uint32 length, uint32 hash)
+{
+	uint32 last = map->size - 1;
+	uint8 wanted = code_tag(hash);
+	uint8 tag;
+
+	for (uint32 i = hash & last; (tag = map->tags[i]) != 0; i = (i + 1) & last)
+		if (tag == wanted && map->entries[i].word == word && map->entries[i].length == length)
+			return map->entries[i].value;
+	return NULL;
+}
+
 /* Returns what was put there under a code that has this hash, or NULL. */
 static inline void *
 code_map_get_hashed(const CodeMap *map, const char *code, uint32 length, uint32 hash)
 {
 	uint8 tag = code_tag(hash);
 
+	if (likely(length <= CODE_WORD))
+		return code_map_get_word(map, code_word(code, length), length, hash);
 	for (uint32 i = hash & (map->size - 1); map->tags[i] != 0; i = (i + 1) & (map->size - 1))
 	{
 		const CodeEntry *entry = &map->entries[i];
 
 		if (map->tags[i] == tag && entry->hash == hash && entry->length == length &&
-			bytes_equal(entry->code, code, length))
+			memcmp(entry->code, code, length) == 0)
 			return entry->value;
 	}
 	return NULL;
@@ -91,6 +129,12 @@ code_map_get_hashed(const CodeMap *map, const char *code, uint32 length, uint32 
 static inline void *
 code_map_get(const CodeMap *map, const char *code, uint32 length)
 {
+	if (likely(length <= CODE_WORD))
+	{
+		uint64 word = code_word(code, length);
+
+		return code_map_get_word(map, word, length, last_hash(length, word));
+	}
 	return code_map_get_hashed(map, code, length, code_hash(code, length));
 }
 

@@ -50,7 +50,7 @@ static KeptPlan everything_select = {
 static void
 gather_row(PriceCache *cache, PriceRules *rules, Gathering *gathering, const Datum *values, const bool *nulls)
 {
-	int list = price_list_find(rules, DatumGetTextPP(values[ROW_LIST]));
+	int list = price_list_find(rules, (const text *) packed_value(values[ROW_LIST]));
 
 	if (list < 0)
 		return;
@@ -162,11 +162,13 @@ select_products(PriceCache *cache, PriceRules *rules, text **codes, int ncodes)
 static void
 scan_rows(PriceCache *cache, PriceRules *rules, LookScan *scan, Gathering *gathering)
 {
-	Datum values[ROW_COLUMNS];
-	bool nulls[ROW_COLUMNS];
+	Datum values[LOOK_ROWS * ROW_COLUMNS];
+	bool nulls[LOOK_ROWS * ROW_COLUMNS];
+	int n;
 
-	while (look_next(scan, false, values, nulls))
-		gather_row(cache, rules, gathering, values, nulls);
+	while ((n = look_next_rows(scan, values, nulls)) > 0)
+		for (int i = 0; i < n; i++)
+			gather_row(cache, rules, gathering, &values[i * ROW_COLUMNS], &nulls[i * ROW_COLUMNS]);
 	keep_rows(cache, gathering);
 }
 

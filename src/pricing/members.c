@@ -121,23 +121,20 @@ member_cache_open(MemberCache *cache, PriceRules *rules)
 }
 
 /* Adds a membership, unless its segment is too new for the rules: their message is due. */
-static void
+static inline void
 gather_membership(MemberJob *job, Datum segment, Datum valid)
 {
-	text *code = DatumGetTextPP(segment);
-	const int *number = segment_find(job->rules, code);
+	int number = segment_find(job->rules, (const text *) packed_value(segment));
 
-	if (number == NULL)
+	if (number < 0)
 		return;
-	if (job->nmemberships == job->space)
+	if (unlikely(job->nmemberships == job->space))
 	{
 		job->space = job->space == 0 ? 16 : job->space * 2;
 		job->memberships = job->memberships == NULL ? palloc(job->space * sizeof(Membership))
 													: repalloc_huge(job->memberships, job->space * sizeof(Membership));
 	}
-	job->memberships[job->nmemberships].segment = *number;
-	job->memberships[job->nmemberships].valid = span_from_range(valid);
-	job->nmemberships++;
+	job->memberships[job->nmemberships++] = (Membership){number, span_from_range(valid)};
 }
 
 /* Keeps what was gathered as the customer's entry. */
@@ -224,15 +221,17 @@ scan_member(MemberJob *job)
 {
 	Datum key = Int64GetDatum(job->customer_id);
 	LookScan scan;
-	Datum values[2];
-	bool nulls[2];
+	Datum values[LOOK_ROWS * 2];
+	bool nulls[LOOK_ROWS * 2];
+	int n;
 	bool found;
 
 	if (!scan_merges(key, &found) || found || !look_begin(&scan, &member_look, &key, 1, GetActiveSnapshot()))
 		return false;
-	while (look_next(&scan, false, values, nulls))
+	while ((n = look_next_rows(&scan, values, nulls)) > 0)
 	{
-		gather_membership(job, values[0], values[1]);
+		for (int i = 0; i < n; i++)
+			gather_membership(job, values[2 * i], values[2 * i + 1]);
 		found = true;
 	}
 	look_end(&scan);

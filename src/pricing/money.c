@@ -30,13 +30,18 @@
 /* Of numbers whose first digit is worth no more than NUMERIC_BASE to this power the fast form holds any. */
 #define SMALL_WEIGHT 1
 
+/* What a last digit is worth in ticks, from that of the last decimal on; behind the first one there may be none. */
+static const int64 digit_worths[] = {1, 10000, 100000000, 1000000000000, 0};
+
+StaticAssertDecl(lengthof(digit_worths) == FRACTION_DIGITS + SMALL_WEIGHT + 2, "what each digit is worth");
+
 static const int64 powers_of_ten[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 
 StaticAssertDecl(lengthof(powers_of_ten) == MONEY_DECIMALS + 1, "a power of ten for each decimal");
 
-/* Returns the amount; the fast form where it is exact. value must live as long as the result. */
-Money
-money_from_numeric(Numeric value)
+/* Returns the amount of any numeric; the fast form where it is exact. */
+static pg_noinline Money
+money_from_any(Numeric value)
 {
 	Money result = {0, NULL};
 	const char *data = VARDATA_ANY(value);
@@ -76,24 +81,6 @@ money_from_numeric(Numeric value)
 		result.big = value;
 		return result;
 	}
-	if (likely(weight <= SMALL_WEIGHT))
-	{
-		/* No digit can be too many. */
-		const char *end = data + ndigits * sizeof(int16);
-
-		for (place = weight; data < end; place--, data += sizeof(int16))
-		{
-			int16 digit;
-
-			memcpy(&digit, data, sizeof(int16));
-			result.ticks = result.ticks * NUMERIC_BASE + digit;
-		}
-		for (; place >= -FRACTION_DIGITS; place--)
-			result.ticks *= NUMERIC_BASE;
-		if (negative)
-			result.ticks = -result.ticks;
-		return result;
-	}
 	/* Down to the last decimal of the fast form, with zeros for the digits that are not stored. */
 	for (place = weight; place >= -FRACTION_DIGITS; place--)
 	{
@@ -113,42 +100,106 @@ money_from_numeric(Numeric value)
 	return result;
 }
 
-/* Returns the amount with this many decimals, which it must not exceed, as a new numeric. */
-Numeric
-money_to_numeric(Money value, int decimals)
+/*
+ * money_from_numeric returns the amount; the fast form where it is exact. value must live as long as the result.
+ *
+ * Each price that is read has two of them, which mostly are zero, or have one digit or two before the point and as many
+ * behind it.
+ */
+Money
+money_from_numeric(Numeric value)
 {
-	uint16 digits[8];
-	int ndigits = 0;
-	int first = 0;
-	int weight;
-	uint64 rest;
+	const char *data = VARDATA_ANY(value);
+	const char *digit = data + sizeof(uint16);
+	const char *end = data + VARSIZE_ANY_EXHDR(value);
 	uint16 header;
-	Size size;
+	int weight;
+	int last; /* the last digit is worth NUMERIC_BASE to this power */
+	int64 ticks = 0;
+
+	memcpy(&header, data, sizeof(header));
+	weight = (header & NUMERIC_SHORT_WEIGHT_MASK) - (header & NUMERIC_SHORT_WEIGHT_SIGN);
+	last = weight + 1 - (int) ((end - digit) / sizeof(int16));
+	if (unlikely((header & (NUMERIC_SIGN_MASK | NUMERIC_SHORT_NEGATIVE)) != NUMERIC_SHORT || weight > SMALL_WEIGHT ||
+				 last < -FRACTION_DIGITS))
+		return money_from_any(value);
+	for (; digit < end; digit += sizeof(int16))
+	{
+		int16 next;
+
+		memcpy(&next, digit, sizeof(int16));
+		ticks = ticks * NUMERIC_BASE + next;
+	}
+	return (Money){ticks * digit_worths[last + FRACTION_DIGITS], NULL};
+}
+
+/* Does what money_to_numeric() does, of any amount. */
+static pg_noinline Numeric
+any_to_numeric(Money value, int decimals)
+{
+	uint64 size = value.ticks < 0 ? -(uint64) value.ticks : (uint64) value.ticks;
+	uint64 whole = size / MONEY_ONE;
+	uint32 rest = (uint32) (size % MONEY_ONE);
+	/* Five hold 64 bits. */
+	uint16 digits[] = {whole / NUMERIC_BASE / NUMERIC_BASE, whole / NUMERIC_BASE % NUMERIC_BASE, whole % NUMERIC_BASE,
+					   rest / NUMERIC_BASE, rest % NUMERIC_BASE};
+	int first = 0;
+	int end = lengthof(digits);
+	int weight;
+	uint16 header;
+	Size bytes;
 	Numeric result;
 
 	if (value.big != NULL)
 		return DatumGetNumeric(DirectFunctionCall2(numeric_round, NumericGetDatum(value.big), Int32GetDatum(decimals)));
 
-	/* The lowest digit first; five hold 64 bits. */
-	for (rest = value.ticks < 0 ? -(uint64) value.ticks : (uint64) value.ticks; rest != 0; rest /= NUMERIC_BASE)
-		digits[ndigits++] = rest % NUMERIC_BASE;
-	weight = ndigits - 1 - FRACTION_DIGITS;
-	while (first < ndigits && digits[first] == 0)
+	while (first < end && digits[first] == 0)
 		first++;
-	if (first == ndigits)
-		weight = 0;
+	while (end > first && digits[end - 1] == 0)
+		end--;
+	weight = first == end ? 0 : (int) lengthof(digits) - FRACTION_DIGITS - 1 - first;
 
 	header = NUMERIC_SHORT | (value.ticks < 0 ? NUMERIC_SHORT_NEGATIVE : 0) |
 			 (uint16) (decimals << NUMERIC_SHORT_DSCALE_SHIFT) | (weight < 0 ? NUMERIC_SHORT_WEIGHT_SIGN : 0) |
 			 (weight & NUMERIC_SHORT_WEIGHT_MASK);
-	size = VARHDRSZ + sizeof(header) + (ndigits - first) * sizeof(uint16);
-	result = palloc(size);
-	SET_VARSIZE(result, size);
+	bytes = VARHDRSZ + sizeof(header) + (end - first) * sizeof(uint16);
+	result = palloc(bytes);
+	SET_VARSIZE(result, bytes);
 	memcpy((char *) result + VARHDRSZ, &header, sizeof(header));
-	for (int i = ndigits - 1; i >= first; i--)
-		memcpy((char *) result + VARHDRSZ + sizeof(header) + (ndigits - 1 - i) * sizeof(uint16), &digits[i],
-			   sizeof(uint16));
+	for (int i = first; i < end; i++)
+		memcpy((char *) result + VARHDRSZ + sizeof(header) + (i - first) * sizeof(uint16), &digits[i], sizeof(uint16));
 	return result;
+}
+
+/*
+ * money_to_numeric returns the amount with this many decimals, which it must not exceed, as a new numeric.
+ *
+ * An answer has four of them, which mostly have one digit or two before the point and at most one behind it.
+ */
+Numeric
+money_to_numeric(Money value, int decimals)
+{
+	uint64 whole = (uint64) value.ticks / MONEY_ONE;
+	uint32 rest = (uint32) ((uint64) value.ticks % MONEY_ONE);
+	uint16 high = whole / NUMERIC_BASE;
+	uint16 low = whole % NUMERIC_BASE;
+	uint16 fraction = rest / NUMERIC_BASE;
+	int ndigits = (high != 0) + 1 + (fraction != 0);
+	char *result;
+	uint16 header;
+
+	if (unlikely(value.big != NULL || whole == 0 || whole >= NUMERIC_BASE * NUMERIC_BASE || rest % NUMERIC_BASE != 0 ||
+				 (low == 0 && fraction == 0)))
+		return any_to_numeric(value, decimals);
+	header = NUMERIC_SHORT | (uint16) (decimals << NUMERIC_SHORT_DSCALE_SHIFT) | (high != 0);
+	result = palloc(VARHDRSZ + sizeof(header) + 3 * sizeof(uint16));
+	SET_VARSIZE(result, VARHDRSZ + sizeof(header) + ndigits * sizeof(uint16));
+	memcpy(result + VARHDRSZ, &header, sizeof(header));
+	if (high != 0)
+		memcpy(result + VARHDRSZ + sizeof(header), &high, sizeof(high));
+	memcpy(result + VARHDRSZ + sizeof(header) + (high != 0) * sizeof(high), &low, sizeof(low));
+	memcpy(result + VARHDRSZ + sizeof(header) + ((high != 0) + 1) * sizeof(high), &fraction, sizeof(fraction));
+	return (Numeric) result;
 }
 
 /* Returns the amount as numeric, whatever its form. */
@@ -183,9 +234,9 @@ money_compare_big(Money a, Money b)
 	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, money_datum(a), money_datum(b)));
 }
 
-/* Returns the exact product. */
-Money
-money_multiply(Money a, Money b)
+/* Does what money_multiply() does, of any amounts. */
+static pg_noinline Money
+money_multiply_any(Money a, Money b)
 {
 #ifdef HAVE_INT128
 	if (likely(a.big == NULL && b.big == NULL))
@@ -210,6 +261,15 @@ money_multiply(Money a, Money b)
 	}
 #endif
 	return money_call(numeric_mul, a, b);
+}
+
+/* Returns the exact product. Mostly somebody asks for one unit. */
+Money
+money_multiply(Money a, Money b)
+{
+	if (b.ticks == MONEY_ONE && b.big == NULL)
+		return a;
+	return money_multiply_any(a, b);
 }
 
 /* Returns the quotient to numeric's sixteen significant digits or more; b is not zero. */
@@ -281,9 +341,9 @@ ticks_round(int64 ticks, int64 step, Rounding rounding, bool *overflow)
 	return down;
 }
 
-/* Returns the amount rounded to so many decimals, at most MONEY_DECIMALS. */
-Money
-money_round(Money value, int decimals, Rounding rounding)
+/* Does what money_round() does, of an amount that has more decimals. */
+static pg_noinline Money
+money_round_off(Money value, int decimals, Rounding rounding)
 {
 	if (likely(value.big == NULL))
 	{
@@ -294,6 +354,15 @@ money_round(Money value, int decimals, Rounding rounding)
 			return result;
 	}
 	return money_round_big(value, decimals, rounding);
+}
+
+/* Returns the amount rounded to so many decimals, at most MONEY_DECIMALS. Most have no more. */
+Money
+money_round(Money value, int decimals, Rounding rounding)
+{
+	if (likely(value.big == NULL && value.ticks % powers_of_ten[MONEY_DECIMALS - decimals] == 0))
+		return value;
+	return money_round_off(value, decimals, rounding);
 }
 
 /* Returns the amount rounded to a multiple of step, which is above zero. */

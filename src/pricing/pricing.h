@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 #include "utils/array.h"
+#include "utils/rangetypes.h"
 
 #include "omnichannel.h"
 #include "core/form.h"
@@ -48,7 +49,29 @@ packed_value(Datum value)
 	return PG_DETOAST_DATUM_PACKED(value);
 }
 
-extern Span span_from_range(Datum range);
+extern Span span_from_any(Datum range);
+/* Returns the span of a tstzrange. Mostly it has no other bounds than [ and ), and is read without a call. */
+static inline Span
+span_from_range(Datum range)
+{
+	const struct varlena *value = packed_value(range);
+	const char *data = VARDATA_ANY(value);
+	const char *bound = data + sizeof(Oid);
+	uint8 flags = (uint8) data[VARSIZE_ANY_EXHDR(value) - 1];
+	Span span = {DT_NOBEGIN, DT_NOEND};
+
+	if (unlikely((flags & (RANGE_EMPTY | RANGE_UB_INC)) != 0 || (flags & (RANGE_LB_INC | RANGE_LB_INF)) == 0))
+		return span_from_any(range);
+	if (RANGE_HAS_LBOUND(flags))
+	{
+		memcpy(&span.from, bound, sizeof(TimestampTz));
+		bound += sizeof(TimestampTz);
+	}
+	if (RANGE_HAS_UBOUND(flags))
+		memcpy(&span.until, bound, sizeof(TimestampTz));
+	return span;
+}
+
 extern bool spans_contain(const Spans *spans, TimestampTz at, TimestampTz *until);
 extern Spans spans_merged(const Spans *spans, MemoryContext context);
 
@@ -196,10 +219,10 @@ typedef struct PriceRules
 {
 	MemoryContext context;
 	uint64 generation; /* of the cache: whatever was derived from another one's is void */
-	CodeMap segments;  /* to int *: its number */
+	CodeMap segments;  /* to its number, see segment_find() */
 	int nsegments;
 	CodeMap currencies;    /* to Currency */
-	CodeMap lists_by_code; /* to PriceList */
+	CodeMap lists_by_code; /* to its number, see price_list_find() */
 	int nlists;
 	PriceList *lists;
 	CodeMap omnibus;                 /* of country to OmnibusRule */
@@ -237,8 +260,8 @@ typedef struct AudienceSet
 } AudienceSet;
 
 #define BIT_WORDS(n) (((n) + 63) / 64)
-#define BIT_TEST(words, n) (((words)[(n) / 64] >> ((n) % 64)) & 1)
-#define BIT_SET(words, n) ((words)[(n) / 64] |= UINT64CONST(1) << ((n) % 64))
+#define BIT_TEST(words, n) (((words)[(unsigned) (n) / 64] >> ((unsigned) (n) % 64)) & 1)
+#define BIT_SET(words, n) ((words)[(unsigned) (n) / 64] |= UINT64CONST(1) << ((unsigned) (n) % 64))
 
 /* What a row makes of the base price. */
 typedef struct PriceAdjustment
@@ -442,8 +465,16 @@ extern bool numbers_contain(const int *numbers, int n, int wanted);
 extern int *spi_keep_segments(PriceRules *rules, uint64 row, int column, int *count);
 extern ListStatus list_status(const char *name);
 extern Span keep_active(Datum active, MemoryContext context, Spans *pauses);
-extern const int *segment_find(const PriceRules *rules, text *segment);
-extern const Currency *currency_find(const PriceRules *rules, text *currency);
+extern const Currency *currency_find(const PriceRules *rules, const text *currency);
+
+/* Returns the number of a segment, or -1 where it is not known. */
+static inline int
+segment_find(const PriceRules *rules, const text *segment)
+{
+	void *number = code_map_get(&rules->segments, VARDATA_ANY(segment), VARSIZE_ANY_EXHDR(segment));
+
+	return (int) (uintptr_t) number - 1;
+}
 
 /* Returns a numeric value as an amount kept in context; *present tells whether there is one. */
 static inline Money

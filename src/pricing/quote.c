@@ -158,14 +158,14 @@ price_segments_argument(FunctionCallInfo fcinfo, int number, PriceRules *rules)
 	segments = palloc(Max(ncodes, 1) * sizeof(int));
 	for (int i = 0; i < ncodes; i++)
 	{
-		const int *found = nulls[i] ? NULL : segment_find(rules, DatumGetTextPP(codes[i]));
+		int found = nulls[i] ? -1 : segment_find(rules, DatumGetTextPP(codes[i]));
 
-		if (found == NULL)
+		if (found < 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 					 errmsg("segment \"%s\" is not known", nulls[i] ? "NULL" : TextDatumGetCString(codes[i])),
 					 errhint("Use codes of omnichannel.segment.")));
-		segments[i] = *found;
+		segments[i] = found;
 	}
 	return audience_get(rules, segments, ncodes, &kept);
 }
@@ -268,8 +268,7 @@ promotions_datum(const PriceQuestion *question, const PriceAnswer *answer)
 static Datum
 like_datum(const PriceQuestion *question, Money amount, Money other, Datum done)
 {
-	return amount.ticks == other.ticks && amount.big == NULL && other.big == NULL ? done
-																				  : amount_datum(question, amount);
+	return money_same(amount, other) ? done : amount_datum(question, amount);
 }
 
 /* Puts the tax beside the price: what it is without, and what with it. */

@@ -162,23 +162,25 @@ walk_target(Walk *walk, const PriceTarget *target)
 	const PriceQuestion *question = walk->question;
 	const PriceRow *row = target->rows;
 	const PriceRow *end = row + target->nrows;
+	const uint64 *for_audience = walk->thorough ? NULL : question->audience->lists;
 	bool asked = false;
 
 	while (row < end)
 	{
-		const PriceList *list = &question->rules->lists[row->list];
+		const PriceList *list;
 		bool decided;
 		PriceVerdict verdict;
 		bool history = end - row > LONG_HISTORY && walk->collector == NULL;
 		bool reasoned = false;               /* rows that have begun tell why there is no price */
 		TimestampTz reasons_from = DT_NOEND; /* the others will then */
 
-		if (!walk->thorough && !BIT_TEST(question->audience->lists, row->list))
+		if (for_audience != NULL && !BIT_TEST(for_audience, row->list))
 		{
 			row = history ? skip_rows(row, end, NULL) : row + 1;
 			continue;
 		}
 		asked = true;
+		list = &question->rules->lists[row->list];
 		decided = BIT_TEST(walk->decided, row->list);
 		verdict = list_verdict(walk, list);
 
@@ -249,19 +251,27 @@ walk_target(Walk *walk, const PriceTarget *target)
 	return asked;
 }
 
-/* Takes the rows of a category, of those above it and for everything; remembers where none are for the audience. */
+/*
+ * Takes the rows of a category, of those above it and for everything; remembers from which of them on none are for the
+ * audience. What categories have in common is then gone through for one of them.
+ */
 static void
-walk_wider(Walk *walk, const PriceTarget *first)
+walk_wider(Walk *walk, PriceTarget *first)
 {
 	const AudienceSet *audience = walk->question->audience;
-	bool asked = false;
+	PriceTarget *target = first;
+	PriceTarget *unasked = NULL;
 
-	if (first->unasked == audience && !walk->thorough)
-		return;
-	for (const PriceTarget *target = first; target != NULL; target = target->wider)
-		asked |= walk_target(walk, target);
-	if (!asked && audience->kept && !walk->thorough)
-		unconstify(PriceTarget *, first)->unasked = audience;
+	for (; target != NULL && (target->unasked != audience || walk->thorough); target = target->wider)
+	{
+		if (walk_target(walk, target))
+			unasked = NULL;
+		else if (unasked == NULL)
+			unasked = target;
+	}
+	if (audience->kept && !walk->thorough)
+		for (; unasked != NULL && unasked != target; unasked = unasked->wider)
+			unasked->unasked = audience;
 }
 
 /* Compares what two survivors come to: both with tax, where one is. */

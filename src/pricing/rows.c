@@ -88,15 +88,6 @@ keep_adjustment(MemoryContext context, const Datum *values, const bool *nulls)
 	return adjustment;
 }
 
-/* Returns the number of the list, or -1 for one that is too new for the rules: their message is due. */
-int
-price_list_find(const PriceRules *rules, text *code)
-{
-	const PriceList *list = code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
-
-	return list == NULL ? -1 : (int) (list - rules->lists);
-}
-
 /* Fills a row from its columns; what does not fit in it is kept in context. */
 void
 price_row_read(PriceRow *row, int list, const Datum *values, const bool *nulls, MemoryContext context)
@@ -147,14 +138,14 @@ Product *
 product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Hoard *hoard)
 {
 	MemoryContext context = hoard->context;
-	text *texts[PRODUCT_BRAND + 1];
+	const text *texts[PRODUCT_BRAND + 1];
 	Size size = sizeof(Product) + VARHDRSZ;
 	Product *product;
 	char *place;
 
 	for (int i = PRODUCT_CODE; i <= PRODUCT_BRAND; i++)
 	{
-		texts[i] = nulls[i] ? NULL : DatumGetTextPP(values[i]);
+		texts[i] = nulls[i] ? NULL : (const text *) packed_value(values[i]);
 		if (texts[i] != NULL)
 			size += VARSIZE_ANY_EXHDR(texts[i]) + 1;
 	}
@@ -169,7 +160,7 @@ product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Ho
 	product->parent_code = keep_string(texts[PRODUCT_PARENT], &place);
 	product->category = keep_string(texts[PRODUCT_CATEGORY], &place);
 	product->brand = keep_string(texts[PRODUCT_BRAND], &place);
-	product->cost_currency = currency_find(rules, DatumGetTextPP(values[PRODUCT_CURRENCY]));
+	product->cost_currency = currency_find(rules, (const text *) packed_value(values[PRODUCT_CURRENCY]));
 	product->min_price_currency = product->cost_currency;
 	product->cost = keep_money(values[PRODUCT_COST], nulls[PRODUCT_COST], context, &product->has_cost);
 	product->min_price =

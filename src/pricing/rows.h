@@ -47,11 +47,19 @@ extern LookUp list_price_look;
 extern LookUp product_look;
 extern LookUp all_products_look;
 
-extern int price_list_find(const PriceRules *rules, text *code);
 extern void price_row_read(PriceRow *row, int list, const Datum *values, const bool *nulls, MemoryContext context);
 extern int price_rows_compare(const void *a, const void *b);
 extern Product *product_read(const PriceRules *rules, const Datum *values, const bool *nulls, Hoard *hoard);
 extern Product *product_copy(const Product *product, Hoard *hoard);
 extern void product_inherit(Product *product);
+
+/* Returns the number of the list, or -1 for one that is too new for the rules: their message is due. */
+static inline int
+price_list_find(const PriceRules *rules, const text *code)
+{
+	void *number = code_map_get(&rules->lists_by_code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code));
+
+	return (int) (uintptr_t) number - 1;
+}
 
 #endif /* OMNICHANNEL_ROWS_H */

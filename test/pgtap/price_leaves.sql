@@ -1,7 +1,7 @@
 -- Prices and products found on the leaves of their indexes: all rows that are there and no others, where keys lie together
 -- and apart, where the rows of one go over many leaves, and where leaves hold what is gone.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(41);
+SELECT plan(44);
 
 INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list, kind) SELECT 'list' || n, CASE n WHEN 0 THEN 'base' ELSE 'override' END FROM generate_series(0, 5) AS n;
@@ -62,6 +62,35 @@ SELECT is(pg_temp.wrong(apart), NULL, 'products of another layout, ' || apart ||
 SELECT is((SELECT array_agg(DISTINCT tax_rate) FROM quotes(NULL, '{p1,p2,p8,long}')), '{23}', 'a column that was added has its default');
 UPDATE product SET tax_rate = 8, brand = 'b' WHERE product IN ('p2', 'p3');
 SELECT is((SELECT array_agg(tax_rate) FROM quotes(NULL, '{p1,p2,p3,p4}')), '{23,8,8,23}', 'beside rows that hold it');
+
+-- Products that lack any of eight columns, with long ones between those that are read, on pages that everyone sees and on
+-- others; and with so many columns that a word does not hold a bit for each.
+INSERT INTO product (product, name, category, brand, data, min_price, min_margin, cost, tax_rate, perishable)
+SELECT 'v' || n, CASE WHEN n % 2 = 0 THEN repeat('n', n) END, CASE WHEN n % 3 = 0 THEN 'a.b' END::public.ltree, CASE WHEN n % 4 < 2 THEN repeat('b', n) END,
+	jsonb_build_object('d', repeat('d', n)), CASE WHEN n % 8 < 4 THEN 60 + n END, CASE WHEN n % 16 < 8 THEN n END, CASE WHEN n % 32 < 16 THEN 1 END,
+	CASE WHEN n % 64 < 32 THEN n END, n % 5 = 0
+FROM generate_series(1, 500) AS n;
+INSERT INTO price (price_list, product, amount) SELECT 'list0', 'v' || n, 1000 FROM generate_series(1, 500) AS n;
+INSERT INTO promotion (promotion, kind, value) VALUES ('nearly all', 'percent', 99);
+CREATE FUNCTION pg_temp.other_products() RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE segment SET name = coalesce(name, '') || '.';
+	RETURN (SELECT count(*) FROM quotes(NULL, ARRAY(SELECT product FROM product WHERE product ~ '^v')) AS q JOIN product AS p USING (product)
+		WHERE q.tax_rate IS DISTINCT FROM p.tax_rate OR q.unit_price IS DISTINCT FROM greatest(10, p.min_price, p.cost * (100 + coalesce(p.min_margin, 0)) / 100));
+END
+$$;
+SELECT is(pg_temp.other_products(), 0::bigint, 'products that lack columns');
+VACUUM product;
+SELECT is(pg_temp.other_products(), 0::bigint, 'and on pages that everyone sees');
+SELECT string_agg(format('ADD COLUMN more%s integer', n), ', ') AS more FROM generate_series(1, 60) AS n \gset
+BEGIN;
+ALTER TABLE product :more;
+ALTER TABLE product RENAME COLUMN perishable TO perished;
+ALTER TABLE product ADD COLUMN perishable boolean NOT NULL DEFAULT false;
+UPDATE product SET perishable = perished WHERE product ~ '^v';
+SELECT is(pg_temp.other_products(), 0::bigint, 'behind many columns');
+ROLLBACK;
+DELETE FROM promotion;
 
 -- An index that holds not all columns, in the order of a collation; and one of two columns.
 DROP INDEX price_product;
