@@ -87,7 +87,7 @@ static KeptPlan free_select = {
 	.argtypes = {TIMESTAMPTZOID},
 };
 
-/* Queues with offers that ran out of time before that; of several any, because one may be neglected for another reason. */
+/* Queues with offers that ran out of time before that; of several any: one may be neglected for another reason. */
 static KeptPlan neglected_select = {
 	.sql = "SELECT k.queue FROM (SELECT DISTINCT l.queue FROM omnichannel.assignment AS a"
 		   " JOIN omnichannel.lane AS l USING (lane_id) WHERE a.accepted_at IS NULL AND a.expires_at <= $1) AS k"
