@@ -272,10 +272,15 @@ BEGIN
 	UNION ALL
 	SELECT o.line, 'overlap', 'overlaps with a line before it'
 	FROM (
-		SELECT s.line, coalesce(lower(s.during), '-infinity') AS begins,
-			max(coalesce(upper(s.during), 'infinity')) OVER (PARTITION BY s.price_list, s.target, s.min_quantity
-				ORDER BY coalesce(lower(s.during), '-infinity'), s.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
-		FROM staged AS s WHERE s.target IS NOT NULL AND NOT isempty(s.during)
+		SELECT s.line, s.begins,
+			max(s.ends) OVER (PARTITION BY s.price_list, s.target, s.min_quantity
+				ORDER BY s.begins, s.line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
+		FROM (
+			-- A bound on the other side of its moment than usual is one a microsecond later.
+			SELECT n.*, coalesce(lower(n.during) + CASE WHEN lower_inc(n.during) THEN interval '0' ELSE '1 microsecond' END, '-infinity') AS begins,
+				coalesce(upper(n.during) + CASE WHEN upper_inc(n.during) THEN interval '1 microsecond' ELSE '0' END, 'infinity') AS ends
+			FROM staged AS n WHERE n.target IS NOT NULL AND NOT isempty(n.during)
+		) AS s
 	) AS o WHERE o.taken_until > o.begins
 	UNION ALL
 	SELECT b.line, 'tier rises', format('from %s on it costs %s, from %s on %s', a.min_quantity, a.amount, b.min_quantity, b.amount)
@@ -331,23 +336,17 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM omnichannel.require_setup();
-	-- The table first, as who stages has it locked before a trigger calls this, and who empties it by TRUNCATE as well.
-	LOCK TABLE omnichannel.price_staging IN ROW EXCLUSIVE MODE;
-	PERFORM pg_advisory_xact_lock('omnichannel.price_staging'::regclass::oid::integer, 0);
+	-- A lock of the table that keeps out its like: nobody takes it who may not write there. Statements that write hold
+	-- a weaker one by then, which does not stand in its way.
+	LOCK TABLE omnichannel.price_staging IN SHARE UPDATE EXCLUSIVE MODE;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.lock_staged_prices() IS
-'Held until the end of the transaction by who writes to price_staging or calls apply_prices(), one at a time: nobody stages what another one is about to check and apply, and two who do both wait, and do not lock each other up. Raises 55000 before setup().';
+'Held until the end of the transaction by who writes to price_staging or calls apply_prices(), one at a time: nobody stages what another one is about to check and apply, and two who do both wait, and do not lock each other up; readers never wait, VACUUM does. Raises 42501 for who may neither update nor delete there, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.stage_prices() RETURNS trigger
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM omnichannel.lock_staged_prices();
-	RETURN NULL;
-END
-$$;
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_stage_prices';
 COMMENT ON FUNCTION omnichannel.stage_prices() IS
 'Trigger function of price_staging: lets one transaction at a time write to it.';
 

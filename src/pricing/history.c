@@ -31,6 +31,7 @@
 
 SQL_FUNCTION(omnichannel_lock_prices);
 SQL_FUNCTION(omnichannel_note_change);
+SQL_FUNCTION(omnichannel_stage_prices);
 SQL_FUNCTION(omnichannel_write_prices);
 SQL_FUNCTION(omnichannel_writes_prices);
 
@@ -117,6 +118,19 @@ omnichannel_lock_prices(PG_FUNCTION_ARGS)
 				 errmsg("function \"lock_prices\" is for the extension's own triggers of price_list")));
 	LockRelationOid(omni_table("price"), derives(trigger) ? ShareRowExclusiveLock : RowExclusiveLock);
 	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+}
+
+/*
+ * stage_prices(): lets one transaction at a time write to price_staging: see lock_staged_prices(). Raises 39P01.
+ *
+ * Whoever may do no more than insert may not lock the table so by itself, and need not.
+ */
+Datum
+omnichannel_stage_prices(PG_FUNCTION_ARGS)
+{
+	(void) own_trigger(fcinfo, "price_staging");
+	LockRelationOid(omni_table("price_staging"), ShareUpdateExclusiveLock);
+	return PointerGetDatum(NULL);
 }
 
 /* Whether this transaction has noted that it changes prices. */

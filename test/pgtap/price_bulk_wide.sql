@@ -3,7 +3,7 @@
 -- becomes of it in derived lists; random ones beside explain_quote().
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(67);
+SELECT plan(72);
 SET LOCAL TimeZone = 'UTC';
 SELECT setseed(0.23);
 INSERT INTO segment (segment) VALUES ('vip'), ('pl');
@@ -105,9 +105,26 @@ GRANT SELECT ON price_staging, price, price_list TO price_reader;
 SET LOCAL ROLE price_reader;
 SELECT throws_ok('SELECT check_staged_prices()', '42501', NULL, 'who may not read products learns nothing of them');
 SELECT throws_ok('SELECT staged_places()', '42501', NULL, 'nor where their prices stand');
+SELECT throws_ok('SELECT lock_staged_prices()', '42501', NULL, 'nor keep those out who stage prices');
 RESET ROLE;
+GRANT INSERT ON price_staging TO price_reader;
+SET LOCAL ROLE price_reader;
+SELECT lives_ok($$INSERT INTO price_staging (price_list, product, amount) VALUES ('sale', 'top.s', 1)$$, 'who may only insert stages prices');
+RESET ROLE;
+DELETE FROM price_staging;
 DROP OWNED BY price_reader;
 DROP ROLE price_reader;
+
+-- Times that touch in a moment which both hold.
+CREATE FUNCTION pg_temp.overlaps(VARIADIC times tstzrange[]) RETURNS bigint LANGUAGE sql AS $$
+	DELETE FROM price_staging;
+	INSERT INTO price_staging (price_list, product, amount, valid) SELECT 'list', 'top.s', 20, during FROM unnest(times) AS during;
+	SELECT count(*) FROM check_staged_prices() WHERE problem = 'overlap'
+$$;
+SELECT is(pg_temp.overlaps('[2030-01-01,2030-02-01]', '[2030-02-01,2030-03-01]'), 1::bigint, 'inclusive bounds at one moment overlap');
+SELECT is(pg_temp.overlaps('[2030-01-01,2030-02-01]', '(2030-02-01,2030-03-01]', '(2030-03-01,)'), 0::bigint, 'unless one of them leaves it out');
+SELECT is(pg_temp.overlaps('[2030-01-01,2030-02-01)', '[2030-02-01,2030-03-01)', '(,2030-01-01)'), 0::bigint, 'half-open ones do not');
+DELETE FROM price_staging;
 
 -- A base price that holds later, or does not hold yet, hides none of now.
 DELETE FROM price;
