@@ -117,11 +117,13 @@ commented() {
 			AND NOT (class = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_type WHERE typrelid = object
 				AND obj_description(oid, 'pg_type') IS NOT NULL))
 		UNION ALL
-		-- the columns of these tables: whoever administers queues or reports on them reads all of them
+		-- the columns of these tables: whoever administers queues or prices, or reports on them, reads all of them
 		SELECT 'no COMMENT on ' || pg_describe_object('pg_class'::regclass, attrelid, attnum) FROM pg_attribute
 		WHERE attrelid = ANY (ARRAY(SELECT ('omnichannel.' || name)::regclass FROM unnest('{request,agent,agent_channel,
 			agent_state,arrival,assignment,assignment_history,kept_place,lane,lane_head,presence,presence_state,queue,
-			queue_department,queue_member,refusal,relationship,routing_setting,waiting,waiting_history}'::text[]) AS name))
+			queue_department,queue_member,refusal,relationship,routing_setting,waiting,waiting_history,coupon,currency,
+			locked_quote,omnibus_rule,price,price_change,price_correction,price_list,price_staging,product,promotion,
+			promotion_total,promotion_use,promotion_used_up,segment,segment_member,shown_price}'::text[]) AS name))
 			AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL
 		ORDER BY 1"
 }

@@ -228,6 +228,9 @@ CREATE INDEX product_category ON omnichannel.product USING gist (category);
 COMMENT ON TABLE omnichannel.product IS
 'What is sold: a product, or a variant below its parent. A variant takes category, brand, cost, min_price, min_margin and tax_rate from its nearest ancestor where its own are NULL, and is priced by its own prices before its parent''s.';
 COMMENT ON COLUMN omnichannel.product.product IS 'Code, as on the label; at most 500 bytes (22001), as all codes and keys about prices.';
+COMMENT ON COLUMN omnichannel.product.name IS 'What people read; no answer depends on it.';
+COMMENT ON COLUMN omnichannel.product.brand IS 'Code or name of the brand, as promotions name it; letter case counts.';
+COMMENT ON COLUMN omnichannel.product.created_at IS 'When the row was inserted, in the time of its transaction.';
 COMMENT ON COLUMN omnichannel.product.parent IS 'The product whose variant this is. A cycle raises 23514.';
 COMMENT ON COLUMN omnichannel.product.category IS 'Path in the tree of categories, as in Home.Kitchen.Mugs; prices and promotions of a category hold for all below it, the deepest first. At most 500 bytes (22001).';
 COMMENT ON COLUMN omnichannel.product.unit IS 'What a quantity of 1 means: piece, kg, hour. For people; no amount is converted.';

@@ -11,6 +11,11 @@ CREATE TABLE omnichannel.price_correction (
 CREATE INDEX price_correction_key ON omnichannel.price_correction (relation, key);
 COMMENT ON TABLE omnichannel.price_correction IS
 'Every change by which a past moment answers otherwise than before, of whatever prices follow from: prices, lists, promotions, coupons and their uses, memberships, products, currencies, rounding, rules on price reductions, merged customers. Written by triggers. A new amount for a price in force is none: it begins now, and the old one is kept with its time; nor is a row that begins now. Of products, settings, and all of a list or promotion but its time there is one state only: it counts for past moments too, and the former one stands here. What the tables'' owner writes with triggers disabled, and what is replicated from another server, is not noted here: the latter was there.';
+COMMENT ON COLUMN omnichannel.price_correction.correction_id IS 'Number.';
+COMMENT ON COLUMN omnichannel.price_correction.corrected_at IS 'When: the start of the transaction.';
+COMMENT ON COLUMN omnichannel.price_correction.corrected_by IS 'The role that was logged in.';
+COMMENT ON COLUMN omnichannel.price_correction.relation IS 'Table of the row.';
+COMMENT ON COLUMN omnichannel.price_correction.key IS 'What names the row there: the first column of its key.';
 COMMENT ON COLUMN omnichannel.price_correction.before IS 'The row as it was; NULL: inserted.';
 COMMENT ON COLUMN omnichannel.price_correction.after IS 'NULL: deleted.';
 
@@ -196,6 +201,7 @@ CREATE INDEX price_change_under_way ON omnichannel.price_change USING gist (tstz
 COMMENT ON TABLE omnichannel.price_change IS
 'Transactions that changed prices, lists, promotions or memberships, or used promotions: changes count from the start of their transaction, and others see them from its commit on. What was answered in between followed from the former state: verify_quote() and check_shown_prices() know it by this. Rows can be deleted once nobody asks about their time any more.';
 COMMENT ON COLUMN omnichannel.price_change.changed_at IS 'From when the changes count.';
+COMMENT ON COLUMN omnichannel.price_change.transaction IS 'Number of the transaction.';
 COMMENT ON COLUMN omnichannel.price_change.of_uses IS 'Nothing but uses of promotions with a limit for each customer, or of coupons with one: for others than those who have them nothing changes.';
 CREATE INDEX price_change_prepared ON omnichannel.price_change (transaction) WHERE seen_at IS NULL;
 COMMENT ON COLUMN omnichannel.price_change.seen_at IS 'When the transaction committed, or, where it had been prepared, when tick() found it committed; NULL where that is not known: it may not be seen to this day.';

@@ -18,6 +18,11 @@ CREATE TABLE omnichannel.locked_quote (
 CREATE INDEX locked_quote_customer ON omnichannel.locked_quote (customer_id, valid_until);
 COMMENT ON TABLE omnichannel.locked_quote IS
 'Locked prices, written by lock_quote(), honoured by locked_quote() until valid_until and checked by verify_quote(). Rows are not changed; delete old ones as the company''s rules on records allow.';
+COMMENT ON COLUMN omnichannel.locked_quote.quote_id IS 'Number, by which locked_quote() and verify_quote() find it.';
+COMMENT ON COLUMN omnichannel.locked_quote.product IS 'What was asked for.';
+COMMENT ON COLUMN omnichannel.locked_quote.quantity IS 'How much of it, in its unit.';
+COMMENT ON COLUMN omnichannel.locked_quote.line_total IS 'What all units cost together.';
+COMMENT ON COLUMN omnichannel.locked_quote.locked_at IS 'The moment as of which the price was asked.';
 COMMENT ON COLUMN omnichannel.locked_quote.key IS 'The application''s own key: the same key is the same quote.';
 COMMENT ON COLUMN omnichannel.locked_quote.customer_id IS 'NULL: a visitor who was not known.';
 COMMENT ON COLUMN omnichannel.locked_quote.currency IS 'ISO 4217 code of unit_price and line_total.';

@@ -21,6 +21,12 @@ CREATE INDEX shown_price_divergent ON omnichannel.shown_price (shown_at) WHERE c
 COMMENT ON TABLE omnichannel.shown_price IS
 'A sample of what channels displayed, written by shown_price() or by COPY, in which who is no supervisor names the columns, all but checked_at, expected and cause, and checked by check_shown_prices(), which tick() calls: report_price_divergence lists what differs. Without foreign keys and triggers, so that it costs next to nothing; range-partitioned on shown_at with a default partition, so that old months can be dropped.';
 COMMENT ON TABLE omnichannel.shown_price_default IS 'What no other partition takes.';
+COMMENT ON COLUMN omnichannel.shown_price.shown_id IS 'Number.';
+COMMENT ON COLUMN omnichannel.shown_price.shown_at IS 'When it was displayed.';
+COMMENT ON COLUMN omnichannel.shown_price.channel IS 'Where: a code of omnichannel.channel.';
+COMMENT ON COLUMN omnichannel.shown_price.product IS 'What was displayed.';
+COMMENT ON COLUMN omnichannel.shown_price.quantity IS 'The quantity whose price it was.';
+COMMENT ON COLUMN omnichannel.shown_price.coupons IS 'The codes that the customer had given.';
 COMMENT ON COLUMN omnichannel.shown_price.place IS 'Page, shop or screen, for those who look for the cause.';
 COMMENT ON COLUMN omnichannel.shown_price.customer_id IS 'Who saw it; NULL: nobody who was known.';
 COMMENT ON COLUMN omnichannel.shown_price.currency IS 'ISO 4217 code.';

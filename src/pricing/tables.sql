@@ -9,6 +9,8 @@ CREATE TABLE omnichannel.segment (
 COMMENT ON TABLE omnichannel.segment IS
 'Groups of customers for whom prices, promotions and contents can differ. Everyone is in no segment at all, and in as many as fit.';
 COMMENT ON COLUMN omnichannel.segment.segment IS 'Code, as in vip or region.pl.';
+COMMENT ON COLUMN omnichannel.segment.name IS 'What people read.';
+COMMENT ON COLUMN omnichannel.segment.created_at IS 'When the row was inserted, in the time of its transaction.';
 COMMENT ON COLUMN omnichannel.segment.rule IS 'Who is in it: one SQL expression over the columns of segment_input, as in language = ''pl'' AND facts ->> ''tier'' = ''gold''; refresh_segments() applies it. NULL: members are entered by hand.';
 COMMENT ON COLUMN omnichannel.segment.refreshed_at IS 'When refresh_segments() last applied the rule.';
 COMMENT ON COLUMN omnichannel.segment.refresh_error IS 'What the rule raised when it was last tried; NULL: nothing.';
@@ -27,6 +29,8 @@ CREATE TABLE omnichannel.segment_member (
 CREATE INDEX segment_member_segment ON omnichannel.segment_member (segment);
 COMMENT ON TABLE omnichannel.segment_member IS
 'Who is in which segment, and when. Two memberships of one customer in one segment cannot overlap (23P01).';
+COMMENT ON COLUMN omnichannel.segment_member.customer_id IS 'The customer; those who are one with it by a merge share its segments.';
+COMMENT ON COLUMN omnichannel.segment_member.segment IS 'The segment.';
 COMMENT ON COLUMN omnichannel.segment_member.valid IS 'Half-open: in from its start, out at its end. From now on, where none is given.';
 
 CREATE TABLE omnichannel.price_list (
@@ -54,6 +58,9 @@ CREATE TABLE omnichannel.price_list (
 CREATE INDEX price_list_derived_from ON omnichannel.price_list (derived_from) WHERE derived_from IS NOT NULL;
 COMMENT ON TABLE omnichannel.price_list IS
 'Price lists. base: the ordinary prices; override: prices that replace them, as a contract does; sale: prices that hold only while they are lower.';
+COMMENT ON COLUMN omnichannel.price_list.price_list IS 'Code, as in retail or contract.acme.';
+COMMENT ON COLUMN omnichannel.price_list.name IS 'What people read.';
+COMMENT ON COLUMN omnichannel.price_list.approved_at IS 'When approved_by did so: the start of that transaction. Kept by a trigger; other values are not taken.';
 COMMENT ON COLUMN omnichannel.price_list.kind IS 'base, override (replaces the base price, also as list_price) or sale (never raises it, and list_price stays).';
 COMMENT ON COLUMN omnichannel.price_list.priority IS 'Among lists that fit, the highest wins; among equals the lower price, then the code in byte order.';
 COMMENT ON COLUMN omnichannel.price_list.currency IS 'ISO 4217 code of all its prices. They answer for this currency only: amounts are never converted.';
@@ -118,6 +125,9 @@ CREATE INDEX price_source ON omnichannel.price (source_price) WHERE source_price
 CREATE INDEX price_list_rows ON omnichannel.price (price_list);
 COMMENT ON TABLE omnichannel.price IS
 'Prices of one unit. Of one list, the row that is nearest to the product answers (variant, parent, deepest category, everything), then the highest min_quantity reached, then the latest start. Two rows of one list for the same target and min_quantity cannot overlap in time (23P01).';
+COMMENT ON COLUMN omnichannel.price.price_id IS 'Number, by which explain_quote() names the row.';
+COMMENT ON COLUMN omnichannel.price.price_list IS 'The list, whose currency, segments, time and status hold for the row.';
+COMMENT ON COLUMN omnichannel.price.created_at IS 'When the row was inserted, in the time of its transaction. Kept where a changed price leaves its past in a row of its own.';
 COMMENT ON COLUMN omnichannel.price.product IS 'Target: this product and its variants. Exactly one of product, category and everything is set.';
 COMMENT ON COLUMN omnichannel.price.category IS 'Target: all products of this category and those below it. At most 500 bytes (22001).';
 COMMENT ON COLUMN omnichannel.price.category_path IS 'The category as text, for the index.';
@@ -207,18 +217,28 @@ CREATE TABLE omnichannel.promotion (
 );
 COMMENT ON TABLE omnichannel.promotion IS
 'Promotions change the price that the lists give: stage by stage, then by priority (the highest first), exclusive ones first, the larger saving first, then by code. Savings are compared on the price that the lists give.';
+COMMENT ON COLUMN omnichannel.promotion.promotion IS 'Code, as answers name it.';
+COMMENT ON COLUMN omnichannel.promotion.name IS 'What people read.';
 COMMENT ON COLUMN omnichannel.promotion.kind IS 'percent: off one unit; amount: off one unit; fixed_price: one unit, never raised; buy_get: of each buy_quantity + get_quantity units, value percent off the last ones; order_percent and order_amount: off the basket, spread over its lines.';
 COMMENT ON COLUMN omnichannel.promotion.value IS 'Percent (at most 100) or money in currency, as the kind says.';
 COMMENT ON COLUMN omnichannel.promotion.cap IS 'The most that a percentage takes off one unit (of order_percent: off the basket), in currency.';
+COMMENT ON COLUMN omnichannel.promotion.buy_quantity IS 'Of buy_get: units of a line that are paid in full.';
+COMMENT ON COLUMN omnichannel.promotion.get_quantity IS 'Of buy_get: units after these from which value percent is taken off.';
 COMMENT ON COLUMN omnichannel.promotion.max_units IS 'The most units of one line that it changes; NULL: all.';
 COMMENT ON COLUMN omnichannel.promotion.currency IS 'ISO 4217 code of its amounts, for which alone it then holds; NULL: it has none. The company''s where it has amounts and none is named.';
 COMMENT ON COLUMN omnichannel.promotion.products IS 'Targets, with their variants. Where products, categories and brands are all empty: everything.';
 COMMENT ON COLUMN omnichannel.promotion.categories IS 'Targets, with the categories below them.';
 COMMENT ON COLUMN omnichannel.promotion.brands IS 'Targets.';
 COMMENT ON COLUMN omnichannel.promotion.except_products IS 'Not these, with their variants; except_categories and except_brands alike.';
+COMMENT ON COLUMN omnichannel.promotion.except_categories IS 'Not these, with the categories below them.';
+COMMENT ON COLUMN omnichannel.promotion.except_brands IS 'Not these.';
+COMMENT ON COLUMN omnichannel.promotion.segments_any IS 'For customers in at least one of these segments; empty: for everyone.';
+COMMENT ON COLUMN omnichannel.promotion.segments_all IS 'For customers in all of these segments.';
 COMMENT ON COLUMN omnichannel.promotion.min_quantity IS 'From this quantity of the line on.';
 COMMENT ON COLUMN omnichannel.promotion.min_subtotal IS 'From this sum of the basket on, in currency: before promotions for those of a line, after them for those of the order.';
 COMMENT ON COLUMN omnichannel.promotion.needs_coupon IS 'Holds only with one of its codes in omnichannel.coupon.';
+COMMENT ON COLUMN omnichannel.promotion.stage IS 'Promotions of a lower stage come first, and those of the next work on what they leave.';
+COMMENT ON COLUMN omnichannel.promotion.priority IS 'Within a stage the highest comes first.';
 COMMENT ON COLUMN omnichannel.promotion.exclusive IS 'Skipped where another one has changed the price already; else nothing follows it.';
 COMMENT ON COLUMN omnichannel.promotion.stop IS 'Nothing follows it.';
 COMMENT ON COLUMN omnichannel.promotion.best_of IS 'Of all with the same word here only the one with the largest saving.';
@@ -228,6 +248,8 @@ COMMENT ON COLUMN omnichannel.promotion.budget IS 'How much money it can give aw
 COMMENT ON COLUMN omnichannel.promotion.valid IS 'Half-open: holds from its start, no longer at its end. From now on, where none is given.';
 COMMENT ON COLUMN omnichannel.promotion.status IS 'Only active ones hold.';
 COMMENT ON COLUMN omnichannel.promotion.approved_by IS 'As in price_list.';
+COMMENT ON COLUMN omnichannel.promotion.approved_at IS 'As in price_list.';
+COMMENT ON COLUMN omnichannel.promotion.created_at IS 'When the row was inserted, in the time of its transaction.';
 COMMENT ON COLUMN omnichannel.promotion.active IS 'As in price_list.';
 CREATE TRIGGER promotion_approved BEFORE INSERT OR UPDATE OF status, approved_by, approved_at ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.note_approval();
@@ -257,6 +279,9 @@ CREATE TABLE omnichannel.coupon (
 );
 CREATE INDEX coupon_promotion ON omnichannel.coupon (promotion, batch);
 COMMENT ON TABLE omnichannel.coupon IS 'Codes that open a promotion. Case and spaces around a code do not matter to those who type it.';
+COMMENT ON COLUMN omnichannel.coupon.coupon IS 'The code, in capitals and without spaces around it.';
+COMMENT ON COLUMN omnichannel.coupon.promotion IS 'The promotion that it opens.';
+COMMENT ON COLUMN omnichannel.coupon.created_at IS 'When the row was inserted, in the time of its transaction.';
 COMMENT ON COLUMN omnichannel.coupon.batch IS 'The call of create_coupons() that made it.';
 COMMENT ON COLUMN omnichannel.coupon.customer_id IS 'For this customer only; NULL: for whoever has it.';
 COMMENT ON COLUMN omnichannel.coupon.use_limit IS 'How often it can be used: 1 for a single-use code, NULL for any number.';
@@ -283,6 +308,11 @@ CREATE INDEX promotion_use_expiry ON omnichannel.promotion_use (expires_at) WHER
 CREATE INDEX promotion_use_coupon ON omnichannel.promotion_use (coupon) WHERE coupon IS NOT NULL;
 COMMENT ON TABLE omnichannel.promotion_use IS 'Who used which promotion: reserved when an order is placed, committed when it is paid, released when it is not. Written by reserve_use(), commit_use(), release_use() and expire_uses(), which keep coupon.uses and promotion_total in step. What is deleted counts no more; after UPDATE or TRUNCATE by hand these sums are to be set by hand, too.';
 COMMENT ON COLUMN omnichannel.promotion_use.key IS 'The application''s own key, as the number of the order: the same key never counts twice.';
+COMMENT ON COLUMN omnichannel.promotion_use.promotion IS 'The promotion that is used.';
+COMMENT ON COLUMN omnichannel.promotion_use.customer_id IS 'Who uses it; NULL: nobody who is known, or who was erased.';
+COMMENT ON COLUMN omnichannel.promotion_use.coupon IS 'The code by which it was opened, or NULL.';
+COMMENT ON COLUMN omnichannel.promotion_use.state IS 'reserved, committed or released.';
+COMMENT ON COLUMN omnichannel.promotion_use.reserved_at IS 'From when it counts: the start of the transaction that reserved it.';
 COMMENT ON COLUMN omnichannel.promotion_use.amount IS 'What it gave away, in the promotion''s currency.';
 COMMENT ON COLUMN omnichannel.promotion_use.expires_at IS 'When a reservation that is neither committed nor released is released by expire_uses().';
 COMMENT ON COLUMN omnichannel.promotion_use.released_at IS 'When it was released: before that moment it counts, for those who ask about the past.';
@@ -307,6 +337,11 @@ CREATE TABLE omnichannel.promotion_used_up (
 CREATE TRIGGER promotion_keep_total AFTER INSERT OR UPDATE OF use_limit, budget ON omnichannel.promotion
 FOR EACH ROW EXECUTE FUNCTION omnichannel.keep_promotion_total();
 COMMENT ON TABLE omnichannel.promotion_used_up IS 'When nothing was left of promotions; kept by reserve_use() and release_use(), and cached.';
+COMMENT ON COLUMN omnichannel.promotion_total.promotion IS 'A promotion with use_limit or budget.';
+COMMENT ON COLUMN omnichannel.promotion_total.uses IS 'Uses that are reserved or committed.';
+COMMENT ON COLUMN omnichannel.promotion_total.spent IS 'The sum of their amounts, in the promotion''s currency.';
+COMMENT ON COLUMN omnichannel.promotion_used_up.promotion IS 'The promotion.';
+COMMENT ON COLUMN omnichannel.promotion_used_up.since IS 'When its last use, or the last of its budget, was reserved.';
 COMMENT ON COLUMN omnichannel.promotion_used_up.until IS 'When something came back; NULL: nothing is left now.';
 
 CREATE TABLE omnichannel.omnibus_rule (
@@ -379,6 +414,17 @@ CREATE TABLE omnichannel.price_staging (
 );
 COMMENT ON TABLE omnichannel.price_staging IS
 'Prices to come: COPY them here, then call apply_prices(), which applies all that is here, whoever staged it. Columns as in price; valid NULL: from now on. One transaction at a time writes here, from its first line to its end: who stages and applies in one applies nobody else''s.';
+COMMENT ON COLUMN omnichannel.price_staging.line IS 'Number of the line, by which problems name it.';
+COMMENT ON COLUMN omnichannel.price_staging.price_list IS 'Code of the list.';
+COMMENT ON COLUMN omnichannel.price_staging.product IS 'Target: this product and its variants. Exactly one of product, category and everything is to be set.';
+COMMENT ON COLUMN omnichannel.price_staging.category IS 'Target: path of a category, as text.';
+COMMENT ON COLUMN omnichannel.price_staging.everything IS 'Target: all products.';
+COMMENT ON COLUMN omnichannel.price_staging.min_quantity IS 'Holds from this quantity on.';
+COMMENT ON COLUMN omnichannel.price_staging.amount IS 'Price of one unit in the list''s currency.';
+COMMENT ON COLUMN omnichannel.price_staging.adjust IS 'Instead of an amount: percent added to the base price.';
+COMMENT ON COLUMN omnichannel.price_staging.surcharge IS 'Instead of an amount, added after adjust: money in the list''s currency.';
+COMMENT ON COLUMN omnichannel.price_staging.round_to IS 'What comes out of adjust and surcharge is rounded to a multiple of this.';
+COMMENT ON COLUMN omnichannel.price_staging.valid IS 'When it holds; NULL: from the start of the transaction that applies it.';
 CREATE TRIGGER price_staging_written BEFORE INSERT OR UPDATE OR DELETE ON omnichannel.price_staging
 FOR EACH STATEMENT EXECUTE FUNCTION omnichannel.stage_prices();
 
