@@ -395,6 +395,12 @@ AS 'MODULE_PATHNAME', 'omnichannel_level_waiting';
 COMMENT ON FUNCTION omnichannel.level_waiting() IS
 'Trigger function of queue: puts the waiting requests in the order of a changed age_after, under the queue''s lock. Raises 55000 above READ COMMITTED, where those who arrived meanwhile would not be seen, and 40001 where the transaction has changed or locked other queues before and somebody else has this one.';
 
+CREATE FUNCTION omnichannel.leave_lane() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'omnichannel_leave_lane';
+COMMENT ON FUNCTION omnichannel.leave_lane() IS
+'Trigger function of lane: notes in waiting_history that what waits in a lane has left its queue, where that or its channel is deleted.';
+
 CREATE FUNCTION omnichannel.waiting_level(priority integer, entered_at timestamptz, age_after interval) RETURNS bigint
 LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_waiting_level';

@@ -10,11 +10,15 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "routing/route.h"
 #include "routing/rows.h"
+
+SQL_FUNCTION(omnichannel_leave_lane);
 
 /* A request that was closed or released by a plain statement left when it was, not when somebody sees it. */
 #define LEAVE_SQL(the_row)                                                                                             \
@@ -53,6 +57,20 @@ static KeptPlan history_insert = {
 	.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
 };
 
+/* Of those that wait in a lane, which goes with its queue or its channel; what somebody takes out of it he tells of. */
+static KeptPlan lane_leave = {
+	.sql =
+		"WITH left_behind AS (SELECT * FROM omnichannel.waiting WHERE lane_id = $1 FOR UPDATE)"
+		" INSERT INTO omnichannel.waiting_history (request_id, customer_id, queue, channel, entered_at, queued_at,"
+		" happened_at, event) SELECT w.request_id, w.customer_id, $2, $3, w.entered_at, w.queued_at,"
+		" greatest(clock_timestamp(), w.queued_at), CASE coalesce(q.state, 'cancelled')"
+		" WHEN 'cancelled' THEN 'cancelled' WHEN 'done' THEN 'done_elsewhere' WHEN 'waiting_customer' THEN 'abandoned'"
+		" ELSE 'transferred' END FROM left_behind AS w LEFT JOIN omnichannel.request AS q"
+		" ON q.request_id = w.request_id AND q.customer_id = w.customer_id ORDER BY w.request_id",
+	.nargs = 3,
+	.argtypes = {INT8OID, TEXTOID, TEXTOID},
+};
+
 /* Writes down what became of a request that waited: the first seven columns, and what it was. */
 static void
 note_history(Datum *values, const char *event)
@@ -82,7 +100,7 @@ leave_by_plan(Datum *arguments, bool wait, const char *event)
 	Datum values[8] = {arguments[0]};
 	bool isnull;
 
-	/* A lane that is there no more has gone with its queue. */
+	/* A lane that is there no more has gone with its queue, and told of all in it. */
 	if (kept_plan_run(&leave_plans[wait], arguments, NULL, false, 0) == 0 || event == NULL)
 		return;
 	for (int i = 1; i < 7; i++)
@@ -136,7 +154,7 @@ leave_other_queue(RoutingConfig *config, MatchRequest *request)
 	const Lane *lane = request->waiting ? lane_find(config, request->waits_in) : NULL;
 	SpiScope scope;
 
-	if (lane == NULL || lane->queue == request->queue)
+	if (!request->waiting || (lane != NULL && lane->queue == request->queue))
 		return;
 	routing_scope_begin(&scope);
 	leave_queue(request, DT_NOBEGIN, LEFT_TRANSFERRED);
@@ -163,4 +181,27 @@ leave_forget_place(const RoutingConfig *config, const MatchRequest *request, Tim
 
 	if (kept_plan_run(&place_delete, values, NULL, false, 0) > 0)
 		note_history(values, LEFT_RETURNED);
+}
+
+/* leave_lane(): trigger function; notes that what waits in a lane that is deleted has left its queue. */
+Datum
+omnichannel_leave_lane(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = own_trigger(fcinfo, "lane");
+	static const char *const columns[] = {"lane_id", "queue", "channel"};
+	Datum values[3];
+	SpiScope scope;
+	bool isnull;
+
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"leave_lane\" must be fired BEFORE DELETE FOR EACH ROW of lane")));
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		values[i] = heap_getattr(trigger->tg_trigtuple, SPI_fnumber(RelationGetDescr(trigger->tg_relation), columns[i]),
+								 RelationGetDescr(trigger->tg_relation), &isnull);
+	spi_scope_begin(&scope, true);
+	(void) kept_plan_run(&lane_leave, values, NULL, false, 0);
+	spi_scope_end(&scope);
+	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -256,6 +256,8 @@ COMMENT ON COLUMN omnichannel.waiting.queued_at IS
 'When it came into this queue, later than entered_at where it overflowed or was transferred: the queue''s overflow_after, hold_for_owner and prefer_for and its members'' join_after count from then.';
 CREATE INDEX waiting_order ON omnichannel.waiting (lane_id, rank, due_at, entered_at, request_id);
 
+CREATE TRIGGER leave_lane BEFORE DELETE ON omnichannel.lane FOR EACH ROW EXECUTE FUNCTION omnichannel.leave_lane();
+
 CREATE TABLE omnichannel.lane_head (
 	lane_id bigint PRIMARY KEY,
 	rank bigint NOT NULL,
@@ -364,7 +366,7 @@ COMMENT ON COLUMN omnichannel.waiting_history.queued_at IS 'As in waiting.';
 COMMENT ON COLUMN omnichannel.waiting_history.happened_at IS
 'When it was. Of a request that a plain statement closed or released, when that was, but not before what is on record of it; of one that it deleted or put into another queue, when the sweep or route() saw it.';
 COMMENT ON COLUMN omnichannel.waiting_history.event IS
-'abandoned: the customer gave up, or the request was released to wait for the customer; done_elsewhere: it was done, as where the customer got the answer elsewhere; cancelled: it was cancelled or deleted; overflowed: it went to the queue''s overflow_queue; transferred: it was put into another queue or into none; returned: the customer came back to the place that was kept.';
+'abandoned: the customer gave up, or the request was released to wait for the customer; done_elsewhere: it was done, as where the customer got the answer elsewhere; cancelled: it was cancelled or deleted; overflowed: it went to the queue''s overflow_queue; transferred: it was put into another queue or into none, also where this one was deleted; returned: the customer came back to the place that was kept.';
 CREATE INDEX waiting_history_request_id ON omnichannel.waiting_history (request_id, event_id);
 CREATE INDEX waiting_history_queue ON omnichannel.waiting_history (queue, happened_at);
 

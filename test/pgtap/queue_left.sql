@@ -1,7 +1,7 @@
 -- Who leaves a queue otherwise than by an offer is on record, with the queue, the channel and the time that was waited, in
 -- whatever way it came to that; what an assignment tells is not told twice; and nobody but the functions writes it.
 BEGIN;
-SELECT plan(43);
+SELECT plan(47);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 
 INSERT INTO queue (queue, hold_for_owner) VALUES ('a', '0'), ('b', '0'), ('gone', '0');
@@ -138,6 +138,22 @@ SELECT is(pg_temp.stays(42), '{c waiting 1}', 'what is to have a place with the 
 UPDATE request SET state = 'done', closed_at = now() WHERE request_id = 42;
 SELECT is(pg_temp.stays(42), '{c cancelled 1}', 'and what has none does not wait for ever');
 SET LOCAL session_replication_role = origin;
+
+-- What waits in a queue that is deleted has left it, and waits in its new one from when that is seen.
+INSERT INTO request (request_id, customer_id, kind, channel, queue) SELECT n, 1, 'question', 'chat', 'gone' FROM generate_series(51, 53) AS n;
+SELECT set_presence(1, 'offline') \g /dev/null
+SELECT route(n) FROM generate_series(51, 53) AS n \g /dev/null
+UPDATE waiting SET entered_at = now() - interval '5 minutes', queued_at = now() - interval '1 minute' WHERE request_id BETWEEN 51 AND 53;
+UPDATE request SET queue = 'c' WHERE queue = 'gone';
+UPDATE request SET state = 'done' WHERE request_id = 52;
+DELETE FROM request WHERE request_id = 53;
+DELETE FROM queue WHERE queue = 'gone';
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT tick_queues() \g /dev/null
+SELECT pg_temp.told_is(n, ARRAY[became || ' gone/chat of customer 1, 5 and 1 minutes'], 'a queue that is deleted: what is in another one now was ' || became)
+FROM (VALUES (51, 'transferred'), (52, 'done_elsewhere'), (53, 'cancelled')) AS t (n, became);
+SELECT is((SELECT array_agg(row(w.entered_at, w.queued_at)::text) FROM waiting AS w WHERE w.request_id BETWEEN 51 AND 53), ARRAY[row(now() - interval '5 minutes', now())::text], 'and waits there from now, with its age');
 
 -- Nobody writes it by hand, and all who route do.
 CREATE ROLE queue_app;
