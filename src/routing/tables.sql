@@ -134,13 +134,13 @@ COMMENT ON COLUMN omnichannel.queue.hold_for_owner IS
 COMMENT ON COLUMN omnichannel.queue.prefer_for IS
 'How long only agents who have all preferred skills get a request; afterwards these only score.';
 COMMENT ON COLUMN omnichannel.queue.age_after IS
-'A waiting request rises by one priority whenever the clock passes a multiple of this; NULL for never. Of equal ones the earlier due comes first, then the one that has waited longer.';
+'A waiting request rises by one priority whenever the clock passes a multiple of this; NULL for never. Of equal ones the earlier due comes first, then the one that has waited longer. Change several queues by one statement, or each in a transaction of its own: where others hold the second one, a transaction that has changed one before gets 40001.';
 COMMENT ON COLUMN omnichannel.queue.offer_for IS 'How long an agent has to answer an offer.';
 COMMENT ON COLUMN omnichannel.queue.decline_for IS
 'How long a request is not offered again to an agent who declined it or let the offer expire; a second at least.';
 COMMENT ON COLUMN omnichannel.queue.wrap_up IS 'Time after the end of a request in which its agent gets nothing new.';
 COMMENT ON COLUMN omnichannel.queue.keep_room_after IS
-'After how long of waiting room is kept for a request that fits nobody: the agent who suits it and lacks the least room, its owner while it is held for him, gets nothing that comes after it until it fits. NULL for never: then requests of channels that cost less pass it.';
+'After how long of waiting room is kept for a request that fits nobody: the agent who suits it and lacks the least room, its owner while it is held for him, gets nothing that comes after it until it fits. Of those that wait in one queue and channel for the same skills the first 32 are looked at. NULL for never: then requests of channels that cost less pass it.';
 COMMENT ON COLUMN omnichannel.queue.overflow_queue IS
 'The queue that a request moves to after overflow_after of waiting in this one, with its age; not in a circle, and not while nobody serves it.';
 COMMENT ON COLUMN omnichannel.queue.answer_within IS
@@ -243,7 +243,7 @@ CREATE TABLE omnichannel.waiting (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_threshold = -1,
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.waiting IS
-'Requests that wait for an agent now. A row is deleted when the request is offered; its history is assignment_history, and waiting_history of those that left otherwise.';
+'Requests that wait for an agent now. A row is deleted when the request is offered; its history is assignment_history, and waiting_history of those that left otherwise. A foreign key that you add to this table, or on it, is kept, but everything that routes goes by SQL statements then instead of by rows.';
 COMMENT ON COLUMN omnichannel.waiting.request_id IS 'The request.';
 COMMENT ON COLUMN omnichannel.waiting.customer_id IS 'Its customer, as in request.';
 COMMENT ON COLUMN omnichannel.waiting.lane_id IS 'The lane in which it waits: its queue, its channel and the skills that it asks for.';
@@ -293,7 +293,7 @@ CREATE TABLE omnichannel.assignment (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE omnichannel.assignment IS
-'Which agent each request is offered to or dealt with by now; a request has one agent at most.';
+'Which agent each request is offered to or dealt with by now; a request has one agent at most. A foreign key that you add to this table, or on it, is kept, but everything that routes goes by SQL statements then instead of by rows.';
 COMMENT ON COLUMN omnichannel.assignment.request_id IS 'The request.';
 COMMENT ON COLUMN omnichannel.assignment.customer_id IS 'Its customer, as in request.';
 COMMENT ON COLUMN omnichannel.assignment.agent_id IS 'The agent who has it, or to whom it is offered.';
