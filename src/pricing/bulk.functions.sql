@@ -138,7 +138,7 @@ BEGIN
 		UNION ALL
 		SELECT * FROM derived
 	), existing AS (
-		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.valid,
+		SELECT p.price_list, p.min_quantity, p.amount, p.adjust, p.surcharge, p.round_to, p.valid,
 			CASE WHEN p.product IS NOT NULL THEN 'p' || p.product WHEN p.category_path IS NOT NULL THEN 'c' || p.category_path ELSE '*' END AS target
 		FROM omnichannel.price AS p WHERE p.price_list IN (SELECT c.price_list FROM coming AS c)
 	), tiered AS (
@@ -148,6 +148,36 @@ BEGIN
 		) AS tier GROUP BY 1 HAVING min(tier.min_quantity) < max(tier.min_quantity)
 	), place AS MATERIALIZED (
 		SELECT * FROM omnichannel.staged_places()
+	), followed AS (
+		-- Each line with the one before it at the same place.
+		SELECT c.*, lag(upper(c.during)) OVER same AS prior_ended, lag(c.amount) OVER same AS prior_amount, lag(c.adjust) OVER same AS prior_adjust,
+			lag(c.surcharge) OVER same AS prior_surcharge, lag(c.round_to) OVER same AS prior_round_to
+		FROM coming AS c
+		WINDOW same AS (PARTITION BY c.price_list, c.target, c.min_quantity ORDER BY lower(c.during) NULLS FIRST, c.line)
+	), step AS MATERIALIZED (
+		-- Each line beside the prices that it replaces, and the last one before it, however long ago that ended: two amounts,
+		-- or two percentages, as they are, what else differs by what becomes of the base price.
+		SELECT k.*
+		FROM (
+			SELECT s.*, (s.amount IS NULL) = (s.old_amount IS NULL) AND coalesce(s.surcharge, 0) = 0 AND coalesce(s.old_surcharge, 0) = 0
+				AND s.round_to IS NOT DISTINCT FROM s.old_round_to AS plain
+			FROM (
+				SELECT c.line, c.steps, c.price_list, c.amount, c.adjust, c.surcharge, c.round_to, e.amount AS old_amount, e.adjust AS old_adjust,
+					e.surcharge AS old_surcharge, e.round_to AS old_round_to, CASE WHEN e.valid && c.during THEN c.during * e.valid ELSE c.during END AS during
+				FROM followed AS c JOIN (
+					SELECT e.*, lead(lower(e.valid)) OVER (PARTITION BY e.price_list, e.target, e.min_quantity ORDER BY lower(e.valid) NULLS FIRST) AS next_begins FROM existing AS e
+				) AS e ON e.price_list = c.price_list AND e.target = c.target AND e.min_quantity = c.min_quantity
+					AND (e.valid && c.during OR (upper(e.valid) <= lower(c.during) AND coalesce(e.next_begins >= lower(c.during), true) AND coalesce(upper(e.valid) > c.prior_ended, true)))
+				UNION ALL
+				SELECT c.line, c.steps, c.price_list, c.amount, c.adjust, c.surcharge, c.round_to, c.prior_amount, c.prior_adjust, c.prior_surcharge, c.prior_round_to, c.during
+				FROM followed AS c
+				WHERE c.prior_ended <= lower(c.during) AND NOT EXISTS (
+					SELECT FROM existing AS e WHERE e.price_list = c.price_list AND e.target = c.target AND e.min_quantity = c.min_quantity
+						AND e.valid && tstzrange(c.prior_ended, lower(c.during)))
+			) AS s
+		) AS k CROSS JOIN LATERAL (SELECT coalesce(k.amount, 100 + k.adjust) AS new, coalesce(k.old_amount, 100 + k.old_adjust) AS old) AS value
+		WHERE CASE WHEN k.plain THEN abs(value.new - value.old) * 100 > max_jump * value.old
+			ELSE (k.amount, k.adjust, k.surcharge, k.round_to) IS DISTINCT FROM (k.old_amount, k.old_adjust, k.old_surcharge, k.old_round_to) END
 	), asked AS MATERIALIZED (
 		-- Each line at each product that it can be the price of.
 		SELECT c.line, c.steps, c.price_list, c.kind, list.currency, c.min_quantity, c.amount, c.adjust, c.surcharge, c.round_to, c.during, place.product, place.level, list.tax_inclusive, place.tax_rate,
@@ -172,28 +202,40 @@ BEGIN
 			WHERE NOT EXISTS (SELECT FROM coming AS c WHERE c.price_list = p.price_list AND c.target = place.target
 				AND c.min_quantity = p.min_quantity AND c.during @> p.valid)
 		) AS base JOIN list ON list.price_list = base.price_list
-		WHERE EXISTS (SELECT FROM coming AS c WHERE c.kind = 'sale' OR c.amount IS NULL)
+		WHERE EXISTS (SELECT FROM coming AS c WHERE c.kind = 'sale' OR c.amount IS NULL) OR EXISTS (SELECT FROM step WHERE NOT step.plain)
 	), suspect AS MATERIALIZED (
 		-- Where some base price makes a line wrong: whether it is the one of some moment, for somebody who has the line's
 		-- price, is to be seen. A floor is looked at for each group and quantity that have base prices of their own.
 		SELECT row_number() OVER () AS suspect, found.*
 		FROM (
-			SELECT a.*, 'below floor' AS problem, a.min_quantity AS quantity, NULL::text[] AS segments FROM asked AS a WHERE a.amount < a.lowest
+			SELECT a.*, 'below floor' AS problem, a.min_quantity AS quantity, NULL::text[] AS segments,
+				NULL::numeric AS old_amount, NULL::numeric AS old_adjust, NULL::numeric AS old_surcharge, NULL::numeric AS old_round_to
+			FROM asked AS a WHERE a.amount < a.lowest
 			UNION ALL
-			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[]
+			SELECT DISTINCT ON (a.line, a.price_list, a.product) a.*, 'sale above base', a.min_quantity, NULL::text[], NULL, NULL, NULL, NULL
 			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency
 			WHERE a.kind = 'sale' AND o.min_quantity <= a.min_quantity AND o.during && a.during
 				AND coalesce(a.amount, omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, a.adjust, a.surcharge, a.round_to, rounding_mode))
 					>= omnichannel.tax_amount(o.amount, a.tax_rate, o.tax_inclusive, a.tax_inclusive)
 			UNION ALL
 			SELECT DISTINCT ON (a.line, a.price_list, a.product, quantity, segments) a.*, 'below floor', greatest(a.min_quantity, o.min_quantity) AS quantity,
-				ARRAY(SELECT DISTINCT code FROM unnest(list.segments_all || base.segments_all || mine || theirs) AS code WHERE code IS NOT NULL ORDER BY code) AS segments
+				ARRAY(SELECT DISTINCT code FROM unnest(list.segments_all || base.segments_all || mine || theirs) AS code WHERE code IS NOT NULL ORDER BY code) AS segments,
+				NULL::numeric, NULL::numeric, NULL::numeric, NULL::numeric
 			FROM asked AS a JOIN offered AS o ON o.product = a.product AND o.currency = a.currency JOIN list ON list.price_list = a.price_list
 				JOIN list AS base ON base.price_list = o.price_list,
 				unnest(CASE WHEN list.segments_any = '{}' THEN '{NULL}' ELSE list.segments_any END) AS mine,
 				unnest(CASE WHEN base.segments_any = '{}' THEN '{NULL}' ELSE base.segments_any END) AS theirs
 			WHERE a.amount IS NULL AND a.lowest IS NOT NULL AND o.during && a.during
 				AND omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, a.adjust, a.surcharge, a.round_to, rounding_mode) < a.lowest
+			UNION ALL
+			SELECT DISTINCT ON (a.line, a.price_list, a.product, s.during, s.old_amount, s.old_adjust, s.old_surcharge, s.old_round_to)
+				a.line, a.steps, a.price_list, a.kind, a.currency, a.min_quantity, a.amount, a.adjust, a.surcharge, a.round_to, s.during, a.product, a.level, a.tax_inclusive,
+				a.tax_rate, a.lowest, 'jump', a.min_quantity, NULL::text[], s.old_amount, s.old_adjust, s.old_surcharge, s.old_round_to
+			FROM asked AS a JOIN step AS s ON s.line = a.line AND s.price_list = a.price_list JOIN offered AS o ON o.product = a.product AND o.currency = a.currency
+				CROSS JOIN LATERAL (SELECT
+					coalesce(a.amount, omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, a.adjust, a.surcharge, a.round_to, rounding_mode)) AS new,
+					coalesce(s.old_amount, omnichannel.adjusted_beside(o.amount, o.tax_inclusive, a.tax_rate, a.tax_inclusive, s.old_adjust, s.old_surcharge, s.old_round_to, rounding_mode)) AS old) AS made
+			WHERE NOT s.plain AND o.min_quantity <= a.min_quantity AND o.during && s.during AND abs(made.new - made.old) * 100 > max_jump * made.old
 		) AS found
 	), nearer AS MATERIALIZED (
 		SELECT s.suspect, s.price_list, s.quantity, s.during, place.target, CASE WHEN place.level = s.level THEN s.min_quantity ELSE -1 END AS above
@@ -232,7 +274,7 @@ BEGIN
 					JOIN list AS base ON base.price_list = o.price_list
 					CROSS JOIN LATERAL (SELECT coalesce(s.segments, CASE WHEN cardinality(list.segments_any) = 1 THEN list.segments_all || list.segments_any ELSE list.segments_all END) AS segments) AS who
 					CROSS JOIN unnest('{false,true}'::boolean[]) AS later
-				WHERE (s.amount IS NULL OR s.problem = 'sale above base')
+				WHERE (s.amount IS NULL OR s.problem <> 'below floor')
 					AND (NOT later OR EXISTS (SELECT FROM list AS planned WHERE planned.kind = 'base' AND planned.status IN ('approved', 'draft')))
 			) AS n
 			WHERE n.priority IS NOT NULL OR n.segments IS NULL
@@ -242,11 +284,14 @@ BEGIN
 		FROM suspect AS s JOIN own ON own.suspect = s.suspect
 		WHERE s.problem = 'below floor' AND s.amount IS NOT NULL AND NOT isempty(own.during)
 		UNION ALL
-		SELECT s.*, made.price, CASE s.problem WHEN 'sale above base' THEN based.amount ELSE s.lowest END, own.during * based.during, based.later, based.price_list
+		SELECT s.*, made.price, made.bound, own.during * based.during, based.later, based.price_list
 		FROM suspect AS s JOIN own ON own.suspect = s.suspect JOIN based ON based.suspect = s.suspect
-			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_beside(based.listed, based.tax_inclusive, s.tax_rate, s.tax_inclusive, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price) AS made
+			CROSS JOIN LATERAL (SELECT coalesce(s.amount, omnichannel.adjusted_beside(based.listed, based.tax_inclusive, s.tax_rate, s.tax_inclusive, s.adjust, s.surcharge, s.round_to, rounding_mode)) AS price,
+				CASE s.problem WHEN 'sale above base' THEN based.amount WHEN 'below floor' THEN s.lowest
+					ELSE coalesce(s.old_amount, omnichannel.adjusted_beside(based.listed, based.tax_inclusive, s.tax_rate, s.tax_inclusive, s.old_adjust, s.old_surcharge, s.old_round_to, rounding_mode)) END AS bound) AS made
 		-- Where tax was taken out, the last of many decimals means nothing.
-		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN round(made.price, 9) >= round(based.amount, 9) ELSE round(made.price, 9) < round(s.lowest, 9) END
+		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN round(made.price, 9) >= round(made.bound, 9) WHEN 'below floor' THEN round(made.price, 9) < round(made.bound, 9)
+			ELSE abs(round(made.price - made.bound, 9)) * 100 > max_jump * made.bound END
 	)
 	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
@@ -293,7 +338,7 @@ BEGIN
 	WHERE b.amount > a.amount AND b.price_list IN (SELECT tiered.price_list FROM tiered)
 	UNION ALL
 	-- Of each line the price of its own list before those of derived ones, and of a product the first moment.
-	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' ELSE '%s is not below %s' END, trim_scale(round(w.price, 6)), trim_scale(round(w.bound, 6)))
+	SELECT w.line, w.problem, format(CASE w.problem WHEN 'below floor' THEN '%s is below %s' WHEN 'jump' THEN '%s instead of %s' ELSE '%s is not below %s' END, trim_scale(round(w.price, 6)), trim_scale(round(w.bound, 6)))
 		|| CASE WHEN w.later THEN format(' once price list %L is active', w.base_list) ELSE '' END
 		|| CASE WHEN w.quantity > w.min_quantity THEN format(' from %s units on', w.quantity) ELSE '' END
 		|| CASE WHEN lower(w.wrong_during) > greatest(lower(w.during), now()) THEN format(' from %s on', lower(w.wrong_during)) ELSE '' END
@@ -306,6 +351,7 @@ BEGIN
 			SELECT w.*, count(*) OVER (PARTITION BY w.line, w.problem, w.price_list) AS products
 			FROM (
 				SELECT DISTINCT ON (w.line, w.problem, w.price_list, w.product) w.* FROM wrong AS w
+				WHERE NOT (w.problem = 'jump' AND EXISTS (SELECT FROM step WHERE step.plain AND step.line = w.line))
 				ORDER BY w.line, w.problem, w.price_list, w.product, w.later, w.quantity, lower(w.wrong_during) NULLS FIRST, w.price
 			) AS w
 		) AS p
@@ -313,22 +359,19 @@ BEGIN
 	) AS w
 	UNION ALL
 	-- The largest step from a price that it replaces or follows; percentages by what they leave of the base price.
-	SELECT j.line, 'jump', format(CASE WHEN j.percent THEN '%s percent instead of %s' ELSE '%s instead of %s' END, j.new, j.old)
+	SELECT j.line, 'jump', format(CASE WHEN j.amount IS NULL THEN '%s percent instead of %s' ELSE '%s instead of %s' END, coalesce(j.amount, j.adjust), coalesce(j.old_amount, j.old_adjust))
 		|| CASE WHEN j.steps > 0 THEN format(' in derived price list %L', j.price_list) ELSE '' END
 	FROM (
-		SELECT DISTINCT ON (c.line) c.line, c.steps, c.price_list, c.amount IS NULL AS percent, coalesce(c.amount, c.adjust) AS new, coalesce(e.amount, e.adjust) AS old
-		FROM coming AS c JOIN existing AS e ON e.price_list = c.price_list AND e.target = c.target AND e.min_quantity = c.min_quantity
-			AND (e.valid && c.during OR upper(e.valid) = lower(c.during))
-		CROSS JOIN LATERAL (SELECT coalesce(c.amount, 100 + c.adjust) AS new, coalesce(e.amount, 100 + e.adjust) AS old) AS step
-		WHERE (c.amount IS NULL) = (e.amount IS NULL) AND c.surcharge IS NOT DISTINCT FROM e.surcharge
-			AND abs(step.new - step.old) * 100 > max_jump * step.old
-		ORDER BY c.line, c.steps, c.price_list, CASE WHEN step.old = 0 THEN 'Infinity' ELSE abs(step.new - step.old) / step.old END DESC, step.old
+		SELECT DISTINCT ON (s.line) s.*
+		FROM step AS s CROSS JOIN LATERAL (SELECT coalesce(s.amount, 100 + s.adjust) AS new, coalesce(s.old_amount, 100 + s.old_adjust) AS old) AS value
+		WHERE s.plain
+		ORDER BY s.line, s.steps, s.price_list, CASE WHEN value.old = 0 THEN 'Infinity' ELSE abs(value.new - value.old) / value.old END DESC, value.old
 	) AS j
 	ORDER BY 1, 2, 3;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_staged_prices(numeric) IS
-'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces or follows, of percentages in what they leave of the base price. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits, with or without tax as company.tax_inclusive says, else as base lists of the currency do where they are of one kind; lists with and without tax are compared by the product''s rate. What percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN, below zero, or from 10^40 on and not Infinity, 55000 before setup().';
+'What is wrong with price_staging, a row for each problem: list, derived, product, target, category, value, overlap, tier rises, sale above base, below floor, and jump, a step by more than max_jump percent from a price that it replaces, or from the last one before it, staged or not, however long ago that ended: of percentages in what they leave of the base price, and where amounts meet percentages, or surcharges or round_to come in, in what both make of the base price, if there is one. A price is compared at each product that it would be the price of, variants and the products of a category included, at each moment at which no nearer price of its list holds; the first such product, and of it the first moment, is named. The base price is the one that quote() takes then: the nearest of each list, of lists that everybody has for whom the price is the first, otherwise the lowest that some have. Lists answer when they are active; the line''s own is taken for active from now on, and lists that are approved, beside a draft also drafts, count besides as if they were. The floor is the one that the product inherits, with or without tax as company.tax_inclusive says, else as base lists of the currency do where they are of one kind; lists with and without tax are compared by the product''s rate. What percentages and surcharges make of the base price is compared with it for each group and quantity with a base price of its own, before it is rounded to the currency''s unit. What becomes of a line in derived lists is looked at too, and told with the line and the list; prices that stand already are not, where a staged base price changes what they are beside it. Raises 22023 for a max_jump that is NULL, NaN, below zero, or from 10^40 on and not Infinity, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.lock_staged_prices() RETURNS void
 LANGUAGE plpgsql

@@ -1,7 +1,7 @@
 -- Segments by rule, prices in bulk, and the whole catalogue.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(91);
+SELECT plan(92);
 INSERT INTO customer (customer_id, language) VALUES (1, 'pl'), (2, 'pl'), (3, 'de');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'language = ')$$, '42601');
 SELECT throws_ok($$INSERT INTO segment (segment, rule) VALUES ('x', 'true) OR (true')$$, '42601');
@@ -157,7 +157,8 @@ SELECT is(public.jumps(1, '(,)'), '1 instead of 1200', 'for ever: the largest st
 SELECT is(public.jumps(2000, '(,)'), '2000 instead of 1000', 'upwards too');
 SELECT is(public.jumps(1, '[2024-01-01,2025-02-01)'), '1 instead of 1000', 'begun before the other');
 SELECT is(public.jumps(1, '[2027-01-01,)'), '1 instead of 1200', 'or following it');
-SELECT is(public.jumps(1, '[2028-01-01,)'), NULL, 'not where there was none');
+SELECT is(public.jumps(1, '[2028-01-01,)'), '1 instead of 1200', 'or coming after a while without');
+SELECT is(public.jumps(1, '[2024-01-01,2025-01-01)'), NULL, 'not where there was none');
 SELECT is(public.jumps(1100, '(,)'), NULL, 'nor where it is small');
 SELECT is(public.jumps(-95, NULL, 'sale'), '-95 percent instead of -5', 'of a percentage');
 SELECT is(public.jumps(-20, NULL, 'sale'), NULL, 'a small one');
