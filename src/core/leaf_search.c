@@ -47,7 +47,8 @@ leaf_keys_open(LookScan *scan)
 {
 	BTScanInsert key = _bt_mkscankey(scan->index, NULL);
 
-	/* It was made for a row of NULLs. */
+	/* It was made for a row of NULLs, and without a look at the index. */
+	_bt_metaversion(scan->index, &key->heapkeyspace, &key->allequalimage);
 	key->anynullkeys = false;
 	key->keysz = scan->nkeys;
 	for (int i = 0; i < scan->nkeys; i++)

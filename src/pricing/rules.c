@@ -519,7 +519,7 @@ audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept)
 	hash = hash_bytes((const unsigned char *) segments, nsegments * (int) sizeof(int));
 	for (place = hash % AUDIENCE_PLACES; (set = rules->audiences[place]) != NULL; place = (place + 1) % AUDIENCE_PLACES)
 		if (set->hash == hash && set->nsegments == nsegments &&
-			memcmp(set->segments, segments, nsegments * sizeof(int)) == 0)
+			(nsegments == 0 || memcmp(set->segments, segments, nsegments * sizeof(int)) == 0))
 			return set;
 
 	if (rules->naudiences >= AUDIENCES_KEPT)
