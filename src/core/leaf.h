@@ -18,7 +18,7 @@ typedef struct LeafRow
 	ItemPointerData place; /* in the table */
 	bool settled;          /* it is known whether the snapshot sees it */
 	bool visible;          /* and it does */
-	Size at;               /* where its columns are among the bytes, if they are wanted */
+	Size at;               /* where its columns are among the bytes; on the page until they are copied */
 } LeafRow;
 
 /* Pages of a table's visibility map that a scan keeps pinned; each tells of 256 MB. */
@@ -60,6 +60,10 @@ struct LeafScan
 	char *bytes;
 	Size used;
 	Size bytes_space;
+	/* of the rows noted on the page that is read, where their columns are on it, and how many bytes they have */
+	Size low;
+	Size high;
+	Size size;
 	/* keys that will be asked for */
 	const Datum *expected;
 	int nexpected;
@@ -110,7 +114,7 @@ leaf_has_keys(const LookScan *scan, IndexTuple row)
 	if (leaves->order == LEAF_ANY)
 		return leaf_has_other_keys(scan, row);
 	column = first_column(row);
-	if (column == NULL)
+	if (unlikely(column == NULL))
 		return false;
 	if (leaves->order == LEAF_NUMBER)
 	{
@@ -122,5 +126,4 @@ leaf_has_keys(const LookScan *scan, IndexTuple row)
 	return VARSIZE_1B(column) == leaves->length + VARHDRSZ_SHORT &&
 		   bytes_equal(VARDATA_1B(column), leaves->text, leaves->length);
 }
-
 #endif /* OMNICHANNEL_LEAF_H */

@@ -68,12 +68,14 @@ look_shape_make(const LookUp *look, LookShape **kept, uint64 present)
 		shape = *kept = MemoryContextAlloc(CacheMemoryContext,
 										   offsetof(LookShape, places) + Max(look->nplaces, 1) * sizeof(LookPlace));
 	shape->present = present;
-	shape->n = shape->nnulls = 0;
+	shape->n = shape->nnulls = shape->passed = 0;
 	for (int i = 0; i < look->nplaces; i++)
 	{
 		const LookPlace *place = &look->places->all[i];
 
-		if ((present >> i & 1) != 0)
+		if ((present >> i & 1) != 0 && shape->n == 0 && place->column < 0 && place->how == LOOK_WORD)
+			shape->passed += sizeof(Datum);
+		else if ((present >> i & 1) != 0)
 		{
 			shape->places[shape->n++] = *place;
 			if (place->column >= 0)
@@ -83,6 +85,9 @@ look_shape_make(const LookUp *look, LookShape **kept, uint64 present)
 			shape->nulls[shape->nnulls++] = place->column;
 	}
 	shape->n = wanted;
+	shape->varying = shape->nnulls == 0 && shape->n == look->ncolumns;
+	for (int i = 0; i < shape->n; i++)
+		shape->varying = shape->varying && shape->places[i].how == LOOK_VARYING && shape->places[i].column == i;
 	return shape;
 }
 

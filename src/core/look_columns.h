@@ -39,8 +39,11 @@ typedef struct LookShape
 	uint64 present; /* a bit for each attribute that is not NULL */
 	int nnulls;
 	int8 nulls[TABLE_COLUMNS]; /* columns of those that are */
+	int passed;                /* bytes before the first place */
+	bool varying;              /* all attributes that are wanted are varying, in the order of the columns */
 	int n;
-	LookPlace places[FLEXIBLE_ARRAY_MEMBER]; /* of those that are not, as far as the last one that is wanted */
+	LookPlace places[FLEXIBLE_ARRAY_MEMBER]; /* of those that are not, as far as the last one that is wanted, but for
+												words in front that are not */
 } LookShape;
 
 /* So many of them are kept, each at the place that its bits tell. */
@@ -109,10 +112,31 @@ take_attributes(const LookShape *shape, const char *data, Datum *values, bool *n
 {
 	const LookPlace *end = shape->places + shape->n;
 
+	data += shape->passed;
 	for (const LookPlace *place = shape->places; place < end; place++)
 		data = take_attribute(place, data, values, nulls);
 	for (const int8 *column = shape->nulls, *last = column + shape->nnulls; column < last; column++)
 		nulls[*column] = true;
+}
+
+/*
+ * Does the same of a shape of varying attributes, of which none is NULL; nulls are as they should be. Fewer things are
+ * to be kept in mind meanwhile, which takes half as long.
+ */
+static inline void
+take_varying(const LookShape *shape, const char *data, Datum *values, bool *nulls)
+{
+	const Datum *end = values + shape->n;
+
+	data += shape->passed;
+	for (Datum *value = values; value < end; value++)
+		if (likely(VARATT_IS_1B(data) && !VARATT_IS_1B_E(data)))
+		{
+			*value = PointerGetDatum(data);
+			data += VARSIZE_1B(data);
+		}
+		else
+			data = look_take_other(&shape->places[value - values], data, values, nulls);
 }
 
 /* Returns the attributes of a row of the index that are not NULL. */

@@ -39,9 +39,6 @@
 /* So many rows of others may lie between those of keys that are expected, in one lock: keys mostly lie side by side. */
 #define ROWS_BETWEEN 12
 
-/* So many bytes of rows are noted ahead. */
-#define NOTED_BYTES (64 * 1024)
-
 /* Blocks of a table that a byte of the visibility map tells of, and a page of it. */
 #define MAP_BYTE_BLOCKS (BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
 #define MAP_BLOCKS ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData)) * MAP_BYTE_BLOCKS)
@@ -156,44 +153,42 @@ find_from_root(LookScan *scan)
 	return leaf_descend(scan);
 }
 
-/* Makes room for so many rows, and bytes of them. */
-static void
-make_room(LeafScan *leaves, int n, Size size)
+/* Notes a row of the index, or several that share their columns, for which there may be no room yet. */
+static pg_noinline void
+add_rows(LeafScan *leaves, IndexTuple row, Size at)
 {
+	bool shared = BTreeTupleIsPosting(row);
+	int n = shared ? BTreeTupleGetNPosting(row) : 1;
+
 	if (leaves->nrows + n > leaves->space)
 	{
-		leaves->space = Max(leaves->space * 2, leaves->nrows + Max(n, 16));
+		leaves->space = Max(leaves->space * 2, leaves->nrows + Max(n, 64));
 		leaves->rows = leaves->rows == NULL ? palloc(leaves->space * sizeof(LeafRow))
 											: repalloc_huge(leaves->rows, leaves->space * sizeof(LeafRow));
 	}
-	if (leaves->used + size > leaves->bytes_space)
-	{
-		leaves->bytes_space = Max(leaves->bytes_space * 2, Max(leaves->used + size, 2048));
-		leaves->bytes =
-			leaves->bytes == NULL ? palloc(leaves->bytes_space) : repalloc_huge(leaves->bytes, leaves->bytes_space);
-	}
+	for (int i = 0; i < n; i++)
+		leaves->rows[leaves->nrows++] =
+			(LeafRow){.place = shared ? *BTreeTupleGetPostingN(row, i) : row->t_tid, .at = at};
 }
 
-/* Notes a row of the index, or several that share their columns. */
-static inline void
-add_rows(LookScan *scan, IndexTuple row)
+/*
+ * Returns the place behind the rows that have the keys, from a place of a leaf on. Those between two that have them
+ * have them too, so that of many only a few are compared.
+ */
+static OffsetNumber
+find_end(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 {
-	LeafScan *leaves = scan->leaves;
-	bool shared = BTreeTupleIsPosting(row);
-	int n = shared ? BTreeTupleGetNPosting(row) : 1;
-	Size size = scan->look->covered ? IndexTupleSize(row) : 0;
+	int leap = 1;
 
-	if (unlikely(leaves->nrows + n > leaves->space || leaves->used + size > leaves->bytes_space))
-		make_room(leaves, n, size);
-	if (likely(!shared))
-		leaves->rows[leaves->nrows++] = (LeafRow){row->t_tid, false, false, leaves->used};
-	else
-		for (int i = 0; i < n; i++)
-			leaves->rows[leaves->nrows++] = (LeafRow){*BTreeTupleGetPostingN(row, i), false, false, leaves->used};
-	/* Their sizes are aligned. */
-	if (size > 0)
-		memcpy(leaves->bytes + leaves->used, row, size);
-	leaves->used += size;
+	while (place + leap <= last + 1 && leaf_has_keys(scan, row_on(page, place + leap - 1)))
+	{
+		place += leap;
+		leap *= 2;
+	}
+	for (leap /= 2; leap > 0; leap /= 2)
+		if (place + leap <= last + 1 && leaf_has_keys(scan, row_on(page, place + leap - 1)))
+			place += leap;
+	return place;
 }
 
 /* Notes the rows that have the keys from a place of a leaf on; returns the place behind them. */
@@ -201,16 +196,90 @@ static OffsetNumber
 add_rows_from(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 {
 	LeafScan *leaves = scan->leaves;
+	const bool skips_dead = leaves->skips_dead;
+	OffsetNumber behind = find_end(scan, page, place, last);
+	const ItemIdData *items = ((PageHeader) page)->pd_linp - FirstOffsetNumber;
+	const ItemIdData *end = items + behind;
+	LeafRow *next = leaves->rows + leaves->nrows;
+	Size low = leaves->low;
+	Size high = leaves->high;
+	Size size = leaves->size;
 
-	for (; place <= last && leaf_has_keys(scan, row_on(page, place)); place++)
+	for (const ItemIdData *item = items + place; item < end; item++)
 	{
+		Size at = ItemIdGetOffset(item);
+		IndexTuple row = (IndexTuple) (page + at);
+
 		/* The next keys mostly have the rows behind. */
-		if (place + ROWS_AHEAD <= last)
-			prefetch(row_on(page, place + ROWS_AHEAD));
-		if (!leaves->skips_dead || !ItemIdIsDead(PageGetItemId(page, place)))
-			add_rows(scan, row_on(page, place));
+		if (item + ROWS_AHEAD <= items + last)
+			prefetch(page + ItemIdGetOffset(item + ROWS_AHEAD));
+		if (unlikely(ItemIdIsDead(item)) && skips_dead)
+			continue;
+		if (unlikely(next == leaves->rows + leaves->space || BTreeTupleIsPosting(row)))
+		{
+			leaves->nrows = next - leaves->rows;
+			add_rows(leaves, row, at);
+			next = leaves->rows + leaves->nrows;
+		}
+		else
+		{
+			next->place = row->t_tid;
+			next->at = at;
+			next++;
+		}
+		low = Min(low, at);
+		high = Max(high, at + ItemIdGetLength(item));
+		size += ItemIdGetLength(item);
 	}
-	return place;
+	leaves->nrows = next - leaves->rows;
+	leaves->low = low;
+	leaves->high = high;
+	leaves->size = size;
+	return behind;
+}
+
+/*
+ * Copies the columns of the rows noted from this one on from the page that they lie on; returns what is to be added to
+ * where each is. Those of one key, or of keys that were loaded together, mostly lie side by side, and are copied with
+ * what is between.
+ */
+static Size
+copy_columns(LeafScan *leaves, Page page, int from)
+{
+	bool together = leaves->high - leaves->low <= 2 * leaves->size;
+	Size size = together ? leaves->high - leaves->low : leaves->size;
+	Size used = leaves->used;
+	Size last = 0;
+
+	if (used + size > leaves->bytes_space)
+	{
+		leaves->bytes_space = Max(leaves->bytes_space * 2, Max(used + size, 4096));
+		leaves->bytes =
+			leaves->bytes == NULL ? palloc(leaves->bytes_space) : repalloc_huge(leaves->bytes, leaves->bytes_space);
+	}
+	if (together)
+	{
+		/* What is aligned on the page is so here. */
+		memcpy(leaves->bytes + used, page + leaves->low, size);
+		leaves->used += size;
+		return used - leaves->low;
+	}
+	for (int i = from; i < leaves->nrows; i++)
+	{
+		Size at = leaves->rows[i].at;
+
+		/* Some share theirs. */
+		if (at != last)
+		{
+			used = leaves->used;
+			size = IndexTupleSize((IndexTuple) (page + at));
+			memcpy(leaves->bytes + used, page + at, size);
+			leaves->used += size;
+		}
+		last = at;
+		leaves->rows[i].at = used;
+	}
+	return 0;
 }
 
 /*
@@ -222,12 +291,11 @@ add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 {
 	LeafScan *leaves = scan->leaves;
 
-	while (leaves->noted < leaves->nexpected && leaves->used < NOTED_BYTES)
+	while (leaves->noted < leaves->nexpected)
 	{
 		OffsetNumber first = place;
 		OffsetNumber behind;
 		int nrows = leaves->nrows;
-		Size used = leaves->used;
 
 		leaf_keys_set(leaves, &leaves->expected[leaves->noted], 1);
 		while (first <= last && first - place <= ROWS_BETWEEN && !leaf_has_keys(scan, row_on(page, first)))
@@ -238,7 +306,6 @@ add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 		if (behind > last)
 		{
 			leaves->nrows = nrows;
-			leaves->used = used;
 			break;
 		}
 		leaves->starts[leaves->noted++] = nrows;
@@ -247,24 +314,28 @@ add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 	return place;
 }
 
-/* Settles which of the rows noted from this one on lie on pages of which everyone sees all. */
+/*
+ * Settles which of the rows noted from this one on lie on pages of which everyone sees all, and where their columns
+ * are: by so much elsewhere than was noted.
+ */
 static void
-settle_visible(LookScan *scan, int from)
+settle_visible(LookScan *scan, int from, Size moved)
 {
 	LeafScan *leaves = scan->leaves;
+	const LeafRow *end = leaves->rows + leaves->nrows;
 	BlockNumber last = InvalidBlockNumber;
 	bool visible = false;
 
-	for (int i = from; i < leaves->nrows; i++)
+	for (LeafRow *row = leaves->rows + from; row < end; row++)
 	{
-		LeafRow *row = &leaves->rows[i];
-		BlockNumber block = ItemPointerGetBlockNumber(&row->place);
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(&row->place);
 
 		/* All of them were in the index before the page is asked about. */
 		if (block != last)
 			visible = is_visible(scan, block);
 		last = block;
 		row->settled = row->visible = visible;
+		row->at += moved;
 	}
 }
 
@@ -281,17 +352,22 @@ gather_rows(LookScan *scan, OffsetNumber place)
 		BTPageOpaque opaque = (BTPageOpaque) PageGetSpecialPointer(page);
 		OffsetNumber last = PageGetMaxOffsetNumber(page);
 		BlockNumber right = opaque->btpo_next;
+		Size moved = 0;
 		bool more;
 
 		page_test_snapshot(leaves->snapshot, scan->index, page);
+		leaves->low = BLCKSZ;
+		leaves->high = leaves->size = 0;
 		place = add_rows_from(scan, page, place, last);
 		more = place > last && !P_RIGHTMOST(opaque) && leaf_compare(scan, page, P_HIKEY) >= 0;
 		leaves->end = leaves->nrows;
 		if (!more && place <= last && leaves->noted < leaves->nexpected)
 			place = add_expected(scan, page, place, last);
 		leaves->next = place;
+		if (scan->look->covered && leaves->nrows > from)
+			moved = copy_columns(leaves, page, from);
 		LockBuffer(leaves->leaf, BUFFER_LOCK_UNLOCK);
-		settle_visible(scan, from);
+		settle_visible(scan, from, moved);
 		if (!more)
 			break;
 
@@ -379,6 +455,28 @@ leaf_find(LookScan *scan, const Datum *keys)
 }
 
 /*
+ * Returns whether the snapshot sees the version at a place of a page, which is locked, as is plain of nearly all: it
+ * was written by a transaction that is known to have committed, before the snapshot, and nobody has touched it since.
+ */
+static inline bool
+is_plainly_visible(Page page, OffsetNumber number, Snapshot snapshot)
+{
+	const uint16 plain = HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID;
+	ItemId item;
+	HeapTupleHeader row;
+
+	if (number > PageGetMaxOffsetNumber(page))
+		return false;
+	item = PageGetItemId(page, number);
+	if (!ItemIdIsNormal(item))
+		return false;
+	row = (HeapTupleHeader) PageGetItem(page, item);
+	/* A version that others lead to is no row of the index, but may take the place of one that was. */
+	return (row->t_infomask & plain) == plain && !HeapTupleHeaderIsHeapOnly(row) &&
+		   (HeapTupleHeaderXminFrozen(row) || TransactionIdPrecedes(HeapTupleHeaderGetRawXmin(row), snapshot->xmin));
+}
+
+/*
  * Settles which rows the snapshot sees, from this one of the key's rows on as far as they lie on one page of the table:
  * to lock it anew for each takes several times as long as to look at the row.
  */
@@ -388,20 +486,56 @@ settle_page(LookScan *scan, int from)
 	LeafScan *leaves = scan->leaves;
 	BlockNumber block = ItemPointerGetBlockNumber(&leaves->rows[from].place);
 	HeapTupleData tuple;
+	Page page;
 
 	scan->buffer = recent_release_and_read(scan->buffer, scan->table, block);
 	page_prune(scan->table, scan->buffer);
+	page = BufferGetPage(scan->buffer);
 	LockBuffer(scan->buffer, BUFFER_LOCK_SHARE);
-	for (int i = from; i < leaves->end && ItemPointerGetBlockNumber(&leaves->rows[i].place) == block; i++)
+	for (int i = from; i < leaves->end && ItemPointerGetBlockNumberNoCheck(&leaves->rows[i].place) == block; i++)
 	{
 		LeafRow *row = &leaves->rows[i];
-		ItemPointerData place = row->place;
 
-		pgstat_count_heap_fetch(scan->index);
-		row->visible = heap_hot_search_buffer(&place, scan->table, scan->buffer, leaves->snapshot, &tuple, NULL, true);
 		row->settled = true;
+		row->visible = is_plainly_visible(page, ItemPointerGetOffsetNumberNoCheck(&row->place), leaves->snapshot);
+		if (unlikely(!row->visible))
+		{
+			ItemPointerData place = row->place;
+
+			row->visible =
+				heap_hot_search_buffer(&place, scan->table, scan->buffer, leaves->snapshot, &tuple, NULL, true);
+		}
+		pgstat_count_heap_fetch(scan->index);
 	}
 	LockBuffer(scan->buffer, BUFFER_LOCK_UNLOCK);
+}
+
+/*
+ * Does what leaf_next_covered() does, as long as rows have a shape of varying attributes, and it is known who sees
+ * them.
+ */
+static int
+next_varying(LeafScan *leaves, const LookShape *shape, Datum *values, bool *nulls, int most)
+{
+	const LeafRow *row = leaves->rows + leaves->row;
+	const LeafRow *end = leaves->rows + leaves->end;
+	int n = 0;
+
+	memset(nulls, 0, most * shape->n * sizeof(bool));
+	for (; row < end && n < most; row++)
+	{
+		IndexTuple columns = (IndexTuple) (leaves->bytes + row->at);
+
+		if (unlikely(!row->settled || IndexTupleHasNulls(columns)))
+			break;
+		if (unlikely(!row->visible))
+			continue;
+		take_varying(shape, (const char *) columns + IndexInfoFindDataOffset(0), values, nulls);
+		values += shape->n;
+		n++;
+	}
+	leaves->row = row - leaves->rows;
+	return n;
 }
 
 /*
@@ -413,27 +547,29 @@ leaf_next_covered(LookScan *scan, Datum *values, bool *nulls, int most)
 {
 	const LookUp *look = scan->look;
 	LeafScan *leaves = scan->leaves;
-	const LookShape *shape = NULL;
+	const LookShape *all = look_shape(look, look->places->attributes);
 	int n = 0;
 
 	while (n < most && leaves->row < leaves->end)
 	{
+		Datum *next = values + n * look->ncolumns;
+		bool *next_nulls = nulls + n * look->ncolumns;
 		const LeafRow *row = &leaves->rows[leaves->row];
-		IndexTuple columns;
-		uint64 present;
+		IndexTuple columns = (IndexTuple) (leaves->bytes + row->at);
+		uint64 present = present_in_index(look, columns);
 
 		if (unlikely(!row->settled))
 			settle_page(scan, leaves->row);
+		if (all->varying && all->present == present)
+		{
+			n += next_varying(leaves, all, next, next_nulls, most - n);
+			continue;
+		}
 		leaves->row++;
 		if (unlikely(!row->visible))
 			continue;
-		columns = (IndexTuple) (leaves->bytes + row->at);
-		present = present_in_index(look, columns);
-		if (shape == NULL || unlikely(shape->present != present))
-			shape = look_shape(look, present);
-		take_attributes(shape, (const char *) columns + IndexInfoFindDataOffset(columns->t_info), values, nulls);
-		values += look->ncolumns;
-		nulls += look->ncolumns;
+		take_attributes(look_shape(look, present), (const char *) columns + IndexInfoFindDataOffset(columns->t_info),
+						next, next_nulls);
 		n++;
 	}
 	return n;

@@ -38,14 +38,17 @@ typedef struct MemberCache
 	uint64 rules_generation;
 } MemberCache;
 
+/* Memberships of which a customer mostly has fewer. */
+#define FEW_MEMBERSHIPS 64
+
 typedef struct MemberJob
 {
 	MemberCache *cache;
 	PriceRules *rules;
 	int64 customer_id;
 	Membership *memberships; /* being gathered, in passing memory */
-	int nmemberships;
 	int space;
+	int nmemberships;
 	Member *member;
 } MemberJob;
 
@@ -120,20 +123,27 @@ member_cache_open(MemberCache *cache, PriceRules *rules)
 	cache->context = context;
 }
 
+/* Returns what was gathered where there is room for more. */
+static pg_noinline Membership *
+more_memberships(MemberJob *job)
+{
+	Membership *more = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(job->space, 2 * sizeof(Membership)));
+
+	memcpy(more, job->memberships, job->nmemberships * sizeof(Membership));
+	job->space *= 2;
+	return more;
+}
+
 /* Adds a membership, unless its segment is too new for the rules: their message is due. */
-static inline void
+static pg_attribute_always_inline void
 gather_membership(MemberJob *job, Datum segment, Datum valid)
 {
-	int number = segment_find(job->rules, (const text *) packed_value(segment));
+	int number = segment_find_value(job->rules, segment);
 
 	if (number < 0)
 		return;
 	if (unlikely(job->nmemberships == job->space))
-	{
-		job->space = job->space == 0 ? 16 : job->space * 2;
-		job->memberships = job->memberships == NULL ? palloc(job->space * sizeof(Membership))
-													: repalloc_huge(job->memberships, job->space * sizeof(Membership));
-	}
+		job->memberships = more_memberships(job);
 	job->memberships[job->nmemberships++] = (Membership){number, span_from_range(valid)};
 }
 
@@ -146,8 +156,7 @@ keep_member(MemberJob *job)
 		MemoryContextAllocHuge(cache->context, mul_size(Max(job->nmemberships, 1), sizeof(Membership)));
 	Member *member;
 
-	if (job->nmemberships > 0)
-		memcpy(memberships, job->memberships, job->nmemberships * sizeof(Membership));
+	memcpy(memberships, job->memberships, job->nmemberships * sizeof(Membership));
 	member = hash_search(cache->members, &job->customer_id, HASH_ENTER, NULL);
 	member->nmemberships = job->nmemberships;
 	member->memberships = memberships;
@@ -294,7 +303,8 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Un
 
 	if (member == NULL)
 	{
-		MemberJob job = {cache, rules, customer_id};
+		Membership few[FEW_MEMBERSHIPS];
+		MemberJob job = {cache, rules, customer_id, few, lengthof(few)};
 
 		config_cache_read(&member_cache, member_load, &job);
 		member = job.member;
@@ -311,16 +321,16 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Un
 	for (int i = 0; i < member->nmemberships; i++)
 	{
 		const Membership *membership = &member->memberships[i];
-		Span during = unseen == NULL ? membership->valid : span_without(unseen, membership->valid);
+		Span during = likely(unseen == NULL) ? membership->valid : span_without(unseen, membership->valid);
 
-		if (span_contains(&during, at))
+		if (likely(span_contains(&during, at)))
+		{
 			segments[nsegments++] = membership->segment;
-		if (during.from > at)
-			valid.until = Min(valid.until, during.from);
-		else
 			valid.from = Max(valid.from, during.from);
-		if (during.until > at)
 			valid.until = Min(valid.until, during.until);
+		}
+		else if (during.from > at)
+			valid.until = Min(valid.until, during.from);
 		else
 			valid.from = Max(valid.from, during.until);
 	}

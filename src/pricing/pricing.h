@@ -49,17 +49,26 @@ packed_value(Datum value)
 	return PG_DETOAST_DATUM_PACKED(value);
 }
 
+/* Returns whether a value of a variable length has a short header, as nearly all have that are short in a row. */
+static inline bool
+is_short(Datum value)
+{
+	return VARATT_IS_1B(DatumGetPointer(value)) && !VARATT_IS_1B_E(DatumGetPointer(value));
+}
+
 extern Span span_from_any(Datum range);
 /* Returns the span of a tstzrange. Mostly it has no other bounds than [ and ), and is read without a call. */
 static inline Span
 span_from_range(Datum range)
 {
-	const struct varlena *value = packed_value(range);
-	const char *data = VARDATA_ANY(value);
-	const char *bound = data + sizeof(Oid);
-	uint8 flags = (uint8) data[VARSIZE_ANY_EXHDR(value) - 1];
+	const char *data = DatumGetPointer(range);
+	const char *bound = VARDATA_1B(data) + sizeof(Oid);
 	Span span = {DT_NOBEGIN, DT_NOEND};
+	uint8 flags;
 
+	if (unlikely(!is_short(range)))
+		return span_from_any(range);
+	flags = (uint8) data[VARSIZE_1B(data) - 1];
 	if (unlikely((flags & (RANGE_EMPTY | RANGE_UB_INC)) != 0 || (flags & (RANGE_LB_INC | RANGE_LB_INF)) == 0))
 		return span_from_any(range);
 	if (RANGE_HAS_LBOUND(flags))
@@ -474,6 +483,17 @@ segment_find(const PriceRules *rules, const text *segment)
 	void *number = code_map_get(&rules->segments, VARDATA_ANY(segment), VARSIZE_ANY_EXHDR(segment));
 
 	return (int) (uintptr_t) number - 1;
+}
+
+/* Does the same for a value of a row. */
+static inline int
+segment_find_value(const PriceRules *rules, Datum segment)
+{
+	const char *code = DatumGetPointer(segment);
+
+	if (unlikely(!is_short(segment)))
+		return segment_find(rules, (const text *) packed_value(segment));
+	return (int) (uintptr_t) code_map_get(&rules->segments, VARDATA_1B(code), VARSIZE_1B(code) - VARHDRSZ_SHORT) - 1;
 }
 
 /* Returns a numeric value as an amount kept in context; *present tells whether there is one. */

@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/multirangetypes.h"
@@ -161,11 +161,33 @@ keep_active(Datum active, MemoryContext context, Spans *pauses)
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+/* Numbers below this one may be sorted by a bit for each, where there are enough of them. */
+#define BIT_NUMBERS (16 * 1024)
+
+/* Does what numbers_sort() does by a bit for each number up to last: a third of the steps where they are close. */
+static int
+numbers_sort_by_bits(int *numbers, int n, int last)
+{
+	uint64 bits[BIT_WORDS(BIT_NUMBERS)];
+	int words = last / 64 + 1;
+	int kept = 0;
+
+	memset(bits, 0, words * sizeof(uint64));
+	for (int i = 0; i < n; i++)
+		BIT_SET(bits, numbers[i]);
+	for (int i = 0; i < words; i++)
+		for (uint64 word = bits[i]; word != 0; word &= word - 1)
+			numbers[kept++] = i * 64 + pg_rightmost_one_pos64(word);
+	return kept;
+}
+
 /* Sorts numbers and drops repeats; returns how many are left. */
 int
 numbers_sort(int *numbers, int n)
 {
 	int kept = Min(n, 1);
+	int first = 0;
+	int last = 0;
 
 	/* Mostly they come so. */
 	while (kept < n && numbers[kept - 1] < numbers[kept])
@@ -173,6 +195,13 @@ numbers_sort(int *numbers, int n)
 	if (kept == n)
 		return n;
 	kept = 0;
+	for (int i = 0; i < n; i++)
+	{
+		first = Min(first, numbers[i]);
+		last = Max(last, numbers[i]);
+	}
+	if (first == 0 && last < BIT_NUMBERS && last / 64 < n * 8)
+		return numbers_sort_by_bits(numbers, n, last);
 	sort_ints(numbers, n);
 	for (int i = 0; i < n; i++)
 		if (kept == 0 || numbers[i] != numbers[kept - 1])
@@ -484,6 +513,18 @@ audience_bits(const AudienceIndex *index, MemoryContext context, const int *segm
 	return bits;
 }
 
+/* Returns the hash of a set of segments, two at a time. */
+static uint32
+segments_hash(const int *segments, int nsegments)
+{
+	uint64 hash = (uint64) nsegments;
+	int i = 1;
+
+	for (; i < nsegments; i += 2)
+		hash = hash_mix(hash, (uint64) segments[i - 1] << 32 | (uint32) segments[i]);
+	return last_hash(hash, i == nsegments ? (uint64) segments[i - 1] : 0);
+}
+
 /* Makes the set of these segments in context. */
 static AudienceSet *
 audience_make(PriceRules *rules, MemoryContext context, const int *segments, int nsegments, uint32 hash)
@@ -516,7 +557,7 @@ audience_get(PriceRules *rules, int *segments, int nsegments, bool *kept)
 
 	*kept = true;
 	nsegments = numbers_sort(segments, nsegments);
-	hash = hash_bytes((const unsigned char *) segments, nsegments * (int) sizeof(int));
+	hash = segments_hash(segments, nsegments);
 	for (place = hash % AUDIENCE_PLACES; (set = rules->audiences[place]) != NULL; place = (place + 1) % AUDIENCE_PLACES)
 		if (set->hash == hash && set->nsegments == nsegments &&
 			(nsegments == 0 || memcmp(set->segments, segments, nsegments * sizeof(int)) == 0))
