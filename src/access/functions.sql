@@ -127,7 +127,7 @@ BEGIN
 	-- One line a room.
 	-- Prices first: displayed ones take a while to check, and uses of promotions may have to be waited for, which
 	-- nobody else is to wait for. Queues last: their locks, which stay until the end, keep nobody waiting for the
-	-- rest, and tick_queues() waits for no queue for long, whatever else is held by then.
+	-- rest, and tick_queues() waits for no queue for long (a second and a bit), whatever else is held by then.
 	done := done + omnichannel.tick_prices();
 	done := done + omnichannel.tick_sla();
 	done := done + omnichannel.tick_erasure();

@@ -64,6 +64,33 @@ static KeptPlan overflow_select = {
 	.argtypes = {TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 };
 
+/*
+ * What has been due since a time: the queue and the other one that it needs, and since when. In any order, so that what
+ * nobody ever gets does not stand before all others each time.
+ *
+ * Offers, arrivals, what overflows, and what waits where somebody idles, in these queues. Since when that is due is not
+ * known, nor is it certain: it is waited for, but not spoken of.
+ */
+static KeptPlan starved_select = {
+	.sql = "SELECT queue, other, since FROM (SELECT l.queue, NULL AS other, min(a.expires_at) AS since"
+		   " FROM omnichannel.assignment AS a JOIN omnichannel.lane AS l USING (lane_id)"
+		   " WHERE a.accepted_at IS NULL AND a.expires_at <= $1 GROUP BY l.queue"
+		   " UNION ALL SELECT q.queue, l.queue, min(a.noted_at) FROM omnichannel.arrival AS a"
+		   " LEFT JOIN omnichannel.request AS q USING (request_id)"
+		   " LEFT JOIN omnichannel.waiting AS w USING (request_id) LEFT JOIN omnichannel.lane AS l USING (lane_id)"
+		   " WHERE a.noted_at <= $1 GROUP BY q.queue, l.queue"
+		   " UNION ALL SELECT o.queue, o.other, min(w.queued_at) + ($1 - o.queued_before)"
+		   " FROM unnest($2, $3, $4) AS o (queue, other, queued_before) JOIN omnichannel.lane AS l ON l.queue = o.queue"
+		   " JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id AND w.queued_at <= o.queued_before"
+		   " GROUP BY o.queue, o.other, o.queued_before"
+		   " UNION ALL SELECT q.queue, NULL, NULL FROM omnichannel.queue AS q WHERE q.queue = ANY ($5) AND EXISTS"
+		   " (SELECT FROM omnichannel.lane AS l JOIN omnichannel.waiting AS w ON w.lane_id = l.lane_id"
+		   " WHERE l.queue = q.queue AND w.queued_at <= $1 - q.hold_for_owner - q.prefer_for)) AS due"
+		   " ORDER BY random()",
+	.nargs = 5,
+	.argtypes = {TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
+};
+
 static KeptPlan agent_select = {
 	.sql = "SELECT agent_id FROM omnichannel.assignment WHERE request_id = $1",
 	.nargs = 1,
@@ -83,15 +110,6 @@ static KeptPlan free_select = {
 		   " JOIN omnichannel.agent AS a USING (agent_id) JOIN omnichannel.presence_state AS p USING (state)"
 		   " WHERE p.available AND s.busy_until <= $1 AND a.active AND (s.used < a.capacity"
 		   " OR EXISTS (SELECT FROM omnichannel.channel AS c WHERE c.cost = 0)) ORDER BY s.idle_since, s.agent_id",
-	.nargs = 1,
-	.argtypes = {TIMESTAMPTZOID},
-};
-
-/* Queues with offers that ran out of time before that; of several any: one may be neglected for another reason. */
-static KeptPlan neglected_select = {
-	.sql = "SELECT k.queue FROM (SELECT DISTINCT l.queue FROM omnichannel.assignment AS a"
-		   " JOIN omnichannel.lane AS l USING (lane_id) WHERE a.accepted_at IS NULL AND a.expires_at <= $1) AS k"
-		   " ORDER BY random() LIMIT 1",
 	.nargs = 1,
 	.argtypes = {TIMESTAMPTZOID},
 };
@@ -195,20 +213,6 @@ find_idle(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *
 	}
 }
 
-/*
- * due_neglected returns a queue with offers that ran out of time before that, which earlier sweeps have not taken back,
- * or -1. Needs an SPI scope.
- */
-int
-due_neglected(const RoutingConfig *config, TimestampTz before)
-{
-	Datum time = TimestampTzGetDatum(before);
-
-	if (kept_plan_run(&neglected_select, &time, NULL, false, 1) == 0)
-		return -1;
-	return config_queue(config, spi_text(0, 1, CurrentMemoryContext));
-}
-
 /* due_find finds what is due, but in queues that are stuck. Needs an SPI scope. */
 void
 due_find(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
@@ -244,6 +248,95 @@ due_find(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *d
 	if (count > 0)
 		append_ids(&due->late, kept_plan_run(&overflow_select, values, NULL, false, 0));
 	find_idle(config, locks, now, due);
+}
+
+/* Returns whether one of those who idle is a member of a queue in which something waits for one. */
+static bool
+has_idle(const RoutingConfig *config, const Due *due, int queue)
+{
+	for (int i = 0; due->filled[queue] && i < due->idle.count; i++)
+	{
+		int agent = config_agent(config, due->idle.ids[i]);
+
+		if (agent >= 0 && config_member(config, queue, agent) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Returns the queue with that code in the last result, or -1. */
+static int
+queue_at(const RoutingConfig *config, uint64 row, int column)
+{
+	bool isnull;
+	Datum code = spi_datum(row, column, &isnull);
+
+	return isnull ? -1 : config_queue(config, TextDatumGetCString(code));
+}
+
+/*
+ * due_starved finds in which queues work has been due for long, and any one piece of it that needs a stuck one.
+ *
+ * Where other queues have such work too, it is the turn of that one by half: to wait for it they are given back, and
+ * those that others use are not to be had again without waiting. What due says was found before anything was stuck.
+ * Needs an SPI scope.
+ */
+void
+due_starved(const RoutingConfig *config, const QueueLocks *locks, const Due *due, TimestampTz now, Starved *starved)
+{
+	TimestampTz before = TimestampTzPlusMilliseconds(now, -OVERDUE_MSECS);
+	Size size = sizeof(Datum) * (config->queue_count + 1);
+	Datum *idle = palloc(size);
+	Datum *from = palloc(size);
+	Datum *into = palloc(size);
+	Datum *times = palloc(size);
+	Datum values[5];
+	int idle_count = 0;
+	int late_count = 0;
+	bool elsewhere = false;
+	bool found = false;
+	uint64 count;
+
+	starved->since = palloc0(sizeof(TimestampTz) * (config->queue_count + 1));
+	starved->wanted = queue_locks(config);
+	for (int i = 0; i < config->queue_count; i++)
+	{
+		const RoutingQueue *queue = &config->queues[i];
+
+		if (has_idle(config, due, i))
+			idle[idle_count++] = CStringGetTextDatum(queue->queue);
+		if (queue->overflow < 0 || !queue_is_served(config, queue->overflow))
+			continue;
+		from[late_count] = CStringGetTextDatum(queue->queue);
+		into[late_count] = CStringGetTextDatum(config->queues[queue->overflow].queue);
+		times[late_count++] = TimestampTzGetDatum(before - queue->overflow_after);
+	}
+	values[0] = TimestampTzGetDatum(before);
+	values[1] = array_of(from, NULL, late_count, TEXTOID);
+	values[2] = array_of(into, NULL, late_count, TEXTOID);
+	values[3] = array_of(times, NULL, late_count, TIMESTAMPTZOID);
+	values[4] = array_of(idle, NULL, idle_count, TEXTOID);
+	count = kept_plan_run(&starved_select, values, NULL, false, 0);
+	for (uint64 row = 0; row < count; row++)
+	{
+		bool isnull;
+		TimestampTz since = DatumGetTimestampTz(spi_datum(row, 3, &isnull));
+		int needs[2] = {queue_at(config, row, 1), queue_at(config, row, 2)};
+		bool stuck = (needs[0] >= 0 && locks->stuck[needs[0]]) || (needs[1] >= 0 && locks->stuck[needs[1]]);
+
+		for (int i = 0; i < 2; i++)
+		{
+			if (needs[i] < 0)
+				continue;
+			if (stuck && !found)
+				queue_locks_add(starved->wanted, needs[i], QUEUE_BOTH);
+			if (!isnull && (starved->since[needs[i]] == 0 || since < starved->since[needs[i]]))
+				starved->since[needs[i]] = since;
+		}
+		found = found || stuck;
+		elsewhere = elsewhere || !stuck;
+	}
+	starved->waits = found && (!elsewhere || GetCurrentTimestamp() % 2 == 0);
 }
 
 /* due_add_locks adds the locks for what is due. Needs an SPI scope. */

@@ -44,6 +44,7 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "routing/route.h"
@@ -261,11 +262,12 @@ typedef struct LockWait
 {
 	uint32 key;
 	LOCKMODE mode;
+	int look; /* it looks for deadlocks after so many milliseconds, if not before */
 	int msecs;
 } LockWait;
 
 /*
- * Takes a queue's lock, waiting for so long at most, for subtransaction_try().
+ * Takes a queue's lock, waiting for so long at most, for subtransaction_try(). Whoever tries restores the settings.
  *
  * The time may run out just as the lock is had: that is to end here, not at whatever comes next.
  */
@@ -275,16 +277,37 @@ wait_for_lock(void *argument)
 	const LockWait *wait = argument;
 
 	LockTimeout = LockTimeout > 0 ? Min(LockTimeout, wait->msecs) : wait->msecs;
+	DeadlockTimeout = Min(DeadlockTimeout, wait->look);
 	(void) take("waiting", wait->key, wait->mode, true);
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Takes a queue's lock, waiting until that time at most; returns whether it was to be had. */
-static bool
-take_until(uint32 key, LOCKMODE mode, TimestampTz end)
+/*
+ * Makes the caller's resource owner that of a lock which a subtransaction has left to the transaction, as of those that
+ * were had at once: LockRelease() asks for the owner. It is held all the while.
+ */
+static void
+hand_over(uint32 key, LOCKMODE mode)
 {
-	LockWait wait = {key, mode};
-	int setting = LockTimeout;
+	ResourceOwner owner = CurrentResourceOwner;
+	LOCKTAG tag = tag_of("waiting", key);
+
+	(void) take("waiting", key, mode, false);
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	(void) LockRelease(&tag, mode, false);
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * Takes a queue's lock, waiting until that time at most, and looking for deadlocks after so many milliseconds if not
+ * before; returns whether it was to be had.
+ */
+static bool
+take_until(uint32 key, LOCKMODE mode, TimestampTz end, int look)
+{
+	LockWait wait = {key, mode, look};
+	int lock_setting = LockTimeout;
+	int deadlock_setting = DeadlockTimeout;
 	ErrorData *error;
 
 	if (take("waiting", key, mode, false))
@@ -293,9 +316,13 @@ take_until(uint32 key, LOCKMODE mode, TimestampTz end)
 	if (wait.msecs <= 0)
 		return false;
 	error = subtransaction_try(wait_for_lock, &wait);
-	LockTimeout = setting;
+	LockTimeout = lock_setting;
+	DeadlockTimeout = deadlock_setting;
 	if (error == NULL)
+	{
+		hand_over(key, mode);
 		return true;
+	}
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
 		ReThrowError(error);
 	FreeErrorData(error);
@@ -342,28 +369,55 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 	bool later = session.lxid == MY_LXID;
 	int left = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 
+	locks->later = later;
 	called_before();
 	for (int i = 0; i < count; i++)
 	{
-		if (!(later ? take_trying(&keyed[i], &left) : take_until(keyed[i].key, keyed[i].mode, end)))
+		if (!(later ? take_trying(&keyed[i], &left) : take_until(keyed[i].key, keyed[i].mode, end, DeadlockTimeout)))
 			pass_over(locks, keyed[i].queue);
 	}
 	return config_under_locks(queues_hash);
 }
 
-/*
- * queue_lock_patiently takes a queue's lock, waiting until that time at most; returns false where it was not to be had.
- *
- * For whoever holds no queue: one who does is not seen waiting, and returns true. Whatever its transaction calls
- * afterwards is a later call.
- */
-bool
-queue_lock_patiently(const RoutingConfig *config, int queue, QueueLock mode, TimestampTz end)
-{
-	bool later = session.lxid == MY_LXID;
+/* After so long a wait for what is starving looks for deadlocks. */
+#define LOOK_MSECS 10
 
-	called_before();
-	return later || take_until(queue_key(config, queue), mode, end);
+/*
+ * queue_locks_wait gives back what queue_locks_try() has just taken in the first call of a transaction, and waits for
+ * these queues alone instead, all of each, for so many milliseconds at most. The locks are then those of them that were
+ * to be had; the others are stuck.
+ *
+ * Who waits here keeps no other queue from anybody. What its transaction has written before, as other rooms in tick(),
+ * somebody may want who has one of these queues: it looks for that before he does, and goes; and then it waits no longer
+ * than those who want it later wait before they look.
+ */
+RoutingConfig *
+queue_locks_wait(RoutingConfig *config, QueueLocks *locks, const QueueLocks *wanted, int msecs)
+{
+	int count;
+	KeyedLock *keyed = in_order(config, locks, &count);
+	uint32 queues_hash = config->queues_hash;
+	TimestampTz end;
+
+	for (int i = 0; i < count; i++)
+	{
+		LOCKTAG tag = tag_of("waiting", keyed[i].key);
+
+		(void) LockRelease(&tag, keyed[i].mode, false);
+		locks->modes[keyed[i].queue] = 0;
+	}
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		msecs = Min(msecs, DeadlockTimeout);
+	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), msecs);
+	keyed = in_order(config, wanted, &count);
+	for (int i = 0; i < count; i++)
+	{
+		bool taken = take_until(keyed[i].key, QUEUE_BOTH, end, LOOK_MSECS);
+
+		locks->modes[keyed[i].queue] = taken ? QUEUE_BOTH : 0;
+		locks->stuck[keyed[i].queue] = !taken;
+	}
+	return config_under_locks(queues_hash);
 }
 
 /* For so long in all a later call of a transaction tries to take further queues. */

@@ -38,7 +38,7 @@ extern void queue_locks_add(QueueLocks *locks, int queue, QueueLock mode);
 extern void queue_locks_add_agent(const RoutingConfig *config, QueueLocks *locks, int agent);
 extern RoutingConfig *queue_locks_take(RoutingConfig *config, QueueLocks *locks);
 extern RoutingConfig *queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end);
-extern bool queue_lock_patiently(const RoutingConfig *config, int queue, QueueLock mode, TimestampTz end);
+extern RoutingConfig *queue_locks_wait(RoutingConfig *config, QueueLocks *locks, const QueueLocks *wanted, int msecs);
 extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode);
 extern void queues_lock(char **queues, int count, QueueLock mode);
 extern bool customer_lock(int64 customer_id);

@@ -7,8 +7,12 @@
  * are taken in their order, then each is looked at again under them.
  *
  * The sweep holds the locks of many queues, so it waits for nobody for long: what somebody else holds, a queue, a
- * request or an agent, is left to the next one. Nor does a request that cannot be moved, as where a trigger of the
- * company's refuses it, keep it from moving the others.
+ * request or an agent, is left to the next one. Where transactions that follow one another hold a queue all the time,
+ * that would be so for ever: once work has been due there for some seconds, the sweep waits for the queue alone until
+ * those end which hold it, with the others in line behind it. It warns of those that it has not had even so.
+ *
+ * Nor does a request that cannot be moved, as where a trigger of the company's refuses it, keep it from moving the
+ * others.
  */
 #include "postgres.h"
 
@@ -29,12 +33,8 @@ SQL_FUNCTION(omnichannel_tick_queues);
 /* For so long the sweep waits for queues in all, and once for whatever else changes need; then for a moment. */
 #define WAIT_MSECS 100
 
-/*
- * Offers that ran out of time so long ago have been left by other sweeps: where those who hold their queue follow one
- * another without a gap, it is waited for, for so long.
- */
-#define NEGLECTED_USECS (10 * USECS_PER_SEC)
-#define PATIENT_MSECS 1000
+/* And before that for the queues of one piece of work that has been due for OVERDUE_MSECS. */
+#define STARVED_MSECS 1000
 
 static KeptPlan arrival_delete = {
 	.sql = "DELETE FROM omnichannel.arrival WHERE request_id = $1",
@@ -379,21 +379,17 @@ sweep_list(Sweep *sweep, SweepStep step, const IdList *list, const char *what)
 	return done;
 }
 
-/*
- * Gets hold of a queue that sweeps have long been kept out of, before any other is locked: whoever arrives queues up
- * behind. Warns where it is not to be had.
- */
+/* Warns of queues that are stuck although work has been due there for long. */
 static void
-insist(const RoutingConfig *config, TimestampTz now)
+warn_of_starved(const RoutingConfig *config, const QueueLocks *locks, const Starved *starved)
 {
-	int queue = due_neglected(config, now - NEGLECTED_USECS);
-
-	if (queue >= 0 && !queue_lock_patiently(config, queue, QUEUE_BOTH,
-											TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PATIENT_MSECS)))
-		ereport(WARNING,
-				(errmsg("the sweep cannot take back what was offered in queue \"%s\"", config->queues[queue].queue),
-				 errdetail("Other transactions hold the queue, for more than a second."),
-				 errhint("Commit soon after each call that routes, accepts or ends a request.")));
+	for (int i = 0; i < config->queue_count; i++)
+		if (locks->stuck[i] && starved->since[i] != 0)
+			ereport(WARNING,
+					(errmsg("the sweep left queue \"%s\" alone, which other transactions hold", config->queues[i].queue),
+					 errdetail("Work has been due there since %s.", timestamptz_to_str(starved->since[i])),
+					 errhint("Commit soon after calls that route. The next sweep tries again; pg_locks shows who holds "
+							 "queues, with classid 'omnichannel.waiting'::regclass.")));
 }
 
 /* tick_queues(): does what only time makes due; returns how many requests it moved. */
@@ -401,9 +397,10 @@ Datum
 omnichannel_tick_queues(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	Sweep sweep = {.now = now};
-	TimestampTz end;
 	Due due;
+	Starved starved;
 	RoutingConfig *config;
 	QueueLocks *locks;
 	SpiScope scope;
@@ -415,10 +412,7 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 
 	sweep.locks = locks = queue_locks(config);
 	due_find(config, locks, now, &due);
-	if (due.overdue.count > 0)
-		insist(config, now);
 	due_add_locks(config, locks, &due);
-	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
 	config = queue_locks_try(config, locks, end);
 
 	/*
@@ -427,9 +421,16 @@ omnichannel_tick_queues(PG_FUNCTION_ARGS)
 	 */
 	if (locks->partial)
 	{
+		due_starved(config, locks, &due, now, &starved);
+		if (starved.waits && !locks->later)
+		{
+			config = queue_locks_wait(config, locks, starved.wanted, STARVED_MSECS);
+			end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_MSECS);
+		}
 		due_find(config, locks, now, &due);
 		due_add_locks(config, locks, &due);
 		config = queue_locks_try(config, locks, end);
+		warn_of_starved(config, locks, &starved);
 	}
 
 	sweep.config = config;
