@@ -19,8 +19,9 @@
  *
  * A request is kept apart by the lock of its row, of which a transaction can have any number. It comes first: whoever
  * has one may be waiting for what others have written about its customer, who wait for a queue themselves, as where
- * something is opened and routed in one transaction while a message is logged. Under the lock of a queue requests are
- * only tried: a freed agent passes over what somebody has, and looks again for a moment where there is nothing else.
+ * something is opened and routed in one transaction while a message is logged. Under the lock of a queue, and so by a
+ * later call, requests are only tried: a freed agent passes over what somebody has, and looks again for a moment where
+ * there is nothing else.
  *
  * An agent is locked by his row, both in the order of their ids where a request goes from one to the other. The head of
  * a lane, which is written where a request that goes back comes before it, is last, those of several lanes in the order
@@ -114,27 +115,6 @@ bool
 queue_lock_try(const RoutingConfig *config, int queue, QueueLock mode)
 {
 	return take("waiting", queue_key(config, queue), mode, false);
-}
-
-#define HOLD_SQL "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2 FOR NO KEY UPDATE"
-
-/* Whether to wait for whoever has the row. */
-static KeptPlan request_hold_plans[2] = {
-	{.sql = HOLD_SQL " SKIP LOCKED", .nargs = 2, .argtypes = {INT8OID, INT8OID}},
-	{.sql = HOLD_SQL, .nargs = 2, .argtypes = {INT8OID, INT8OID}},
-};
-
-/*
- * request_hold keeps apart whoever changes where a request stands, by the lock of its row; returns whether it is held.
- *
- * It is not where there is no such row, or, without wait, where somebody else has it. Needs an SPI scope.
- */
-bool
-request_hold(int64 request_id, int64 customer_id, bool wait)
-{
-	Datum values[2] = {Int64GetDatum(request_id), Int64GetDatum(customer_id)};
-
-	return kept_plan_run(&request_hold_plans[wait], values, NULL, false, 1) == 1;
 }
 
 /* Returns an empty set of locks. */
@@ -255,6 +235,54 @@ called_before(void)
 {
 	session.lxid = MY_LXID;
 	session.asked = LOCKBIT_ON(QUEUE_ARRIVE) | LOCKBIT_ON(QUEUE_FREE) | LOCKBIT_ON(QUEUE_BOTH);
+}
+
+/* For so long in all a later call of a transaction tries to take further queues, or a request. */
+#define LATER_MSECS 20
+
+/* queues_were_asked returns whether the transaction has asked for queues before this call, and may hold some. */
+bool
+queues_were_asked(void)
+{
+	return session.lxid == MY_LXID;
+}
+
+#define REQUEST_SQL "SELECT FROM omnichannel.request WHERE request_id = $1 AND customer_id = $2"
+
+static KeptPlan request_select = {.sql = REQUEST_SQL, .nargs = 2, .argtypes = {INT8OID, INT8OID}};
+
+/* Whether to wait for whoever has the row. */
+static KeptPlan request_hold_plans[2] = {
+	{.sql = REQUEST_SQL " FOR NO KEY UPDATE SKIP LOCKED", .nargs = 2, .argtypes = {INT8OID, INT8OID}},
+	{.sql = REQUEST_SQL " FOR NO KEY UPDATE", .nargs = 2, .argtypes = {INT8OID, INT8OID}},
+};
+
+/*
+ * request_hold keeps apart whoever changes where a request stands, by the lock of its row; returns whether it is held.
+ *
+ * It is not where there is no such row, or, without wait, where somebody else has it. A later call of a transaction is
+ * never seen waiting: it raises 40001 where somebody else has it for longer than a moment. Needs an SPI scope.
+ */
+bool
+request_hold(int64 request_id, int64 customer_id, bool wait)
+{
+	Datum values[2] = {Int64GetDatum(request_id), Int64GetDatum(customer_id)};
+	bool later = wait && queues_were_asked();
+	bool held = kept_plan_run(&request_hold_plans[wait && !later], values, NULL, false, 1) == 1;
+
+	for (int left = LATER_MSECS; later && !held; left--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (kept_plan_run(&request_select, values, NULL, false, 1) == 0)
+			return false;
+		if (left == 0)
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("request " INT64_FORMAT " is held by another transaction", request_id),
+							errhint("Try again, and call one function of the queues a transaction where you can.")));
+		pg_usleep(1000);
+		held = kept_plan_run(&request_hold_plans[false], values, NULL, false, 1) == 1;
+	}
+	return held;
 }
 
 /* A queue's lock that is waited for. */
@@ -388,8 +416,8 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
  * to be had; the others are stuck.
  *
  * Who waits here keeps no other queue from anybody. What its transaction has written before, as other rooms in tick(),
- * somebody may want who has one of these queues: it looks for that before he does, and goes; and then it waits no longer
- * than those who want it later wait before they look.
+ * somebody may want who has one of these queues: it looks for that before he does, and goes; and then it waits no
+ * longer than those who want it later wait before they look.
  */
 RoutingConfig *
 queue_locks_wait(RoutingConfig *config, QueueLocks *locks, const QueueLocks *wanted, int msecs)
@@ -419,9 +447,6 @@ queue_locks_wait(RoutingConfig *config, QueueLocks *locks, const QueueLocks *wan
 	}
 	return config_under_locks(queues_hash);
 }
-
-/* For so long in all a later call of a transaction tries to take further queues. */
-#define LATER_MSECS 20
 
 /*
  * Takes the locks as queue_locks_try() does, but is never seen waiting: whoever waits for a queue that this transaction

@@ -305,7 +305,7 @@ offer_accept_by_rows(RoutingConfig *config, int64 request_id, int64 agent_id)
 	const Lane *lane;
 
 	if (!rows_find(rows, ROWS_ASSIGNMENT, request_id) || !rows_find(rows, ROWS_REQUEST, request_id) ||
-		!rows_lock(rows, ROWS_REQUEST, true))
+		!rows_lock(rows, ROWS_REQUEST, !queues_were_asked()))
 		return false;
 	rows_refresh(rows);
 	if (!rows_find(rows, ROWS_ASSIGNMENT, request_id) || !is_open_offer(rows, agent_id) ||

@@ -439,7 +439,7 @@ route_locked(RoutingConfig **at, int64 request_id, bool again, bool *later)
 
 	/* What has just come is not locked before it is given away: whoever changes it meanwhile makes us look again. */
 	if (hold && !again)
-		(void) hold_row(config, request_id, customer_id, true);
+		(void) hold_row(config, request_id, customer_id, !queues_were_asked());
 	alone = config->queues[queue].hold_for_owner == 0 || customer_lock(owner_root(config, customer_id));
 
 	queue_locks_add(locks, queue, QUEUE_ARRIVE);

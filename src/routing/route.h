@@ -43,6 +43,7 @@ extern bool queue_lock_try(const RoutingConfig *config, int queue, QueueLock mod
 extern void queues_lock(char **queues, int count, QueueLock mode);
 extern bool customer_lock(int64 customer_id);
 extern bool customer_lock_try(int64 customer_id);
+extern bool queues_were_asked(void);
 extern bool request_hold(int64 request_id, int64 customer_id, bool wait);
 
 /* What becomes of an offer. */

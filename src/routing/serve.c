@@ -199,7 +199,7 @@ leave(RoutingConfig *config, int64 agent_id, const char *state)
 	Offer *offers = offers_to(config, agent_id, &offers_by_customer, &count);
 
 	for (int i = 0; i < count; i++)
-		(void) request_hold(offers[i].request_id, offers[i].customer_id, true);
+		(void) request_hold(offers[i].request_id, offers[i].customer_id, !queues_were_asked());
 	config = lock_offers(config, locks, offers, count);
 	note_presence(agent_id, state, false);
 

@@ -386,7 +386,8 @@ warn_of_starved(const RoutingConfig *config, const QueueLocks *locks, const Star
 	for (int i = 0; i < config->queue_count; i++)
 		if (locks->stuck[i] && starved->since[i] != 0)
 			ereport(WARNING,
-					(errmsg("the sweep left queue \"%s\" alone, which other transactions hold", config->queues[i].queue),
+					(errmsg("the sweep left queue \"%s\" alone, which other transactions hold",
+							config->queues[i].queue),
 					 errdetail("Work has been due there since %s.", timestamptz_to_str(starved->since[i])),
 					 errhint("Commit soon after calls that route. The next sweep tries again; pg_locks shows who holds "
 							 "queues, with classid 'omnichannel.waiting'::regclass.")));
