@@ -99,6 +99,23 @@ is($node->safe_psql('postgres', q{SET statement_timeout = '2s'; WITH changed AS 
 $sitter->query_safe('COMMIT');
 $sitter->quit;
 
+# Who is to be had is found also where all of the best are being changed, and a later call waits for none of them.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner, weight_relationship) VALUES ('many', '0', 0);
+INSERT INTO omnichannel.agent (agent_id, name, capacity) SELECT n, 'Agent ' || n, 20 FROM generate_series(201, 212) AS n;
+INSERT INTO omnichannel.agent_channel (agent_id, channel) SELECT n, 'chat' FROM generate_series(201, 212) AS n;
+INSERT INTO omnichannel.queue_member (queue, agent_id) SELECT 'many', n FROM generate_series(201, 212) AS n;
+SELECT omnichannel.set_presence(n, 'available') FROM generate_series(201, 212) AS n;
+INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, queue) VALUES (900011, 1, 'many', 'chat', 'many'), (900012, 2, 'many', 'chat', 'many');
+SQL
+my ($changer, $router) = map { $node->background_psql('postgres') } 1 .. 2;
+$changer->query_safe('BEGIN; SELECT FROM omnichannel.agent_state WHERE agent_id BETWEEN 202 AND 211 FOR UPDATE');
+is($router->query_safe('BEGIN; SELECT omnichannel.route(900011)'), '201', 'the best one is free');
+is($router->query_safe('SELECT omnichannel.route(900012)'), '212', 'of the next ones only the last');
+$router->query_safe('ROLLBACK');
+$changer->query_safe('ROLLBACK');
+$_->quit foreach $changer, $router;
+
 # A backlog.
 $node->safe_psql('postgres', q{INSERT INTO omnichannel.request (customer_id, kind, channel, queue)
 	SELECT 1 + n % 100, 'backlog', 'chat', CASE n % 2 WHEN 0 THEN 'p' ELSE 'q' END FROM generate_series(1, 5000) AS n});
