@@ -263,6 +263,30 @@ $$;
 COMMENT ON FUNCTION omnichannel.groups_of(bigint[]) IS
 'The ids of customers and of all who are one with them, in order; none for customers that do not exist. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.customer_group_at(customer_id bigint, at timestamptz) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM omnichannel.require_setup();
+	RETURN ARRAY(
+		WITH RECURSIVE one (customer_id) AS (
+			SELECT customer_group_at.customer_id
+			UNION
+			SELECT other.customer_id
+			FROM one CROSS JOIN LATERAL (
+				SELECT merge.duplicate_id, merge.merged_at, merge.unmerged_at FROM omnichannel.customer_merge AS merge WHERE merge.kept_id = one.customer_id
+				UNION ALL
+				SELECT merge.kept_id, merge.merged_at, merge.unmerged_at FROM omnichannel.customer_merge AS merge WHERE merge.duplicate_id = one.customer_id
+			) AS other (customer_id, merged_at, unmerged_at)
+			WHERE other.merged_at <= customer_group_at.at AND coalesce(other.unmerged_at > customer_group_at.at, true)
+		)
+		SELECT one.customer_id FROM one WHERE one.customer_id IS NOT NULL ORDER BY 1);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.customer_group_at(bigint, timestamptz) IS
+'The ids under which a customer was on record at a moment, by id: with those merged by then and not parted yet, as customer_merge has it; none for NULL. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

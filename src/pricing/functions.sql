@@ -513,12 +513,12 @@ COMMENT ON FUNCTION omnichannel.quote(bigint, text, numeric, text, timestamptz, 
 'The price of a product for a customer, the same in every channel: SELECT * FROM omnichannel.quote(...). customer_id NULL: a visitor who is not known. quantity: units, fractions allowed. currency: ISO 4217, the company''s by default; amounts are never converted. at: as of this moment, past or future. coupons: codes that the customer typed; one that is used up or out of its time opens nothing. Raises 23503 for an unknown customer, product, currency or coupon, 22023 for a quantity that is not above zero or is beyond 10^12, 22008 for an infinite moment, 55000 before setup(), 42501 without SELECT on the tables of prices.';
 
 CREATE FUNCTION omnichannel.quote_unseen(customer_id bigint, product text, quantity numeric,
-	currency text, at timestamptz, coupons text[], unseen timestamptz[])
+	currency text, at timestamptz, coupons text[], unseen timestamptz[], customers bigint[] DEFAULT NULL)
 RETURNS omnichannel.price_quote
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'omnichannel_quote_unseen';
-COMMENT ON FUNCTION omnichannel.quote_unseen(bigint, text, numeric, text, timestamptz, text[], timestamptz[]) IS
-'quote() as it answered those who could not see some changes of prices yet: without the changes of prices, lists'' status and time, promotions and memberships that count from the moments in unseen; see price_change. Raises as quote(), and 22023 where unseen is or holds NULL.';
+COMMENT ON FUNCTION omnichannel.quote_unseen(bigint, text, numeric, text, timestamptz, text[], timestamptz[], bigint[]) IS
+'quote() as it answered those who could not see some changes of prices yet: without the changes of prices, lists'' status and time, promotions and memberships that count from the moments in unseen; see price_change. customers: the ids under which the customer was on record then, whose segments, uses and coupons count; NULL: those of customer_group(). Raises as quote(), and 22023 where unseen is or holds NULL.';
 
 CREATE FUNCTION omnichannel.quote_segments(segments text[], product text, quantity numeric DEFAULT 1,
 	currency text DEFAULT NULL, at timestamptz DEFAULT now(), coupons text[] DEFAULT '{}')

@@ -195,6 +195,34 @@ AS 'MODULE_PATHNAME', 'omnichannel_note_change';
 COMMENT ON FUNCTION omnichannel.note_change() IS
 'Trigger function of tables whose rows have a time: notes in price_change that this transaction changes them, and at its end the moment, with the rights of the tables'' owner; of uses of promotions those that count for a customer''s limit or a coupon''s. Raises 39P01 elsewhere.';
 
+CREATE FUNCTION omnichannel.former_groups(customer_id bigint, at timestamptz) RETURNS SETOF bigint[]
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known bigint[];
+	former bigint[];
+	earlier bigint[];
+BEGIN
+	PERFORM omnichannel.require_setup();
+	IF former_groups.customer_id IS NULL THEN
+		RETURN;
+	END IF;
+	-- A merge counts from the start of its transaction, and others see it from its commit on.
+	known := ARRAY(SELECT member FROM unnest(omnichannel.customer_group(former_groups.customer_id)) AS member ORDER BY 1);
+	former := omnichannel.customer_group_at(former_groups.customer_id, former_groups.at);
+	IF former <> known THEN
+		RETURN NEXT former;
+	END IF;
+	earlier := omnichannel.customer_group_at(former_groups.customer_id, former_groups.at - interval '1 second');
+	IF earlier NOT IN (known, former) THEN
+		RETURN NEXT earlier;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION omnichannel.former_groups(bigint, timestamptz) IS
+'For a moment before a customer was merged or parted the ids under which the customer was on record then, as quote_unseen() takes them, and where that changed within the second before, also those of before; none where they are the same as now. Raises 23503 for an unknown customer, 55000 before setup().';
+
 CREATE FUNCTION omnichannel.unseen_changes(at timestamptz, customer_id bigint DEFAULT NULL, coupons text[] DEFAULT '{}') RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp

@@ -282,6 +282,9 @@ DECLARE
 	rules jsonb;
 	known text[];
 	unseen timestamptz[];
+	former bigint[];
+	then_one bigint[];
+	segments_now text[];
 	other omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -317,21 +320,32 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR unseen IN SELECT omnichannel.unseen_changes(asked, held.customer_id, known)
+	-- Nobody saw what was changed in a transaction that had not committed yet, nor who turned out later to be one customer.
+	FOR unseen, former IN
+		SELECT change.unseen, one.former
+		FROM (SELECT '{}'::timestamptz[] UNION ALL SELECT omnichannel.unseen_changes(asked, held.customer_id, known)) AS change (unseen),
+			(SELECT NULL::bigint[], 0::bigint UNION ALL SELECT * FROM omnichannel.former_groups(held.customer_id, asked) WITH ORDINALITY) AS one (former, place)
+		WHERE change.unseen <> '{}' OR one.former IS NOT NULL
+		ORDER BY cardinality(change.unseen), one.place
 	LOOP
-		other := omnichannel.quote_unseen(held.customer_id, held.product, held.quantity, held.currency, asked, known, unseen);
+		other := omnichannel.quote_unseen(held.customer_id, held.product, held.quantity, held.currency, asked, known, unseen, former);
+		IF unseen = '{}' AND then_one IS NULL THEN
+			then_one := former;
+			recomputed := other;
+		END IF;
 		IF to_jsonb(locked) - 'valid_until' = to_jsonb(other) - 'valid_until' THEN
 			same := true;
 			recomputed := other;
-			reason := 'the same price as before a change that was under way';
+			reason := CASE WHEN former IS NULL THEN 'the same price as before a change that was under way' ELSE 'the same price as before customers were merged or parted' END;
 			RETURN;
 		END IF;
 	END LOOP;
 
-	IF segments IS DISTINCT FROM omnichannel.quote_segments_of(held.customer_id, asked) THEN
+	segments_now := CASE WHEN then_one IS NULL THEN omnichannel.quote_segments_of(held.customer_id, asked) ELSE ARRAY(
+		SELECT DISTINCT member.segment FROM omnichannel.segment_member AS member WHERE member.customer_id = ANY (then_one) AND member.valid @> asked ORDER BY 1) END;
+	IF segments IS DISTINCT FROM segments_now THEN
 		changes := changes || format('the customer''s segments at that time have changed from {%s} to {%s}', array_to_string(segments, ','),
-			array_to_string(omnichannel.quote_segments_of(held.customer_id, asked), ','));
+			array_to_string(segments_now, ','));
 	END IF;
 	changes := changes || ARRAY(
 		SELECT format('coupon %s %s', given, CASE WHEN found.coupon IS NULL THEN 'is gone' ELSE 'has been used since' END)
@@ -351,4 +365,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
-'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference; nor does one that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference, and segments, uses and coupons count of those who were one customer then; nor does a change that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';

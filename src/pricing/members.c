@@ -50,6 +50,8 @@ typedef struct MemberJob
 	int space;
 	int nmemberships;
 	Member *member;
+	Datum customers; /* whose memberships are to be gathered for passing use, as bigint[] */
+	MemoryContext passing;
 } MemberJob;
 
 static void *members_build(ConfigCache *cache, MemoryContext context);
@@ -74,6 +76,12 @@ static KeptPlan merged_select = {
 		   " JOIN omnichannel.segment_member m ON m.customer_id = d.customer_id WHERE c.customer_id = $1",
 	.nargs = 1,
 	.argtypes = {INT8OID},
+};
+
+static KeptPlan group_select = {
+	.sql = "SELECT m.segment, m.valid FROM omnichannel.segment_member m WHERE m.customer_id = ANY ($1)",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
 };
 
 static const TableColumn customer_columns[] = {{"customer_id", INT8OID}};
@@ -256,6 +264,30 @@ scan_member(MemberJob *job)
 	return true;
 }
 
+/* Gathers the memberships of job->customers, in memory of job->passing. */
+static void
+group_load(ConfigCache *config, void *arg)
+{
+	MemberJob *job = arg;
+	Membership *memberships;
+	SpiScope scope;
+	uint64 n;
+
+	spi_scope_begin(&scope, config->fill_as_owner);
+	n = kept_plan_run(&group_select, &job->customers, NULL, true, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+		Datum segment = spi_datum(i, 1, &isnull);
+
+		gather_membership(job, segment, spi_datum(i, 2, &isnull));
+	}
+	memberships = MemoryContextAllocHuge(job->passing, mul_size(Max(job->nmemberships, 1), sizeof(Membership)));
+	memcpy(memberships, job->memberships, job->nmemberships * sizeof(Membership));
+	job->memberships = memberships;
+	spi_scope_end(&scope);
+}
+
 /* Reads a customer's memberships; leaves job->member NULL where the customer is not known. */
 static void
 member_load(ConfigCache *config, void *arg)
@@ -271,7 +303,7 @@ member_load(ConfigCache *config, void *arg)
 
 /*
  * customer_audience returns the audience that the customer belongs to at that time, and until when; without the
- * changes that were not seen, if there are any.
+ * changes that were not seen, and where others were one with the customer, if there are any.
  *
  * NULL where the customer is not known. Good as long as the rules and until the next call. Raises 55000 before setup(),
  * 42501 for a role that may not read the tables.
@@ -282,6 +314,8 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Un
 	MemberCache *cache = unconstify(MemberCache *, (const MemberCache *) config_cache_get(&member_cache));
 	Member *member = NULL;
 	const AudienceSet *audience;
+	const Membership *memberships;
+	int nmemberships;
 	Span valid = {DT_NOBEGIN, DT_NOEND};
 	int *segments;
 	int nsegments = 0;
@@ -317,10 +351,23 @@ customer_audience(PriceRules *rules, int64 customer_id, TimestampTz at, const Un
 		return member->audience;
 	}
 
-	segments = palloc(Max(member->nmemberships, 1) * sizeof(int));
-	for (int i = 0; i < member->nmemberships; i++)
+	memberships = member->memberships;
+	nmemberships = member->nmemberships;
+	if (unseen != NULL && unseen->customers != (Datum) 0)
 	{
-		const Membership *membership = &member->memberships[i];
+		Membership few[FEW_MEMBERSHIPS];
+		MemberJob job = {NULL, rules, customer_id, few, lengthof(few)};
+
+		job.customers = unseen->customers;
+		job.passing = CurrentMemoryContext;
+		config_cache_read(&member_cache, group_load, &job);
+		memberships = job.memberships;
+		nmemberships = job.nmemberships;
+	}
+	segments = palloc(Max(nmemberships, 1) * sizeof(int));
+	for (int i = 0; i < nmemberships; i++)
+	{
+		const Membership *membership = &memberships[i];
 		Span during = likely(unseen == NULL) ? membership->valid : span_without(unseen, membership->valid);
 
 		if (likely(span_contains(&during, at)))

@@ -348,11 +348,12 @@ typedef struct ReferencePrice
 	Money price;
 } ReferencePrice;
 
-/* The moments of changes that those who were answered could not see yet. */
+/* The moments of changes that those who were answered could not see yet, and who were one with the customer then. */
 typedef struct Unseen
 {
 	int n;
 	TimestampTz *moments;
+	Datum customers; /* bigint[]; no Datum: whoever is now */
 } Unseen;
 
 /* A question. */

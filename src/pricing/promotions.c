@@ -90,19 +90,19 @@ static KeptPlan anonymous_coupons_select = {
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
-#define CLOSED_SELECT(counts)                                                                                          \
+#define CLOSED_SELECT(counts, customers)                                                                               \
 	"SELECT u.promotion, count(*) FILTER (WHERE " counts ") >= p.customer_limit, min(" USE_CHANGES ")"                 \
 	" FROM omnichannel.promotion_use u JOIN omnichannel.promotion p ON p.promotion = u.promotion"                      \
-	" WHERE u.customer_id = ANY (omnichannel.customer_group($2)) AND p.customer_limit IS NOT NULL"                     \
+	" WHERE u.customer_id = ANY (" customers ") AND p.customer_limit IS NOT NULL"                                      \
 	" GROUP BY u.promotion, p.customer_limit"
 
 static KeptPlan closed_select = {
-	.sql = CLOSED_SELECT(USE_COUNTS),
+	.sql = CLOSED_SELECT(USE_COUNTS, "omnichannel.customer_group($2)"),
 	.nargs = 3,
 	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
-/* The same for those who could not see what began or ended at the moments $4. */
+/* The same for those who could not see what began or ended at the moments $4; customers $5, NULL: who is one now. */
 #define USE_COUNTED                                                                                                    \
 	"u.reserved_at <= $3 AND u.reserved_at <> ALL ($4)"                                                                \
 	" AND (u.state <> 'released' OR u.released_at > $3 OR u.released_at = ANY ($4))"
@@ -110,19 +110,19 @@ static KeptPlan closed_select = {
 static KeptPlan unseen_coupons_select = {
 	.sql = "SELECT c.promotion, c.valid, (c.use_limit IS NULL OR c.use_limit >"
 		   " (SELECT count(*) FROM omnichannel.promotion_use u WHERE u.coupon = c.coupon AND " USE_COUNTED "))"
-		   " AND (c.customer_id IS NULL OR"
-		   " c.customer_id = ANY (CASE WHEN $2 IS NOT NULL THEN omnichannel.customer_group($2) END)), NULL::timestamptz"
+		   " AND (c.customer_id IS NULL OR c.customer_id = ANY (coalesce($5, CASE WHEN $2 IS NOT NULL THEN"
+		   " omnichannel.customer_group($2) END))), NULL::timestamptz"
 		   ", given.code"
 		   " FROM unnest($1) AS given (code)"
 		   " LEFT JOIN omnichannel.coupon c ON c.coupon = upper(btrim(given.code))",
-	.nargs = 4,
-	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID},
+	.nargs = 5,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
 };
 
 static KeptPlan unseen_closed_select = {
-	.sql = CLOSED_SELECT(USE_COUNTED),
-	.nargs = 4,
-	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID},
+	.sql = CLOSED_SELECT(USE_COUNTED, "coalesce($5, omnichannel.customer_group($2))"),
+	.nargs = 5,
+	.argtypes = {TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
 };
 
 /* A span of promotion_used_up. */
@@ -564,7 +564,8 @@ uint64 *
 coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 customer_id, TimestampTz at,
 			 const Unseen *unseen, TimestampTz *until)
 {
-	Datum arguments[4] = {PointerGetDatum(coupons), Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	Datum arguments[5] = {PointerGetDatum(coupons), Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	char unseen_nulls[] = "     ";
 	KeptPlan *plan = has_customer ? &coupons_select : &anonymous_coupons_select;
 	const char *nulls = NULL;
 	uint64 *bits;
@@ -578,7 +579,10 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 	{
 		plan = &unseen_coupons_select;
 		arguments[3] = unseen_datum(unseen);
-		nulls = has_customer ? NULL : " n  ";
+		arguments[4] = unseen->customers;
+		unseen_nulls[1] = has_customer ? ' ' : 'n';
+		unseen_nulls[4] = unseen->customers != (Datum) 0 ? ' ' : 'n';
+		nulls = unseen_nulls;
 	}
 	omni_table("coupon");
 	spi_scope_begin(&scope, false);
@@ -617,7 +621,8 @@ coupons_open(PriceRules *rules, ArrayType *coupons, bool has_customer, int64 cus
 uint64 *
 promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, const Unseen *unseen, TimestampTz *until)
 {
-	Datum arguments[4] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	Datum arguments[5] = {(Datum) 0, Int64GetDatum(customer_id), TimestampTzGetDatum(at)};
+	bool grouped = unseen != NULL && unseen->customers != (Datum) 0;
 	uint64 *bits;
 	SpiScope scope;
 	uint64 n;
@@ -628,8 +633,10 @@ promotions_closed(PriceRules *rules, int64 customer_id, TimestampTz at, const Un
 	bits = palloc(BIT_WORDS(rules->npromotions) * sizeof(uint64));
 	memcpy(bits, rules->customer_zeros, BIT_WORDS(rules->npromotions) * sizeof(uint64));
 	arguments[3] = unseen_datum(unseen);
+	arguments[4] = grouped ? unseen->customers : (Datum) 0;
 	spi_scope_begin(&scope, false);
-	n = kept_plan_run(unseen != NULL ? &unseen_closed_select : &closed_select, arguments, "n   ", true, 0);
+	n = kept_plan_run(unseen != NULL ? &unseen_closed_select : &closed_select, arguments, grouped ? "n    " : "n   n",
+					  true, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool isnull;

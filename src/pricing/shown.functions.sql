@@ -145,6 +145,8 @@ DECLARE
 	held record;
 	moment timestamptz;
 	unseen timestamptz[];
+	former bigint[];
+	regrouped boolean := false;
 	code text;
 	opened text;
 	tier numeric;
@@ -164,7 +166,8 @@ BEGIN
 
 	SELECT locked.unit_price, locked.line_total, locked.locked_at <= at AND at < locked.valid_until AS in_time,
 		(locked.product, locked.quantity, locked.currency) = (product, quantity, currency) AND (locked.customer_id IS NULL
-			OR locked.customer_id = ANY (CASE WHEN customer_id IS NOT NULL THEN omnichannel.customer_group(customer_id) END)) IS TRUE AS fits
+			OR locked.customer_id = ANY (CASE WHEN customer_id IS NOT NULL THEN omnichannel.customer_group(customer_id) END)
+			OR locked.customer_id = ANY (omnichannel.customer_group_at(customer_id, at))) IS TRUE AS fits
 	INTO held FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
 	IF held.fits AND held.in_time THEN
 		expected := omnichannel.shown_unit(held.unit_price, held.line_total, quantity, smallest);
@@ -180,10 +183,21 @@ BEGIN
 	IF price = expected OR (answer.unit_price IS NULL AND abs(price * quantity - answer.line_total) <= smallest / 2 * quantity) THEN
 		RETURN;
 	END IF;
-	-- Nobody saw what was changed in a transaction that had not committed yet.
-	FOR unseen IN SELECT omnichannel.unseen_changes(at, customer_id, known)
+	-- Nobody saw what was changed in a transaction that had not committed yet, nor who turned out later to be one customer.
+	FOR unseen, former IN
+		SELECT change.unseen, one.former
+		FROM (SELECT '{}'::timestamptz[] UNION ALL SELECT omnichannel.unseen_changes(at, customer_id, known)) AS change (unseen),
+			(SELECT NULL::bigint[], 0::bigint UNION ALL SELECT * FROM omnichannel.former_groups(customer_id, at) WITH ORDINALITY) AS one (former, place)
+		WHERE change.unseen <> '{}' OR one.former IS NOT NULL
+		ORDER BY cardinality(change.unseen), one.place
 	LOOP
-		other := omnichannel.quote_unseen(customer_id, product, quantity, currency, at, known, unseen);
+		other := omnichannel.quote_unseen(customer_id, product, quantity, currency, at, known, unseen, former);
+		-- What is expected is the answer for whom the customer was then.
+		IF unseen = '{}' AND NOT regrouped THEN
+			regrouped := true;
+			answer := other;
+			expected := omnichannel.shown_unit(answer.unit_price, answer.line_total, quantity, smallest);
+		END IF;
 		IF price = other.unit_price OR (other.unit_price IS NULL AND abs(price * quantity - other.line_total) <= smallest / 2 * quantity) THEN
 			expected := omnichannel.shown_unit(other.unit_price, other.line_total, quantity, smallest);
 			RETURN;
@@ -323,7 +337,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.check_shown_price(text, numeric, bigint, numeric, text, text[], bigint, timestamptz) IS
-'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one, where its units cost different prices their mean, rounded, as which the exact one counts too; cause: NULL where it was displayed, or was right before a change that was under way, or had been seen for less than a second, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
+'Compares a displayed price with the engine''s answer of that moment, or with the locked quote that was honoured, where it is this customer''s, and for this product, quantity and currency. expected: the right one, where its units cost different prices their mean, rounded, as which the exact one counts too; cause: NULL where it was displayed, or was right before a change that was under way, or had been seen for less than a second, or before the customer was merged or parted, else the likely cause: tax, also added or taken out twice, a coupon that was left out, a price of before (up to 90 days), a coupon that did not hold any more, the list price, an unknown visitor''s price, that with a coupon that was not given, that of the whole line, of another quantity or of other segments, of later (up to 30 days), in another currency, of several units together, rounding; the first of these that fits. Raises 55000 before setup().';
 
 CREATE FUNCTION omnichannel.check_shown_prices(max_rows integer DEFAULT 10000, max_time interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql

@@ -1,6 +1,6 @@
 /*
  * unseen.c
- *	  quote_unseen(): a price as those saw it who could not see some changes yet.
+ *	  quote_unseen(): a price as those saw it who could not see some changes yet, or before customers were merged.
  *
  * A change of prices counts from the start of its transaction, and others see it from its commit on. Meanwhile they see
  * what others have changed and committed, so that what they are answered is the state of no moment at all. It can be
@@ -130,8 +130,8 @@ product_without(const Unseen *unseen, const Product *product)
 }
 
 /*
- * quote_unseen(customer_id, product, quantity, currency, at, coupons, unseen): returns the price as quote() would
- * without the changes of transactions that began at these moments.
+ * quote_unseen(customer_id, product, quantity, currency, at, coupons, unseen, customers): returns the price as quote()
+ * would without the changes of transactions that began at these moments, where these were one with the customer.
  */
 Datum
 omnichannel_quote_unseen(PG_FUNCTION_ARGS)
@@ -158,6 +158,8 @@ omnichannel_quote_unseen(PG_FUNCTION_ARGS)
 	unseen.moments = palloc(Max(unseen.n, 1) * sizeof(TimestampTz));
 	for (int i = 0; i < unseen.n; i++)
 		unseen.moments[i] = DatumGetTimestampTz(moments[i]);
+	if (!PG_ARGISNULL(7))
+		unseen.customers = PG_GETARG_DATUM(7);
 	question.unseen = &unseen;
 	price_ask(fcinfo, ASKER_CUSTOMER, 3, &question, &code, 1, &question.product);
 	question.rules = rules_without(&unseen, question.rules);
