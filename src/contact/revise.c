@@ -193,12 +193,12 @@ contact_revise(const ContactEntry *entry)
 		if (kept_plan_run(&contact_update, values, nulls, false, 0) != 1 || !spi_row_is(0, values, NULL, 3))
 			rows_not_taken("contact");
 		SPI_freetuptable(SPI_tuptable);
-		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		if (changed)
 			customers_regroup(&revised.customer_id, 1);
 		if (is_inbound(entry) && (revised.request_id == 0 ? !inbound : exists && (!inbound || !said)))
 			turn_inbound(entry, &revised);
 		sla_contact_revised(&revised);
+		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		/* What was no answer, as it turns out, has let its request go on all the same: that is told then. */
 		if (said && !is_said(entry) && revised.request_id != 0)
 			requests_changed(&revised.request_id, 1);

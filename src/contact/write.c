@@ -322,7 +322,8 @@ create_unknown(const ContactEntry *entries, int count)
 
 /*
  * Counts the contacts that are not duplicates in the relationships of their customers and agents: of the customer that
- * each was logged of, so that a merge and its undoing have nothing to move.
+ * each was logged of, so that a merge and its undoing have nothing to move. Called once the service levels have been
+ * told: whoever has a relationship in his hands would otherwise wait for a customer whose next contact waits for it.
  */
 static void
 touch_relationships(const ContactEntry *entries, int count, RelationshipSums *sums)
@@ -398,16 +399,16 @@ tell_service_levels(ContactEntry *entries, int count, bool stills)
 /*
  * Writes one contact, and what follows of it, where nothing is to be opened, resumed or made for it; returns false,
  * having done nothing, where something is, or may have to be. Where it had to wait for others it returns false as well,
- * and *counted says that the contact's key is claimed and its relationship written.
+ * and *claimed says that the contact's key is.
  */
 static bool
-continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *counted)
+continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *claimed)
 {
 	int64 given = entry->request_id;
 	bool settled = true;
 	bool stills;
 
-	*counted = false;
+	*claimed = false;
 
 	if (!is_simple(entry))
 		return false;
@@ -423,15 +424,17 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 	{
 		SlaContact told = sla_contact(entry);
 
-		touch_relationships(entry, 1, sums);
 		if (entry->wait != NULL)
 			settled = told.still = sla_wait_go_on(entry->wait, entry->occurred_at);
 		else if (live)
 			settled = sla_contact_told(&told, entry->request_id != given || is_said(entry), stills);
 		entry->still = told.still;
 		if (settled)
+		{
+			touch_relationships(entry, 1, sums);
 			insert_one(entry);
-		*counted = !settled;
+		}
+		*claimed = !settled;
 	}
 	PopActiveSnapshot();
 	if (!settled)
@@ -441,7 +444,7 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 		entry->request = NULL;
 		entry->wait = NULL;
 	}
-	if (*counted)
+	if (*claimed)
 	{
 		requests_match(entry, 1);
 		conversations_refresh(entry, 1);
@@ -478,7 +481,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 {
 	Oid ids = omni_table("contact_contact_id_seq");
 	bool merged = false;
-	bool counted = false;
+	bool claimed = false;
 
 	if (count == 0)
 		return;
@@ -503,12 +506,12 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		return;
 	}
 
-	if (count == 1 && continue_settled(entries, live, batches->sums, &counted))
+	if (count == 1 && continue_settled(entries, live, batches->sums, &claimed))
 		return;
 
 	if (live)
 		conversations_await(entries, count);
-	if (count == 1 && !counted)
+	if (count == 1 && !claimed)
 		key_claim(entries);
 	else if (count > 1)
 		keys_claim(entries, count);
@@ -524,8 +527,6 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	if (live)
 		requests_continue(entries, count);
 	conversations_save(entries, count);
-	if (!counted)
-		touch_relationships(entries, count, batches->sums);
 	if (merged)
 		regroup_customers(entries, count);
 	/* Clocks of whoever was merged just now may be reckoned anew from what is written. */
@@ -534,6 +535,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 		tell_service_levels(entries, count, !merged && is_readable());
 		requests_moved(entries, count);
 	}
+	touch_relationships(entries, count, batches->sums);
 	if (count > 1)
 		insert_many(entries, count);
 	else if (!entries->duplicate)

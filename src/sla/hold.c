@@ -10,9 +10,9 @@
  *
  * Who waits with other locks in its hands may lock up. So all who wait take their locks in one order: keys and threads
  * of contacts, by key; rows of customer, by id, in one statement (a logger those of roots, lock_groups() of whole
- * groups); requests; rows of sla_customer, by id, of the roots that were found at the beginning; and of each of these
- * customers, clocks, which belong to whoever has that row. What turns out then to belong to somebody else, because
- * customers were merged or parted meanwhile, is tried only, at the end, and not waited for.
+ * groups); requests; rows of sla_customer, by id, of the roots that were found at the beginning; of each of these
+ * customers, clocks, which belong to whoever has that row; and rows of relationship. What turns out then to belong to
+ * somebody else, because customers were merged or parted meanwhile, is tried only, at the end, and not waited for.
  */
 #include "postgres.h"
 
