@@ -154,6 +154,13 @@ SQL
 for script in page rows; do
 	sed "s/'p' || (:page \* 50 + n)/'p' || 1 + (:page * 50 + n) * 7919::bigint % $products/" "$folder/$script.sql" >"$folder/far_$script.sql"
 done
+# a customer after the other, each new to the session
+cat >"$folder/new.sql" <<SQL
+\set n :n + 1
+\set customer :before + :n
+\set product 1 + :n % 100
+SELECT (quote).list_price, (quote).unit_price, (quote).price_list FROM omnichannel.quote(:customer, 'p' || :product, quantity => 12) AS quote;
+SQL
 cat >"$folder/engine.sql" <<SQL
 \set customer random(1, $customers)
 \set product random(1, $products)
@@ -175,6 +182,14 @@ SQL
 
 tps() {
 	client pgbench -n -M prepared -c 1 -T "$seconds" -f "$folder/$1.sql" 2>/dev/null | sed -n 's/^tps = \([0-9.]*\) .*/\1/p'
+}
+
+# new_customers BEFORE: microseconds of a quote() over the socket, the median of 1,000, each for a customer whom the
+# session does not know, the first one behind this one
+new_customers() {
+	client pgbench -n -M prepared -c 1 -t 1000 -D n=0 -D before="$1" -l --log-prefix="$folder/new" -f "$folder/new.sql" >/dev/null 2>&1
+	cut -d ' ' -f 3 "$folder"/new.[0-9]* | sort -n | sed -n 500p
+	rm -f "$folder"/new.[0-9]*
 }
 
 # milliseconds STATEMENT: of one execution in a session of its own that has just answered one question
@@ -203,12 +218,13 @@ SQL
 hot="(7, (ARRAY['p11', 'p12', 'p13', 'p14', 'p15', 'p16', 'p17', 'p18'])[1 + g % 8], 1, NULL, now(), '{}')"
 catalogue="SELECT count(*), sum(unit_price) FROM omnichannel.catalogue_prices(7)"
 join="SELECT count(*), sum(price.amount) FROM omnichannel.product JOIN omnichannel.price USING (product) WHERE price.price_list = 'list0'"
-# of 1 and of 50 segments, among those that no list is for, so that only their number differs
+# of 1 and of 50 segments, among those that no list is for, so that only their number differs; vacuumed as the others are
 run <<SQL
 INSERT INTO omnichannel.customer (customer_id) SELECT generate_series($customers + 1, $customers + 2000) ON CONFLICT DO NOTHING;
 INSERT INTO omnichannel.segment_member (customer_id, segment)
 SELECT $customers + c, 's' || (c * 50 + n) % 9000 + 1000 FROM generate_series(1, 2000) AS c, generate_series(1, CASE WHEN c <= 1000 THEN 1 ELSE 50 END) AS n
 ON CONFLICT DO NOTHING;
+VACUUM omnichannel.segment_member, omnichannel.customer;
 SQL
 
 # What was loaded last is in memory first.
@@ -227,6 +243,7 @@ for _ in 1 2 3; do
 		from=$((customers + (segments == 50 ? 1000 : 0)))
 		milliseconds "SELECT count(omnichannel.quote($from + 1 + g % 1000, 'p' || 1 + g % 100, 1)) FROM generate_series(1, 1000) AS g"
 	done | paste -s -d ' ' >>"$folder/cold_members"
+	echo "$(new_customers $((customers + 1000))) $(new_customers "$customers")" >>"$folder/new_members"
 	for segments in 50 1; do
 		from=$((customers + (segments == 50 ? 1000 : 0)))
 		milliseconds "SELECT count(omnichannel.quote($from + 1 + g % 10, 'p' || 1 + g % 10, 1)) FROM generate_series(1, 100000) AS g"
@@ -246,7 +263,8 @@ paste "$folder/hot_rows.tps" "$folder/hot_page.tps" | report "times the look-up 
 paste "$folder/zipf_rows.tps" "$folder/zipf_page.tps" | report "times the look-up of its rows: quotes() of a page by Zipf's law (goal 1.5)" '%.0f /s'
 report "times an empty function of C: quote() of hot products in a query (goal: 2 us more)" '%.2f us' <"$folder/empty"
 report "times a hash join with the base price: the whole catalogue for a customer (goal 2)" '%.2f ms' <"$folder/catalogue"
-report "times as with 1 segment: quote() for new customers with 50 segments" '%.2f ms' <"$folder/cold_members"
+report "times as with 1 segment: quote() for new customers with 50 segments, 1,000 in a query" '%.2f ms' <"$folder/cold_members"
+report "times as with 1 segment: quote() for new customers with 50 segments, one a statement" '%.0f us' <"$folder/new_members"
 report "times as with 1 segment: quote() for known customers with 50 segments" '%.2f ms' <"$folder/hot_members"
 report "times 50 ms: the first quote() of a session" '%.2f ms' <"$folder/first"
 report "times omnichannel.price_cache: what a session keeps after quotes of 100,000 products" '%.2f MB' <"$folder/memory"
