@@ -41,9 +41,19 @@ find_order(const LookScan *scan)
 	return key->sk_func.fn_oid == F_BTTEXTCMP ? LEAF_TEXT : LEAF_ANY;
 }
 
-/* leaf_keys_open readies the scan for keys. */
-void
-leaf_keys_open(LookScan *scan)
+/* One key as it was made for a look-up last. To make it takes as long as to search a page. */
+struct LeafKey
+{
+	uint64 generation; /* of the look-up */
+	LeafOrder order;
+	BTScanInsertData key; /* last, as only one of its keys is there */
+};
+
+#define ONE_KEY_BYTES (offsetof(BTScanInsertData, scankeys) + sizeof(ScanKeyData))
+
+/* Makes the keys of the scan. */
+static void
+make_keys(LookScan *scan)
 {
 	BTScanInsert key = _bt_mkscankey(scan->index, NULL);
 
@@ -55,6 +65,31 @@ leaf_keys_open(LookScan *scan)
 		key->scankeys[i].sk_flags &= ~SK_ISNULL;
 	scan->leaves->key = key;
 	scan->leaves->order = find_order(scan);
+}
+
+/* leaf_keys_open readies the scan for keys. */
+void
+leaf_keys_open(LookScan *scan)
+{
+	LookUp *look = unconstify(LookUp *, scan->look);
+	LeafScan *leaves = scan->leaves;
+	LeafKey *kept = look->leaf_key;
+
+	if (likely(kept != NULL && kept->generation == look->generation && scan->nkeys == 1))
+	{
+		leaves->key = memcpy(palloc(ONE_KEY_BYTES), &kept->key, ONE_KEY_BYTES);
+		leaves->order = kept->order;
+		return;
+	}
+	make_keys(scan);
+	/* What compares others may keep something with the key. */
+	if (leaves->order == LEAF_ANY)
+		return;
+	if (kept == NULL)
+		kept = look->leaf_key = MemoryContextAllocZero(CacheMemoryContext, offsetof(LeafKey, key) + ONE_KEY_BYTES);
+	memcpy(&kept->key, leaves->key, ONE_KEY_BYTES);
+	kept->order = leaves->order;
+	kept->generation = look->generation;
 }
 
 /* leaf_keys_set sets the keys, which must stay where they are. */

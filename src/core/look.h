@@ -25,6 +25,9 @@ typedef struct LookPlaces LookPlaces;
 /* Where the leaves of an index lie; see leaf_guide.c. */
 typedef struct LeafGuide LeafGuide;
 
+/* What leaves are searched for; see leaf_search.c. */
+typedef struct LeafKey LeafKey;
+
 /* What is looked up, as a static of the caller. */
 typedef struct LookUp
 {
@@ -53,6 +56,7 @@ typedef struct LookUp
 	LookPlaces *places; /* of the attributes of the index, if it holds all columns, else of the table */
 	FmgrInfo *outputs;  /* by column, where one has no type */
 	LeafGuide *guide;   /* of the index, for a cache's look-up, or NULL */
+	LeafKey *leaf_key;  /* of the index, for one key, or NULL */
 	ScanKeyData scan_keys[LOOK_KEYS];
 	ScanKeyData from_keys[LOOK_KEYS]; /* each of a text or bigint: it and all after it */
 } LookUp;

@@ -48,9 +48,15 @@ static pg_noinline bool
 is_visible_elsewhere(LookScan *scan, BlockNumber block)
 {
 	LeafScan *leaves = scan->leaves;
-	LeafMap *map = &leaves->maps[block / MAP_BLOCKS % LEAF_MAPS];
-	bool visible = VM_ALL_VISIBLE(scan->table, block, &map->buffer);
+	BlockNumber number = block / MAP_BLOCKS;
+	LeafMap *map = &leaves->maps[number % LEAF_MAPS];
+	bool visible;
 
+	if (!BufferIsValid(map->buffer))
+		map->buffer = recent_map(scan->table, number);
+	visible = VM_ALL_VISIBLE(scan->table, block, &map->buffer);
+	if (BufferIsValid(map->buffer))
+		recent_map_read(scan->table, number, map->buffer);
 	/* Of a young table there is no map. */
 	map->bits = BufferIsValid(map->buffer) ? (const uint8 *) PageGetContents(BufferGetPage(map->buffer)) : NULL;
 	map->first = block - block % MAP_BLOCKS;

@@ -71,6 +71,35 @@ recent_read(Relation relation, BlockNumber block)
 	return *buffer = ReadBuffer(relation, block);
 }
 
+/* Returns the place of a page of a table's visibility map. */
+static Buffer *
+map_place(Relation table, BlockNumber block)
+{
+	return &recent[(block + (RelationGetRelid(table) ^ VISIBILITYMAP_FORKNUM) * 0x85EBCA6BU) & (recent_pages - 1)];
+}
+
+/* recent_map returns a page of a table's visibility map, pinned, or InvalidBuffer where it is not known where it is. */
+Buffer
+recent_map(Relation table, BlockNumber block)
+{
+	Buffer buffer = recent == NULL ? InvalidBuffer : *map_place(table, block);
+
+	if (!BufferIsValid(buffer) || reads % RECENT_COUNTED == 0 ||
+		!ReadRecentBuffer(table->rd_locator, VISIBILITYMAP_FORKNUM, block, buffer))
+		return InvalidBuffer;
+	pgstat_count_buffer_read(table);
+	pgstat_count_buffer_hit(table);
+	return buffer;
+}
+
+/* recent_map_read remembers where a page of the map was found. */
+void
+recent_map_read(Relation table, BlockNumber block, Buffer buffer)
+{
+	if (recent != NULL)
+		*map_place(table, block) = buffer;
+}
+
 /* recent_release_and_read does what ReleaseAndReadBuffer() does. */
 Buffer
 recent_release_and_read(Buffer buffer, Relation relation, BlockNumber block)

@@ -9,6 +9,8 @@
 #include "utils/relcache.h"
 
 extern Buffer recent_read(Relation relation, BlockNumber block);
+extern Buffer recent_map(Relation table, BlockNumber block);
+extern void recent_map_read(Relation table, BlockNumber block, Buffer buffer);
 extern Buffer recent_release_and_read(Buffer buffer, Relation relation, BlockNumber block);
 
 #endif /* OMNICHANNEL_RECENT_H */
