@@ -239,7 +239,8 @@ mapping_check_registered(const Tracking *tracking, Relation relation)
 }
 
 /*
- * mapping_fit returns the mapping fitted to a table as it is now; good until the next call.
+ * mapping_fit returns the mapping fitted to a table as it is now; good until the next call, and what it is made of for
+ * as long as the caller holds the caches by config_caches_hold().
  *
  * Raises 42501 for a table that the tracking is not of, 42703 and 42804 for columns that are gone or do not suit.
  */
@@ -281,7 +282,7 @@ mapping_fit(const Tracking *tracking, Relation relation)
 		MemoryContext stale = fitted->context;
 
 		(void) hash_search(fitted_mappings, &relid, HASH_REMOVE, NULL);
-		MemoryContextDelete(stale);
+		config_cache_discard(stale);
 	}
 	fitted = hash_search(fitted_mappings, &relid, HASH_ENTER, NULL);
 	fitted->generation = tracking_generation();

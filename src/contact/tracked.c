@@ -118,9 +118,9 @@ leave_out_row(const Tracking *tracking, FormerRow *former, const ContactEntry *e
 		rejects_clear(tracking, waiting, former_key, entry, &other, 1, true);
 }
 
-/* tracked_write_rows logs rows, all or none, in the current context. */
-void
-tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+/* Logs rows, all or none, in the current context. */
+static void
+write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 {
 	const Tracking *tracking = tracking_get(write->code, write->relation);
 	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
@@ -232,6 +232,19 @@ tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	write->entry = NULL;
 }
 
+/*
+ * tracked_write_rows logs rows, all or none, in the current context.
+ *
+ * Code of others runs for them, and may change trackings and log rows of its own: what was read of this one stays.
+ */
+void
+tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count)
+{
+	config_caches_hold();
+	write_all(write, rows, count);
+	config_caches_release();
+}
+
 /* Rows that are to be logged, all or none of them. */
 typedef struct TrackedRows
 {
@@ -268,7 +281,11 @@ try_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	return error;
 }
 
-/* tracked_log_rows logs rows; where the tracking says so it keeps those that cannot be logged instead of raising. */
+/*
+ * tracked_log_rows logs rows; where the tracking says so it keeps those that cannot be logged instead of raising.
+ *
+ * The tracking may be changed while rows are logged one by one: it is read anew for each that is kept.
+ */
 void
 tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 {
@@ -276,6 +293,7 @@ tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 	const Tracking *tracking;
 
 	error_context_stack = &context;
+	config_caches_hold();
 	tracking = tracking_get(write->code, write->relation);
 	if (write->left != NULL && moved_rows_arrive(tracking->relation))
 		write->update = true;
@@ -296,12 +314,13 @@ tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count)
 				if (error != NULL)
 				{
 					ExecStoreMinimalTuple(rows[i], write->slot, false);
-					reject_row(tracking, write, error);
+					reject_row(tracking_get(write->code, write->relation), write, error);
 					ExecClearTuple(write->slot);
 				}
 			}
 		}
 	}
+	config_caches_release();
 	error_context_stack = context.previous;
 }
 

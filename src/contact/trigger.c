@@ -111,6 +111,8 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 						errmsg("function \"log_contact_trigger\" takes the code of a tracking as its only argument"),
 						errhint("track() makes the right trigger.")));
 
+	/* It may be within another one that goes on with what it has read. */
+	config_caches_hold();
 	write.code = trigger->tg_trigger->tgargs[0];
 	write.relation = trigger->tg_relation;
 	write.owner = write.live = true;
@@ -129,5 +131,6 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 		tracked_log_rows(&write, &row, 1);
 	}
 	ExecDropSingleTupleTableSlot(write.slot);
+	config_caches_release();
 	return PointerGetDatum(NULL);
 }
