@@ -232,13 +232,13 @@ COMMENT ON COLUMN omnichannel.report_agent_day.mean_handled IS 'Of the accepted 
 CREATE VIEW omnichannel.report_agent_presence AS
 WITH spell AS (
 	SELECT presence.agent_id, presence.state, presence.during * tstzrange(NULL, now()) AS during FROM omnichannel.presence
-	-- With work, which is no state.
+	-- With work, which is no state; as far as the agent was there at all, whatever was imported.
 	UNION ALL
-	SELECT history.agent_id, NULL AS state, tstzrange(history.accepted_at, greatest(history.ended_at, history.accepted_at)) AS during
-	FROM omnichannel.assignment_history AS history WHERE history.accepted_at IS NOT NULL
-	UNION ALL
-	SELECT assignment.agent_id, NULL AS state, tstzrange(assignment.accepted_at, greatest(now(), assignment.accepted_at)) AS during
-	FROM omnichannel.assignment WHERE assignment.accepted_at IS NOT NULL
+	SELECT work.agent_id, NULL AS state, tstzrange(work.accepted_at, greatest(work.ended_at, work.accepted_at)) * came.during AS during
+	FROM (SELECT history.agent_id, history.accepted_at, history.ended_at FROM omnichannel.assignment_history AS history WHERE history.accepted_at IS NOT NULL
+		UNION ALL SELECT assignment.agent_id, assignment.accepted_at, now() FROM omnichannel.assignment WHERE assignment.accepted_at IS NOT NULL) AS work
+	JOIN (SELECT presence.agent_id, tstzrange(min(lower(presence.during)), greatest(now(), min(lower(presence.during)))) AS during
+		FROM omnichannel.presence WHERE isfinite(lower(presence.during)) GROUP BY presence.agent_id) AS came USING (agent_id)
 ), part AS (
 	SELECT spell.agent_id, spell.state, local.day::date AS day, cut.during, lower(cut.during) = lower(spell.during) AS begins
 	FROM spell

@@ -352,6 +352,7 @@ CREATE TABLE omnichannel.waiting_history (
 	entered_at timestamptz NOT NULL,
 	queued_at timestamptz NOT NULL,
 	happened_at timestamptz NOT NULL,
+	CHECK (isfinite(entered_at) AND isfinite(queued_at) AND isfinite(happened_at)),
 	event text NOT NULL CHECK (event IN ('abandoned', 'done_elsewhere', 'cancelled', 'overflowed', 'transferred', 'returned'))
 );
 COMMENT ON TABLE omnichannel.waiting_history IS

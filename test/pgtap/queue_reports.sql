@@ -1,7 +1,7 @@
 -- What views say of queues, offers and presence: on numbers reckoned by hand, of random histories beside an oracle that
 -- walks through them row by row, of what the functions write, and over days on which the clocks change.
 BEGIN;
-SELECT plan(41);
+SELECT plan(46);
 SET LOCAL search_path = omnichannel, public, pg_catalog;
 SET LOCAL timezone = 'UTC';
 INSERT INTO queue (queue, hold_for_owner, answer_within) VALUES ('care', '0', '3 minutes'), ('back', '0', NULL);
@@ -90,6 +90,8 @@ SELECT pg_temp.days(zone, around) FROM (VALUES ('Pacific/Apia', '2011-12-30 10:0
 	('Africa/Cairo', '2024-10-31 21:00Z'), ('Atlantic/Azores', '2025-10-26 01:00Z'), ('Atlantic/Azores', '2025-03-30 01:00Z'), ('Asia/Beirut', '2025-03-29 22:00Z'), ('America/Santiago', '2025-04-06 03:00Z'), ('America/Santiago', '2025-09-07 04:00Z')) AS t (zone, around);
 -- Nobody was there for ever.
 SELECT throws_ok($$INSERT INTO presence (agent_id, state, during) VALUES (2, 'busy', tstzrange('-infinity', '2026-01-01'))$$, '23514', NULL, 'presence begins at a time');
+SELECT throws_ok(format($$INSERT INTO waiting_history (request_id, customer_id, queue, channel, entered_at, queued_at, happened_at, event) VALUES (1, 1, 'care', 'chat', %L, %L, %L, 'cancelled')$$,
+	CASE n WHEN 1 THEN '-infinity' ELSE now() END, CASE n WHEN 2 THEN '-infinity' ELSE now() END, CASE n WHEN 3 THEN 'infinity' ELSE now() END), '23514', NULL, 'and who leaves a queue does') FROM generate_series(1, 3) AS n;
 SELECT throws_ok(format($$INSERT INTO omnichannel.assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, accepted_at, ended_at, outcome)
 	VALUES (999, 100, 1, 'care', 'chat', %L, %L, %L, %L, %L, 'finished')$$, t[1], t[2], t[3], t[4], t[5]), '23514', NULL, 'what was offered has its times: ' || t::text)
 FROM (SELECT ARRAY[CASE n WHEN 1 THEN '-infinity' ELSE '2026-06-05' END, CASE n WHEN 2 THEN '-infinity' ELSE '2026-06-05' END, CASE n WHEN 3 THEN '-infinity' ELSE '2026-06-05' END,
@@ -227,6 +229,14 @@ SELECT results_eq('SELECT * FROM standing', $$VALUES ('back', '1: 0 answered, 0/
 	('care', '1: 1 answered, 0/0 abandoned, 0 overflowed, 0 passed on, 0 waiting, 0 offered, 1 offers, 1 transferred, 0 in work', true, true, true)$$, 'passed on: it waits anew, there');
 UPDATE presence SET during = tstzrange(now() - interval '1 hour', NULL);
 SELECT results_eq('SELECT agent_id, state, sum(begun), sum(lasted) FROM report_agent_presence GROUP BY 1, 2', $$VALUES (1::bigint, 'available', 1::numeric, interval '1 hour')$$, 'presence that lasts is reckoned up to now');
+
+-- What was imported ends when it may.
+SELECT is(sum(with_work) < sum(lasted), true, 'an agent is in work for a while') FROM report_agent_presence WHERE agent_id = 1;
+SET LOCAL statement_timeout = '60s';
+INSERT INTO assignment_history (request_id, customer_id, agent_id, queue, channel, entered_at, queued_at, offered_at, accepted_at, ended_at, outcome)
+SELECT 9999, 1, 1, 'care', 'chat', t, t, t, t, '200000-01-01', 'finished' FROM (VALUES (timestamptz '4000-01-01 BC')) AS v (t);
+SELECT is(sum(with_work), sum(lasted), 'or for ever, which is as long as he was there') FROM report_agent_presence WHERE agent_id = 1;
+DELETE FROM assignment_history WHERE request_id = 9999;
 
 -- For whom it is, and what it does not say.
 CREATE ROLE queue_analyst;
