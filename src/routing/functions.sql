@@ -414,6 +414,7 @@ AS $$
 DECLARE
 	mine record;
 	ended bigint;
+	spent interval;
 BEGIN
 	PERFORM omnichannel.require_setup();
 	SELECT lane.queue, waiting.rank, waiting.due_at, waiting.entered_at INTO mine
@@ -440,13 +441,14 @@ BEGIN
 	WHERE lane.queue = mine.queue;
 	waited := greatest(now() - mine.entered_at, '0');
 
-	SELECT count(*) INTO ended FROM omnichannel.assignment_history AS history
+	-- Before they began, as in the morning, nobody was at work.
+	SELECT count(*), least(now() - min(coalesce(history.accepted_at, history.ended_at)), '1 hour') INTO ended, spent FROM omnichannel.assignment_history AS history
 	WHERE history.queue = mine.queue AND history.ended_at > now() - interval '1 hour' AND history.outcome = 'finished';
-	estimated_wait := place * interval '1 hour' / nullif(ended, 0);
+	estimated_wait := place * greatest(spent, '1 minute') / nullif(ended, 0);
 END
 $$;
 COMMENT ON FUNCTION omnichannel.queue_position(bigint) IS
-'For the customer who waits: the request''s place in its queue, 1 for the next one, how long it has waited, and how much longer it will at the pace of the last hour, in which that many requests of the queue were finished; NULL where none was. All NULL for a request that does not wait. Raises 23503 for an unknown request, 55000 before setup().';
+'For the customer who waits: the request''s place in its queue, 1 for the next one, how long it has waited, and how much longer it will at the pace of the last hour, or since the work on what was finished in it began, a minute at least; NULL where nothing of the queue was. All NULL for a request that does not wait. Raises 23503 for an unknown request, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.agent_card(agent_id bigint, OUT name text, OUT surname text, OUT photo_url text, OUT department text) RETURNS record
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
