@@ -227,12 +227,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
+	reserved boolean;
 	lost text;
 	committed integer;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0 ORDER BY use.promotion FOR UPDATE;
-	IF NOT FOUND THEN
+	LOOP
+		PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0 ORDER BY use.promotion FOR UPDATE;
+		reserved := FOUND;
+		-- What was waited for may hold no more, while the same key has reserved again: another statement sees that.
+		EXIT WHEN reserved OR NOT EXISTS (SELECT FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0);
+	END LOOP;
+	IF NOT reserved THEN
 		RAISE EXCEPTION 'nothing is reserved under key %', coalesce(quote_literal(key), 'NULL')
 			USING ERRCODE = 'foreign_key_violation', HINT = 'Call reserve_use() first.';
 	END IF;

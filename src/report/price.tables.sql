@@ -40,7 +40,7 @@ WITH used AS (
 	SELECT promotion_use.promotion,
 		count(*) FILTER (WHERE promotion_use.state = 'reserved') AS reserved,
 		count(*) FILTER (WHERE promotion_use.state = 'committed') AS committed,
-		count(*) FILTER (WHERE promotion_use.state = 'released') AS released,
+		count(*) FILTER (WHERE promotion_use.state = 'released' AND promotion_use.former = 0) AS released,
 		count(promotion_use.coupon) FILTER (WHERE promotion_use.state <> 'released') AS with_coupon,
 		coalesce(sum(promotion_use.amount) FILTER (WHERE promotion_use.state = 'reserved'), 0) AS amount_reserved,
 		coalesce(sum(promotion_use.amount) FILTER (WHERE promotion_use.state = 'committed'), 0) AS amount_committed,
