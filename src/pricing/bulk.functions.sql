@@ -293,25 +293,26 @@ BEGIN
 		WHERE own.during && based.during AND CASE s.problem WHEN 'sale above base' THEN round(made.price, 9) >= round(made.bound, 9) WHEN 'below floor' THEN round(made.price, 9) < round(made.bound, 9)
 			ELSE abs(round(made.price - made.bound, 9)) * 100 > max_jump * made.bound END
 	)
-	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(s.price_list), 'NULL')) FROM staged AS s WHERE NOT s.known
+	SELECT s.line, 'list', format('price list %s is not known', coalesce(quote_literal(left(s.price_list, 40) || CASE WHEN length(s.price_list) > 40 THEN '...' ELSE '' END), 'NULL')) FROM staged AS s WHERE NOT s.known
 	UNION ALL
 	SELECT s.line, 'derived', format('price list %L is derived', s.price_list) FROM staged AS s WHERE s.derived_from IS NOT NULL
 	UNION ALL
-	SELECT s.line, 'product', format('product %L is not known', s.product) FROM staged AS s
+	SELECT s.line, 'product', format('product %L is not known', left(s.product, 40) || CASE WHEN length(s.product) > 40 THEN '...' ELSE '' END) FROM staged AS s
 	WHERE s.product IS NOT NULL AND NOT EXISTS (SELECT FROM omnichannel.product AS known WHERE known.product = s.product)
 	UNION ALL
 	SELECT s.line, 'target', 'exactly one of product, category and everything is to be set' FROM staged AS s
 	WHERE num_nonnulls(s.product, s.category, nullif(s.everything, false)) <> 1
 	UNION ALL
-	SELECT s.line, 'category', format('category %L is no path of labels', s.category) FROM staged AS s
+	SELECT s.line, 'category', format('category %L is no path of labels', left(s.category, 40) || CASE WHEN length(s.category) > 40 THEN '...' ELSE '' END) FROM staged AS s
 	WHERE s.category IN (SELECT path FROM (SELECT DISTINCT n.category FROM staged AS n) AS given (path) WHERE NOT omnichannel.is_category(path))
 	UNION ALL
 	(SELECT DISTINCT ON (c.line) c.line, 'value', 'amount, adjust, surcharge, round_to, min_quantity or valid is out of range, or there is none'
 		|| CASE WHEN c.steps > 0 THEN format(' in derived price list %L', c.price_list) ELSE '' END
 	FROM coming AS c
-	WHERE (c.amount IS NULL) = (c.adjust IS NULL AND c.surcharge IS NULL) OR NOT coalesce(c.amount >= 0 AND c.amount < 1e18, true)
-		OR NOT coalesce(c.adjust >= -100 AND c.adjust < 1e6, true) OR NOT coalesce(c.surcharge > -1e18 AND c.surcharge < 1e18, true)
-		OR NOT coalesce(c.round_to > 0 AND c.round_to < 1e18, true) OR (c.round_to IS NOT NULL AND c.amount IS NOT NULL)
+	WHERE (c.amount IS NULL) = (c.adjust IS NULL AND c.surcharge IS NULL) OR NOT coalesce(c.amount >= 0 AND c.amount < 1e18 AND scale(c.amount) <= 500, true)
+		OR NOT coalesce(c.adjust >= -100 AND c.adjust < 1e6 AND scale(c.adjust) <= 500, true)
+		OR NOT coalesce(c.surcharge > -1e18 AND c.surcharge < 1e18 AND scale(c.surcharge) <= 500, true)
+		OR NOT coalesce(c.round_to > 0 AND c.round_to < 1e18 AND scale(c.round_to) <= 500, true) OR (c.round_to IS NOT NULL AND c.amount IS NOT NULL)
 		OR NOT (c.min_quantity >= 0 AND c.min_quantity < 1e18 AND scale(c.min_quantity) <= 50) OR isempty(c.during) OR (c.kind = 'base' AND c.amount IS NULL)
 	ORDER BY c.line, c.steps, c.price_list)
 	UNION ALL
@@ -431,6 +432,10 @@ BEGIN
 		RETURN;
 	END IF;
 
+	IF EXISTS (SELECT FROM pg_class AS mine WHERE mine.relname = 'omnichannel_replaced_price' AND mine.relnamespace = pg_my_temp_schema()) THEN
+		RAISE EXCEPTION 'the session has a temporary relation "omnichannel_replaced_price" of its own'
+			USING ERRCODE = 'duplicate_table', HINT = 'Drop it, or give it another name: apply_prices() makes a table of this one.';
+	END IF;
 	-- What is replaced keeps the time that no new price takes; where that begins now, under another number, as a price
 	-- whose start is moved to now keeps its past.
 	CREATE TEMP TABLE omnichannel_replaced_price ON COMMIT DROP AS
@@ -470,7 +475,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.apply_prices(numeric, text[]) IS
-'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. All that is staged is applied, whoever staged it; who wants his own lines only stages them in the same transaction, and others wait with theirs until it ends. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL or what is no kind of problem, 40001 where another transaction changed the same prices meanwhile, 55000 before setup().';
+'Checks price_staging as check_staged_prices() does and returns a row for each problem; where there is none but of the kinds that accept names, writes all of it in this transaction, empties price_staging and returns a last row with the number of prices applied. All that is staged is applied, whoever staged it; who wants his own lines only stages them in the same transaction, and others wait with theirs until it ends. A staged price replaces those of the same list, target and min_quantity for its own time only. Problems of the kinds list, derived, product, target, category, value and overlap cannot be accepted. For who may make temporary tables. Raises 22023 as check_staged_prices() and where accept is or holds NULL or what is no kind of problem, 40001 where another transaction changed the same prices meanwhile, 42P07 where the session has a temporary relation omnichannel_replaced_price, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.insert_staged_prices() RETURNS void
 LANGUAGE plpgsql

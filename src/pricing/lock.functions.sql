@@ -285,6 +285,7 @@ DECLARE
 	former bigint[];
 	then_one bigint[];
 	segments_now text[];
+	hidden boolean;
 	other omnichannel.price_quote;
 BEGIN
 	PERFORM omnichannel.require_setup();
@@ -301,7 +302,10 @@ BEGIN
 		SELECT FROM omnichannel.coupon AS found WHERE found.coupon = upper(btrim(given))));
 	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked, known);
 	rules := omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions);
-	changes := omnichannel.rule_changes(held.rules, rules, omnichannel.rules_beside(held.rules, rules, asked));
+	-- What policies hide from the caller has not changed, and is not told.
+	hidden := EXISTS (SELECT FROM unnest('{company,coupon,currency,customer,customer_merge,price,price_list,product,promotion,promotion_use,promotion_used_up,segment,segment_member}'::text[]) AS read (name)
+		WHERE row_security_active('omnichannel.' || read.name));
+	changes := CASE WHEN hidden THEN '{}' ELSE omnichannel.rule_changes(held.rules, rules, omnichannel.rules_beside(held.rules, rules, asked)) END;
 
 	IF held.digest <> omnichannel.quote_digest(held.inputs, held.rules, held.result)
 		OR (held.customer_id, held.product, held.quantity, held.currency, held.unit_price, held.line_total, held.locked_at, held.valid_until)
@@ -316,7 +320,7 @@ BEGIN
 	-- When it ends is known better later, and no part of the price.
 	same := to_jsonb(locked) - 'valid_until' = to_jsonb(recomputed) - 'valid_until';
 	IF same THEN
-		reason := CASE WHEN changes = '{}' THEN 'the same rules give the same price' ELSE 'the same price, although rules have changed' END;
+		reason := CASE WHEN hidden THEN 'the rules that may be seen give the same price' WHEN changes = '{}' THEN 'the same rules give the same price' ELSE 'the same price, although rules have changed' END;
 		RETURN;
 	END IF;
 
@@ -341,6 +345,10 @@ BEGIN
 		END IF;
 	END LOOP;
 
+	IF hidden THEN
+		RAISE EXCEPTION 'role "%" may not see all that the price of quote % follows from', current_user, quote_id
+			USING ERRCODE = 'insufficient_privilege', HINT = 'Let a role verify it that row-level security shows the products, prices, lists and promotions.';
+	END IF;
 	segments_now := CASE WHEN then_one IS NULL THEN omnichannel.quote_segments_of(held.customer_id, asked) ELSE ARRAY(
 		SELECT DISTINCT member.segment FROM omnichannel.segment_member AS member WHERE member.customer_id = ANY (then_one) AND member.valid @> asked ORDER BY 1) END;
 	IF segments IS DISTINCT FROM segments_now THEN
@@ -365,4 +373,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION omnichannel.verify_quote(bigint) IS
-'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference, and segments, uses and coupons count of those who were one customer then; nor does a change that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 55000 before setup().';
+'Computes a locked quote again as of then. same: whether the same price, list, promotions and tax come out; reason says why or why not; changes lists every rule of that time that reads otherwise now. A change that was under way then, and that nobody else could see, makes no difference, and segments, uses and coupons count of those who were one customer then; nor does a change that could be seen for less than a second, as the moment of that is not known better (where commits wait for standbys longer than that, it may be). A record altered by hand does not match its digest and is not the same. Raises 23503 for an unknown quote, 42501 where row-level security may hide from the caller why the price is another one, 55000 before setup().';

@@ -1,7 +1,7 @@
 -- Jumps of staged prices: beside what they replace, what was last before them, and other lines, of whatever kind.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(37);
+SELECT plan(42);
 SET LOCAL TimeZone = 'UTC';
 INSERT INTO product (product, category, tax_rate) VALUES ('p', 'A.B', 25), ('q', 'A', 25), ('n', NULL, NULL), ('gap', NULL, NULL), ('lone', NULL, NULL);
 INSERT INTO product (product, parent) VALUES ('p.red', 'p');
@@ -70,5 +70,21 @@ SELECT is(public.jumps('sale n 0 50 - - - [2030-01-01,2030-02-01)', 'sale n 0 - 
 INSERT INTO price_list (price_list, kind, derived_from, derived_surcharge) VALUES ('less', 'override', 'base', -50);
 SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 0 130 - - - [2030-02-03,)'), ARRAY['2 80 instead of 50 in derived price list ''less'''], 'there too');
 SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 0 110 - - - [2030-02-03,)'), '{}', 'by its own amounts');
+-- numbers that no row of the index holds, and codes that fill a screen
+SELECT throws_ok(format('INSERT INTO price (price_list, product, amount) VALUES (''base'', ''n'', 1.%s)', repeat('7', 501)), '23514', NULL, 'decimals without end');
+SELECT lives_ok(format('INSERT INTO price (price_list, product, adjust, surcharge, round_to) VALUES (''deal'', ''n'', 1.%1$s, 1.%1$s, 1.%1$s)', repeat('7', 500)), 'hundreds are enough');
+DELETE FROM price_staging;
+INSERT INTO price_staging (line, price_list, product, category, amount, adjust, surcharge, round_to) SELECT place, CASE WHEN place = 5 THEN repeat('x', 5000) ELSE 'deal' END,
+	CASE place WHEN 6 THEN repeat('x', 5000) WHEN 7 THEN NULL ELSE 'n' END, CASE WHEN place = 7 THEN repeat('-', 5000) END,
+	CASE WHEN place = 1 THEN given.number WHEN place > 4 THEN 1 END, CASE WHEN place = 2 THEN given.number WHEN place BETWEEN 3 AND 4 THEN 1 END, CASE WHEN place = 3 THEN given.number END, CASE WHEN place = 4 THEN given.number END
+FROM generate_series(1, 7) AS place, (SELECT ('1.' || repeat('7', 501))::numeric AS number) AS given;
+SELECT results_eq('SELECT line, problem, length(detail) < 120 FROM check_staged_prices() WHERE problem <> ''jump'' AND problem <> ''overlap''', $$VALUES (1::bigint, 'value', true), (2, 'value', true), (3, 'value', true),
+	(4, 'value', true), (5, 'list', true), (6, 'product', true), (7, 'category', true)$$, 'are told before');
+DELETE FROM price_staging;
+INSERT INTO price_staging (price_list, product, amount) VALUES ('base', 'n', 5);
+CREATE TEMP VIEW omnichannel_replaced_price AS SELECT 1;
+SELECT throws_ok('SELECT apply_prices()', '42P07', 'the session has a temporary relation "omnichannel_replaced_price" of its own', 'a name that is taken is told');
+DROP VIEW omnichannel_replaced_price;
+SELECT is((SELECT applied FROM apply_prices()), 1::bigint, 'and free again');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(79);
+SELECT plan(81);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -123,6 +123,11 @@ FROM unnest(ARRAY['SELECT lock_quote(1, ''hidden'')', 'SELECT keep_quote(1, ''hi
 SELECT throws_ok($$SELECT lock_quote(1, 'dear', 5)$$, '42501', NULL, 'nor is one of which another price is seen');
 SELECT throws_ok($$SELECT lock_quote(1, 'dear', 5, key => 'unseen')$$, '42501', NULL, 'nor under a key');
 SELECT lock_quote(1, 'dear', 4) AS quote_id \gset
+RESET ROLE;
+SELECT lock_quote(1, 'dear', 6) AS hidden_quote \gset
+SET ROLE price_app;
+SELECT results_eq(format('SELECT same, reason, changes FROM verify_quote(%s)', :quote_id), $$VALUES (true, 'the rules that may be seen give the same price', '{}'::text[])$$, 'what is seen is verified');
+SELECT throws_ok(format('SELECT verify_quote(%s)', :hidden_quote), '42501', NULL, 'what is not seen is neither verified nor named');
 SELECT is((SELECT list_price FROM locked_quote(1, :quote_id)), 9.00, 'what is seen is locked');
 SELECT is(keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), keep_quote(1, 'dear', 4, 'PLN', '{}', '1 hour', 'k'), 'once under a key');
 RESET ROLE;
@@ -130,7 +135,7 @@ DROP POLICY visible ON product;
 DROP POLICY visible ON price;
 ALTER TABLE product DISABLE ROW LEVEL SECURITY;
 ALTER TABLE price DISABLE ROW LEVEL SECURITY;
-SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 2::bigint, 'nothing else is locked');
+SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 3::bigint, 'nothing else is locked');
 
 -- Whatever table a price follows from: who may not read it has no price locked either.
 INSERT INTO promotion (promotion, kind, value, customer_limit) VALUES ('once each', 'percent', 1, 1);
