@@ -67,6 +67,7 @@ struct LeafScan
 	/* keys that will be asked for */
 	const Datum *expected;
 	int nexpected;
+	int apart;   /* so many times in a row the next one was not right behind the one before */
 	int asked;   /* so many of them were */
 	int noted;   /* of so many the rows are noted */
 	int *starts; /* where they begin */

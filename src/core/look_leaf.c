@@ -39,6 +39,9 @@
 /* So many rows of others may lie between those of keys that are expected, in one lock: keys mostly lie side by side. */
 #define ROWS_BETWEEN 12
 
+/* Keys that turned out to lie apart so many times in a row are not looked for behind one another any more. */
+#define KEYS_APART 2
+
 /* Blocks of a table that a byte of the visibility map tells of, and a page of it. */
 #define MAP_BYTE_BLOCKS (BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
 #define MAP_BLOCKS ((BLCKSZ - MAXALIGN(SizeOfPageHeaderData)) * MAP_BYTE_BLOCKS)
@@ -125,20 +128,25 @@ find_near(LookScan *scan)
 		return InvalidOffsetNumber;
 	if (leaves->next > first && leaves->next <= last && leaf_has_keys(scan, row_on(page, leaves->next)) &&
 		!leaf_has_keys(scan, row_on(page, leaves->next - 1)))
+	{
+		leaves->apart = 0;
 		return leaves->next;
+	}
 	/* Rows of the first one's key may be on leaves to the left; those behind a row that comes before it are not. */
 	behind = leaves->next > first && leaves->next <= last + 1 && leaf_compare(scan, page, leaves->next - 1) > 0;
 	if (!behind && leaf_compare(scan, page, first) <= 0)
+		return InvalidOffsetNumber;
+	/* What lies apart is mostly behind all of the leaf, of which nothing else need be looked at then. */
+	if (!leaves->near && leaf_is_right_of(scan, page))
 		return InvalidOffsetNumber;
 	place = behind ? leaf_first_place(scan, page, leaves->next, NEAR_ROWS)
 				   : leaf_first_place(scan, page, first, MaxOffsetNumber);
 	if (place <= last || !leaf_is_right_of(scan, page))
 	{
 		leaves->near = true;
+		leaves->apart = 0;
 		return place;
 	}
-	if (!leaves->near)
-		return InvalidOffsetNumber;
 	leaves->near = false;
 	leaves->leaf = leaf_step(scan->index, leaves->leaf, opaque->btpo_next);
 	page = BufferGetPage(leaves->leaf);
@@ -296,6 +304,7 @@ static OffsetNumber
 add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 {
 	LeafScan *leaves = scan->leaves;
+	int noted = leaves->noted;
 
 	while (leaves->noted < leaves->nexpected)
 	{
@@ -317,6 +326,7 @@ add_expected(LookScan *scan, Page page, OffsetNumber place, OffsetNumber last)
 		leaves->starts[leaves->noted++] = nrows;
 		place = behind;
 	}
+	leaves->apart = leaves->noted > noted ? 0 : leaves->apart + 1;
 	return place;
 }
 
@@ -367,7 +377,7 @@ gather_rows(LookScan *scan, OffsetNumber place)
 		place = add_rows_from(scan, page, place, last);
 		more = place > last && !P_RIGHTMOST(opaque) && leaf_compare(scan, page, P_HIKEY) >= 0;
 		leaves->end = leaves->nrows;
-		if (!more && place <= last && leaves->noted < leaves->nexpected)
+		if (!more && place <= last && leaves->noted < leaves->nexpected && leaves->apart < KEYS_APART)
 			place = add_expected(scan, page, place, last);
 		leaves->next = place;
 		if (scan->look->covered && leaves->nrows > from)
