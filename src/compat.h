@@ -238,6 +238,15 @@ heap_update_row(Relation relation, ItemPointer place, HeapTuple tuple, CommandId
 	return result;
 #endif
 }
+/*
+ * Whether an update may be asked not to wait. In all versions it answers TM_BeingModified then, as a deletion does, but a
+ * server with assertions insists that nobody asks: there the row is locked first, if it is free.
+ */
+#ifdef USE_ASSERT_CHECKING
+#define UPDATES_MAY_YIELD false
+#else
+#define UPDATES_MAY_YIELD true
+#endif
 #if PG_VERSION_NUM >= 180000
 #define check_index_constraints(info, slot, estate, conflict, arbiters)                                                \
 	ExecCheckIndexConstraints(info, slot, estate, conflict, &(ItemPointerData){.ip_posid = InvalidOffsetNumber},       \

@@ -332,6 +332,22 @@ row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict co
 	return done;
 }
 
+/*
+ * row_take locks a row if no other transaction has it: this one may have had it before. Returns TM_Ok,
+ * TM_BeingModified where another one has it, or what else became of it.
+ */
+TM_Result
+row_take(Relation relation, ItemPointer place, Snapshot snapshot, LockTupleMode mode)
+{
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
+	TM_FailureData failure;
+	TM_Result result = table_tuple_lock(relation, place, snapshot, slot, GetCurrentCommandId(true), mode, LockWaitSkip,
+										0, &failure);
+
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_WouldBlock ? TM_BeingModified : result;
+}
+
 /* Gives the row in the slot `before`, of the opened table, these values; returns false where it is not the newest. */
 static bool
 change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapshot snapshot, const Datum *values,
@@ -357,14 +373,16 @@ change_row(const RowTable *row, RowWrite *write, TupleTableSlot *before, Snapsho
 		TM_FailureData failure;
 		LockTupleMode mode;
 		UpdatedIndexes updated;
-		TM_Result result;
+		bool wait = !row->yields;
+		TM_Result result = TM_BeingModified;
 
 		/* Old values that the new row shares lie in a buffer that the slot would let go of. */
 		ExecMaterializeSlot(slot);
-		result = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
-									!row->yields, &failure, &mode, &updated);
-		/* This transaction's own lock counts as one to be waited for. */
-		if (result == TM_BeingModified && TransactionIdIsCurrentTransactionId(failure.xmax))
+		if (wait || UPDATES_MAY_YIELD)
+			result = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+										wait, &failure, &mode, &updated);
+		/* A lock that this transaction has, or that does not mind, counts as one to be waited for. */
+		if (result == TM_BeingModified && row_take(write->target, &tid, snapshot, LockTupleNoKeyExclusive) == TM_Ok)
 			result = table_tuple_update(write->target, &tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
 										true, &failure, &mode, &updated);
 		done = result == TM_Ok;

@@ -35,6 +35,7 @@ typedef enum RowConflict
 	ROW_STANDS     /* the same, but nobody else can be writing that key */
 } RowConflict;
 
+extern TM_Result row_take(Relation relation, ItemPointer place, Snapshot snapshot, LockTupleMode mode);
 extern bool row_insert(RowTable *row, const Datum *values, const bool *nulls, RowConflict conflict);
 extern bool row_change(RowTable *row, LookScan *scan, const Datum *values, const bool *nulls);
 extern bool row_change_at(RowTable *row, ItemPointer place, const Datum *values, const bool *nulls);

@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 
+#include "core/row.h"
 #include "routing/rows.h"
 
 /* Inserts a row of all columns. Raises 23505 for a key that is there. */
@@ -68,14 +69,7 @@ index_version(Relation relation, HeapTuple tuple, UpdatedIndexes updated)
 static bool
 is_to_be_had(Rows *rows, RowsTable table, ItemPointer place, LockTupleMode mode, TM_Result *result)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rows->tables[table]), &TTSOpsBufferHeapTuple);
-	TM_FailureData failure;
-
-	*result = table_tuple_lock(rows->tables[table], place, rows->snapshot, slot, GetCurrentCommandId(true), mode,
-							   LockWaitSkip, 0, &failure);
-	ExecDropSingleTupleTableSlot(slot);
-	if (*result == TM_WouldBlock)
-		*result = TM_BeingModified;
+	*result = row_take(rows->tables[table], place, rows->snapshot, mode);
 	return *result == TM_Ok;
 }
 
@@ -129,13 +123,13 @@ rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, b
 	TM_FailureData failure;
 	LockTupleMode mode;
 	UpdatedIndexes updated;
-	TM_Result result;
+	TM_Result result = TM_BeingModified;
 
 	if (table == rows->kept_table)
 		rows->kept = NULL;
-	result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure, &mode,
-							 &updated);
-
+	if (wait || UPDATES_MAY_YIELD)
+		result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure, &mode,
+								 &updated);
 	if (result == TM_BeingModified && is_to_be_had(rows, table, place, LockTupleNoKeyExclusive, &result))
 		result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), true, &failure, &mode,
 								 &updated);
