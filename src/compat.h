@@ -239,8 +239,8 @@ heap_update_row(Relation relation, ItemPointer place, HeapTuple tuple, CommandId
 #endif
 }
 /*
- * Whether an update may be asked not to wait. In all versions it answers TM_BeingModified then, as a deletion does, but a
- * server with assertions insists that nobody asks: there the row is locked first, if it is free.
+ * Whether an update may be asked not to wait. In all versions it answers TM_BeingModified then, as a deletion does, but
+ * a server with assertions insists that nobody asks: there the row is locked first, if it is free.
  */
 #ifdef USE_ASSERT_CHECKING
 #define UPDATES_MAY_YIELD false

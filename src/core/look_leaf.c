@@ -576,7 +576,8 @@ leaf_next_covered(LookScan *scan, Datum *values, bool *nulls, int most)
 
 		if (unlikely(!row->settled))
 			settle_page(scan, leaves->row);
-		if (all->varying && all->present == present)
+		/* NULLs may be those of columns that nobody wants. */
+		if (all->varying && all->present == present && !IndexTupleHasNulls(columns))
 		{
 			n += next_varying(leaves, all, next, next_nulls, most - n);
 			continue;

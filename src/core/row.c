@@ -341,8 +341,8 @@ row_take(Relation relation, ItemPointer place, Snapshot snapshot, LockTupleMode 
 {
 	TupleTableSlot *slot = table_slot_create(relation, NULL);
 	TM_FailureData failure;
-	TM_Result result = table_tuple_lock(relation, place, snapshot, slot, GetCurrentCommandId(true), mode, LockWaitSkip,
-										0, &failure);
+	TM_Result result =
+		table_tuple_lock(relation, place, snapshot, slot, GetCurrentCommandId(true), mode, LockWaitSkip, 0, &failure);
 
 	ExecDropSingleTupleTableSlot(slot);
 	return result == TM_WouldBlock ? TM_BeingModified : result;

@@ -1,7 +1,7 @@
 -- Prices and products found on the leaves of their indexes: all rows that are there and no others, where keys lie together
 -- and apart, where the rows of one go over many leaves, and where leaves hold what is gone.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(44);
+SELECT plan(45);
 
 INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list, kind) SELECT 'list' || n, CASE n WHEN 0 THEN 'base' ELSE 'override' END FROM generate_series(0, 5) AS n;
@@ -119,6 +119,12 @@ VACUUM segment_member;
 SELECT is(pg_temp.strangers(), 0::bigint, 'when half of them are gone');
 INSERT INTO segment_member (customer_id, segment) SELECT generate_series(-40, 200, 3), 's600';
 SELECT is(pg_temp.strangers(), 0::bigint, 'and others are there');
+BEGIN;
+ALTER TABLE segment_member ADD COLUMN note text, DROP CONSTRAINT segment_member_pkey;
+CREATE INDEX noted ON segment_member (customer_id) INCLUDE (segment, valid, note);
+UPDATE segment_member SET note = segment WHERE customer_id % 3 = 0;
+SELECT is(pg_temp.strangers(), 0::bigint, 'through an index that holds what nobody asks for, mostly NULL');
+ROLLBACK;
 SELECT throws_ok('SELECT quote(201, ''p5'')', '23503', NULL, 'nobody beside them is known');
 UPDATE customer SET merged_into = 7 WHERE customer_id = 8;
 SELECT is((SELECT array_agg((quote(c, 'p5')).unit_price IS NOT DISTINCT FROM (SELECT max(substr(segment, 2)::numeric) FROM segment_member WHERE customer_id IN (7, 8)))
