@@ -110,6 +110,21 @@ $node->safe_psql('postgres', "$overdue $offer; INSERT INTO omnichannel.request (
 like(swept(), qr/^1 .*WARNING:  the sweep left queue "held" alone, which other transactions hold\nDETAIL:  Work has been due there since 20\d\d-[^\n]*\n[^"]*$/s, 'somebody sits on a queue: the sweep says so, and does the rest');
 is($node->safe_psql('postgres', 'SELECT state FROM omnichannel.request WHERE request_id = 10002'), 'offered', 'in other queues');
 
+# Many that would overflow into it do not stand before one that overflows into another one.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO omnichannel.queue (queue, hold_for_owner, overflow_queue, overflow_after) VALUES ('many', '0', 'held', '1 minute'), ('few', '0', 'calm', '1 minute');
+INSERT INTO omnichannel.queue_member (queue, agent_id) VALUES ('many', 4), ('few', 4);
+INSERT INTO omnichannel.request (request_id, customer_id, kind, channel, queue) SELECT 20000 + n, 1, 'question', 'chat', CASE n WHEN 0 THEN 'few' ELSE 'many' END FROM generate_series(0, 3000) AS n;
+SELECT omnichannel.route(20000), omnichannel.route(20001);
+INSERT INTO omnichannel.waiting (request_id, customer_id, lane_id, rank, due_at, entered_at, queued_at, priority)
+SELECT 20000 + n, 1, w.lane_id, w.rank, w.due_at, now(), now() - interval '1 hour', 0 FROM omnichannel.waiting AS w CROSS JOIN generate_series(2, 3000) AS n WHERE w.request_id = 20001;
+UPDATE omnichannel.request SET state = 'waiting_agent' WHERE request_id > 20001;
+UPDATE omnichannel.waiting SET queued_at = now() - interval '2 minutes' WHERE request_id = 20000;
+SQL
+like(swept(), qr/^1 /, 'of many that overflow into that queue and one that does not, one is moved');
+is($node->safe_psql('postgres', 'SELECT queue FROM omnichannel.request WHERE request_id = 20000'), 'calm', 'that one');
+$node->safe_psql('postgres', 'DELETE FROM omnichannel.waiting WHERE request_id > 20000; DELETE FROM omnichannel.arrival');
+
 # It gives back what it had to wait for, too, before it waits for that one: no queue is spoken of that is not its own.
 my $spoken = '';
 foreach my $queue ('calm', 'full', 'over', 'idle')
