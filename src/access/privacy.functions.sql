@@ -56,7 +56,7 @@ BEGIN ATOMIC
 		('waiting_history', 't.customer_id = ANY ($1)', 'blank',
 			'{event_id,request_id,customer_id,queue,channel,entered_at,queued_at,happened_at,event}', NULL),
 		-- that say nothing of a customer; those about requests with their columns, so that a new one is thought about
-		('arrival', NULL, 'none', '{arrival_id,request_id}', NULL),
+		('arrival', NULL, 'none', '{arrival_id,request_id,noted_at}', NULL),
 		('kept_place', NULL, 'none', '{request_id,entered_at,until,queued_at}', NULL),
 		('lane_head', NULL, 'none', '{lane_id,rank,due_at,entered_at,request_id,used_at}', NULL),
 		('refusal', NULL, 'none', '{request_id,agent_id,until}', NULL),

@@ -50,6 +50,7 @@
 #include "utils/syscache.h"
 
 #include "omnichannel.h"
+#include "core/leaf.h"
 
 SQL_FUNCTION(omnichannel_invalidate_cache);
 SQL_FUNCTION(omnichannel_cache_status);
@@ -596,27 +597,38 @@ omnichannel_invalidate_cache(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* cache_status(): returns a row for each cache that this session has used: name, valid, times built, bytes. */
+/* Adds a row to cache_status()'s result. */
+static void
+status_put(ReturnSetInfo *result, const char *name, bool valid, uint64 built, Size bytes)
+{
+	Datum values[4] = {CStringGetTextDatum(name), BoolGetDatum(valid), Int64GetDatum((int64) built),
+					   Int64GetDatum((int64) bytes)};
+	bool nulls[4] = {0};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * cache_status(): returns a row for each cache that this session has used: name, valid, times built, bytes; and one for
+ * what it remembers of the pages of indexes.
+ */
 Datum
 omnichannel_cache_status(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	uint64 guides;
+	Size bytes;
 
 	init_materialized_srf(fcinfo);
 	AcceptInvalidationMessages();
 	for (ConfigCache *cache = caches; cache != NULL; cache = cache->next)
 	{
-		Datum values[4];
-		bool nulls[4] = {0};
-		Size bytes = cache->context == NULL ? 0 : MemoryContextMemAllocated(cache->context, true);
-
+		bytes = cache->context == NULL ? 0 : MemoryContextMemAllocated(cache->context, true);
 		if (cache->retired != NULL)
 			bytes += MemoryContextMemAllocated(cache->retired, true);
-		values[0] = CStringGetTextDatum(cache->name);
-		values[1] = BoolGetDatum(cache->state == CACHE_VALID);
-		values[2] = Int64GetDatum((int64) cache->generation);
-		values[3] = Int64GetDatum((int64) bytes);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		status_put(result, cache->name, cache->state == CACHE_VALID, cache->generation, bytes);
 	}
+	if ((bytes = leaf_memory_used(&guides)) > 0)
+		status_put(result, "leaves", true, guides, bytes);
 	return (Datum) 0;
 }

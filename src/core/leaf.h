@@ -101,6 +101,8 @@ extern Buffer leaf_step(Relation index, Buffer from, BlockNumber to);
 extern OffsetNumber leaf_descend(LookScan *scan);
 
 /* leaf_guide.c */
+extern MemoryContext leaf_memory(void);
+extern Size leaf_memory_used(uint64 *made);
 extern BlockNumber leaf_guide_find(const LookScan *scan);
 extern void leaf_guide_failed(const LookScan *scan);
 

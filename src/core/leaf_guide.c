@@ -33,6 +33,9 @@
 #define GUIDE_LEAVES (128 * 1024)
 #define GUIDE_TEXTS (4 * 1024 * 1024)
 
+/* What all guides of a session take at most. */
+#define GUIDES_BYTES (8 * 1024 * 1024)
+
 /* Made anew, it has to wait twice as long each time, but no longer than this: a page read for some hundred ways. */
 #define GUIDE_AT_MOST (64 * GUIDE_AFTER)
 
@@ -65,11 +68,32 @@ struct LeafGuide
 	char shared[GUIDE_SHARED];
 };
 
+/* Of all that the session remembers of pages, or NULL; and how often it read a guide. */
+static MemoryContext leaf_context;
+static uint64 guides_made;
+
+/* leaf_memory returns the context of what the session remembers of pages, for as long as it lasts. */
+MemoryContext
+leaf_memory(void)
+{
+	if (leaf_context == NULL)
+		leaf_context = AllocSetContextCreate(CacheMemoryContext, "omnichannel leaves", ALLOCSET_SMALL_SIZES);
+	return leaf_context;
+}
+
+/* leaf_memory_used returns how many bytes that takes, and sets how many guides were read. */
+Size
+leaf_memory_used(uint64 *made)
+{
+	*made = guides_made;
+	return leaf_context == NULL ? 0 : MemoryContextMemAllocated(leaf_context, true);
+}
+
 /* leaf_guide_make returns a guide that knows nothing yet, for as long as the session. */
 LeafGuide *
 leaf_guide_make(void)
 {
-	return MemoryContextAllocZero(CacheMemoryContext, sizeof(LeafGuide));
+	return MemoryContextAllocZero(leaf_memory(), sizeof(LeafGuide));
 }
 
 /* Forgets what is known; makes it anew after so many ways from the root. */
@@ -296,7 +320,7 @@ read_guide(const LookScan *scan, LeafGuide *guide)
 	buffer = find_first_page(scan, &made);
 	if (!BufferIsValid(buffer))
 		return;
-	made.context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel leaves", ALLOCSET_SMALL_SIZES);
+	made.context = AllocSetContextCreate(CurrentMemoryContext, "omnichannel leaves of an index", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(made.context);
 	made.space = 1024;
 	made.bounds = palloc(made.space * sizeof(uint64));
@@ -328,17 +352,19 @@ read_guide(const LookScan *scan, LeafGuide *guide)
 	if (!whole)
 		UnlockReleaseBuffer(buffer);
 	MemoryContextSwitchTo(old);
-	if (!whole)
+	/* Eight bytes tell them apart. */
+	if (whole && made.ends != NULL && made.same < made.n / 32)
+		forget_texts(&made);
+	if (!whole ||
+		MemoryContextMemAllocated(leaf_memory(), true) + MemoryContextMemAllocated(made.context, true) > GUIDES_BYTES)
 	{
 		MemoryContextDelete(made.context);
 		return;
 	}
-	/* Eight bytes tell them apart. */
-	if (made.ends != NULL && made.same < made.n / 32)
-		forget_texts(&made);
 	made.after = guide->after;
-	MemoryContextSetParent(made.context, CacheMemoryContext);
+	MemoryContextSetParent(made.context, leaf_memory());
 	*guide = made;
+	guides_made++;
 }
 
 /* Returns whether the text of a bound comes before the key. */

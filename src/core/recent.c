@@ -19,6 +19,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "core/leaf.h"
 #include "core/recent.h"
 
 /* Reads of a session before it pays to remember. */
@@ -42,7 +43,7 @@ begin(void)
 
 	while (pages < RECENT_PAGES && pages < (uint32) NBuffers)
 		pages *= 2;
-	recent = MemoryContextAllocZero(CacheMemoryContext, pages * sizeof(Buffer));
+	recent = MemoryContextAllocZero(leaf_memory(), pages * sizeof(Buffer));
 	recent_pages = pages;
 }
 

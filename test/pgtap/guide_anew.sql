@@ -1,7 +1,7 @@
 -- A guide to the leaves of an index that was wrong several times waits ever longer until it is made anew; once it has
 -- been right for long, it does so no more.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(3);
+SELECT plan(4);
 INSERT INTO segment (segment) VALUES ('any');
 INSERT INTO price_list (price_list) VALUES ('list');
 INSERT INTO product (product) SELECT 'p' || n FROM generate_series(1001, 4000) AS n;
@@ -32,6 +32,7 @@ INSERT INTO was SELECT * FROM read;
 CALL pg_temp.ask(1);
 SELECT pg_stat_force_next_flush() \g /dev/null
 SELECT cmp_ok((SELECT pages FROM pages), '<', 1.6, 'a guide leads to the leaves');
+SELECT ok(built >= 1 AND bytes BETWEEN 10000 AND 9 * 1024 * 1024, 'it is shown what it takes') FROM cache_status() WHERE cache = 'leaves';
 SELECT pg_temp.split(1) \g /dev/null
 CALL pg_temp.ask(2);
 SELECT pg_temp.split(2) \g /dev/null
