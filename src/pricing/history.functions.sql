@@ -208,20 +208,27 @@ BEGIN
 	IF former_groups.customer_id IS NULL THEN
 		RETURN;
 	END IF;
-	-- A merge counts from the start of its transaction, and others see it from its commit on.
 	known := ARRAY(SELECT member FROM unnest(omnichannel.customer_group(former_groups.customer_id)) AS member ORDER BY 1);
 	former := omnichannel.customer_group_at(former_groups.customer_id, former_groups.at);
 	IF former <> known THEN
 		RETURN NEXT former;
 	END IF;
-	earlier := omnichannel.customer_group_at(former_groups.customer_id, former_groups.at - interval '1 second');
-	IF earlier NOT IN (known, former) THEN
-		RETURN NEXT earlier;
-	END IF;
+	-- A merge counts from the start of its transaction, and others see it from its commit on: when that was is not recorded.
+	FOR earlier IN
+		SELECT DISTINCT omnichannel.customer_group_at(former_groups.customer_id, change.at - interval '1 microsecond')
+		FROM omnichannel.customer_merge AS merge CROSS JOIN LATERAL (VALUES (merge.merged_at), (merge.unmerged_at)) AS change (at)
+		WHERE (merge.kept_id = ANY (known || former) OR merge.duplicate_id = ANY (known || former))
+			AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at
+		ORDER BY 1
+	LOOP
+		IF earlier NOT IN (known, former) THEN
+			RETURN NEXT earlier;
+		END IF;
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.former_groups(bigint, timestamptz) IS
-'For a moment before a customer was merged or parted the ids under which the customer was on record then, as quote_unseen() takes them, and where that changed within the second before, also those of before; none where they are the same as now. Raises 23503 for an unknown customer, 55000 before setup().';
+'For a moment before a customer was merged or parted the ids under which the customer was on record then, as quote_unseen() takes them, and where that changed within the minute before, also those of before; none where they are the same as now. Raises 23503 for an unknown customer, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.unseen_changes(at timestamptz, customer_id bigint DEFAULT NULL, coupons text[] DEFAULT '{}') RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1

@@ -232,10 +232,11 @@ DECLARE
 	committed integer;
 BEGIN
 	PERFORM omnichannel.require_setup();
-	LOOP
+	-- What was waited for may hold no more, while the same key has reserved again: another statement sees that. Where
+	-- policies hide rows from those who would change them, none does.
+	FOR attempt IN 1 .. 10 LOOP
 		PERFORM FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0 ORDER BY use.promotion FOR UPDATE;
 		reserved := FOUND;
-		-- What was waited for may hold no more, while the same key has reserved again: another statement sees that.
 		EXIT WHEN reserved OR NOT EXISTS (SELECT FROM omnichannel.promotion_use AS use WHERE use.key = commit_use_as_owner.key AND use.former = 0);
 	END LOOP;
 	IF NOT reserved THEN

@@ -380,6 +380,9 @@ take_trying(const KeyedLock *lock, int *left)
 	return true;
 }
 
+/* After so long who waits with something in his hands that others may want looks for deadlocks, before they do. */
+#define LOOK_MSECS 10
+
 /*
  * queue_locks_try does what queue_locks_take() does, but waits until that time at most: queues that somebody holds for
  * longer are taken out of the set and marked as stuck.
@@ -396,19 +399,17 @@ queue_locks_try(RoutingConfig *config, QueueLocks *locks, TimestampTz end)
 	uint32 queues_hash = config->queues_hash;
 	bool later = session.lxid == MY_LXID;
 	int left = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	int look = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? LOOK_MSECS : DeadlockTimeout;
 
 	locks->later = later;
 	called_before();
 	for (int i = 0; i < count; i++)
 	{
-		if (!(later ? take_trying(&keyed[i], &left) : take_until(keyed[i].key, keyed[i].mode, end, DeadlockTimeout)))
+		if (!(later ? take_trying(&keyed[i], &left) : take_until(keyed[i].key, keyed[i].mode, end, look)))
 			pass_over(locks, keyed[i].queue);
 	}
 	return config_under_locks(queues_hash);
 }
-
-/* After so long a wait for what is starving looks for deadlocks. */
-#define LOOK_MSECS 10
 
 /*
  * queue_locks_wait gives back what queue_locks_try() has just taken in the first call of a transaction, and waits for

@@ -32,9 +32,9 @@ SELECT results_eq($$SELECT price, expected, cause FROM shown_price ORDER BY show
 SELECT results_eq($$SELECT shown, expected FROM report_price_divergence$$, $$VALUES (76::numeric, 46.00)$$, 'and is reported so');
 SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), :'before'), $$VALUES (76.00, 'price of segment gold')$$, 'the price of both was nobody''s yet');
 SELECT results_eq(format('SELECT expected, cause FROM check_shown_price(''p'', 99, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), :'before'), $$VALUES (76.00, 'not known')$$, 'what is wrong for both is told beside the price of then');
-SELECT results_eq(format('SELECT expected, cause FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() - interval '30 minutes' + interval '500 milliseconds'),
-	$$VALUES (76.00, NULL::text)$$, 'nor in the second in which it was made');
-SELECT results_eq(format('SELECT expected, cause FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() - interval '30 minutes' + interval '1500 milliseconds'),
+SELECT results_eq(format('SELECT expected, cause FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() - interval '30 minutes' + interval '50 seconds'),
+	$$VALUES (76.00, NULL::text)$$, 'nor in the minute in which it was made');
+SELECT results_eq(format('SELECT expected, cause FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() - interval '30 minutes' + interval '70 seconds'),
 	$$VALUES (46.00, 'list price shown instead of the reduced one')$$, 'later it is');
 
 -- locked, then merged
@@ -61,7 +61,7 @@ SELECT is(customer_group_at(1, :'before'), '{1,2}', 'they were one');
 SELECT is(customer_group_at(1, now()), '{1}', 'until they were parted');
 SELECT is((SELECT unit_price FROM quote(1, 'p', at => :'before')), 76.00, 'quote() knows two');
 SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), :'before'), $$VALUES (46.00, NULL::text)$$, 'the price of both was right');
-SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() + interval '2 seconds'), $$VALUES (76.00, 'price of segment gold')$$, 'and is no more');
+SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), now() + interval '2 minutes'), $$VALUES (76.00, 'price of segment gold')$$, 'and is no more');
 SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :together), $$VALUES (true, 'the same rules give the same price')$$, 'a quote of the one who has the segment');
 SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', %s, %L)', default_currency(), :together, now() - interval '5 minutes'), $$VALUES (46.00, NULL::text)$$,
 	'which the other one had too');

@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(81);
+SELECT plan(82);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -65,6 +65,15 @@ SELECT is(public.raised_as(role, statement), '42501', role || ': ' || statement)
 	('UPDATE omnichannel.coupon SET uses = 0'), ('INSERT INTO omnichannel.locked_quote DEFAULT VALUES'), ('UPDATE omnichannel.shown_price SET cause = NULL'),
 	('INSERT INTO omnichannel.price_change DEFAULT VALUES'), ('SELECT FROM omnichannel.segment_input')) AS tried (statement);
 RESET ROLE;
+
+-- Where a policy shows a use and lets nobody change it there is none to commit.
+BEGIN;
+GRANT UPDATE ON promotion_use TO price_app;
+ALTER TABLE promotion_use ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON promotion_use FOR SELECT USING (true);
+SET LOCAL statement_timeout = '20s';
+SELECT is(public.raised_as('price_app', 'SELECT omnichannel.commit_use_as_owner(''app 1'')'), '23503', 'what may not be changed is not waited for');
+ROLLBACK;
 
 -- What is displayed they tell, not what was found out about it.
 SELECT is(public.raised_as(role, statement), sqlstate, role || ': ' || statement) FROM unnest('{price_app,price_desk}'::text[]) AS role, (VALUES

@@ -221,5 +221,17 @@ $holders[0]->query_until(qr/noted/, '');
 is($holders[0]->{stderr}, '', 'is told of no deadlock');
 $holders[0]->query_safe('COMMIT');
 is($node->safe_psql('postgres', 'SELECT what FROM note'), 'routed', 'and goes on');
+
+# Also if he is about to look for deadlocks just when the sweep comes.
+$node->safe_psql('postgres', routed('held') . "$overdue $request");
+$holders[0]->query_safe("SET deadlock_timeout = '600ms'; BEGIN; " . routed('held'));
+$ticker->query_safe("BEGIN; SET LOCAL client_min_messages = 'error'; UPDATE note SET what = 'swept'");
+$holders[0]->query_until(qr/notes/, "\\echo notes\nUPDATE note SET what = 'routed again';\n\\echo noted\n");
+sleep 0.53;
+is($ticker->query_safe('SELECT omnichannel.tick_queues()'), '0', 'who is about to look for deadlocks');
+$ticker->query_safe('COMMIT');
+$holders[0]->query_until(qr/noted/, '');
+is($holders[0]->{stderr}, '', 'finds none');
+$holders[0]->query_safe('COMMIT');
 $_->quit foreach @holders, $ticker;
 done_testing();
