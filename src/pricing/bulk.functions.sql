@@ -175,7 +175,7 @@ BEGIN
 					SELECT FROM existing AS e WHERE e.price_list = c.price_list AND e.target = c.target AND e.min_quantity = c.min_quantity
 						AND e.valid && tstzrange(c.prior_ended, lower(c.during)))
 			) AS s
-		) AS k CROSS JOIN LATERAL (SELECT coalesce(k.amount, 100 + k.adjust) AS new, coalesce(k.old_amount, 100 + k.old_adjust) AS old) AS value
+		) AS k CROSS JOIN LATERAL (SELECT coalesce(k.amount, 100 + coalesce(k.adjust, 0)) AS new, coalesce(k.old_amount, 100 + coalesce(k.old_adjust, 0)) AS old) AS value
 		WHERE CASE WHEN k.plain THEN abs(value.new - value.old) * 100 > max_jump * value.old
 			ELSE (k.amount, k.adjust, k.surcharge, k.round_to) IS DISTINCT FROM (k.old_amount, k.old_adjust, k.old_surcharge, k.old_round_to) END
 	), asked AS MATERIALIZED (
@@ -360,11 +360,11 @@ BEGIN
 	) AS w
 	UNION ALL
 	-- The largest step from a price that it replaces or follows; percentages by what they leave of the base price.
-	SELECT j.line, 'jump', format(CASE WHEN j.amount IS NULL THEN '%s percent instead of %s' ELSE '%s instead of %s' END, coalesce(j.amount, j.adjust), coalesce(j.old_amount, j.old_adjust))
+	SELECT j.line, 'jump', format(CASE WHEN j.amount IS NULL THEN '%s percent instead of %s' ELSE '%s instead of %s' END, coalesce(j.amount, j.adjust, 0), coalesce(j.old_amount, j.old_adjust, 0))
 		|| CASE WHEN j.steps > 0 THEN format(' in derived price list %L', j.price_list) ELSE '' END
 	FROM (
 		SELECT DISTINCT ON (s.line) s.*
-		FROM step AS s CROSS JOIN LATERAL (SELECT coalesce(s.amount, 100 + s.adjust) AS new, coalesce(s.old_amount, 100 + s.old_adjust) AS old) AS value
+		FROM step AS s CROSS JOIN LATERAL (SELECT coalesce(s.amount, 100 + coalesce(s.adjust, 0)) AS new, coalesce(s.old_amount, 100 + coalesce(s.old_adjust, 0)) AS old) AS value
 		WHERE s.plain
 		ORDER BY s.line, s.steps, s.price_list, CASE WHEN value.old = 0 THEN 'Infinity' ELSE abs(value.new - value.old) / value.old END DESC, value.old
 	) AS j

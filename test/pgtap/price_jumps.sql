@@ -1,14 +1,14 @@
 -- Jumps of staged prices: beside what they replace, what was last before them, and other lines, of whatever kind.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(42);
+SELECT plan(45);
 SET LOCAL TimeZone = 'UTC';
 INSERT INTO product (product, category, tax_rate) VALUES ('p', 'A.B', 25), ('q', 'A', 25), ('n', NULL, NULL), ('gap', NULL, NULL), ('lone', NULL, NULL);
 INSERT INTO product (product, parent) VALUES ('p.red', 'p');
 INSERT INTO price_list (price_list, kind, currency) VALUES ('base', 'base', 'PLN'), ('sale', 'sale', 'PLN'), ('deal', 'override', 'PLN'), ('flat', 'sale', 'PLN');
 INSERT INTO price_list (price_list, kind, currency, tax_inclusive) VALUES ('net', 'sale', 'PLN', false);
 INSERT INTO price (price_list, product, amount) VALUES ('base', 'p', 100), ('base', 'q', 1000);
-INSERT INTO price (price_list, product, adjust, surcharge) VALUES ('sale', 'p', -10, NULL), ('sale', 'p.red', -10, 0), ('deal', 'p', -10, -5), ('sale', 'lone', -10, NULL), ('net', 'p', -10, NULL);
+INSERT INTO price (price_list, product, adjust, surcharge) VALUES ('sale', 'p', -10, NULL), ('sale', 'p.red', -10, 0), ('deal', 'p', -10, -5), ('sale', 'lone', -10, NULL), ('net', 'p', -10, NULL), ('sale', 'q', NULL, 0);
 INSERT INTO price (price_list, product, amount) VALUES ('flat', 'p', 90);
 INSERT INTO price (price_list, product, amount, valid) VALUES ('base', 'gap', 100, '[2025-01-01,2025-02-01)'), ('base', 'gap', 10, '[2024-01-01,2024-02-01)');
 
@@ -34,6 +34,9 @@ SELECT is(public.jumps('sale p 0 - -10 -80 -'), ARRAY['1 10 instead of 90'], 'a 
 SELECT is(public.jumps('sale p 0 - - -80 -'), ARRAY['1 20 instead of 90'], 'in place of the percentage');
 SELECT is(public.jumps('sale p 0 - - -12 -'), '{}', 'of nearly the same');
 SELECT is(public.jumps('sale p 0 - -10 0 -'), '{}', 'none is like zero');
+SELECT is(public.jumps('sale q 0 - -90 - -'), ARRAY['1 -90 percent instead of 0'], 'a surcharge of zero alone is the base price');
+SELECT is(public.jumps('sale q 0 - -40 - -'), '{}', 'from which this is not far');
+SELECT is(public.jumps('sale p.red 0 - - 0 -', 'flat q 0 - - 0 - [2030-01-01,2030-02-01)', 'flat q 0 - -90 - - [2030-02-01,)'), ARRAY['3 -90 percent instead of 0'], 'staged, too');
 SELECT is(public.jumps('sale p.red 0 - -95 - -'), ARRAY['1 -95 percent instead of -10'], 'and percentages alone are told as such');
 SELECT is(public.jumps('sale p 0 - -10 - 200'), ARRAY['1 0 instead of 90'], 'rounded down to nothing');
 SELECT is(public.jumps('sale p 0 - -10 - 30'), '{}', 'or not far');
