@@ -54,6 +54,13 @@ is_inbound(const ContactEntry *entry)
 	return entry->direction == directions[0];
 }
 
+/* Returns whether a checked contact is one between colleagues, which starts and stops nothing. */
+bool
+is_internal(const ContactEntry *entry)
+{
+	return entry->direction == directions[2];
+}
+
 /* Returns whether the customer has said something in a checked contact. */
 bool
 is_said(const ContactEntry *entry)

@@ -112,6 +112,7 @@ extern void erased_keys_mask(ContactEntry *entries, int count);
 extern bool erased_key_follow(const ContactEntry *entry, const char *former);
 
 extern bool is_inbound(const ContactEntry *entry);
+extern bool is_internal(const ContactEntry *entry);
 extern bool is_said(const ContactEntry *entry);
 extern bool is_loose(const ContactEntry *entry);
 extern bool ends_wait(const ContactEntry *entry, TimestampTz waits_since);

@@ -248,7 +248,7 @@ continue_entries(ContactEntry *entries, int count)
 	requests_named_await(entries, count);
 	for (int i = 0; i < count; i++)
 		if (!entries[i].duplicate && (entries[i].request_customer != 0 ||
-									  (entries[i].request_id == 0 && strcmp(entries[i].direction, "internal") != 0)))
+									  (entries[i].request_id == 0 && !is_internal(&entries[i]))))
 			sorted[concerned++] = &entries[i];
 	if (concerned == 0)
 		return;
@@ -339,7 +339,7 @@ request_settled(ContactEntry *entry, Snapshot snapshot, bool stills)
 		return !ends_wait(entry, entry->request_waits_since) && !comes_back(entry, channel) &&
 			   (conversation == NULL || conversation->request_id == entry->request_id) &&
 			   (!is_said(entry) || request_unchanged(entry));
-	if (strcmp(entry->direction, "internal") == 0)
+	if (is_internal(entry))
 		return true;
 	if (conversation != NULL && conversation->request_id != 0 && entry->occurred_at < conversation->request_at)
 		return false;

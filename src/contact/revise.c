@@ -198,6 +198,8 @@ contact_revise(const ContactEntry *entry)
 		if (is_inbound(entry) && (revised.request_id == 0 ? !inbound : exists && (!inbound || !said)))
 			turn_inbound(entry, &revised);
 		sla_contact_revised(&revised);
+		if (revised.internal && agent_id != entry->agent_id)
+			sla_customers_hold(&revised.customer_id, 1);
 		relationship_move(revised.customer_id, agent_id, entry->agent_id, revised.occurred_at);
 		/* What was no answer, as it turns out, has let its request go on all the same: that is told then. */
 		if (said && !is_said(entry) && revised.request_id != 0)

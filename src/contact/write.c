@@ -321,6 +321,28 @@ create_unknown(const ContactEntry *entries, int count)
 }
 
 /*
+ * Takes what the service levels know of the customers, if some of the contacts are internal and have an agent: nothing is
+ * told of these, but relationships are counted only by who has the customer, and all are taken in one order.
+ */
+static void
+hold_customers(const ContactEntry *entries, int count)
+{
+	bool counted = false;
+	int64 *ids;
+	int found = 0;
+
+	for (int i = 0; i < count && !counted; i++)
+		counted = !entries[i].duplicate && entries[i].agent_id != 0 && is_internal(&entries[i]);
+	if (!counted)
+		return;
+	ids = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+		if (!entries[i].duplicate)
+			ids[found++] = entries[i].customer_id;
+	sla_customers_hold(ids, found);
+}
+
+/*
  * Counts the contacts that are not duplicates in the relationships of their customers and agents: of the customer that
  * each was logged of, so that a merge and its undoing have nothing to move. Called once the service levels have been
  * told: whoever has a relationship in his hands would otherwise wait for a customer whose next contact waits for it.
@@ -424,6 +446,8 @@ continue_settled(ContactEntry *entry, bool live, RelationshipSums *sums, bool *c
 	{
 		SlaContact told = sla_contact(entry);
 
+		if (live)
+			hold_customers(entry, 1);
 		if (entry->wait != NULL)
 			settled = told.still = sla_wait_go_on(entry->wait, entry->occurred_at);
 		else if (live)
@@ -532,6 +556,7 @@ contact_write(ContactEntry *entries, int count, bool live, const ContactBatches 
 	/* Clocks of whoever was merged just now may be reckoned anew from what is written. */
 	if (live)
 	{
+		hold_customers(entries, count);
 		tell_service_levels(entries, count, !merged && is_readable());
 		requests_moved(entries, count);
 	}

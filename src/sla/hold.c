@@ -61,6 +61,15 @@ static LookUp request_look = {
 									 {"closed_at", TIMESTAMPTZOID}},
 };
 
+static KeptPlan customers_hold = {
+	.sql = "SELECT FROM omnichannel.sla_customer AS h WHERE h.customer_id IN"
+		   " (SELECT coalesce(k.merged_into, k.customer_id) FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1))"
+		   " ORDER BY h.customer_id FOR NO KEY UPDATE",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
 static KeptPlan behind_write = {
 	.sql = "INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT u.* FROM unnest($1, $2)"
 		   " AS u (customer_id, since) WHERE $3 OR NOT EXISTS (SELECT FROM omnichannel.sla_behind AS b"
@@ -183,6 +192,18 @@ sla_customers_awaited(const int64 *ids, int count, ItemPointer places)
 	}
 	look_end(&scan);
 	return awaited;
+}
+
+/*
+ * sla_customers_hold takes the rows of sla_customer that there are of customers, in their order, for whoever locks more
+ * of them without telling of a moment. Needs an SPI scope.
+ */
+void
+sla_customers_hold(const int64 *ids, int count)
+{
+	Datum values[1] = {id_array(ids, count)};
+
+	(void) kept_plan_run(&customers_hold, values, NULL, false, 0);
 }
 
 /* Returns whether this transaction has the customer's row already. */

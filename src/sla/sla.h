@@ -57,6 +57,7 @@ typedef struct SlaContact
 /* effect.c, request.c and reckon.c: all need an SPI scope */
 extern bool sla_contact_told(SlaContact *contact, bool again, bool stills);
 extern bool sla_customers_awaited(const int64 *ids, int count, ItemPointer places);
+extern void sla_customers_hold(const int64 *ids, int count);
 extern bool sla_requests_awaited(const SlaKnownRequest *known, int count);
 extern void sla_contacts_logged(SlaContact *contacts, int count, bool stills);
 extern void sla_contact_revised(SlaContact *contact);
