@@ -247,8 +247,8 @@ continue_entries(ContactEntry *entries, int count)
 
 	requests_named_await(entries, count);
 	for (int i = 0; i < count; i++)
-		if (!entries[i].duplicate && (entries[i].request_customer != 0 ||
-									  (entries[i].request_id == 0 && !is_internal(&entries[i]))))
+		if (!entries[i].duplicate &&
+			(entries[i].request_customer != 0 || (entries[i].request_id == 0 && !is_internal(&entries[i]))))
 			sorted[concerned++] = &entries[i];
 	if (concerned == 0)
 		return;

@@ -321,8 +321,8 @@ create_unknown(const ContactEntry *entries, int count)
 }
 
 /*
- * Takes what the service levels know of the customers, if some of the contacts are internal and have an agent: nothing is
- * told of these, but relationships are counted only by who has the customer, and all are taken in one order.
+ * Takes what the service levels know of the customers, if some of the contacts are internal and have an agent: nothing
+ * is told of these, but relationships are counted only by who has the customer, and all are taken in one order.
  */
 static void
 hold_customers(const ContactEntry *entries, int count)

@@ -62,9 +62,10 @@ static LookUp request_look = {
 };
 
 static KeptPlan customers_hold = {
-	.sql = "SELECT FROM omnichannel.sla_customer AS h WHERE h.customer_id IN"
-		   " (SELECT coalesce(k.merged_into, k.customer_id) FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1))"
-		   " ORDER BY h.customer_id FOR NO KEY UPDATE",
+	.sql =
+		"SELECT FROM omnichannel.sla_customer AS h WHERE h.customer_id IN"
+		" (SELECT coalesce(k.merged_into, k.customer_id) FROM omnichannel.customer AS k WHERE k.customer_id = ANY ($1))"
+		" ORDER BY h.customer_id FOR NO KEY UPDATE",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
