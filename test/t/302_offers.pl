@@ -70,7 +70,7 @@ $_->quit foreach $anna, $bo;
 # Waiting for an offer: an arrival ends it, and it is in nobody's way.
 my $waiter = $node->background_psql('postgres');
 my $began = time;
-$waiter->query_until(qr/waits/, "\\echo waits\nSELECT 'offer ' || omnichannel.next_offer(1, '20 seconds');\n\\echo ends\n");
+query_begin($waiter, "SELECT 'offer ' || omnichannel.next_offer(1, '20 seconds');\n\\echo ends\n");
 sleep 0.5;
 is($node->safe_psql('postgres', 'SELECT omnichannel.route(6)'), '1', 'a request arrives while its agent waits for one');
 like($waiter->query_until(qr/ends/, ''), qr/offer 6/, 'he gets it');
@@ -78,10 +78,10 @@ cmp_ok(time - $began, '<', 10, 'soon');
 # The end of a wrap-up, which nobody announces.
 $node->safe_psql('postgres', "UPDATE omnichannel.queue SET wrap_up = '1 second'; SELECT omnichannel.accept_request(6, 1); SELECT omnichannel.route(7), omnichannel.release_request(6, 'done')");
 is($node->safe_psql('postgres', 'SELECT count(*) FROM omnichannel.waiting'), '1', 'while he wraps up, the next waits');
-$waiter->query_until(qr/waits/, "\\echo waits\nSELECT 'offer ' || omnichannel.next_offer(1, '20 seconds');\n\\echo ends\n");
+query_begin($waiter, "SELECT 'offer ' || omnichannel.next_offer(1, '20 seconds');\n\\echo ends\n");
 like($waiter->query_until(qr/ends/, ''), qr/offer 7/, 'and is his when that ends');
 $node->safe_psql('postgres', "SELECT omnichannel.set_presence(1, 'busy'), omnichannel.release_request(7, 'done')");
-$waiter->query_until(qr/waits/, "\\echo waits\nSELECT coalesce(omnichannel.next_offer(1, '1 second')::text, 'nothing');\n\\echo ends\n");
+query_begin($waiter, "SELECT coalesce(omnichannel.next_offer(1, '1 second')::text, 'nothing');\n\\echo ends\n");
 is($node->safe_psql('postgres', "SET lock_timeout = '500ms'; SELECT omnichannel.route(8)"), '', 'who waits in vain keeps no lock');
 $waiter->query_until(qr/ends/, '');
 $waiter->quit;

@@ -74,7 +74,7 @@ $node->safe_psql('postgres', "INSERT INTO omnichannel.lane (queue, channel, requ
 	INSERT INTO omnichannel.request (request_id, customer_id, kind, state, channel, queue, requires) VALUES (1004, 1, 'question', 'new', 'chat', 'z6', 'never:9'), (1005, 1, 'question', 'new', 'chat', 'z6', '')");
 is($node->safe_psql('postgres', 'SELECT omnichannel.route(1004)'), '', 'something waits, so that the sweep looks at who is free');
 $sitter->query_safe('BEGIN; LOCK TABLE omnichannel.erasure');
-$ticker->query_until(qr/ticks/, "\\echo ticks\nSELECT omnichannel.tick();\n\\echo ticked\n");
+query_begin($ticker, "SELECT omnichannel.tick();\n\\echo ticked\n");
 ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'omnichannel.erasure'::regclass AND NOT granted)"), 'tick() waits');
 is($node->safe_psql('postgres', "SET statement_timeout = '30s'; SELECT omnichannel.route(1005)"), '1', 'and keeps no arrival waiting');
 $sitter->query_safe('COMMIT');

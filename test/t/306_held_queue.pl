@@ -48,10 +48,10 @@ sub sweep_beside
 	while ($calls < 10 && $moved == 0)
 	{
 		$calls++;
-		$ticker->query_until(qr/sweeps/, "\\echo sweeps\nSELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
+		query_begin($ticker, "SELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
 		# Longer than it waits for a queue as a rule.
 		sleep 0.3;
-		$next->query_until(qr/routes/, "\\echo routes\nBEGIN; " . $statement->() . "\n\\echo routed\n");
+		query_begin($next, "BEGIN; " . $statement->() . "\n\\echo routed\n");
 		sleep 0.1;
 		$holder->query_safe('COMMIT');
 		$ticker->query_until(qr/swept/, '') =~ /moved (\d+)/;
@@ -130,7 +130,7 @@ my $spoken = '';
 foreach my $queue ('calm', 'full', 'over', 'idle')
 {
 	$node->safe_psql('postgres', routed($queue) . "$overdue $request");
-	$holders[1]->query_until(qr/routes/, "\\echo routes\nBEGIN; " . routed($queue) . "\nSELECT pg_sleep(0.06);\nCOMMIT;\n\\echo routed\n");
+	query_begin($holders[1], "BEGIN; " . routed($queue) . "\nSELECT pg_sleep(0.06);\nCOMMIT;\n\\echo routed\n");
 	$spoken .= swept();
 	$holders[1]->query_until(qr/routed/, '');
 }
@@ -171,7 +171,7 @@ $node->safe_psql('postgres', "DELETE FROM omnichannel.waiting; UPDATE omnichanne
 my $cancelled = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $cancelled->query_safe('SELECT pg_backend_pid()');
 $cancelled->query_safe("SET lock_timeout = '77s'; SET deadlock_timeout = '66s'; SET client_min_messages = 'error'");
-$cancelled->query_until(qr/sweeps/, "\\echo sweeps\nSELECT omnichannel.tick_queues();\n\\echo swept\n");
+query_begin($cancelled, "SELECT omnichannel.tick_queues();\n\\echo swept\n");
 # The first time it waits for all of them.
 sleep 0.4;
 is($node->safe_psql('postgres', "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid"), 'Lock', 'a sweep waits');
@@ -185,12 +185,12 @@ $cancelled->quit;
 
 # What it has waited for is its own until its transaction ends, and the next sweep does not wait for it in vain.
 $ticker->query_safe("BEGIN; SET LOCAL client_min_messages = 'error'");
-$ticker->query_until(qr/sweeps/, "\\echo sweeps\nSELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
+query_begin($ticker, "SELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
 sleep 0.3;
 $holders[0]->query_safe('COMMIT');
 like($ticker->query_until(qr/swept/, ''), qr/moved 1/, 'when he has gone, it is the turn of that one');
 is($ticker->query_safe("SELECT string_agg(DISTINCT mode, '') FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND objid = hashtext('held')::bigint & 4294967295 AND granted"), 'ShareRowExclusiveLock', 'which it holds');
-$holders[1]->query_until(qr/routes/, "\\echo routes\nBEGIN; " . routed('held') . "\n\\echo routed\n");
+query_begin($holders[1], "BEGIN; " . routed('held') . "\n\\echo routed\n");
 sleep 0.3;
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), '1', 'until it ends');
 $ticker->query_safe('COMMIT');
@@ -203,7 +203,7 @@ $node->safe_psql('postgres', routed('held') . "$overdue $request");
 $holders[0]->query_safe('BEGIN; ' . routed('held'));
 foreach my $sweep ($ticker, $holders[1])
 {
-	$sweep->query_until(qr/sweeps/, "\\echo sweeps\nSELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
+	query_begin($sweep, "SELECT 'moved ' || omnichannel.tick_queues();\n\\echo swept\n");
 }
 sleep 0.4;
 $holders[0]->query_safe('COMMIT');
@@ -213,7 +213,7 @@ is(join(' ', sort map { $_->query_until(qr/swept/, '') =~ /moved (\d+)/ } $ticke
 $node->safe_psql('postgres', routed('held') . "$overdue $request");
 $holders[0]->query_safe('BEGIN; ' . routed('held'));
 $ticker->query_safe("BEGIN; SET LOCAL client_min_messages = 'error'; UPDATE note SET what = 'swept'");
-$holders[0]->query_until(qr/notes/, "\\echo notes\nUPDATE note SET what = 'routed';\n\\echo noted\n");
+query_begin($holders[0], "UPDATE note SET what = 'routed';\n\\echo noted\n");
 sleep 0.5;
 is($ticker->query_safe('SELECT omnichannel.tick_queues()'), '0', 'who waits for the sweep, with its queue in his hands');
 $ticker->query_safe('COMMIT');
@@ -226,7 +226,7 @@ is($node->safe_psql('postgres', 'SELECT what FROM note'), 'routed', 'and goes on
 $node->safe_psql('postgres', routed('held') . "$overdue $request");
 $holders[0]->query_safe("SET deadlock_timeout = '600ms'; BEGIN; " . routed('held'));
 $ticker->query_safe("BEGIN; SET LOCAL client_min_messages = 'error'; UPDATE note SET what = 'swept'");
-$holders[0]->query_until(qr/notes/, "\\echo notes\nUPDATE note SET what = 'routed again';\n\\echo noted\n");
+query_begin($holders[0], "UPDATE note SET what = 'routed again';\n\\echo noted\n");
 sleep 0.53;
 is($ticker->query_safe('SELECT omnichannel.tick_queues()'), '0', 'who is about to look for deadlocks');
 $ticker->query_safe('COMMIT');

@@ -8,7 +8,7 @@ use Exporter 'import';
 use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 
-our @EXPORT = qw(omni_node omni_setup omni_standby value error_of);
+our @EXPORT = qw(omni_node omni_setup omni_standby value query_begin error_of);
 
 # omni_node NAME, OPTION => VALUE ...: a started node; the options are those of init(), conf => TEXT is added to
 # postgresql.conf.
@@ -53,6 +53,17 @@ sub value
 	my ($session, $query) = @_;
 
 	return $session->query_safe($query);
+}
+
+# query_begin SESSION, STATEMENTS: starts them in a session that stays open, and does not wait for them; what they print,
+# be it at once, is there for the session's next query_until().
+sub query_begin
+{
+	my ($session, $statements) = @_;
+
+	$session->{stdin} .= $statements;
+	$session->{run}->pump_nb while length $session->{stdin};
+	return;
 }
 
 # error_of NODE, DATABASE, STATEMENT, ROLE: the SQLSTATE that a statement raises, 00000 for none.
