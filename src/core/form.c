@@ -60,15 +60,15 @@ row_put(RowForm *form, Tuplestorestate *store, TupleDesc desc, Datum *values, bo
 	char *place;
 	char *end;
 
-	if (form->bytes == NULL)
-	{
-		form->space = Max(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(n)), ROW_BYTES);
-		form->bytes = palloc(form->space);
-	}
 	if (n > ROW_COLUMNS)
 	{
 		tuplestore_putvalues(store, desc, values, nulls);
 		return;
+	}
+	if (form->bytes == NULL)
+	{
+		form->space = Max(MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(n)), ROW_BYTES);
+		form->bytes = palloc(form->space);
 	}
 	memset(form->bytes, 0, header);
 	place = form->bytes + header;

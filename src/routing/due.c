@@ -213,6 +213,30 @@ find_idle(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *
 	}
 }
 
+/*
+ * Sets the queues that overflow into one that is served, that one unless into is NULL, and since when something must
+ * have waited at that time to overflow; but of those that are stuck none, unless stuck is NULL. Returns how many.
+ */
+static int
+find_overflow(const RoutingConfig *config, const bool *stuck, TimestampTz now, Datum *from, Datum *into, Datum *times)
+{
+	int count = 0;
+
+	for (int i = 0; i < config->queue_count; i++)
+	{
+		const RoutingQueue *queue = &config->queues[i];
+
+		if (queue->overflow < 0 || (stuck != NULL && (stuck[i] || stuck[queue->overflow])) ||
+			!queue_is_served(config, queue->overflow))
+			continue;
+		from[count] = CStringGetTextDatum(queue->queue);
+		if (into != NULL)
+			into[count] = CStringGetTextDatum(config->queues[queue->overflow].queue);
+		times[count++] = TimestampTzGetDatum(now - queue->overflow_after);
+	}
+	return count;
+}
+
 /* due_find finds what is due, but in queues that are stuck. Needs an SPI scope. */
 void
 due_find(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *due)
@@ -232,17 +256,7 @@ due_find(RoutingConfig *config, const QueueLocks *locks, TimestampTz now, Due *d
 	append_ids(&due->overdue, kept_plan_run(&expired_select, values, NULL, false, 0));
 	append_ids(&due->overdue, kept_plan_run(&closed_select, values, NULL, false, 0));
 
-	count = 0;
-	for (int i = 0; i < config->queue_count; i++)
-	{
-		const RoutingQueue *queue = &config->queues[i];
-
-		if (queue->overflow < 0 || locks->stuck[i] || locks->stuck[queue->overflow] ||
-			!queue_is_served(config, queue->overflow))
-			continue;
-		codes[count] = CStringGetTextDatum(queue->queue);
-		times[count++] = TimestampTzGetDatum(now - queue->overflow_after);
-	}
+	count = find_overflow(config, locks->stuck, now, codes, NULL, times);
 	values[0] = array_of(codes, NULL, count, TEXTOID);
 	values[1] = array_of(times, NULL, count, TIMESTAMPTZOID);
 	if (count > 0)
@@ -292,7 +306,7 @@ due_starved(const RoutingConfig *config, const QueueLocks *locks, const Due *due
 	Datum *times = palloc(size);
 	Datum values[5];
 	int idle_count = 0;
-	int late_count = 0;
+	int late_count;
 	bool elsewhere = false;
 	bool found = false;
 	uint64 count;
@@ -300,17 +314,9 @@ due_starved(const RoutingConfig *config, const QueueLocks *locks, const Due *due
 	starved->since = palloc0(sizeof(TimestampTz) * (config->queue_count + 1));
 	starved->wanted = queue_locks(config);
 	for (int i = 0; i < config->queue_count; i++)
-	{
-		const RoutingQueue *queue = &config->queues[i];
-
 		if (has_idle(config, due, i))
-			idle[idle_count++] = CStringGetTextDatum(queue->queue);
-		if (queue->overflow < 0 || !queue_is_served(config, queue->overflow))
-			continue;
-		from[late_count] = CStringGetTextDatum(queue->queue);
-		into[late_count] = CStringGetTextDatum(config->queues[queue->overflow].queue);
-		times[late_count++] = TimestampTzGetDatum(before - queue->overflow_after);
-	}
+			idle[idle_count++] = CStringGetTextDatum(config->queues[i].queue);
+	late_count = find_overflow(config, NULL, before, from, into, times);
 	values[0] = TimestampTzGetDatum(before);
 	values[1] = array_of(from, NULL, late_count, TEXTOID);
 	values[2] = array_of(into, NULL, late_count, TEXTOID);

@@ -62,24 +62,12 @@ index_version(Relation relation, HeapTuple tuple, UpdatedIndexes updated)
 	FreeExecutorState(estate);
 }
 
-/*
- * Returns whether a row that seemed to be in somebody's hands is to be had all the same: this transaction may have
- * locked it before, by a statement. Then it is locked, and need not be waited for.
- */
-static bool
-is_to_be_had(Rows *rows, RowsTable table, ItemPointer place, LockTupleMode mode, TM_Result *result)
-{
-	*result = row_take(rows->tables[table], place, rows->snapshot, mode);
-	return *result == TM_Ok;
-}
-
 /* Locks the row in the table's slot, whose key will not change, if nobody else has it; returns whether. */
 bool
 rows_hold(Rows *rows, RowsTable table)
 {
-	TM_Result result;
-
-	return is_to_be_had(rows, table, &rows->slots[table]->tts_tid, LockTupleNoKeyExclusive, &result);
+	return row_take(rows->tables[table], &rows->slots[table]->tts_tid, rows->snapshot, LockTupleNoKeyExclusive) ==
+		   TM_Ok;
 }
 
 /*
@@ -130,7 +118,9 @@ rows_update(Rows *rows, RowsTable table, ItemPointer place, HeapTuple changed, b
 	if (wait || UPDATES_MAY_YIELD)
 		result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), wait, &failure, &mode,
 								 &updated);
-	if (result == TM_BeingModified && is_to_be_had(rows, table, place, LockTupleNoKeyExclusive, &result))
+	/* This transaction may have locked it before, by a statement: then it need not be waited for. */
+	if (result == TM_BeingModified &&
+		(result = row_take(rows->tables[table], place, rows->snapshot, LockTupleNoKeyExclusive)) == TM_Ok)
 		result = heap_update_row(rows->tables[table], place, changed, GetCurrentCommandId(true), true, &failure, &mode,
 								 &updated);
 	if (result == TM_Ok && UPDATED_INDEXES(updated))
@@ -146,7 +136,8 @@ rows_delete(Rows *rows, RowsTable table, ItemPointer place, bool wait)
 	TM_Result result =
 		heap_delete(rows->tables[table], place, GetCurrentCommandId(true), InvalidSnapshot, wait, &failure, false);
 
-	if (result == TM_BeingModified && is_to_be_had(rows, table, place, LockTupleExclusive, &result))
+	if (result == TM_BeingModified &&
+		(result = row_take(rows->tables[table], place, rows->snapshot, LockTupleExclusive)) == TM_Ok)
 		result =
 			heap_delete(rows->tables[table], place, GetCurrentCommandId(true), InvalidSnapshot, true, &failure, false);
 	return result == TM_SelfModified ? TM_Updated : result;
