@@ -139,12 +139,16 @@ take_together(SlaNewMoment **moments, int count, Taking *taking)
 	}
 }
 
-/* The same as sla_moment_still(), leaving nothing in memory; what is to be said of a new request is new. */
+/*
+ * The same as sla_moment_still(), leaving nothing in memory; what is to be said of a new request is new. Whoever
+ * was merged into another one when the roots were found, and is parted by now, has no place in the order of locks.
+ */
 static bool
 is_still(SlaPrompts *prompts, const SlaNewMoment *contact, bool write, MemoryContext scratch)
 {
 	MemoryContext old = MemoryContextSwitchTo(scratch);
-	bool still = !contact->opens && sla_moment_still(prompts, contact, write);
+	bool still =
+		!contact->opens && contact->root == contact->moment.customer_id && sla_moment_still(prompts, contact, write);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(scratch);
