@@ -315,11 +315,14 @@ answer_products(Catalogue *catalogue)
 	catalogue->hoard = (Hoard){catalogue->passing};
 }
 
-/* Lets a product wait for its answer; its parent is known by now. own tells its variants of it, where it has some. */
+/*
+ * Lets a product wait for its answer; its parent is known by now. own tells its variants of it, where it has some: not
+ * where its parent is not kept, which is linked in the session's cache for this answer, and may be gone by the next.
+ */
 static void
 put_product(Catalogue *catalogue, Product *product, Parent *own)
 {
-	if (own != NULL && product->hoard != NULL)
+	if (own != NULL && product->hoard != NULL && (product->parent != NULL || product->parent_code == NULL))
 		own->product = product;
 	catalogue->products[catalogue->nproducts++] = product;
 	if (catalogue->nproducts == PRODUCTS_AT_A_TIME)
