@@ -73,7 +73,7 @@ ROLLBACK;
 BEGIN;
 CREATE FUNCTION pg_temp.say(address text, days int, channel text DEFAULT 'email', direction text DEFAULT 'inbound') RETURNS text LANGUAGE sql AS $$
 	SELECT channel || ' ' || days || ' days ago' WHERE omnichannel.log_contact(channel, kind => 'email', value => address || '@rest.test', direction => direction,
-		occurred_at => now() - days * interval '1 day', source => 'rest', source_key => address || channel || days || direction) > 0
+		occurred_at => now() - days * interval '24 hours', source => 'rest', source_key => address || channel || days || direction) > 0
 $$;
 CREATE TEMP VIEW said AS SELECT split_part(i.value, '@', 1) AS who, extract(day FROM now() - c.occurred_at) AS days_ago, c.channel, dense_rank() OVER (PARTITION BY i.value ORDER BY r.opened_at, c.request_id) AS request,
 	extract(day FROM now() - r.opened_at) AS opened
@@ -89,17 +89,17 @@ SELECT * FROM said;
 -- The same in one statement
 CREATE TABLE rest (address text, days int, channel text DEFAULT 'email', direction text DEFAULT 'inbound', at timestamptz, PRIMARY KEY (address, channel, days, direction));
 SELECT omnichannel.track('rest', channel => '{channel}', customer => '{address}@all.test', kind => 'email', direction => '{direction}', occurred_at => '{at}', source => 'rest') > '' AS tracked;
-INSERT INTO rest SELECT 'd', days, channel, direction, now() - days * interval '1 day' FROM (VALUES (0, 'email', 'inbound'), (29, 'email', 'inbound'), (60, 'email', 'inbound'), (35, 'chat', 'inbound'), (1, 'email', 'outbound')) AS v (days, channel, direction);
-INSERT INTO rest SELECT 'd', days, channel, 'outbound', now() - days * interval '1 day' FROM (VALUES (2, 'chat'), (70, 'email'), (1000, 'email')) AS v (days, channel);
+INSERT INTO rest SELECT 'd', days, channel, direction, now() - days * interval '24 hours' FROM (VALUES (0, 'email', 'inbound'), (29, 'email', 'inbound'), (60, 'email', 'inbound'), (35, 'chat', 'inbound'), (1, 'email', 'outbound')) AS v (days, channel, direction);
+INSERT INTO rest SELECT 'd', days, channel, 'outbound', now() - days * interval '24 hours' FROM (VALUES (2, 'chat'), (70, 'email'), (1000, 'email')) AS v (days, channel);
 SELECT * FROM said WHERE who = 'd';
 -- After a merge the requests of both are looked at: an own one that rests hides no other.
 SELECT pg_temp.say('e', 50), pg_temp.say('f', 5);
 SELECT omnichannel.merge_customers(omnichannel.identify('email', 'e@rest.test'), omnichannel.identify('email', 'f@rest.test')) > 0 AS merged;
 SELECT pg_temp.say('e', 4), pg_temp.say('f', 45), pg_temp.say('e', 3, 'chat');
 SELECT who, days_ago, channel, opened FROM said WHERE who IN ('e', 'f');
-INSERT INTO rest SELECT address, days, channel, 'inbound', now() - days * interval '1 day' FROM (VALUES ('g', 50, 'email'), ('h', 5, 'email')) AS v (address, days, channel);
+INSERT INTO rest SELECT address, days, channel, 'inbound', now() - days * interval '24 hours' FROM (VALUES ('g', 50, 'email'), ('h', 5, 'email')) AS v (address, days, channel);
 SELECT omnichannel.merge_customers(omnichannel.identify('email', 'g@all.test'), omnichannel.identify('email', 'h@all.test')) > 0 AS merged;
-INSERT INTO rest SELECT address, days, channel, 'inbound', now() - days * interval '1 day' FROM (VALUES ('g', 4, 'email'), ('h', 45, 'email'), ('g', 3, 'chat')) AS v (address, days, channel);
+INSERT INTO rest SELECT address, days, channel, 'inbound', now() - days * interval '24 hours' FROM (VALUES ('g', 4, 'email'), ('h', 45, 'email'), ('g', 3, 'chat')) AS v (address, days, channel);
 SELECT who, days_ago, channel, opened FROM said WHERE who IN ('g', 'h');
 -- Two who are one open one request together.
 SELECT omnichannel.identify('email', 'i@all.test') > 0 AS known, omnichannel.identify('email', 'j@all.test') > 0 AS known;

@@ -42,7 +42,7 @@ SELECT quote.reason FROM (VALUES ('rg.tee', 'EUR'), ('rg.free', 'PLN')) AS asked
 	LATERAL omnichannel.quote(NULL, asked.product, 1, asked.currency) AS quote;
 UPDATE omnichannel.price_list SET segments_any = '{rg.vip}' WHERE price_list = 'rg.base';
 SELECT reason FROM omnichannel.quote(NULL, 'rg.tee');
-UPDATE omnichannel.price_list SET segments_any = '{}', valid = '[2030-01-01,)' WHERE price_list = 'rg.base';
+UPDATE omnichannel.price_list SET segments_any = '{}', valid = '[2100-01-01,)' WHERE price_list = 'rg.base';
 SELECT reason, valid_until IS NOT NULL AS will_have_one FROM omnichannel.quote(NULL, 'rg.tee');
 UPDATE omnichannel.price_list SET valid = '(,)', status = 'retired' WHERE price_list = 'rg.base';
 SELECT reason FROM omnichannel.quote(NULL, 'rg.tee');
