@@ -102,7 +102,7 @@ CREATE FUNCTION pg_temp.promise(metric text, e story, started timestamptz, threa
 	INSERT INTO clock (metric, policy, request, channel, thread, source, started)
 	SELECT promise.metric, p.policy, (e).request, (e).channel, promise.thread, promise.source, promise.started
 	FROM omnichannel.sla_policy AS p
-	WHERE p.metric = promise.metric AND coalesce(p.channel, (e).channel) = (e).channel AND p.queue IS NULL
+	WHERE p.metric = promise.metric AND p.policy <> 'brisk' AND coalesce(p.channel, (e).channel) = (e).channel AND p.queue IS NULL
 		AND (p.segment IS NULL OR 2 = ANY (promise.family) AND EXISTS (SELECT FROM joined AS j WHERE promise.started <@ j.valid))
 		AND (p.kind IS NULL OR p.kind = CASE WHEN (e).request IN (1, 2) THEN 'complaint' ELSE 'order' END)
 	ORDER BY p.rank LIMIT 1 $$;
@@ -120,7 +120,9 @@ DECLARE
 BEGIN
 	DELETE FROM clock;
 	DELETE FROM told;
-	FOR e IN SELECT * FROM story WHERE story.who = ANY (family) ORDER BY at, what = 'contact', n LOOP
+	-- What ends a request, and stays so, comes after what was said at the same time.
+	FOR e IN SELECT * FROM story AS s WHERE s.who = ANY (family) ORDER BY s.at, CASE WHEN s.what = 'contact' THEN 1 WHEN s.state IN ('done', 'cancelled')
+		AND NOT EXISTS (SELECT FROM story AS o WHERE o.what = 'state' AND (o.request, o.at) = (s.request, s.at) AND o.n > s.n) THEN 2 ELSE 0 END, s.n LOOP
 		-- While they were one, a contact may have come into the request of another who is not of the family any more.
 		IF e.request <> ALL (family) THEN
 			e.request := NULL;
@@ -228,7 +230,7 @@ BEGIN
 		SELECT k.* FROM keyed AS k LEFT JOIN place AS p ON k.what = 'state' AND p.request = k.request AND p.number = k.number
 		ORDER BY coalesce(k.number, 2) > 1 OR forget, coalesce(p.key, k.key)
 	LOOP
-		UPDATE revised SET at = step.at WHERE revised.at IS NULL AND step.n > 12;
+		UPDATE revised SET at = step.at WHERE revised.at IS NULL AND step.n > 12 AND coalesce(step.number, 2) > 1;
 		IF FOUND THEN
 			INSERT INTO omnichannel.sla_policy (policy, rank, metric, target) VALUES ('brisk', 0, 'next_response', '40 minutes');
 			PERFORM omnichannel.recompute_sla();
@@ -247,7 +249,10 @@ BEGIN
 				occurred_at => step.at, request_id => requests[step.request],
 				thread => step.thread || customers[1], source => step.source || customers[1], source_key => step.n::text);
 			INSERT INTO ended SELECT pg_temp.place(requests, r.request_id), step.at FROM omnichannel.request AS r
-			WHERE r.request_id = ANY (requests) AND r.customer_id <> customers[step.who] AND r.state_since = step.at;
+			WHERE r.request_id = ANY (requests) AND r.customer_id <> customers[step.who] AND r.state_since = step.at
+				-- Where its own customer had ended it already, nothing is told.
+				AND NOT EXISTS (SELECT FROM omnichannel.contact AS c WHERE c.request_id = r.request_id AND c.customer_id = r.customer_id AND c.direction = 'inbound' AND c.outcome <> 'failed'
+					AND c.occurred_at BETWEEN (SELECT max(m.at) FROM omnichannel.sla_moment AS m WHERE m.request_id = r.request_id AND m.state = 'waiting_customer') AND step.at);
 			IF forget THEN
 				INSERT INTO recalled SELECT step.n, EXISTS (SELECT FROM omnichannel.sla_moment AS m JOIN omnichannel.contact AS c ON c.contact_id = logged
 					WHERE m.customer_id = ANY (customers) AND m.what = 'inbound' AND m.outcome <> 'failed' AND m.at < step.at AND (m.request_id = c.request_id OR (m.thread, m.source) = (c.thread, c.source)));
