@@ -36,7 +36,7 @@ SELECT is(public.jumps('sale p 0 - - -12 -'), '{}', 'of nearly the same');
 SELECT is(public.jumps('sale p 0 - -10 0 -'), '{}', 'none is like zero');
 SELECT is(public.jumps('sale q 0 - -90 - -'), ARRAY['1 -90 percent instead of 0'], 'a surcharge of zero alone is the base price');
 SELECT is(public.jumps('sale q 0 - -40 - -'), '{}', 'from which this is not far');
-SELECT is(public.jumps('sale p.red 0 - - 0 -', 'flat q 0 - - 0 - [2030-01-01,2030-02-01)', 'flat q 0 - -90 - - [2030-02-01,)'), ARRAY['3 -90 percent instead of 0'], 'staged, too');
+SELECT is(public.jumps('sale p.red 0 - - 0 -', 'flat q 0 - - 0 - [2130-01-01,2130-02-01)', 'flat q 0 - -90 - - [2130-02-01,)'), ARRAY['3 -90 percent instead of 0'], 'staged, too');
 SELECT is(public.jumps('sale p.red 0 - -95 - -'), ARRAY['1 -95 percent instead of -10'], 'and percentages alone are told as such');
 SELECT is(public.jumps('sale p 0 - -10 - 200'), ARRAY['1 0 instead of 90'], 'rounded down to nothing');
 SELECT is(public.jumps('sale p 0 - -10 - 30'), '{}', 'or not far');
@@ -53,26 +53,26 @@ INSERT INTO price (price_list, category, adjust) VALUES ('flat', 'A', -10);
 SELECT is(public.jumps('flat A 0 80 - - -'), ARRAY['1 80 instead of 900 for product ''q'''], 'at each product that it is the price of');
 SELECT is(public.jumps('flat A 0 80 - - -', 'flat q 0 800 - - -'), '{}', 'not where there is a nearer one');
 SELECT is(public.jumps('flat A 0 - - -880 -'), ARRAY['1 120 instead of 900 for product ''q'''], 'not at one that has its own');
-SELECT is(public.jumps('base p 0 250 - - - [2040-01-01,)', 'sale p 0 80 - - -'), ARRAY['1 250 instead of 100', '2 80 instead of 225 from 2040-01-01 00:00:00+00 on'], 'also a base price of later');
-SELECT is(public.jumps('base p 0 250 - - - [2040-01-01,)', 'sale p 0 80 - - - [2030-01-01,2040-01-01)'), ARRAY['1 250 instead of 100'], 'if the line holds then');
+SELECT is(public.jumps('base p 0 250 - - - [2140-01-01,)', 'sale p 0 80 - - -'), ARRAY['1 250 instead of 100', '2 80 instead of 225 from 2140-01-01 00:00:00+00 on'], 'also a base price of later');
+SELECT is(public.jumps('base p 0 250 - - - [2140-01-01,)', 'sale p 0 80 - - - [2130-01-01,2140-01-01)'), ARRAY['1 250 instead of 100'], 'if the line holds then');
 DELETE FROM price WHERE price_list = 'flat' AND category IS NOT NULL;
 
 -- the last one before a line
 SELECT is(public.jumps('base gap 0 1 - - -'), ARRAY['1 1 instead of 100'], 'after a time without a price');
 SELECT is(public.jumps('base gap 0 90 - - -'), '{}', 'only the last one counts');
 SELECT is(public.jumps('base gap 0 20 - - - [2024-06-01,2024-07-01)'), ARRAY['1 20 instead of 10'], 'of that time');
-SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 0 1000 - - - [2030-01-03,)'), ARRAY['2 1000 instead of 100'], 'another line');
-SELECT is(public.jumps('base n 0 1000 - - - [2031-01-01,)', 'base n 0 100 - - - [2030-01-01,2030-01-03)'), ARRAY['1 1000 instead of 100'], 'after a while, in whatever order');
-SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 1 1000 - - - [2030-01-03,)'), '{}', 'of the same quantity');
-SELECT is(public.jumps('base p 0 60 - - - [2030-01-01,2030-01-03)', 'base p 0 120 - - - [2030-02-01,2030-02-03)'), '{}', 'where one that stands lies between, that one');
-SELECT is(public.jumps('base p 0 60 - - - [2030-01-01,2030-01-03)', 'base p 0 120 - - - [2030-01-03,2030-02-03)'), ARRAY['2 120 instead of 60'], 'but not where they touch');
+SELECT is(public.jumps('base n 0 100 - - - [2130-01-01,2130-01-03)', 'base n 0 1000 - - - [2130-01-03,)'), ARRAY['2 1000 instead of 100'], 'another line');
+SELECT is(public.jumps('base n 0 1000 - - - [2131-01-01,)', 'base n 0 100 - - - [2130-01-01,2130-01-03)'), ARRAY['1 1000 instead of 100'], 'after a while, in whatever order');
+SELECT is(public.jumps('base n 0 100 - - - [2130-01-01,2130-01-03)', 'base n 1 1000 - - - [2130-01-03,)'), '{}', 'of the same quantity');
+SELECT is(public.jumps('base p 0 60 - - - [2130-01-01,2130-01-03)', 'base p 0 120 - - - [2130-02-01,2130-02-03)'), '{}', 'where one that stands lies between, that one');
+SELECT is(public.jumps('base p 0 60 - - - [2130-01-01,2130-01-03)', 'base p 0 120 - - - [2130-01-03,2130-02-03)'), ARRAY['2 120 instead of 60'], 'but not where they touch');
 SELECT is(public.jumps('base gap 0 60 - - - [2025-01-15,2025-02-01)', 'base gap 0 120 - - - [2025-02-01,2025-03-01)'), ARRAY['2 120 instead of 60'], 'a line that takes its end counts in its place');
-SELECT is(public.jumps('sale n 0 50 - - - [2030-01-01,2030-02-01)', 'sale n 0 - -99 - - [2030-02-01,2030-03-01)', 'base n 0 100 - - - [2030-01-01,)'),
+SELECT is(public.jumps('sale n 0 50 - - - [2130-01-01,2130-02-01)', 'sale n 0 - -99 - - [2130-02-01,2130-03-01)', 'base n 0 100 - - - [2130-01-01,)'),
 	ARRAY['2 1 instead of 50'], 'an amount and a percentage, by a staged base price');
 -- what becomes of lines in derived lists
 INSERT INTO price_list (price_list, kind, derived_from, derived_surcharge) VALUES ('less', 'override', 'base', -50);
-SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 0 130 - - - [2030-02-03,)'), ARRAY['2 80 instead of 50 in derived price list ''less'''], 'there too');
-SELECT is(public.jumps('base n 0 100 - - - [2030-01-01,2030-01-03)', 'base n 0 110 - - - [2030-02-03,)'), '{}', 'by its own amounts');
+SELECT is(public.jumps('base n 0 100 - - - [2130-01-01,2130-01-03)', 'base n 0 130 - - - [2130-02-03,)'), ARRAY['2 80 instead of 50 in derived price list ''less'''], 'there too');
+SELECT is(public.jumps('base n 0 100 - - - [2130-01-01,2130-01-03)', 'base n 0 110 - - - [2130-02-03,)'), '{}', 'by its own amounts');
 -- numbers that no row of the index holds, and codes that fill a screen
 SELECT throws_ok(format('INSERT INTO price (price_list, product, amount) VALUES (''base'', ''n'', 1.%s)', repeat('7', 501)), '23514', NULL, 'decimals without end');
 SELECT lives_ok(format('INSERT INTO price (price_list, product, adjust, surcharge, round_to) VALUES (''deal'', ''n'', 1.%1$s, 1.%1$s, 1.%1$s)', repeat('7', 500)), 'hundreds are enough');

@@ -3,6 +3,8 @@ BEGIN;
 SELECT plan(26);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
+-- However long ago that is by now.
+UPDATE omnichannel.sla_setting SET keep_moments = '100000 days';
 DELETE FROM sla_policy;
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('line', 'Line', 'voice', false), ('mail', 'Mail', 'mail', false);
 INSERT INTO sla_policy (policy, rank, metric, channel, target) VALUES

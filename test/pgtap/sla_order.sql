@@ -5,6 +5,8 @@ BEGIN;
 SELECT plan(15);
 SET LOCAL search_path = public, pg_catalog;
 SET LOCAL timezone = 'UTC';
+-- However long ago that is by now.
+UPDATE omnichannel.sla_setting SET keep_moments = '100000 days';
 INSERT INTO omnichannel.sla_policy (policy, rank, metric, channel, target, calendar) VALUES
 	('chat', 50, 'first_response', 'chat', '20 minutes', NULL), ('chat_next', 50, 'next_response', 'chat', '10 minutes', NULL),
 	('any', 90, 'next_response', NULL, '1 day', 'office'), ('solve', 90, 'resolution', NULL, '2 days', 'office');

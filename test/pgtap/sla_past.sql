@@ -4,6 +4,8 @@ BEGIN;
 SELECT plan(51);
 SET LOCAL search_path = public, omnichannel, pg_catalog;
 SET LOCAL timezone = 'UTC';
+-- However long ago that is by now.
+UPDATE omnichannel.sla_setting SET keep_moments = '100000 days';
 DELETE FROM sla_policy;
 INSERT INTO channel (channel, name, medium, opens_request) VALUES ('desk', 'Desk', 'mail', false), ('mail', 'Mail', 'mail', false), ('line', 'Line', 'voice', false);
 INSERT INTO calendar (calendar, name, hours, time_zone) VALUES ('round', 'Round', 'Mon-Sun 00:00-24:00', 'UTC');

@@ -18,7 +18,7 @@ CREATE TABLE public.bad (n int GENERATED ALWAYS AS IDENTITY, columns text, value
 INSERT INTO public.bad (columns, value, sqlstate) VALUES
 	('channel', quote_literal('fax'), '23503'), ('channel', 'NULL', '22023'), ('channel', $$''$$, '23503'), ('channel', $$repeat('x', 100000)$$, '23503'),
 	('who', $$'no address'$$, '22023'), ('who', $$repeat('x', 100000) || '@x.test'$$, '22023'), ('who', $$'a@x.test' || chr(1)$$, '22023'),
-	('at', $$'infinity'$$, '22008'), ('at', $$'-infinity'$$, '22008'), ('at', $$now() + interval '2 minutes'$$, '22008'), ('at', $$'294276-12-31 23:59'$$, '22008'),
+	('at', $$'infinity'$$, '22008'), ('at', $$'-infinity'$$, '22008'), ('at', $$now() + interval '2 minutes'$$, '22008'), ('at', $$'294276-12-31 23:59+00'$$, '22008'),
 	('res', $$'so-so'$$, '22023'), ('res', $$''$$, '22023'), ('dir', $$'sideways'$$, '22023'),
 	('agent', '-1', '23503'), ('agent', '9223372036854775807', '23503'), ('request', '-1', '23503'), ('request', '9223372036854775807', '23503'),
 	('thread', $$repeat('t', 1001)$$, '22001'), ('subject', $$repeat('s', 999)$$, '22001'),
