@@ -44,6 +44,13 @@ $$;
 COMMENT ON FUNCTION omnichannel.require_read_committed(text, text) IS
 'Returns nothing, or says in whose name a function cannot go on, and what to do: raises 55000 above READ COMMITTED, where what others commit is not seen, and before setup().';
 
+CREATE FUNCTION omnichannel.change_moment(since timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN coalesce(since OPERATOR(pg_catalog.<=) pg_catalog.now(), true) THEN pg_catalog.now()
+	WHEN since OPERATOR(pg_catalog.<) pg_catalog.statement_timestamp() THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END;
+COMMENT ON FUNCTION omnichannel.change_moment(timestamptz) IS
+'From when a change counts of what began at since: from the start of the transaction, or, where that began before it, of the statement, or from now on.';
+
 CREATE FUNCTION omnichannel.refuse_long(what text, code text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

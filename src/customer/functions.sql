@@ -287,6 +287,25 @@ $$;
 COMMENT ON FUNCTION omnichannel.customer_group_at(bigint, timestamptz) IS
 'The ids under which a customer was on record at a moment, by id: with those merged by then and not parted yet, as customer_merge has it; none for NULL. Raises 55000 before setup().';
 
+CREATE FUNCTION omnichannel.merge_moment(customers bigint[]) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	who bigint[];
+	last timestamptz;
+BEGIN
+	PERFORM omnichannel.require_setup();
+	who := omnichannel.groups_of(customers);
+	SELECT max(greatest(merge.merged_at, merge.unmerged_at)) INTO last
+	FROM omnichannel.customer_merge AS merge WHERE merge.kept_id = ANY (who) OR merge.duplicate_id = ANY (who);
+	-- Not before it by a clock that was set back, either.
+	RETURN greatest(omnichannel.change_moment(last), last);
+END
+$$;
+COMMENT ON FUNCTION omnichannel.merge_moment(bigint[]) IS
+'From when a merge or parting of these customers counts, whom lock_groups() has locked: from the start of the transaction, or, where they or those who are one with them were merged or parted since, from later than that. Raises 55000 before setup().';
+
 CREATE FUNCTION omnichannel.merge_customers(keep bigint, duplicate bigint, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -342,8 +361,8 @@ BEGIN
 		END IF;
 	END IF;
 
-	INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason, forced)
-	VALUES (keep, duplicate, merge_customers.reason, force IS TRUE)
+	INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason, forced, merged_at)
+	VALUES (keep, duplicate, merge_customers.reason, force IS TRUE, omnichannel.merge_moment(ARRAY[keep, duplicate]))
 	RETURNING customer_merge.merge_id INTO merge_id;
 	-- The row of the kept one is written too: a transaction with an older snapshot that merges it must fail, not miss this.
 	UPDATE omnichannel.customer SET merged_into = CASE customer_id WHEN keep THEN NULL ELSE keep END
@@ -383,7 +402,7 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'The customers are apart; merge_customers() merges them again.';
 	END IF;
 
-	UPDATE omnichannel.customer_merge AS merge SET unmerged_at = now(), unmerged_by = session_user
+	UPDATE omnichannel.customer_merge AS merge SET unmerged_at = omnichannel.merge_moment(ARRAY[root]), unmerged_by = session_user
 	WHERE merge.merge_id = undone.merge_id;
 	-- Whoever came by way of the duplicate leaves with it; the row of the root is written as in merge_customers().
 	WITH RECURSIVE part (customer_id) AS (

@@ -72,8 +72,9 @@ static KeptPlan roots_select = {
 
 /* What merge_customers() writes, but for what nothing can be known of a nameless one. */
 static KeptPlan nameless_merge = {
-	.sql = "WITH noted AS (INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason)"
-		   " SELECT root.customer_id, other.customer_id, $3"
+	.sql = "WITH noted AS (INSERT INTO omnichannel.customer_merge (kept_id, duplicate_id, reason, merged_at)"
+		   " SELECT root.customer_id, other.customer_id, $3,"
+		   " omnichannel.merge_moment(ARRAY[root.customer_id, other.customer_id])"
 		   " FROM omnichannel.customer AS other, omnichannel.customer AS one, omnichannel.customer AS root"
 		   " WHERE other.customer_id = $1 AND " OTHER_IS_NAMELESS " AND one.customer_id = $2"
 		   " AND root.customer_id = coalesce(one.merged_into, one.customer_id) AND root.customer_id <> $1"

@@ -111,13 +111,15 @@ CREATE TABLE omnichannel.customer_merge (
 	unmerged_at timestamptz,
 	unmerged_by text,
 	CHECK (kept_id <> duplicate_id),
-	CHECK ((unmerged_at IS NULL) = (unmerged_by IS NULL))
+	CHECK ((unmerged_at IS NULL) = (unmerged_by IS NULL)),
+	CHECK (unmerged_at >= merged_at)
 );
 COMMENT ON TABLE omnichannel.customer_merge IS
 'Who turned out to be whom, written by merge_customers() and unmerge_customers(). The merges not undone make a tree; customer.merged_into holds its root.';
 COMMENT ON COLUMN omnichannel.customer_merge.forced IS 'Whether it was made although different verified identities spoke against it.';
 COMMENT ON COLUMN omnichannel.customer_merge.merged_by IS 'The role that the session had logged in as.';
-COMMENT ON COLUMN omnichannel.customer_merge.unmerged_at IS 'When it was undone, or NULL while it holds.';
+COMMENT ON COLUMN omnichannel.customer_merge.merged_at IS 'From when it counts: the start of its transaction, or later, after what others made of the same customers meanwhile.';
+COMMENT ON COLUMN omnichannel.customer_merge.unmerged_at IS 'From when it was undone, in the same way, or NULL while it holds.';
 CREATE UNIQUE INDEX customer_merge_duplicate ON omnichannel.customer_merge (duplicate_id) WHERE unmerged_at IS NULL;
 CREATE INDEX customer_merge_kept_id ON omnichannel.customer_merge (kept_id);
 CREATE INDEX customer_merge_duplicate_id ON omnichannel.customer_merge (duplicate_id);

@@ -22,13 +22,6 @@ RETURN pg_catalog.tstzmultirange(valid OPERATOR(pg_catalog.*) pg_catalog.tstzran
 COMMENT ON FUNCTION omnichannel.past_of(timestamptz, tstzrange, tstzmultirange) IS
 'The part of a row''s time that lies before a moment.';
 
-CREATE FUNCTION omnichannel.change_moment(since timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN coalesce(since OPERATOR(pg_catalog.<=) pg_catalog.now(), true) THEN pg_catalog.now()
-	WHEN since OPERATOR(pg_catalog.<) pg_catalog.statement_timestamp() THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END;
-COMMENT ON FUNCTION omnichannel.change_moment(timestamptz) IS
-'From when a change counts of what began at since: from the start of the transaction, or, where that began before it, of the statement, or from now on.';
-
 CREATE FUNCTION omnichannel.keeps_past(former tstzrange, changed tstzrange) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

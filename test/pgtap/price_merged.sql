@@ -1,7 +1,7 @@
 -- A merge blames nobody for what was shown or locked before it, nor does a parting: who was one customer then counts.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(31);
+SELECT plan(36);
 INSERT INTO customer (customer_id) SELECT generate_series(1, 6);
 INSERT INTO segment (segment) VALUES ('gold'), ('staff');
 INSERT INTO segment_member (customer_id, segment, valid) VALUES (2, 'gold', '(,)'), (3, 'staff', '(,)');
@@ -83,6 +83,21 @@ SELECT is((SELECT unit_price FROM quote_unseen(5, 'p', 1, default_currency(), :'
 INSERT INTO promotion_use (key, promotion, customer_id, amount, state, reserved_at, expires_at) VALUES ('k', 'once', 3, 1, 'committed', :'long_ago', now());
 SELECT is((SELECT unit_price FROM quote(5, 'p', at => :'before', coupons => '{ALL}')), 30.00, 'a limit that is reached together');
 SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 75, 5, 1, ''%s'', ''{ALL}'', NULL, %L)', default_currency(), :'before'), $$VALUES (75.00, NULL::text)$$, 'had not been by one');
+-- after what was made of the same customers since the transaction began, also by a clock that was ahead
+SELECT merge_customers(1, 2) AS merge_id \gset
+SELECT clock_timestamp() AS meanwhile \gset
+UPDATE customer_merge SET merged_at = :'meanwhile' WHERE merge_id = :merge_id;
+ALTER TABLE customer ALTER customer_id RESTART WITH 101;
+SELECT log_contact('email', thread => 'T', direction => 'inbound') \g /dev/null
+SELECT log_contact('email', customer_id => 2, thread => 'T', direction => 'inbound') \g /dev/null
+SELECT results_eq(format('SELECT reason, merged_at > %L FROM customer_merge WHERE merge_id > %s', :'meanwhile', :merge_id), $$VALUES ('named later in the conversation', true)$$, 'who turned out later to be one of them');
+SELECT merge_customers(6, 1) AS third_merge \gset
+SELECT ok(merged_at > (SELECT max(merged_at) FROM customer_merge WHERE merge_id < :third_merge), 'merged once more') FROM customer_merge WHERE merge_id = :third_merge;
+UPDATE customer_merge SET merged_at = now() + interval '1 hour' WHERE merge_id = :third_merge;
+SELECT unmerge_customers(:merge_id) \g /dev/null
+SELECT is(unmerged_at, now() + interval '1 hour', 'parted after all of it') FROM customer_merge WHERE merge_id = :merge_id;
+SELECT is(merge_moment('{5,99,NULL}'), now(), 'of others from the start of the transaction');
+SELECT throws_ok(format('UPDATE customer_merge SET unmerged_at = merged_at - interval ''1 second'' WHERE merge_id = %s', :merge_id), '23514', NULL, 'never before it');
 SELECT throws_ok('SELECT former_groups(99, now())', '23503', NULL, 'unknown');
 SELECT * FROM finish();
 ROLLBACK;
