@@ -324,7 +324,14 @@ BEGIN
 		RETURN;
 	END IF;
 
-	-- Nobody saw what was changed in a transaction that had not committed yet, nor who turned out later to be one customer.
+	-- Who turned out later to be one customer was not then.
+	IF held.customer_id IS NOT NULL THEN
+		then_one := omnichannel.customer_group_at(held.customer_id, asked);
+		IF then_one @> omnichannel.customer_group(held.customer_id) AND then_one <@ omnichannel.customer_group(held.customer_id) THEN
+			then_one := NULL;
+		END IF;
+	END IF;
+	-- Nobody saw what was changed in a transaction that had not committed yet, nor customers merged in one.
 	FOR unseen, former IN
 		SELECT change.unseen, one.former
 		FROM (SELECT '{}'::timestamptz[] UNION ALL SELECT omnichannel.unseen_changes(asked, held.customer_id, known)) AS change (unseen),
@@ -333,8 +340,7 @@ BEGIN
 		ORDER BY cardinality(change.unseen), one.place
 	LOOP
 		other := omnichannel.quote_unseen(held.customer_id, held.product, held.quantity, held.currency, asked, known, unseen, former);
-		IF unseen = '{}' AND then_one IS NULL THEN
-			then_one := former;
+		IF unseen = '{}' AND former = then_one THEN
 			recomputed := other;
 		END IF;
 		IF to_jsonb(locked) - 'valid_until' = to_jsonb(other) - 'valid_until' THEN

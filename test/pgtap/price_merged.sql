@@ -1,7 +1,7 @@
 -- A merge blames nobody for what was shown or locked before it, nor does a parting: who was one customer then counts.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(36);
+SELECT plan(37);
 INSERT INTO customer (customer_id) SELECT generate_series(1, 6);
 INSERT INTO segment (segment) VALUES ('gold'), ('staff');
 INSERT INTO segment_member (customer_id, segment, valid) VALUES (2, 'gold', '(,)'), (3, 'staff', '(,)');
@@ -49,6 +49,18 @@ SELECT results_eq(format('SELECT same, (recomputed).unit_price, reason NOT LIKE 
 	'what else has changed is told beside the price of then');
 SET LOCAL session_replication_role = replica;
 UPDATE price SET amount = 76 WHERE price_list = 'base';
+SET LOCAL session_replication_role = origin;
+-- locked in the minute after the merge, for both
+SELECT lock_quote(1, 'p') AS both \gset
+UPDATE locked_quote SET locked_at = at, inputs = inputs || jsonb_build_object('at', at) FROM (SELECT now() - interval '30 minutes' + interval '10 seconds') AS merged (at) WHERE quote_id = :both;
+UPDATE locked_quote SET digest = quote_digest(inputs, rules, result) WHERE quote_id = :both;
+SET LOCAL session_replication_role = replica;
+UPDATE price SET amount = 47 WHERE price_list = 'gold';
+SET LOCAL session_replication_role = origin;
+SELECT results_eq(format('SELECT same, (recomputed).unit_price, reason ~ ''segments|promotion'' FROM verify_quote(%s)', :both), $$VALUES (false, 47.00, false)$$,
+	'what else has changed is told beside the price of both');
+SET LOCAL session_replication_role = replica;
+UPDATE price SET amount = 46 WHERE price_list = 'gold';
 SET LOCAL session_replication_role = origin;
 
 -- shown while they were one, then parted
