@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
@@ -62,6 +63,15 @@ static KeptPlan contact_key_update = {
 		   " WHERE customer_id = $1 AND occurred_at = $2 AND contact_id = $3",
 	.nargs = 4,
 	.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID},
+	.indexed = true,
+};
+
+/* Which transaction and command wrote what is known of a key, which may be its digest. */
+static KeptPlan written_select = {
+	.sql = "SELECT xmin, cmin FROM omnichannel.contact_key WHERE source = $1 AND source_key = $2 UNION ALL "
+		   "SELECT xmin, cmin FROM omnichannel.contact_key WHERE source = '" MASKED_SOURCE "' AND source_key = $3",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 	.indexed = true,
 };
 
@@ -172,6 +182,25 @@ logged_of(const ContactEntry *row, const char *source, const char *source_key)
 	}
 	probe.named = row->kind != NULL || row->customer_id != 0;
 	return find_other_rows(&probe, 1, &other) == 0;
+}
+
+/*
+ * key_written_since returns whether a contact has come to a key in this transaction, in a command or what followed from
+ * it. Needs an SPI scope of the log's owner.
+ */
+bool
+key_written_since(const char *source, const char *source_key, CommandId command)
+{
+	Datum values[3] = {CStringGetTextDatum(source), CStringGetTextDatum(source_key),
+					   CStringGetTextDatum(erasure_digest(source, source_key))};
+	uint64 rows = kept_plan_run(&written_select, values, NULL, false, 0);
+	bool isnull;
+
+	for (uint64 row = 0; row < rows; row++)
+		if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(spi_datum(row, 1, &isnull))) &&
+			DatumGetCommandId(spi_datum(row, 2, &isnull)) >= command)
+			return true;
+	return false;
 }
 
 /*

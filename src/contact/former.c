@@ -7,6 +7,9 @@
  * another before; its update must not get into the other's contact. Only of such a row it is asked whose the contact
  * is, by the time and the customer that the row had and has: an application may well correct those, and a contact that
  * was logged of the row then says something else than the row does before its next update.
+ *
+ * And a row can have come to the key that another leaves in the same statement, as where keys are moved up: what is
+ * logged under that is the one's that came, which is told by the command that wrote it.
  */
 #include "postgres.h"
 
@@ -44,6 +47,7 @@ former_read(FormerRow *former, const TrackedWrite *write, const Tracking *tracki
 	bool leaves_out = mapping_leaves_out(tracking);
 
 	memset(former, 0, sizeof(*former));
+	former->command = write->command;
 	if ((write->former == NULL && write->left == NULL) || !(leaves_out || tracking->quarantine))
 		return;
 	former->asked = true;
@@ -61,16 +65,19 @@ former_read(FormerRow *former, const TrackedWrite *write, const Tracking *tracki
 }
 
 /*
- * former_is_other returns whether what is logged under the key that the row had was logged of another row: it may have
- * been left unlogged, and neither what it was nor what it is now has the time and the customer.
+ * former_is_other returns whether what is logged under the key that the row had was logged of another row: one that has
+ * come there since, or the row may have been left unlogged, and neither what it was nor what it is now has the time and
+ * the customer.
  *
- * now: the row as it is, checked and not yet logged, or NULL where that cannot be. Needs an SPI scope of the log's
- * owner.
+ * left: the row has another key now. now: the row as it is, checked and not yet logged, or NULL where that cannot be.
+ * Needs an SPI scope of the log's owner.
  */
 bool
-former_is_other(FormerRow *former, const char *source, const char *key, const ContactEntry *now)
+former_is_other(FormerRow *former, const char *source, const char *key, bool left, const ContactEntry *now)
 {
-	if (!former->asked || !(former->left_out || reject_is_new(former->tracking, source, key)))
+	if (left && key_written_since(source, key, former->command))
+		return true;
+	if (!former->asked || !(former->left_out || was_new(former->tracking, source, key, former->command)))
 		return false;
 	former->known = former->known && row_allows(check_contact, &former->entry);
 	return !(former->known && logged_of(&former->entry, source, key)) && !(now != NULL && logged_of(now, source, key));

@@ -90,14 +90,14 @@ extern const char *mapping_field_name(MappingField field);
 extern int64 mapping_id(const Tracking *tracking, MappingField field, const char *text);
 
 extern bool is_about_row(int sqlstate);
-extern bool reject_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former);
-extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count,
-										const char *former);
-extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former,
-						  const ContactEntry *entries, const bool *other, int count, bool revises);
+extern bool reject_waits(const Tracking *tracking, const ContactEntry *entries, int count);
+extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
+extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const ContactEntry *entries,
+						  const bool *other, int count, bool revises);
 extern bool reject_is_new(const Tracking *tracking, const char *source, const char *source_key);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern bool logged_of(const ContactEntry *row, const char *source, const char *source_key);
 extern bool follow_key(const ContactEntry *entry, const char *former);
+extern bool key_written_since(const char *source, const char *source_key, CommandId command);
 
 #endif /* OMNICHANNEL_MAPPING_H */

@@ -27,17 +27,21 @@
 #include "omnichannel.h"
 #include "contact/tracked.h"
 
-/* A row that comes again is as new as it was: what backfill() reads was written live where it was rejected live. */
+/*
+ * A row that comes again is as new as it was: what backfill() reads was written live where it was rejected live. What
+ * waits under a key that a row has only now ($10) was another row.
+ */
 static KeptPlan reject_insert = {
 	.sql = "INSERT INTO omnichannel.contact_reject AS r"
 		   " (tracking, data, as_text, sqlstate, message, live, updated, source, source_key)"
 		   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 		   " ON CONFLICT (tracking, source, source_key) DO UPDATE SET data = excluded.data, as_text = excluded.as_text,"
-		   " sqlstate = excluded.sqlstate, message = excluded.message, live = r.live OR excluded.live,"
-		   " updated = r.updated AND (excluded.updated OR NOT excluded.live), rejected_at = excluded.rejected_at,"
-		   " tries = r.tries + 1",
-	.nargs = 9,
-	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID},
+		   " sqlstate = excluded.sqlstate, message = excluded.message, live = (r.live AND NOT $10) OR excluded.live,"
+		   " updated = CASE WHEN $10 THEN excluded.updated"
+		   " ELSE r.updated AND (excluded.updated OR NOT excluded.live) END,"
+		   " rejected_at = excluded.rejected_at, tries = CASE WHEN $10 THEN excluded.tries ELSE r.tries + 1 END",
+	.nargs = 10,
+	.argtypes = {TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID},
 };
 
 /* Says that a row without a key was tried again, and why it still could not be logged. */
@@ -101,6 +105,15 @@ static KeptPlan former_hold = {
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 	.indexed = true,
+};
+
+/* What waits under the key that an updated row had before. */
+struct FormerReject
+{
+	const Tracking *tracking;
+	const char *key;
+	Datum data; /* the row before */
+	bool as_text;
 };
 
 /* A row that is to be kept, and what is made of it. */
@@ -235,6 +248,54 @@ make_former(const TrackedWrite *write, KeptRow *former)
 	relation_close(former->relation, NoLock);
 }
 
+/*
+ * former_reject_hold locks what waits under the key that the row of a write had before, for former_reject_delete();
+ * returns NULL where nothing does. Waits for who tries that again: it would be logged under that key, and the row under
+ * the one that it has now. Runs the row's output functions with the rights of its writer.
+ */
+FormerReject *
+former_reject_hold(const Tracking *tracking, const TrackedWrite *write, const char *key)
+{
+	const ContactEntry entry = {.source = tracking->source, .source_key = key};
+	KeptRow row = {.tracking = tracking};
+	FormerReject *former = NULL;
+	SpiScope scope;
+	bool waits;
+	int settings;
+
+	spi_scope_begin_unpinned(&scope, true);
+	waits = reject_waits(tracking, &entry, 1);
+	if (waits)
+	{
+		Datum values[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(tracking->source),
+						   CStringGetTextDatum(key)};
+
+		waits = kept_plan_run(&former_hold, values, NULL, false, 0) > 0;
+	}
+	spi_scope_end(&scope);
+	if (!waits)
+		return NULL;
+	settings = pinned_output_begin();
+	make_former(write, &row);
+	pinned_output_end(settings);
+	former = palloc(sizeof(FormerReject));
+	*former = (FormerReject){.tracking = tracking, .key = key, .data = row.data, .as_text = row.as_text};
+	return former;
+}
+
+/*
+ * former_reject_delete deletes what waits under the key that a row had before, unless that is another row's. Needs an
+ * SPI scope of the log's owner.
+ */
+void
+former_reject_delete(const FormerReject *former)
+{
+	Datum values[5] = {CStringGetTextDatum(former->tracking->code), CStringGetTextDatum(former->tracking->source),
+					   CStringGetTextDatum(former->key), former->data, BoolGetDatum(former->as_text)};
+
+	(void) kept_plan_run(&former_delete, values, NULL, false, 0);
+}
+
 /* Returns what is kept of a row of an erased customer, of the tracking and the row as jsonb. */
 static Datum
 erased_row(Datum *values, bool owner)
@@ -268,9 +329,10 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 	KeptRow former = {.tracking = tracking};
 	FormerRow before = {0};
 	SpiScope scope;
-	Datum values[9] = {0};
+	Datum values[10] = {0};
 	RelationScope reader;
 	bool updated = write->update;
+	bool left;
 	int settings = 0;
 
 	if (write->owner)
@@ -290,20 +352,21 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 	else
 		relation_scope_end(&reader);
 
+	left = former.key != NULL && strcmp(former.key, row.key) != 0;
 	if (former.key != NULL && updated)
 	{
 		/* What is logged under its key is its own, or nothing known is. */
 		spi_scope_begin(&scope, write->owner);
-		updated = !former_is_other(&before, tracking->source, former.key, NULL);
+		updated = !former_is_other(&before, tracking->source, former.key, left, NULL);
 		spi_scope_end(&scope);
 	}
-	if (former.key != NULL && strcmp(former.key, row.key) != 0)
+	if (left)
 	{
-		Datum kept[5] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(tracking->source),
-						 CStringGetTextDatum(former.key), former.data, BoolGetDatum(former.as_text)};
+		const FormerReject waiting = {tracking, former.key, former.data, former.as_text};
 
 		spi_scope_begin(&scope, write->owner);
-		(void) kept_plan_run(&former_delete, kept, NULL, false, 0);
+		former_reject_delete(&waiting);
+		note_displaced(tracking, row.key, write->command);
 		spi_scope_end(&scope);
 		row.former = former.key;
 		if (updated)
@@ -325,38 +388,31 @@ reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData 
 	values[7] = CStringGetTextDatum(tracking->source);
 	if (row.key != NULL)
 		values[8] = CStringGetTextDatum(row.key);
+	values[9] = BoolGetDatum(left);
 
 	spi_scope_begin(&scope, write->owner);
 	if (row.key != NULL)
 		(void) kept_plan_run(&reject_insert, values, NULL, false, 0);
 	else if ((write->live && !updated) || kept_plan_run(&reject_again, values, NULL, false, 0) == 0)
-		(void) kept_plan_run(&reject_insert, values, "        n", false, 0);
+		(void) kept_plan_run(&reject_insert, values, "        n ", false, 0);
 	spi_scope_end(&scope);
 }
 
 /*
  * rejects_find returns the entries as they are, of which contact_write() may mask the keys, for rejects_clear(); NULL
- * where no row waits under their keys. Waits for who tries again what is kept of the key that the only row had before,
- * or NULL: that would be logged under it, and the row under the one that it has now. Needs an SPI scope.
+ * where no row waits under their keys. Needs an SPI scope.
  */
 const ContactEntry *
-rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
+rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 {
 	ContactEntry *copies = NULL;
 	OwnerSwitch owner;
 
 	owner_switch_begin(&owner);
-	if (reject_waits(tracking, entries, count, former))
+	if (reject_waits(tracking, entries, count))
 	{
 		copies = palloc(sizeof(ContactEntry) * count);
 		memcpy(copies, entries, sizeof(ContactEntry) * count);
-		if (former != NULL)
-		{
-			Datum kept[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(entries[0].source),
-							 CStringGetTextDatum(former)};
-
-			(void) kept_plan_run(&former_hold, kept, NULL, false, 0);
-		}
 	}
 	owner_switch_end(&owner);
 	return copies;
@@ -364,17 +420,16 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count, c
 
 /*
  * rejects_clear deletes what waits under the keys of entries that are logged now: new, revised (with revises), or the
- * same as they were logged before, which those marked in other are not; and under the key that a row had before, or
- * NULL. Needs an SPI scope.
+ * same as they were logged before, which those marked in other are not. Needs an SPI scope.
  */
 void
-rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *former, const ContactEntry *entries,
-			  const bool *other, int count, bool revises)
+rejects_clear(const Tracking *tracking, const ContactEntry *found, const ContactEntry *entries, const bool *other,
+			  int count, bool revises)
 {
-	Datum *sources = palloc(sizeof(Datum) * (count + 1));
-	Datum *keys = palloc(sizeof(Datum) * (count + 1));
-	Datum *fresh = palloc(sizeof(Datum) * (count + 1));
-	Datum *revised = palloc(sizeof(Datum) * (count + 1));
+	Datum *sources = palloc(sizeof(Datum) * count);
+	Datum *keys = palloc(sizeof(Datum) * count);
+	Datum *fresh = palloc(sizeof(Datum) * count);
+	Datum *revised = palloc(sizeof(Datum) * count);
 	Datum values[5] = {CStringGetTextDatum(tracking->code)};
 	int cleared = 0;
 	OwnerSwitch owner;
@@ -387,14 +442,6 @@ rejects_clear(const Tracking *tracking, const ContactEntry *found, const char *f
 		keys[cleared] = CStringGetTextDatum(found[i].source_key);
 		fresh[cleared] = BoolGetDatum(!entries[i].duplicate);
 		revised[cleared++] = BoolGetDatum(revises);
-	}
-	if (former != NULL && cleared > 0)
-	{
-		sources[cleared] = sources[0];
-		keys[cleared] = CStringGetTextDatum(former);
-		fresh[cleared] = fresh[0];
-		revised[cleared] = revised[0];
-		cleared++;
 	}
 	if (cleared == 0)
 		return;

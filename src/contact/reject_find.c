@@ -37,15 +37,14 @@ static LookUp any_look = {
 };
 
 /*
- * reject_waits returns whether a row waits under one of the entries' keys, or under one more of the first's source, or
- * NULL. Asks for no other: those that waited stay in the table while anybody may see them. Needs an SPI scope of the
- * log's owner.
+ * reject_waits returns whether a row waits under one of the entries' keys. Asks for no other: those that waited stay in
+ * the table while anybody may see them. Needs an SPI scope of the log's owner.
  */
 bool
-reject_waits(const Tracking *tracking, const ContactEntry *entries, int count, const char *former)
+reject_waits(const Tracking *tracking, const ContactEntry *entries, int count)
 {
-	Datum *sources = palloc(sizeof(Datum) * (count + 1));
-	Datum *keys = palloc(sizeof(Datum) * (count + 1));
+	Datum *sources = palloc(sizeof(Datum) * count);
+	Datum *keys = palloc(sizeof(Datum) * count);
 	Datum values[3] = {CStringGetTextDatum(tracking->code)};
 	LookScan scan;
 	Datum row[3];
@@ -59,11 +58,6 @@ reject_waits(const Tracking *tracking, const ContactEntry *entries, int count, c
 			sources[asked] = CStringGetTextDatum(entries[i].source);
 			keys[asked++] = CStringGetTextDatum(entries[i].source_key);
 		}
-	if (former != NULL)
-	{
-		sources[asked] = CStringGetTextDatum(entries[0].source);
-		keys[asked++] = CStringGetTextDatum(former);
-	}
 	if (asked == 0)
 		return false;
 	if (!look_open(&scan, &any_look, 3, NULL))
@@ -94,5 +88,5 @@ reject_is_new(const Tracking *tracking, const char *source, const char *source_k
 	Datum values[3] = {CStringGetTextDatum(tracking->code), CStringGetTextDatum(source),
 					   CStringGetTextDatum(source_key)};
 
-	return reject_waits(tracking, &entry, 1, NULL) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
+	return reject_waits(tracking, &entry, 1) && kept_plan_run(&new_select, values, NULL, false, 1) > 0;
 }

@@ -108,14 +108,13 @@ evaluate_left(const TrackedWrite *write, const Tracking *tracking, bool keyed, C
 static void
 leave_out_row(const Tracking *tracking, FormerRow *former, const ContactEntry *entry, const char *former_key)
 {
-	const ContactEntry *waiting = rejects_find(tracking, entry, 1, former_key);
-	bool other = former_is_other(former, entry->source, former_key, NULL);
+	const ContactEntry *waiting = rejects_find(tracking, entry, 1);
+	const bool other = false;
 
-	if (!other)
+	if (!former_is_other(former, entry->source, former_key, true, NULL))
 		(void) follow_key(entry, former_key);
-	other = false;
 	if (waiting != NULL)
-		rejects_clear(tracking, waiting, former_key, entry, &other, 1, true);
+		rejects_clear(tracking, waiting, entry, &other, 1, true);
 }
 
 /* Logs rows, all or none, in the current context. */
@@ -128,7 +127,7 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 	bool *other = palloc0(sizeof(bool) * count);
 	bool revises = tracking->updates && !write->backfill;
 	const char *former_key = NULL;
-	const char *changed_key;
+	FormerReject *left_waiting = NULL;
 	const ContactEntry *waiting = NULL;
 	int duplicates = 0;
 	int logged = 0;
@@ -185,11 +184,16 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 		pinned_output_end(settings);
 	if (logged == 0 && former_key == NULL)
 		return;
+	if (former_key != NULL)
+		left_waiting = former_reject_hold(tracking, write, former_key);
 
 	spi_scope_begin_unpinned(&scope, write->owner);
 	if (logged == 0)
 	{
+		note_displaced(tracking, entries[0].source_key, write->command);
 		leave_out_row(tracking, &former, &entries[0], former_key);
+		if (left_waiting != NULL)
+			former_reject_delete(left_waiting);
 		spi_scope_end(&scope);
 		return;
 	}
@@ -202,10 +206,11 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 	}
 	write->entry = logged == 1 ? &entries[0] : NULL;
 	if (!write->retry)
-		waiting = rejects_find(tracking, entries, logged, former_key);
-	changed_key = former_key;
+		waiting = rejects_find(tracking, entries, logged);
+	if (waiting != NULL && former_key != NULL)
+		note_displaced(tracking, entries[0].source_key, write->command);
 	if (former_is_other(&former, entries[0].source, former_key == NULL ? entries[0].source_key : former_key,
-						&entries[0]))
+						former_key != NULL, &entries[0]))
 	{
 		if (former_key == NULL)
 			refuse_another_row(write, &entries[0]);
@@ -227,7 +232,9 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 			write->logged++;
 	}
 	if (waiting != NULL)
-		rejects_clear(tracking, waiting, changed_key, entries, other, logged, revises);
+		rejects_clear(tracking, waiting, entries, other, logged, revises);
+	if (left_waiting != NULL)
+		former_reject_delete(left_waiting);
 	spi_scope_end(&scope);
 	write->entry = NULL;
 }

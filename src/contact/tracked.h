@@ -31,6 +31,7 @@ typedef struct TrackedWrite
 	bool backfill;             /* rows that were there before */
 	bool retry;                /* by who clears what waits itself */
 	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
+	CommandId command;         /* that wrote the row, where former or left tells what it was */
 	const MovedRow *left;      /* another partition just before, or NULL: perhaps the row */
 	const char *source;        /* that the key is of, or NULL for the tracking's */
 	uint64 logged;             /* so far */
@@ -41,6 +42,7 @@ typedef struct TrackedWrite
 /* What an updated row was before. */
 typedef struct FormerRow
 {
+	CommandId command;  /* that has written the row since */
 	bool asked;         /* whether what is logged under its key was logged of it */
 	bool left_out;      /* value maps kept it from being logged, or may have */
 	bool known;         /* entry says what it was */
@@ -52,7 +54,7 @@ typedef struct FormerRow
 } FormerRow;
 
 extern void former_read(FormerRow *former, const TrackedWrite *write, const Tracking *tracking);
-extern bool former_is_other(FormerRow *former, const char *source, const char *key, const ContactEntry *now);
+extern bool former_is_other(FormerRow *former, const char *source, const char *key, bool left, const ContactEntry *now);
 
 extern void tracked_write_rows(TrackedWrite *write, MinimalTuple *rows, int count);
 extern void tracked_log_rows(TrackedWrite *write, MinimalTuple *rows, int count);
@@ -63,6 +65,15 @@ extern void tracked_lock_batches(void);
 
 extern bool row_allows(void (*make)(void *row), void *row);
 extern void reject_row(const Tracking *tracking, const TrackedWrite *write, const ErrorData *error);
+
+extern void note_displaced(const Tracking *tracking, const char *source_key, CommandId command);
+extern bool was_new(const Tracking *tracking, const char *source, const char *source_key, CommandId command);
+
+/* What waits under the key that an updated row had before. */
+typedef struct FormerReject FormerReject;
+
+extern FormerReject *former_reject_hold(const Tracking *tracking, const TrackedWrite *write, const char *key);
+extern void former_reject_delete(const FormerReject *former);
 
 extern void note_moved_row(Relation relation, HeapTuple tuple, TupleTableSlot *slot);
 extern const MovedRow *take_moved_row(HeapTuple tuple);

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -122,12 +124,17 @@ omnichannel_log_contact_trigger(PG_FUNCTION_ARGS)
 		log_table(&write, trigger->tg_newtable);
 	else
 	{
+		HeapTuple written = write.update ? trigger->tg_newtuple : trigger->tg_trigtuple;
 		MinimalTuple row = ExecCopySlotMinimalTuple(write.update ? trigger->tg_newslot : trigger->tg_trigslot);
 
 		if (write.update)
 			write.former = ExecCopySlotMinimalTuple(trigger->tg_trigslot);
 		else if (trigger->tg_relation->rd_rel->relispartition)
 			write.left = take_moved_row(trigger->tg_trigtuple);
+		/* A foreign table's has none. */
+		write.command = InvalidCommandId;
+		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(written->t_data)))
+			write.command = HeapTupleHeaderGetCmin(written->t_data);
 		tracked_log_rows(&write, &row, 1);
 	}
 	ExecDropSingleTupleTableSlot(write.slot);

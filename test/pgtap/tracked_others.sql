@@ -1,6 +1,6 @@
 -- With updates, a row that was never logged does not write into the contact that its key was logged of.
 BEGIN;
-SELECT plan(34);
+SELECT plan(45);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 CREATE FUNCTION public.follow(name text, on_error text, maps jsonb DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
 	SELECT omnichannel.track(name::regclass, channel => 'forum', kind => 'login', customer => '{who}', direction => '{dir}', body => '{body}',
@@ -18,6 +18,8 @@ CREATE TABLE public.drafted (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.drafted_kept (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.taken (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.swapped (id int PRIMARY KEY DEFERRABLE, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
+CREATE TABLE public.moved_up (id int PRIMARY KEY DEFERRABLE, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
+CREATE TABLE public.moved_before (LIKE public.moved_up INCLUDING DEFAULTS, PRIMARY KEY (id) DEFERRABLE);
 
 -- A new row under an old key, which waits.
 SELECT public.follow('public.refilled', 'quarantine') \g /dev/null
@@ -120,5 +122,64 @@ SELECT results_eq($$SELECT source_key, who FROM public.said('drafted') WHERE sou
 INSERT INTO public.drafted_kept VALUES (5, 'cid', 'of cid', 'infinity', 'Q');
 UPDATE public.drafted_kept SET id = 6, dir = 'draft' WHERE id = 5;
 SELECT is_empty($$SELECT FROM public.kept('drafted_kept') WHERE source_key <> '1'$$, 'a row that is left out waits no longer');
+
+-- A row that waited under another's key and comes back to its own waits no longer.
+SELECT public.follow('public.moved_up', 'quarantine', '{"direction": {"draft": null}}') \g /dev/null
+INSERT INTO public.moved_up VALUES (3, 'ann', 'of ann', '2026-06-01');
+DELETE FROM public.moved_up;
+INSERT INTO public.moved_up VALUES (7, 'bob', 'of bob', '2026-06-02');
+UPDATE public.moved_up SET id = 3, dir = 'draft';
+UPDATE public.moved_up SET dir = 'inbound';
+SELECT results_eq($$SELECT source_key, sqlstate FROM public.kept('moved_up')$$, $$VALUES ('3', '23505')$$, 'a row waits under a key that is another''s');
+UPDATE public.moved_up SET id = 7, body = 'bob again';
+SELECT results_eq($$SELECT source_key, body FROM public.said('moved_up')$$, $$VALUES ('3', 'of ann'), ('7', 'bob again')$$, 'where it comes back to its contact');
+SELECT is_empty($$SELECT FROM public.kept('moved_up')$$, 'it waits no longer');
+
+-- Rows whose keys are moved up at once: who comes first to the next one's key waits on when that is logged, or left out.
+INSERT INTO public.moved_up VALUES (11, 'ann', 'of 11', '2026-06-03'), (21, 'ann', 'of 21', '2026-06-04');
+DELETE FROM public.moved_up;
+INSERT INTO public.moved_up VALUES (10, 'bob', 'of 10', '2026-06-05', 'inbound'), (11, 'cid', 'new 11', '2026-06-06', 'draft'),
+	(20, 'bob', 'of 20', '2026-06-07', 'inbound'), (21, 'cid', 'new 21', '2026-06-08', 'draft');
+UPDATE public.moved_up SET id = id + 1, dir = CASE WHEN id < 20 THEN 'inbound' ELSE dir END;
+SELECT results_eq($$SELECT * FROM public.kept('moved_up')$$, $$VALUES ('11', '23505', 'of 10'), ('21', '23505', 'of 20')$$, 'a row that came to another''s key waits on when that goes');
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_up') WHERE source_key = '12'$$, $$VALUES ('12', 'cid', 'new 11')$$, 'which is logged');
+DELETE FROM public.moved_up;
+-- What comes to a key before the row that never was logged there leaves it is not that row's.
+INSERT INTO public.moved_up VALUES (30, 'ann', 'of 30', '2026-06-01', 'inbound'), (31, 'bob', 'of 31', '2026-06-02', 'sideways'),
+	(40, 'ann', 'of 40', '2026-06-03', 'sideways'), (41, 'bob', 'of 41', '2026-06-04', 'sideways'),
+	(50, 'ann', 'of 50', '2026-06-05', 'inbound'), (51, 'bob', 'of 51', '2026-06-06', 'sideways');
+UPDATE public.moved_up SET id = id + 1, dir = CASE WHEN id < 50 THEN 'inbound' ELSE dir END;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_up') WHERE source_key::int >= 30$$,
+	$$VALUES ('31', 'ann', 'of 30'), ('32', 'bob', 'of 31'), ('41', 'ann', 'of 40'), ('42', 'bob', 'of 41'), ('51', 'ann', 'of 50')$$,
+	'rows whose keys are moved up have a contact each, the one that waited, too');
+SELECT results_eq($$SELECT r.source_key, r.data ->> 'body', r.updated, r.tries FROM omnichannel.contact_reject AS r WHERE r.source_key::int >= 30$$,
+	$$VALUES ('52', 'of 51', false, 1)$$, 'what waits on has none');
+-- What waited where another row comes first is still known to be new: here, with somebody else's contact under its key.
+DELETE FROM public.moved_up;
+INSERT INTO public.moved_up VALUES (61, 'ann', 'of 61', '2026-06-01', 'inbound'), (71, 'ann', 'of 71', '2026-06-02', 'inbound'),
+	(81, 'ann', 'of 81', '2026-06-03', 'inbound');
+DELETE FROM public.moved_up;
+INSERT INTO public.moved_up VALUES (60, 'cid', 'of cid', '2026-06-03', 'draft'), (61, 'bob', 'of bob', '2026-06-04', 'sideways'),
+	(70, 'cid', 'of cid', '2026-06-05', 'sideways'), (71, 'bob', 'of bob', '2026-06-06', 'sideways'),
+	(80, 'ann', 'again', '2026-06-03', 'inbound'), (81, 'bob', 'of bob', '2026-06-08', 'sideways');
+UPDATE public.moved_up SET id = id + 1;
+SELECT results_eq($$SELECT source_key, updated FROM omnichannel.contact_reject WHERE source_key::int BETWEEN 60 AND 89$$,
+	$$VALUES ('62', false), ('71', false), ('72', false), ('82', false)$$, 'another''s contact does not follow a row in whose place another waits, is left out or logged');
+UPDATE public.moved_up SET dir = 'inbound' WHERE id IN (62, 72, 82);
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_up') WHERE source_key::int BETWEEN 60 AND 89$$,
+	$$VALUES ('61', 'ann', 'of 61'), ('62', 'bob', 'of bob'), ('71', 'ann', 'of 71'), ('72', 'bob', 'of bob'), ('80', 'ann', 'again'), ('81', 'ann', 'again'), ('82', 'bob', 'of bob')$$,
+	'which has its own once it is mended');
+-- the same of rows that were there before the table was tracked
+INSERT INTO public.moved_before VALUES (1, 'ann', 'of 1', '2026-06-01'), (2, 'bob', 'of 2', '2026-06-02');
+SELECT public.follow('public.moved_before', 'error') \g /dev/null
+UPDATE public.moved_before SET id = id + 1;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_before')$$, $$VALUES ('2', 'ann', 'of 1'), ('3', 'bob', 'of 2')$$, 'also where nothing was logged of either');
+INSERT INTO public.moved_before VALUES (6, 'bob', 'of 6', '2026-06-03');
+DELETE FROM omnichannel.contact WHERE source_key = '6';
+DELETE FROM omnichannel.contact_key WHERE source_key = '6';
+INSERT INTO public.moved_before VALUES (5, 'ann', 'of 5', '2026-06-04');
+SELECT omnichannel.erase_customer((SELECT customer_id FROM omnichannel.identity WHERE value = 'ann')) \g /dev/null
+UPDATE public.moved_before SET id = id + 1 WHERE id > 4;
+SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_before') WHERE source_key::int > 4$$, $$VALUES ('7', 'bob', 'of 6')$$, 'and where the key that moves is an erased customer''s');
 SELECT * FROM finish();
 ROLLBACK;

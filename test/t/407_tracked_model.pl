@@ -1,4 +1,4 @@
-# Rows that are written, changed, renumbered, left out, spoilt, mended and deleted at random, by clients at once, while what
+# Rows that are written, changed, renumbered, moved up, left out, spoilt, mended and deleted at random, by clients at once, while what
 # waits is tried again: each row that can be logged has its contact, which says what it says, and no contact what another
 # row says. SOAK_STEPS sets the length.
 use strict;
@@ -15,7 +15,7 @@ my $node = omni_node('tracked_model', conf => "deadlock_timeout = 200ms\n");
 
 omni_setup($node);
 $node->safe_psql('postgres', <<'SQL');
-CREATE TABLE note (id int PRIMARY KEY, no int, who text, channel text, direction text, body text, at timestamptz);
+CREATE TABLE note (id int PRIMARY KEY DEFERRABLE, no int, who text, channel text, direction text, body text, at timestamptz);
 CREATE SEQUENCE numbers;
 SELECT omnichannel.track('note', channel => '{channel}', kind => 'account', customer => '{who}', direction => '{direction}', body => '{body}',
 	occurred_at => '{at}', updates => true, on_error => 'quarantine', value_maps => '{"direction": {"draft": null}}');
@@ -29,10 +29,11 @@ DECLARE
 	key int := client * 1000 + floor(random() * 60);
 	other int := client * 1000 + floor(random() * 60);
 BEGIN
-	CASE pick('insert', 'insert', 'insert', 'update', 'update', 'update', 'update', 'several', 'renumber', 'renumber', 'delete', 'retry')
+	CASE pick('insert', 'insert', 'insert', 'update', 'update', 'update', 'update', 'several', 'renumber', 'renumber', 'move up', 'delete', 'retry')
 	WHEN 'insert' THEN
-		INSERT INTO note VALUES (key, new_no, 'a' || new_no, pick('forum', 'forum', 'telex'), pick('inbound', 'inbound', 'outbound', 'draft', 'sideways'),
-			format('%s: new', new_no), timestamptz '2026-01-01 00:00Z' + new_no * interval '1 minute') ON CONFLICT DO NOTHING;
+		INSERT INTO note SELECT key, new_no, 'a' || new_no, pick('forum', 'forum', 'telex'), pick('inbound', 'inbound', 'outbound', 'draft', 'sideways'),
+			format('%s: new', new_no), timestamptz '2026-01-01 00:00Z' + new_no * interval '1 minute'
+		WHERE NOT EXISTS (SELECT FROM note WHERE id = key);
 	WHEN 'update' THEN
 		UPDATE note SET channel = pick('forum', 'forum', 'telex'), direction = pick('inbound', 'outbound', 'draft', 'internal'), body = format('%s: %s', no, new_no)
 		WHERE id = key;
@@ -41,6 +42,10 @@ BEGIN
 	WHEN 'renumber' THEN
 		UPDATE note SET id = other, channel = pick(channel, 'forum', 'telex'), direction = pick(direction, 'inbound', 'draft'), body = format('%s: %s', no, new_no)
 		WHERE id = key AND NOT EXISTS (SELECT FROM note WHERE id = other);
+	WHEN 'move up' THEN
+		UPDATE note SET id = id + 1, channel = pick(channel, 'forum', 'telex'), direction = pick(direction, direction, 'inbound', 'draft'),
+			body = format('%s: %s', no, new_no)
+		WHERE id BETWEEN key AND key + 3 AND NOT EXISTS (SELECT FROM note WHERE id = key + 4);
 	WHEN 'delete' THEN
 		DELETE FROM note WHERE id = key;
 	ELSE
