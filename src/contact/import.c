@@ -14,9 +14,11 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 #include "omnichannel.h"
 #include "contact/tracked.h"
@@ -183,10 +185,14 @@ omnichannel_log_reject(PG_FUNCTION_ARGS)
 	key = spi_datum(0, 2, &isnull);
 	kept = spi_text(0, 3, CurrentMemoryContext);
 	missing = spi_text(0, 4, CurrentMemoryContext);
-	if (present != NULL && !isnull)
+	if (isnull)
+		present = NULL;
+	if (present != NULL)
 	{
 		check_readable(relation);
 		row = query_row(&write, present, key);
+		/* What was never logged when it was rejected can only have been logged as it was later. */
+		write.older = row == NULL && !write.update;
 	}
 	if (row == NULL && kept != NULL)
 		row = query_row(&write, kept, PG_GETARG_DATUM(1));
@@ -195,9 +201,32 @@ omnichannel_log_reject(PG_FUNCTION_ARGS)
 						errmsg("the row as it was written has no column %s", missing == NULL ? "at all" : missing)));
 	MemoryContextSwitchTo(old);
 	row = heap_copy_minimal_tuple(row, 0);
+	key = present == NULL ? (Datum) 0 : datumCopy(key, false, -1);
+	present = present == NULL ? NULL : pstrdup(present);
 	spi_scope_end(&scope);
 
-	tracked_write_rows(&write, &row, 1);
+	for (;;)
+	{
+		MinimalTuple again;
+
+		CHECK_FOR_INTERRUPTS();
+		tracked_write_rows(&write, &row, 1);
+		if (present == NULL)
+			break;
+		/* An update may have been waited for. From now on its like waits for what is logged here. */
+		spi_scope_begin(&scope, false);
+		again = query_row(&write, present, key);
+		if (again == NULL || (again->t_len == row->t_len && memcmp(again, row, row->t_len) == 0))
+		{
+			spi_scope_end(&scope);
+			break;
+		}
+		MemoryContextSwitchTo(old);
+		row = heap_copy_minimal_tuple(again, 0);
+		spi_scope_end(&scope);
+		write.update = true;
+		write.older = false;
+	}
 	ExecDropSingleTupleTableSlot(write.slot);
 	relation_close(relation, AccessShareLock);
 	PG_RETURN_BOOL(write.logged > 0);
@@ -255,6 +284,8 @@ omnichannel_backfill(PG_FUNCTION_ARGS)
 					   0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare returned %s", SPI_result_code_string(SPI_result));
+	/* It stays as long as the function runs. */
+	write.seen = GetActiveSnapshot();
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	relation_scope_end(&reader);
 	do

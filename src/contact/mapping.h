@@ -93,7 +93,7 @@ extern bool is_about_row(int sqlstate);
 extern bool reject_waits(const Tracking *tracking, const ContactEntry *entries, int count);
 extern const ContactEntry *rejects_find(const Tracking *tracking, const ContactEntry *entries, int count);
 extern void rejects_clear(const Tracking *tracking, const ContactEntry *found, const ContactEntry *entries,
-						  const bool *other, int count, bool revises);
+						  const bool *other, int count, bool revises, Snapshot seen);
 extern bool reject_is_new(const Tracking *tracking, const char *source, const char *source_key);
 extern int find_other_rows(const ContactEntry *entries, int count, bool *other);
 extern bool logged_of(const ContactEntry *row, const char *source, const char *source_key);

@@ -18,10 +18,12 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "omnichannel.h"
@@ -56,20 +58,32 @@ static KeptPlan reject_again = {
 	.indexed = true,
 };
 
+/* Which transaction wrote what waits under each of some keys. */
+static KeptPlan rejects_written = {
+	.sql = "SELECT u.place, t.xmin FROM unnest($2, $3) WITH ORDINALITY AS u (source, source_key, place) "
+		   "CROSS JOIN LATERAL (SELECT r.xmin FROM omnichannel.contact_reject AS r"
+		   " WHERE r.tracking = $1 AND r.source = u.source AND r.source_key = u.source_key OFFSET 0) AS t",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID},
+	.indexed = true,
+};
+
 /*
  * Deletes the rows of keys; those under a key that is another row's only where the key is new, and those that would
- * revise a contact not where the row was found to be logged and nothing more. One that another session holds is left:
- * it waits on, as that session has a newer row or tries it again, and who logs would wait for that.
+ * revise a contact not where the row was found to be logged and nothing more; of keys for which a transaction is given,
+ * only what that has written. One that another session holds is left: it waits on, as that session has a newer row or
+ * tries it again, and who logs would wait for that.
  */
 static KeptPlan rejects_delete = {
 	.sql = "DELETE FROM omnichannel.contact_reject AS r WHERE r.reject_id = ANY (ARRAY("
-		   "SELECT one.reject_id FROM unnest($2, $3, $4, $5) AS u (source, source_key, new, revised) "
+		   "SELECT one.reject_id FROM unnest($2, $3, $4, $5, $6) AS u (source, source_key, new, revised, written) "
 		   "CROSS JOIN LATERAL (SELECT t.reject_id FROM omnichannel.contact_reject AS t"
 		   " WHERE t.tracking = $1 AND t.source = u.source AND t.source_key = u.source_key"
-		   " AND (u.new OR (t.sqlstate <> '23505' AND (u.revised OR NOT t.updated))) "
+		   " AND (u.new OR (t.sqlstate <> '23505' AND u.revised))"
+		   " AND (u.written IS NULL OR t.xmin = u.written) "
 		   "FOR UPDATE SKIP LOCKED) AS one))",
-	.nargs = 5,
-	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
+	.nargs = 6,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID, BOOLARRAYOID, XIDARRAYOID},
 	.indexed = true,
 };
 
@@ -419,18 +433,44 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 }
 
 /*
+ * Tells which transaction wrote what waits under each of some keys, none where nothing does, or what does came only
+ * after the snapshot: of a row that has changed since it was read.
+ */
+static void
+find_written(const Tracking *tracking, Datum *sources, Datum *keys, int count, Snapshot seen, Datum *writers)
+{
+	Datum values[3] = {CStringGetTextDatum(tracking->code), array_of(sources, NULL, count, TEXTOID),
+					   array_of(keys, NULL, count, TEXTOID)};
+	uint64 rows = kept_plan_run(&rejects_written, values, NULL, false, 0);
+	bool isnull;
+
+	for (int i = 0; i < count; i++)
+		writers[i] = TransactionIdGetDatum(InvalidTransactionId);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		TransactionId writer = DatumGetTransactionId(spi_datum(row, 2, &isnull));
+
+		if (TransactionIdIsCurrentTransactionId(writer) || !XidInMVCCSnapshot(writer, seen))
+			writers[DatumGetInt64(spi_datum(row, 1, &isnull)) - 1] = TransactionIdGetDatum(writer);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
  * rejects_clear deletes what waits under the keys of entries that are logged now: new, revised (with revises), or the
- * same as they were logged before, which those marked in other are not. Needs an SPI scope.
+ * same as they were logged before, which those marked in other are not. What came only after the snapshot that the rows
+ * were read by, or NULL, is left. Needs an SPI scope.
  */
 void
 rejects_clear(const Tracking *tracking, const ContactEntry *found, const ContactEntry *entries, const bool *other,
-			  int count, bool revises)
+			  int count, bool revises, Snapshot seen)
 {
 	Datum *sources = palloc(sizeof(Datum) * count);
 	Datum *keys = palloc(sizeof(Datum) * count);
 	Datum *fresh = palloc(sizeof(Datum) * count);
 	Datum *revised = palloc(sizeof(Datum) * count);
-	Datum values[5] = {CStringGetTextDatum(tracking->code)};
+	Datum *writers = palloc(sizeof(Datum) * count);
+	Datum values[6] = {CStringGetTextDatum(tracking->code)};
 	int cleared = 0;
 	OwnerSwitch owner;
 
@@ -441,16 +481,37 @@ rejects_clear(const Tracking *tracking, const ContactEntry *found, const Contact
 		sources[cleared] = CStringGetTextDatum(found[i].source);
 		keys[cleared] = CStringGetTextDatum(found[i].source_key);
 		fresh[cleared] = BoolGetDatum(!entries[i].duplicate);
-		revised[cleared++] = BoolGetDatum(revises);
+		revised[cleared++] = BoolGetDatum(revises || !tracking->updates);
 	}
 	if (cleared == 0)
 		return;
+	owner_switch_begin(&owner);
+	if (seen != NULL)
+	{
+		int asked = cleared;
+
+		find_written(tracking, sources, keys, asked, seen, writers);
+		cleared = 0;
+		for (int i = 0; i < asked; i++)
+		{
+			if (!TransactionIdIsValid(DatumGetTransactionId(writers[i])))
+				continue;
+			sources[cleared] = sources[i];
+			keys[cleared] = keys[i];
+			fresh[cleared] = fresh[i];
+			revised[cleared] = revised[i];
+			writers[cleared++] = writers[i];
+		}
+	}
 	values[1] = array_of(sources, NULL, cleared, TEXTOID);
 	values[2] = array_of(keys, NULL, cleared, TEXTOID);
 	values[3] = array_of(fresh, NULL, cleared, BOOLOID);
 	values[4] = array_of(revised, NULL, cleared, BOOLOID);
-	owner_switch_begin(&owner);
-	rejects_delete.runs += cleared - 1;
-	(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);
+	values[5] = array_of(writers, NULL, seen == NULL ? 0 : cleared, XIDOID);
+	if (cleared > 0)
+	{
+		rejects_delete.runs += cleared - 1;
+		(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);
+	}
 	owner_switch_end(&owner);
 }

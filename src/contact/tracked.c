@@ -114,7 +114,7 @@ leave_out_row(const Tracking *tracking, FormerRow *former, const ContactEntry *e
 	if (!former_is_other(former, entry->source, former_key, true, NULL))
 		(void) follow_key(entry, former_key);
 	if (waiting != NULL)
-		rejects_clear(tracking, waiting, entry, &other, 1, true);
+		rejects_clear(tracking, waiting, entry, &other, 1, true, NULL);
 }
 
 /* Logs rows, all or none, in the current context. */
@@ -125,7 +125,7 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 	const FittedMapping *fitted = mapping_fit(tracking, write->relation);
 	ContactEntry *entries = palloc(sizeof(ContactEntry) * count);
 	bool *other = palloc0(sizeof(bool) * count);
-	bool revises = tracking->updates && !write->backfill;
+	bool revises = tracking->updates && !write->backfill && !write->older;
 	const char *former_key = NULL;
 	FormerReject *left_waiting = NULL;
 	const ContactEntry *waiting = NULL;
@@ -232,7 +232,7 @@ write_all(TrackedWrite *write, MinimalTuple *rows, int count)
 			write->logged++;
 	}
 	if (waiting != NULL)
-		rejects_clear(tracking, waiting, entries, other, logged, revises);
+		rejects_clear(tracking, waiting, entries, other, logged, revises, tracking->updates ? write->seen : NULL);
 	if (left_waiting != NULL)
 		former_reject_delete(left_waiting);
 	spi_scope_end(&scope);

@@ -29,6 +29,8 @@ typedef struct TrackedWrite
 	bool live;                 /* with effects on requests */
 	bool update;               /* what was logged before is revised */
 	bool backfill;             /* rows that were there before */
+	Snapshot seen;             /* by which backfill has read them */
+	bool older;                /* what is logged of the row, if anything is, was written later */
 	bool retry;                /* by who clears what waits itself */
 	MinimalTuple former;       /* what the row was before the UPDATE, or NULL */
 	CommandId command;         /* that wrote the row, where former or left tells what it was */

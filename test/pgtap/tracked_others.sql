@@ -1,6 +1,6 @@
 -- With updates, a row that was never logged does not write into the contact that its key was logged of.
 BEGIN;
-SELECT plan(45);
+SELECT plan(49);
 INSERT INTO omnichannel.identity_kind (kind, name, normal_form) VALUES ('login', 'Login', 'exact');
 CREATE FUNCTION public.follow(name text, on_error text, maps jsonb DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
 	SELECT omnichannel.track(name::regclass, channel => 'forum', kind => 'login', customer => '{who}', direction => '{dir}', body => '{body}',
@@ -19,6 +19,7 @@ CREATE TABLE public.drafted_kept (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.taken (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.swapped (id int PRIMARY KEY DEFERRABLE, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
 CREATE TABLE public.moved_up (id int PRIMARY KEY DEFERRABLE, who text, body text, at timestamptz, dir text DEFAULT 'inbound');
+CREATE TABLE public.imported (LIKE public.refilled INCLUDING ALL);
 CREATE TABLE public.moved_before (LIKE public.moved_up INCLUDING DEFAULTS, PRIMARY KEY (id) DEFERRABLE);
 
 -- A new row under an old key, which waits.
@@ -181,5 +182,19 @@ INSERT INTO public.moved_before VALUES (5, 'ann', 'of 5', '2026-06-04');
 SELECT omnichannel.erase_customer((SELECT customer_id FROM omnichannel.identity WHERE value = 'ann')) \g /dev/null
 UPDATE public.moved_before SET id = id + 1 WHERE id > 4;
 SELECT results_eq($$SELECT source_key, who, body FROM public.said('moved_before') WHERE source_key::int > 4$$, $$VALUES ('7', 'bob', 'of 6')$$, 'and where the key that moves is an erased customer''s');
+
+-- What is logged already is not changed by an import, and what waits of it is left.
+SELECT public.follow('public.imported', 'quarantine') \g /dev/null
+INSERT INTO public.imported VALUES (2, 'ann', 'first', '2026-06-01'), (3, 'bob', 'of bob', '2026-06-02');
+DELETE FROM public.imported WHERE id = 3;
+UPDATE public.imported SET id = 3, body = 'second';
+UPDATE public.imported SET id = 2, body = 'third', dir = 'sideways';
+ALTER TABLE public.imported DISABLE TRIGGER USER;
+UPDATE public.imported SET dir = 'inbound';
+ALTER TABLE public.imported ENABLE TRIGGER USER;
+SELECT is(omnichannel.backfill('public.imported'), 0::bigint, 'an import logs nothing again');
+SELECT results_eq($$SELECT source_key, body FROM public.kept('imported')$$, $$VALUES ('2', 'third')$$, 'nor forgets what waits');
+SELECT is(omnichannel.retry_rejects('public.imported'), 1::bigint, 'until it is tried again');
+SELECT results_eq($$SELECT source_key, body FROM public.said('imported')$$, $$VALUES ('2', 'third'), ('3', 'of bob')$$, 'and revises its contact');
 SELECT * FROM finish();
 ROLLBACK;
