@@ -159,8 +159,10 @@ BEGIN
 				RETURN omnichannel.reserve_use(promotion, key, customer_id, amount, coupon, hold);
 			END IF;
 			IF limited.customer_limit IS NOT NULL THEN
-				-- One reservation of a customer at a time, so that the count is exact.
-				PERFORM pg_advisory_xact_lock(hashtextextended(promotion, customers[1]));
+				-- One reservation of a customer at a time, so that the count is exact; of each who is one with this customer,
+				-- because what began before they were merged has one of them alone.
+				PERFORM pg_advisory_xact_lock(hashtextextended(promotion, one.customer_id))
+				FROM (SELECT merged.customer_id FROM unnest(customers) AS merged (customer_id) ORDER BY merged.customer_id OFFSET 0) AS one;
 				IF (SELECT count(*) FROM omnichannel.promotion_use AS use WHERE use.customer_id = ANY (customers)
 					AND use.promotion = reserve_use_as_owner.promotion AND use.state <> 'released') > limited.customer_limit THEN
 					RAISE EXCEPTION USING ERRCODE = 'OC001';
