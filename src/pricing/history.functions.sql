@@ -233,8 +233,14 @@ DECLARE
 	changes integer;
 	-- A second for what a commit takes after its moment is noted.
 	asked tstzrange := tstzrange(unseen_changes.at - interval '1 second', unseen_changes.at, '[]');
+	members bigint[];
 BEGIN
 	PERFORM omnichannel.require_setup();
+	-- Those who were one with the customer then, too.
+	IF unseen_changes.customer_id IS NOT NULL THEN
+		members := omnichannel.customer_group(unseen_changes.customer_id) || ARRAY(
+			SELECT unnest(one.former) FROM omnichannel.former_groups(unseen_changes.customer_id, unseen_changes.at) AS one (former));
+	END IF;
 	-- Those seen last were hidden first; what one transaction changed, all together.
 	SELECT coalesce(array_agg(found.changed_at ORDER BY found.place, found.changed_at), '{}'), coalesce(array_agg(found.place ORDER BY found.place, found.changed_at), '{}'),
 		coalesce(max(found.place), 0)
@@ -249,8 +255,7 @@ BEGIN
 				SELECT own.*
 				FROM omnichannel.promotion_use AS used, unnest(ARRAY[used.reserved_at, used.released_at]) AS moment
 					JOIN omnichannel.price_change AS own ON own.changed_at = moment
-				WHERE (used.customer_id = ANY ((SELECT CASE WHEN unseen_changes.customer_id IS NOT NULL THEN omnichannel.customer_group(unseen_changes.customer_id) END)::bigint[])
-					OR used.coupon = ANY (unseen_changes.coupons)) AND own.of_uses AND tstzrange(own.changed_at, own.seen_at) && asked
+				WHERE (used.customer_id = ANY (members) OR used.coupon = ANY (unseen_changes.coupons)) AND own.of_uses AND tstzrange(own.changed_at, own.seen_at) && asked
 			) AS noted
 			WHERE noted.changed_at <= unseen_changes.at
 			WINDOW same AS (PARTITION BY noted.transaction)
