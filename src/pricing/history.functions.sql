@@ -214,14 +214,14 @@ BEGIN
 			AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at
 		ORDER BY 1
 	LOOP
-		IF earlier NOT IN (known, former) THEN
+		IF earlier <> former THEN
 			RETURN NEXT earlier;
 		END IF;
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION omnichannel.former_groups(bigint, timestamptz) IS
-'For a moment before a customer was merged or parted the ids under which the customer was on record then, as quote_unseen() takes them, and where that changed within the minute before, also those of before; none where they are the same as now. Raises 23503 for an unknown customer, 55000 before setup().';
+'The ids under which a customer was on record at a moment, as quote_unseen() takes them, where they are others than now, and where they changed within the minute before, also those of before. Raises 23503 for an unknown customer, 55000 before setup().';
 
 CREATE FUNCTION omnichannel.unseen_changes(at timestamptz, customer_id bigint DEFAULT NULL, coupons text[] DEFAULT '{}') RETURNS SETOF timestamptz[]
 LANGUAGE plpgsql STABLE ROWS 1

@@ -166,7 +166,7 @@ BEGIN
 	SELECT locked.unit_price, locked.line_total, locked.locked_at <= at AND at < locked.valid_until AS in_time,
 		(locked.product, locked.quantity, locked.currency) = (product, quantity, currency) AND (locked.customer_id IS NULL
 			OR locked.customer_id = ANY (CASE WHEN customer_id IS NOT NULL THEN omnichannel.customer_group(customer_id) END)
-			OR locked.customer_id = ANY (omnichannel.customer_group_at(customer_id, at))) IS TRUE AS fits
+			OR EXISTS (SELECT FROM omnichannel.former_groups(customer_id, at) AS one (former) WHERE locked.customer_id = ANY (one.former))) IS TRUE AS fits
 	INTO held FROM omnichannel.locked_quote AS locked WHERE locked.quote_id = check_shown_price.quote_id;
 	IF held.fits AND held.in_time THEN
 		expected := omnichannel.shown_unit(held.unit_price, held.line_total, quantity, smallest);

@@ -1,7 +1,7 @@
 -- A merge blames nobody for what was shown or locked before it, nor does a parting: who was one customer then counts.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(37);
+SELECT plan(41);
 INSERT INTO customer (customer_id) SELECT generate_series(1, 6);
 INSERT INTO segment (segment) VALUES ('gold'), ('staff');
 INSERT INTO segment_member (customer_id, segment, valid) VALUES (2, 'gold', '(,)'), (3, 'staff', '(,)');
@@ -77,6 +77,21 @@ SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'
 SELECT results_eq(format('SELECT same, reason FROM verify_quote(%s)', :together), $$VALUES (true, 'the same rules give the same price')$$, 'a quote of the one who has the segment');
 SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', %s, %L)', default_currency(), :together, now() - interval '5 minutes'), $$VALUES (46.00, NULL::text)$$,
 	'which the other one had too');
+-- as long as the parting, or the merge before it, was under way
+SET LOCAL session_replication_role = replica;
+UPDATE price SET amount = 45 WHERE price_list = 'gold';
+SET LOCAL session_replication_role = origin;
+SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', %s, %L)', default_currency(), :together, now() + interval '10 seconds'), $$VALUES (46.00, NULL::text)$$,
+	'and may have had still');
+SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 46, 1, 1, ''%s'', ''{}'', %s, %L)', default_currency(), :together, now() + interval '2 minutes'),
+	$$VALUES (76.00, 'locked quote ' || currval(pg_get_serial_sequence('locked_quote', 'quote_id')) || ' is for another customer, product, quantity or currency')$$, 'and not later');
+SET LOCAL session_replication_role = replica;
+UPDATE price SET amount = 46 WHERE price_list = 'gold';
+SET LOCAL session_replication_role = origin;
+SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), :'long_ago'::timestamptz + interval '10 seconds'), $$VALUES (76.00, NULL::text)$$,
+	'one alone before as after');
+SELECT results_eq(format('SELECT * FROM check_shown_price(''p'', 76, 1, 1, ''%s'', ''{}'', NULL, %L)', default_currency(), :'long_ago'::timestamptz + interval '70 seconds'),
+	$$VALUES (46.00, 'list price shown instead of the reduced one')$$, 'and not in between');
 UPDATE locked_quote SET customer_id = 1, inputs = inputs || '{"customer_id": 1}' WHERE quote_id = :together;
 UPDATE locked_quote SET digest = quote_digest(inputs, rules, result) WHERE quote_id = :together;
 SELECT results_eq(format('SELECT same, reason, (recomputed).unit_price FROM verify_quote(%s)', :together),
