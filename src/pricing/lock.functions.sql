@@ -303,7 +303,7 @@ BEGIN
 	recomputed := omnichannel.quote(held.customer_id, held.product, held.quantity, held.currency, asked, known);
 	rules := omnichannel.quote_rules(held.product, held.currency, asked, locked.promotions);
 	-- What policies hide from the caller has not changed, and is not told.
-	hidden := EXISTS (SELECT FROM unnest('{company,coupon,currency,customer,customer_merge,omnibus_rule,price,price_list,product,promotion,promotion_use,promotion_used_up,segment,segment_member}'::text[]) AS read (name)
+	hidden := EXISTS (SELECT FROM unnest('{company,coupon,currency,customer,customer_merge,omnibus_rule,price,price_change,price_list,product,promotion,promotion_use,promotion_used_up,segment,segment_member}'::text[]) AS read (name)
 		WHERE row_security_active('omnichannel.' || read.name));
 	changes := CASE WHEN hidden THEN '{}' ELSE omnichannel.rule_changes(held.rules, rules, omnichannel.rules_beside(held.rules, rules, asked)) END;
 

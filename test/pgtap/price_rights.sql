@@ -1,7 +1,7 @@
 -- What limits promotions, what was promised, shown and corrected is written by functions only, with no more rights than
 -- those of the tables' owner.
 SET search_path = omnichannel, public, pg_catalog;
-SELECT plan(83);
+SELECT plan(84);
 INSERT INTO customer (customer_id) VALUES (1), (2);
 INSERT INTO product (product) VALUES ('p');
 INSERT INTO price_list (price_list) VALUES ('list');
@@ -149,6 +149,11 @@ SET ROLE price_app;
 SELECT is((SELECT reason FROM verify_quote(:quote_id)), 'the rules that may be seen give the same price', 'rules of countries are hidden, too');
 RESET ROLE;
 ALTER TABLE omnibus_rule DISABLE ROW LEVEL SECURITY;
+ALTER TABLE price_change ENABLE ROW LEVEL SECURITY;
+SET ROLE price_app;
+SELECT is((SELECT reason FROM verify_quote(:quote_id)), 'the rules that may be seen give the same price', 'and what was under way');
+RESET ROLE;
+ALTER TABLE price_change DISABLE ROW LEVEL SECURITY;
 SELECT is((SELECT count(*) FROM locked_quote WHERE product IN ('hidden', 'dear')), 3::bigint, 'nothing else is locked');
 
 -- Whatever table a price follows from: who may not read it has no price locked either.
