@@ -399,6 +399,7 @@ CREATE FUNCTION omnichannel.apply_prices(max_jump numeric DEFAULT 50, accept tex
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -238,6 +238,8 @@ COMMENT ON FUNCTION omnichannel.rules_beside(jsonb, jsonb, timestamptz) IS
 
 CREATE FUNCTION omnichannel.rule_changes(rules_then jsonb, rules_now jsonb, beside jsonb DEFAULT '{}') RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- It looks dear by far, as what jsonb_each() returns is not known.
+SET jit = off
 AS $$
 	WITH before AS (
 		SELECT part.key AS kind, entry.key AS code, entry.value AS body FROM jsonb_each($1) AS part, jsonb_each(part.value) AS entry
