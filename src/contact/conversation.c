@@ -207,7 +207,7 @@ requests_moved(const ContactEntry *entries, int count)
 		if (!entries[i].duplicate && entries[i].moves)
 			ids[found++] = entries[i].request_id;
 	if (found > 0)
-		sla_waits_forget(ids, found);
+		sla_waits_forget(ids, found, true);
 }
 
 /* Forgets which requests were found, and looks again. */

@@ -280,6 +280,7 @@ extern SlaMoment *sla_moment_from_row(uint64 row, int column);
 /* hold.c */
 extern int sla_families_hold(SlaFamily *families, int count);
 extern int sla_families_free(SlaFamily *families, int count);
+extern bool sla_family_hold(SlaFamily *family);
 extern int sla_families_try(SlaFamily *families, int count);
 extern void sla_families_behind(const SlaFamily *families, int count, bool again);
 extern void sla_families_doubt(SlaFamily *families, int count);
@@ -392,7 +393,7 @@ extern void sla_moved_follow(const SlaMoved *moved, const SlaPolicies *policies,
 
 /* request.c */
 extern int sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts,
-							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected);
+							   SlaNewMoment ***moments, int taken, int *missing, SlaColumn *corrected, bool *merged);
 extern void sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *policies, SlaChanges *changes);
 
 /* know.c */

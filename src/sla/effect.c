@@ -95,7 +95,7 @@ take_contacts(SlaNewMoment **contacts, int count, Taking *taking)
 			request_ids[requests++] = contacts[i]->moment.request_id;
 	}
 	if (requests > 0)
-		taken += sla_request_moments(request_ids, requests, &taking->all, &moments, taken, &missing, NULL);
+		taken += sla_request_moments(request_ids, requests, &taking->all, &moments, taken, &missing, NULL, NULL);
 	sla_changes_begin(&changes, GetCurrentTimestamp());
 	sla_moments_take(moments, taken, taking->policies, true, &taking->moved, &changes);
 }
@@ -365,7 +365,7 @@ sla_contact_revised(SlaContact *contact)
 					   CStringGetTextDatum(contact->outcome), Int64GetDatum(contact->request_id)};
 	SlaMoment still = {.moment_id = -contact->contact_id};
 	SlaMoment *former = &still;
-	int held;
+	bool held;
 
 	if (kept_plan_run(&moment_select, values, NULL, false, 1) > 0)
 		family.former_moment = former = sla_moment_from_row(0, 1);
@@ -383,16 +383,16 @@ sla_contact_revised(SlaContact *contact)
 	}
 	sla_roots_find(&moment, 1);
 	family.root = row.root;
-	held = sla_families_hold(&family, 1);
+	held = sla_family_hold(&family);
 	(void) kept_plan_run(&stills_write, values, NULL, false, 0);
-	if (held > 0 && family.root != contact->customer_id)
+	if (held && family.root != contact->customer_id)
 	{
 		sla_roots_find(&moment, 1);
-		held = row.root == family.root ? 1 : 0;
+		held = row.root == family.root;
 	}
-	if (held == 0)
+	if (!held)
 	{
-		/* Merged or parted while somebody was waited for: tick() sees to it. */
+		/* Merged or parted while somebody was waited for, or not to be waited for: tick() sees to it. */
 		family.root = contact->customer_id;
 		sla_families_behind(&family, 1, true);
 		return;

@@ -273,6 +273,7 @@ DECLARE
 	horizon timestamptz;
 	kept interval;
 	families bigint[];
+	members bigint[];
 	forgotten bigint;
 BEGIN
 	PERFORM omnichannel.require_writer('forget_moments()', 'sla_moment', 'DELETE');
@@ -297,6 +298,17 @@ BEGIN
 	families := ARRAY(
 		SELECT held.customer_id FROM omnichannel.sla_customer AS held
 		WHERE held.customer_id = ANY (families) ORDER BY held.customer_id FOR UPDATE SKIP LOCKED);
+	-- Who waits for a root may have rows of its members.
+	members := ARRAY(
+		SELECT held.customer_id FROM omnichannel.sla_customer AS held
+		JOIN omnichannel.customer AS merged ON merged.customer_id = held.customer_id
+		WHERE merged.merged_into = ANY (families) ORDER BY held.customer_id FOR UPDATE OF held SKIP LOCKED);
+	families := ARRAY(
+		SELECT root FROM unnest(families) AS root
+		WHERE NOT EXISTS (
+			SELECT FROM omnichannel.customer AS merged
+			JOIN omnichannel.sla_customer AS known ON known.customer_id = merged.customer_id
+			WHERE merged.merged_into = root AND known.customer_id <> ALL (members)));
 
 	WITH member AS MATERIALIZED (
 		SELECT root, root AS customer_id FROM unnest(families) AS root

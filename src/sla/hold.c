@@ -13,6 +13,10 @@
  * groups); requests; rows of sla_customer, by id, of the roots that were found at the beginning; of each of these
  * customers, clocks, which belong to whoever has that row; and rows of relationship. What turns out then to belong to
  * somebody else, because customers were merged or parted meanwhile, is tried only, at the end, and not waited for.
+ *
+ * Of customers who were merged, contacts that come take the row of the root alone, and what must see to all of them
+ * takes the others, too, which may come before it. So who does not wait takes nothing of them without the root's, and
+ * who has some row of theirs in hand waits for no other one.
  */
 #include "postgres.h"
 
@@ -28,16 +32,32 @@
 #include "core/look.h"
 #include "sla/clock.h"
 
-/* Takes the rows that are free, and returns of which families not all are, and whether that is because of a row. */
-static KeptPlan families_free = {
-	.sql = "SELECT m.root, bool_or(k.customer_id IS NOT NULL) FROM (SELECT * FROM " SLA_FAMILY
-		   " AS f ORDER BY f.customer_id OFFSET 0) AS m"
+/*
+ * Takes the rows of roots that are free; returns of which families there are others, and which are not free, and whether
+ * that is because of a row.
+ */
+static KeptPlan roots_free = {
+	.sql = "SELECT r.root, held.customer_id IS NOT NULL, k.customer_id IS NOT NULL"
+		   " FROM (SELECT u.root FROM unnest($1) AS u (root) ORDER BY u.root OFFSET 0) AS r"
+		   " LEFT JOIN LATERAL (SELECT one.customer_id, one.grouped FROM omnichannel.sla_customer AS one"
+		   " WHERE one.customer_id = r.root FOR UPDATE SKIP LOCKED) AS held ON true"
+		   " LEFT JOIN LATERAL (SELECT one.customer_id FROM omnichannel.sla_customer AS one"
+		   " WHERE one.customer_id = r.root OFFSET 0) AS k ON true"
+		   " WHERE held.customer_id IS NULL OR held.grouped",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Takes the rows of the others that are free; returns of which families not all are. */
+static KeptPlan members_free = {
+	.sql = "SELECT m.root FROM (SELECT c.merged_into AS root, c.customer_id FROM omnichannel.customer AS c"
+		   " WHERE c.merged_into = ANY ($1) OFFSET 0) AS m"
 		   " LEFT JOIN LATERAL (SELECT one.customer_id FROM omnichannel.sla_customer AS one"
 		   " WHERE one.customer_id = m.customer_id FOR UPDATE SKIP LOCKED) AS held ON true"
 		   " LEFT JOIN LATERAL (SELECT one.customer_id FROM omnichannel.sla_customer AS one"
 		   " WHERE one.customer_id = m.customer_id OFFSET 0) AS k ON true"
-		   " WHERE held.customer_id IS NULL AND (m.customer_id = m.root OR k.customer_id IS NOT NULL)"
-		   " GROUP BY m.root ORDER BY m.root",
+		   " WHERE held.customer_id IS NULL AND k.customer_id IS NOT NULL",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -95,6 +115,14 @@ static KeptPlan families_hold = {
 		   " SELECT DISTINCT f.customer_id, '-infinity'::timestamptz, 0, '-infinity'::timestamptz, 9, false"
 		   " FROM " SLA_FAMILY " AS f ORDER BY f.customer_id"
 		   " ON CONFLICT (customer_id) DO UPDATE SET last_rank = 9, waits_request_id = NULL RETURNING h.customer_id",
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Who is in a family. */
+static KeptPlan members_select = {
+	.sql = "SELECT f.customer_id FROM " SLA_FAMILY " AS f",
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -207,9 +235,9 @@ sla_customers_hold(const int64 *ids, int count)
 	(void) kept_plan_run(&customers_hold, values, NULL, false, 0);
 }
 
-/* Returns whether this transaction has the customer's row already. */
+/* Returns whether this transaction has the customer's row already. Sets whether the customer is in a group. */
 static bool
-is_own(int64 customer_id)
+is_own(int64 customer_id, bool *grouped)
 {
 	Datum keys[1] = {Int64GetDatum(customer_id)};
 	SnapshotData dirty;
@@ -218,6 +246,7 @@ is_own(int64 customer_id)
 	bool nulls[SLA_KNOWN_COLUMNS];
 	bool own = false;
 
+	*grouped = false;
 	InitDirtySnapshot(dirty);
 	if (!look_begin(&scan, &sla_known_look, keys, 1, &dirty))
 		return false;
@@ -225,6 +254,7 @@ is_own(int64 customer_id)
 	{
 		HeapTupleHeader header = ExecFetchSlotHeapTuple(scan.slot, false, NULL)->t_data;
 
+		*grouped = *grouped || DatumGetBool(row[4]);
 		own = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)) ||
 			  (!(header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
 			   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header)));
@@ -298,6 +328,7 @@ sla_requests_awaited(const SlaKnownRequest *known, int count)
 	for (int i = 0; i < count; i++)
 	{
 		int64 customer_id = 0;
+		bool grouped;
 		bool differs;
 		TransactionId other = request_changer(&scan, &dirty, &known[i], &customer_id, &differs);
 
@@ -313,7 +344,7 @@ sla_requests_awaited(const SlaKnownRequest *known, int count)
 			continue;
 		}
 		look_end(&scan);
-		if (!is_own(customer_id))
+		if (!is_own(customer_id, &grouped))
 		{
 			awaited = true;
 			/* Nothing is kept from others meanwhile. */
@@ -405,23 +436,75 @@ sla_families_hold(SlaFamily *families, int count)
 	return count;
 }
 
-/* Takes the rows of families that are free; returns how many it has, moved to the front. Needs an SPI scope. */
+/*
+ * Takes the rows of families that are free; returns how many it has, moved to the front. Needs an SPI scope.
+ *
+ * Of a family whose root is not had nothing is taken: whoever goes on to wait for the root must have nothing of it.
+ */
 int
 sla_families_free(SlaFamily *families, int count)
 {
+	SlaColumn grouped = {.type = INT8OID};
 	Datum values[1] = {sla_roots_array(families, count)};
-	uint64 rows = kept_plan_run(&families_free, values, NULL, false, 0);
+	uint64 rows = kept_plan_run(&roots_free, values, NULL, false, 0);
 
 	for (uint64 i = 0; i < rows; i++)
 	{
 		bool isnull;
 		int64 root = spi_id(i, 1);
-		bool exists = DatumGetBool(spi_datum(i, 2, &isnull));
 
-		sla_family_find(families, count, root)->held_by_others = exists || is_being_made(root);
+		if (DatumGetBool(spi_datum(i, 2, &isnull)))
+			sla_column_add_id(&grouped, root);
+		else
+			sla_family_find(families, count, root)->held_by_others =
+				DatumGetBool(spi_datum(i, 3, &isnull)) || is_being_made(root);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	if (grouped.count > 0)
+	{
+		values[0] = sla_column_array(&grouped);
+		rows = kept_plan_run(&members_free, values, NULL, false, 0);
+		for (uint64 i = 0; i < rows; i++)
+			sla_family_find(families, count, spi_id(i, 1))->held_by_others = true;
+		SPI_freetuptable(SPI_tuptable);
+	}
 	return part(families, count);
+}
+
+/* Returns whether this transaction has a row of a family of several already, perhaps without those that come before. */
+static bool
+is_begun(int64 root)
+{
+	bool grouped;
+	bool begun = is_own(root, &grouped);
+	Datum values[1];
+	int64 *ids;
+	int count;
+
+	if (!grouped || begun)
+		return grouped;
+	values[0] = id_array(&root, 1);
+	count = (int) kept_plan_run(&members_select, values, NULL, false, 0);
+	ids = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		ids[i] = spi_id(i, 1);
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < count && !begun; i++)
+		begun = is_own(ids[i], &grouped);
+	pfree(ids);
+	return begun;
+}
+
+/*
+ * sla_family_hold takes a family's rows, as sla_families_hold() does, and returns whether it has them; where this
+ * transaction has one of several already, the others are not waited for. Needs an SPI scope.
+ */
+bool
+sla_family_hold(SlaFamily *family)
+{
+	if (is_begun(family->root) && sla_families_free(family, 1) == 0)
+		return false;
+	return sla_families_hold(family, 1) > 0;
 }
 
 /*

@@ -241,14 +241,14 @@ find_request(uint64 rows, int64 request_id)
 /*
  * Adds to moments, of which the first are of contacts, those that tell what is new in requests; returns how many, in
  * *missing how many of the ids belong to no request, and in corrected, if not NULL, those that were opened otherwise
- * than was said. Needs an SPI scope.
+ * than was said; sets merged, if not NULL, where customers of them were merged into others. Needs an SPI scope.
  *
  * contacts are all that are being logged, or NULL. Of the first moments it sets others. What tells of a request is of
  * the family of the contact about it, as far as is known.
  */
 int
 sla_request_moments(const int64 *request_ids, int count, const SlaContacts *contacts, SlaNewMoment ***moments,
-					int taken, int *missing, SlaColumn *corrected)
+					int taken, int *missing, SlaColumn *corrected, bool *merged)
 {
 	Datum values[1] = {id_array(request_ids, count)};
 	SlaNewMoment *rows;
@@ -263,6 +263,8 @@ sla_request_moments(const int64 *request_ids, int count, const SlaContacts *cont
 		made += request_moments(i, contacts, &rows[made]);
 		if (corrected != NULL && is_corrected(i))
 			sla_column_add_id(corrected, spi_id(i, 1));
+		if (merged != NULL && spi_id(i, 2) != spi_id(i, 3))
+			*merged = true;
 	}
 	for (int i = 0; i < taken; i++)
 	{
@@ -347,6 +349,7 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 {
 	SlaNewMoment **moments = NULL;
 	SlaColumn corrected = {.type = INT8OID};
+	bool merged = false;
 	int missing;
 	int taken;
 
@@ -354,13 +357,13 @@ sla_requests_follow(const int64 *request_ids, int count, const SlaPolicies *poli
 		return;
 	if (policies->count == 0)
 	{
-		sla_waits_forget(request_ids, count);
+		sla_waits_forget(request_ids, count, true);
 		return;
 	}
-	taken = sla_request_moments(request_ids, count, NULL, &moments, 0, &missing, &corrected);
+	taken = sla_request_moments(request_ids, count, NULL, &moments, 0, &missing, &corrected, &merged);
 	/* What moves no clock may be where the next message goes all the same. */
 	if (told_of(moments, taken) + missing < count)
-		sla_waits_forget(request_ids, count);
+		sla_waits_forget(request_ids, count, merged);
 	sla_moments_take(moments, taken, policies, false, NULL, changes);
 	if (corrected.count > 0)
 		correct_openings(&corrected, policies, changes);

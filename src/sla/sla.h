@@ -68,7 +68,7 @@ extern void sla_customers_changed(const int64 *roots, int count, bool parted);
 /* wait.c */
 extern bool sla_wait_find(int64 customer_id, const char *channel, TimestampTz at, Snapshot snapshot, SlaWait *wait);
 extern bool sla_wait_go_on(SlaWait *wait, TimestampTz at);
-extern void sla_waits_forget(const int64 *request_ids, int count);
+extern void sla_waits_forget(const int64 *request_ids, int count, bool merged);
 
 extern void sla_init(void);
 

@@ -74,17 +74,32 @@ static RowTable passed_row = {
 	.columns = changed_columns,
 };
 
-/* What was written of requests while nobody kept anything of customers. */
+/* What was written of requests while nobody kept anything of customers, whose rows, called one, are taken if so. */
+#define WAITS_FORGET(so)                                                                                               \
+	"WITH k AS MATERIALIZED (SELECT DISTINCT r.customer_id FROM omnichannel.request AS r"                              \
+	" WHERE r.request_id = ANY ($1)), held AS MATERIALIZED (SELECT h.* FROM k"                                         \
+	" CROSS JOIN LATERAL (SELECT one.customer_id, one.waits_request_id FROM omnichannel.sla_customer AS one"           \
+	" WHERE one.customer_id = k.customer_id" so " FOR UPDATE SKIP LOCKED) AS h), forgotten AS"                         \
+	" (UPDATE omnichannel.sla_customer AS h SET waits_request_id = NULL FROM held"                                     \
+	" WHERE h.customer_id = held.customer_id AND held.waits_request_id IS NOT NULL)"                                   \
+	" INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT k.customer_id, 'infinity' FROM k"                 \
+	" WHERE k.customer_id NOT IN (SELECT held.customer_id FROM held) AND EXISTS"                                       \
+	" (SELECT FROM omnichannel.sla_customer AS h WHERE h.customer_id = k.customer_id)"
+
 static KeptPlan waits_forget = {
-	.sql = "WITH k AS MATERIALIZED (SELECT DISTINCT r.customer_id FROM omnichannel.request AS r"
-		   " WHERE r.request_id = ANY ($1)), held AS MATERIALIZED (SELECT h.* FROM k"
-		   " CROSS JOIN LATERAL (SELECT one.customer_id, one.waits_request_id FROM omnichannel.sla_customer AS one"
-		   " WHERE one.customer_id = k.customer_id FOR UPDATE SKIP LOCKED) AS h), forgotten AS"
-		   " (UPDATE omnichannel.sla_customer AS h SET waits_request_id = NULL FROM held"
-		   " WHERE h.customer_id = held.customer_id AND held.waits_request_id IS NOT NULL)"
-		   " INSERT INTO omnichannel.sla_behind (customer_id, since) SELECT k.customer_id, 'infinity' FROM k"
-		   " WHERE k.customer_id NOT IN (SELECT held.customer_id FROM held) AND EXISTS"
-		   " (SELECT FROM omnichannel.sla_customer AS h WHERE h.customer_id = k.customer_id)",
+	.sql = WAITS_FORGET(""),
+	.nargs = 1,
+	.argtypes = {INT8ARRAYOID},
+	.indexed = true,
+};
+
+/* Of whoever is merged nothing is taken but with the row of the root, as everywhere. */
+static KeptPlan merged_waits_forget = {
+	.sql = WAITS_FORGET(" AND (NOT one.grouped OR EXISTS (SELECT FROM omnichannel.customer AS c"
+						" WHERE c.customer_id = one.customer_id AND c.merged_into IS NULL) OR EXISTS"
+						" (SELECT FROM omnichannel.sla_customer AS root WHERE root.customer_id = (SELECT c.merged_into"
+						" FROM omnichannel.customer AS c WHERE c.customer_id = one.customer_id)"
+						" FOR UPDATE SKIP LOCKED))"),
 	.nargs = 1,
 	.argtypes = {INT8ARRAYOID},
 	.indexed = true,
@@ -219,11 +234,14 @@ sla_wait_go_on(SlaWait *wait, TimestampTz at)
 	return true;
 }
 
-/* Forgets what customers wait for whose requests were opened or changed. Waits for nobody. Needs an SPI scope. */
+/*
+ * Forgets what customers wait for whose requests were opened or changed; merged says that some of them may be merged
+ * into others. Waits for nobody. Needs an SPI scope.
+ */
 void
-sla_waits_forget(const int64 *request_ids, int count)
+sla_waits_forget(const int64 *request_ids, int count, bool merged)
 {
 	Datum values[1] = {id_array(request_ids, count)};
 
-	(void) kept_plan_run(&waits_forget, values, NULL, false, 0);
+	(void) kept_plan_run(merged ? &merged_waits_forget : &waits_forget, values, NULL, false, 0);
 }
