@@ -156,6 +156,27 @@ contact_check_texts(const ContactEntry *entry)
 }
 
 /*
+ * contact_check_when_who checks when a contact occurred, and brings its identity into the normal form.
+ *
+ * Raises 23503 for an unknown kind of identity, 22023 for a bad identity, 22008 for a time that is infinite or to come.
+ */
+void
+contact_check_when_who(ContactEntry *entry)
+{
+	if (TIMESTAMP_NOT_FINITE(entry->occurred_at) || entry->occurred_at > GetCurrentTimestamp() + CLOCK_SKEW)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("a contact cannot have occurred at %s", timestamptz_to_str(entry->occurred_at)),
+						errhint("The log takes what has happened, up to a minute ahead of the server's clock.")));
+
+	if (entry->customer_id != 0)
+		entry->kind = entry->value = NULL;
+	else if (entry->kind != NULL && entry->value != NULL)
+		entry->value = identity_normalise(entry->kind, entry->value);
+	else
+		entry->kind = entry->value = NULL;
+}
+
+/*
  * contact_check fills in what an entry leaves to defaults and brings its identity into the normal form.
  *
  * Raises 23503 for an unknown channel or kind of identity, 22023 for a bad identity, direction, outcome or key, 22008
@@ -175,17 +196,6 @@ contact_check(ContactEntry *entry)
 	else
 		entry->outcome = entry->direction == directions[0] ? outcomes[0] : outcomes[1];
 
-	if (TIMESTAMP_NOT_FINITE(entry->occurred_at) || entry->occurred_at > GetCurrentTimestamp() + CLOCK_SKEW)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-						errmsg("a contact cannot have occurred at %s", timestamptz_to_str(entry->occurred_at)),
-						errhint("The log takes what has happened, up to a minute ahead of the server's clock.")));
-
 	contact_check_texts(entry);
-
-	if (entry->customer_id != 0)
-		entry->kind = entry->value = NULL;
-	else if (entry->kind != NULL && entry->value != NULL)
-		entry->value = identity_normalise(entry->kind, entry->value);
-	else
-		entry->kind = entry->value = NULL;
+	contact_check_when_who(entry);
 }

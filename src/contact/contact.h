@@ -81,6 +81,7 @@ typedef struct ContactEntry
 } ContactEntry;
 
 extern void contact_check(ContactEntry *entry);
+extern void contact_check_when_who(ContactEntry *entry);
 extern void contact_check_texts(const ContactEntry *entry);
 
 /* What a statement keeps from one batch of its rows to the next; NULL for what it does not. */

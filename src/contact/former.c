@@ -30,11 +30,16 @@ make_contact(void *argument)
 	former->left_out = !mapping_evaluate(fitted, former->slot, true, &former->entry);
 }
 
-/* Brings that into the form of the log. */
+/* Brings as much of that into the form of the log as logged_of() compares. */
 static void
 check_contact(void *argument)
 {
-	contact_check(argument);
+	ContactEntry *entry = argument;
+
+	if (entry->timed)
+		contact_check_when_who(entry);
+	else
+		contact_check(entry);
 }
 
 /*
