@@ -33,7 +33,7 @@
 #include "sla/clock.h"
 
 /*
- * Takes the rows of roots that are free; returns of which families there are others, and which are not free, and whether
+ * Takes the rows of roots that are free; returns of which families there are others, and which are not free, and if
  * that is because of a row.
  */
 static KeptPlan roots_free = {
