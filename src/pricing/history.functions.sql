@@ -196,6 +196,8 @@ DECLARE
 	known bigint[];
 	former bigint[];
 	earlier bigint[];
+	members bigint[];
+	found_ones bigint[];
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF former_groups.customer_id IS NULL THEN
@@ -207,10 +209,22 @@ BEGIN
 		RETURN NEXT former;
 	END IF;
 	-- A merge counts from the start of its transaction, and others see it from its commit on: when that was is not recorded.
+	-- Whoever was one with any of them within the minute may have had others by the one merge and not yet by the next.
+	members := known || former;
+	LOOP
+		found_ones := members || ARRAY(
+			SELECT one.member
+			FROM omnichannel.customer_merge AS merge CROSS JOIN LATERAL (VALUES (merge.merged_at), (merge.unmerged_at)) AS change (at)
+				CROSS JOIN LATERAL unnest(omnichannel.customer_group_at(former_groups.customer_id, change.at - interval '1 microsecond')) AS one (member)
+			WHERE (merge.kept_id = ANY (members) OR merge.duplicate_id = ANY (members))
+				AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at);
+		EXIT WHEN found_ones <@ members;
+		members := ARRAY(SELECT DISTINCT member FROM unnest(found_ones) AS one (member));
+	END LOOP;
 	FOR earlier IN
 		SELECT DISTINCT omnichannel.customer_group_at(former_groups.customer_id, change.at - interval '1 microsecond')
 		FROM omnichannel.customer_merge AS merge CROSS JOIN LATERAL (VALUES (merge.merged_at), (merge.unmerged_at)) AS change (at)
-		WHERE (merge.kept_id = ANY (known || former) OR merge.duplicate_id = ANY (known || former))
+		WHERE (merge.kept_id = ANY (members) OR merge.duplicate_id = ANY (members))
 			AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at
 		ORDER BY 1
 	LOOP

@@ -1,7 +1,7 @@
 -- A merge blames nobody for what was shown or locked before it, nor does a parting: who was one customer then counts.
 BEGIN;
 SET LOCAL search_path = omnichannel, public;
-SELECT plan(41);
+SELECT plan(42);
 INSERT INTO customer (customer_id) SELECT generate_series(1, 6);
 INSERT INTO segment (segment) VALUES ('gold'), ('staff');
 INSERT INTO segment_member (customer_id, segment, valid) VALUES (2, 'gold', '(,)'), (3, 'staff', '(,)');
@@ -125,6 +125,12 @@ SELECT unmerge_customers(:merge_id) \g /dev/null
 SELECT is(unmerged_at, now() + interval '1 hour', 'parted after all of it') FROM customer_merge WHERE merge_id = :merge_id;
 SELECT is(merge_moment('{5,99,NULL}'), now(), 'of others from the start of the transaction');
 SELECT throws_ok(format('UPDATE customer_merge SET unmerged_at = merged_at - interval ''1 second'' WHERE merge_id = %s', :merge_id), '23514', NULL, 'never before it');
+-- parted while one of them was being merged with others: these had not come yet
+INSERT INTO customer (customer_id) SELECT generate_series(11, 13);
+INSERT INTO customer_merge (kept_id, duplicate_id, merged_at, unmerged_at, unmerged_by) VALUES
+	(11, 12, :'long_ago', :'before', 'x'), (12, 13, :'before'::timestamptz - interval '20 seconds', now(), 'x');
+SELECT set_eq(format('SELECT former_groups(11, %L)', :'before'::timestamptz + interval '10 seconds'), $$VALUES ('{11,12}'::bigint[]), ('{11,12,13}')$$,
+	'one with those before the other merge');
 SELECT throws_ok('SELECT former_groups(99, now())', '23503', NULL, 'unknown');
 SELECT * FROM finish();
 ROLLBACK;
