@@ -14,7 +14,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -134,10 +133,12 @@ omnichannel_log_tracked_row(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(write.logged > 0);
 }
 
-/* Returns the row that a query about a reject finds, run with the rights of the relation's owner, or NULL. */
+/* Returns, in a context, the row that a query about a reject finds with the rights of the table's owner, or NULL. */
 static MinimalTuple
-query_row(const TrackedWrite *write, const char *query, Datum data)
+query_row(const TrackedWrite *write, const char *query, Datum data, MemoryContext context)
 {
+	MemoryContext old;
+	MinimalTuple row = NULL;
 	Oid type = JSONBOID;
 	RelationScope reader;
 	bool isnull = true;
@@ -149,7 +150,11 @@ query_row(const TrackedWrite *write, const char *query, Datum data)
 	if (SPI_processed > 0)
 		record = spi_datum(0, 1, &isnull);
 	relation_scope_end(&reader);
-	return isnull ? NULL : record_row(write, DatumGetHeapTupleHeader(record));
+	old = MemoryContextSwitchTo(context);
+	if (!isnull)
+		row = record_row(write, DatumGetHeapTupleHeader(record));
+	MemoryContextSwitchTo(old);
+	return row;
 }
 
 /*
@@ -181,7 +186,7 @@ omnichannel_log_reject(PG_FUNCTION_ARGS)
 	if (SPI_execute_with_args(queries, lengthof(types), types, values, NULL, false, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "a reject has no queries");
-	present = spi_text(0, 1, CurrentMemoryContext);
+	present = spi_text(0, 1, old);
 	key = spi_datum(0, 2, &isnull);
 	kept = spi_text(0, 3, CurrentMemoryContext);
 	missing = spi_text(0, 4, CurrentMemoryContext);
@@ -189,20 +194,17 @@ omnichannel_log_reject(PG_FUNCTION_ARGS)
 		present = NULL;
 	if (present != NULL)
 	{
+		key = SPI_datumTransfer(key, false, -1);
 		check_readable(relation);
-		row = query_row(&write, present, key);
+		row = query_row(&write, present, key, old);
 		/* What was never logged when it was rejected can only have been logged as it was later. */
 		write.older = row == NULL && !write.update;
 	}
 	if (row == NULL && kept != NULL)
-		row = query_row(&write, kept, PG_GETARG_DATUM(1));
+		row = query_row(&write, kept, PG_GETARG_DATUM(1), old);
 	if (row == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("the row as it was written has no column %s", missing == NULL ? "at all" : missing)));
-	MemoryContextSwitchTo(old);
-	row = heap_copy_minimal_tuple(row, 0);
-	key = present == NULL ? (Datum) 0 : datumCopy(key, false, -1);
-	present = present == NULL ? NULL : pstrdup(present);
 	spi_scope_end(&scope);
 
 	for (;;)
@@ -215,15 +217,11 @@ omnichannel_log_reject(PG_FUNCTION_ARGS)
 			break;
 		/* An update may have been waited for. From now on its like waits for what is logged here. */
 		spi_scope_begin(&scope, false);
-		again = query_row(&write, present, key);
-		if (again == NULL || (again->t_len == row->t_len && memcmp(again, row, row->t_len) == 0))
-		{
-			spi_scope_end(&scope);
-			break;
-		}
-		MemoryContextSwitchTo(old);
-		row = heap_copy_minimal_tuple(again, 0);
+		again = query_row(&write, present, key, old);
 		spi_scope_end(&scope);
+		if (again == NULL || (again->t_len == row->t_len && memcmp(again, row, row->t_len) == 0))
+			break;
+		row = again;
 		write.update = true;
 		write.older = false;
 	}

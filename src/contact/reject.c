@@ -433,8 +433,8 @@ rejects_find(const Tracking *tracking, const ContactEntry *entries, int count)
 }
 
 /*
- * Tells which transaction wrote what waits under each of some keys, none where nothing does, or what does came only
- * after the snapshot: of a row that has changed since it was read.
+ * Tells which transaction wrote what waits under each of some keys; the invalid one, which has written nothing, where
+ * what waits came only after the snapshot: of a row that has changed since it was read.
  */
 static void
 find_written(const Tracking *tracking, Datum *sources, Datum *keys, int count, Snapshot seen, Datum *writers)
@@ -487,31 +487,13 @@ rejects_clear(const Tracking *tracking, const ContactEntry *found, const Contact
 		return;
 	owner_switch_begin(&owner);
 	if (seen != NULL)
-	{
-		int asked = cleared;
-
-		find_written(tracking, sources, keys, asked, seen, writers);
-		cleared = 0;
-		for (int i = 0; i < asked; i++)
-		{
-			if (!TransactionIdIsValid(DatumGetTransactionId(writers[i])))
-				continue;
-			sources[cleared] = sources[i];
-			keys[cleared] = keys[i];
-			fresh[cleared] = fresh[i];
-			revised[cleared] = revised[i];
-			writers[cleared++] = writers[i];
-		}
-	}
+		find_written(tracking, sources, keys, cleared, seen, writers);
 	values[1] = array_of(sources, NULL, cleared, TEXTOID);
 	values[2] = array_of(keys, NULL, cleared, TEXTOID);
 	values[3] = array_of(fresh, NULL, cleared, BOOLOID);
 	values[4] = array_of(revised, NULL, cleared, BOOLOID);
 	values[5] = array_of(writers, NULL, seen == NULL ? 0 : cleared, XIDOID);
-	if (cleared > 0)
-	{
-		rejects_delete.runs += cleared - 1;
-		(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);
-	}
+	rejects_delete.runs += cleared - 1;
+	(void) kept_plan_run(&rejects_delete, values, NULL, false, 0);
 	owner_switch_end(&owner);
 }
