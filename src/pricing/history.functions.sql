@@ -198,6 +198,7 @@ DECLARE
 	earlier bigint[];
 	members bigint[];
 	found_ones bigint[];
+	moments timestamptz[];
 BEGIN
 	PERFORM omnichannel.require_setup();
 	IF former_groups.customer_id IS NULL THEN
@@ -212,21 +213,19 @@ BEGIN
 	-- Whoever was one with any of them within the minute may have had others by the one merge and not yet by the next.
 	members := known || former;
 	LOOP
-		found_ones := members || ARRAY(
-			SELECT one.member
+		moments := ARRAY(
+			SELECT DISTINCT change.at - interval '1 microsecond'
 			FROM omnichannel.customer_merge AS merge CROSS JOIN LATERAL (VALUES (merge.merged_at), (merge.unmerged_at)) AS change (at)
-				CROSS JOIN LATERAL unnest(omnichannel.customer_group_at(former_groups.customer_id, change.at - interval '1 microsecond')) AS one (member)
 			WHERE (merge.kept_id = ANY (members) OR merge.duplicate_id = ANY (members))
 				AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at);
+		found_ones := ARRAY(
+			SELECT DISTINCT one.member
+			FROM unnest(moments) AS moment (at) CROSS JOIN LATERAL unnest(omnichannel.customer_group_at(former_groups.customer_id, moment.at)) AS one (member));
 		EXIT WHEN found_ones <@ members;
-		members := ARRAY(SELECT DISTINCT member FROM unnest(found_ones) AS one (member));
+		members := members || found_ones;
 	END LOOP;
 	FOR earlier IN
-		SELECT DISTINCT omnichannel.customer_group_at(former_groups.customer_id, change.at - interval '1 microsecond')
-		FROM omnichannel.customer_merge AS merge CROSS JOIN LATERAL (VALUES (merge.merged_at), (merge.unmerged_at)) AS change (at)
-		WHERE (merge.kept_id = ANY (members) OR merge.duplicate_id = ANY (members))
-			AND change.at > former_groups.at - interval '1 minute' AND change.at <= former_groups.at
-		ORDER BY 1
+		SELECT DISTINCT omnichannel.customer_group_at(former_groups.customer_id, moment.at) FROM unnest(moments) AS moment (at) ORDER BY 1
 	LOOP
 		IF earlier <> former THEN
 			RETURN NEXT earlier;
